@@ -1,0 +1,98 @@
+# Everything needs Python 3.11 or newer and make, nothing else. `make` alone lists the targets.
+#
+# Paths are relative and programs are started as `python -m ...`, so that the checkout may
+# stand anywhere, also below a folder with a space in its name.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
+PYTEST_ARGS ?=
+
+.PHONY: help run test lint format bench verify clean chromium
+
+help: ## List the targets
+	@echo "make TARGET [NAME=value ...]"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do \
+		printf '%-10s %s\n' "$$name" "$$text"; done
+	@echo
+	@echo "make run reads PORT (8000), DATA_DIR (./var), MONGO_URI, SEED_DEMO, WEB_CONCURRENCY (1);"
+	@echo "make test reads PYTEST_ARGS, for example PYTEST_ARGS='-k login'. See docs/."
+
+run: .venv/.runtime ## Start everything on this machine: database, demo data, web server
+	@exec $(PY) deploy/run.py
+
+test: .venv/.development chromium ## Run all tests: fast, live and browser
+	@$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal --durations=15 $(PYTEST_ARGS)
+
+lint: .venv/.development ## Check style, formatting, types and pinned packages
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(PY) -m pip check
+
+format: .venv/.development ## Format the code and mend what ruff can mend
+	@$(PY) -m ruff check --fix-only .
+	@$(PY) -m ruff format .
+
+bench: .venv/.development ## Measure the budgets of docs/architecture.md
+	@$(PY) -m bench
+
+verify: .venv/.runtime ## Check the invariants of the data in the database
+	@exec $(PY) deploy/run.py flask verify
+
+clean: ## Remove what make, tests and tools made; the data in ./var stays
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp is newer than the list it was installed from; a changed list installs again.
+.venv/.runtime: .venv/.created requirements.txt
+	@echo "Installing requirements.txt ..."
+	@$(PIP) install --requirement requirements.txt
+	@touch $@
+
+.venv/.development: .venv/.runtime requirements-dev.txt
+	@echo "Installing requirements-dev.txt ..."
+	@$(PIP) install --requirement requirements-dev.txt
+	@touch $@
+
+.venv/.created:
+	@python=""; \
+	for name in python3.11 python3 python3.12 python3.13 python3.14 python; do \
+		if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+			python="$$name"; break; \
+		fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Python 3.11 or newer is missing. Install it:  apt-get install python3.11 python3-venv" >&2; \
+		echo "(on other systems: https://www.python.org/downloads/)" >&2; \
+		exit 1; \
+	fi; \
+	if ! "$$python" -c 'import venv, ensurepip' >/dev/null 2>&1; then \
+		echo "$$python has no venv module. Install it:  apt-get install python3-venv" >&2; \
+		exit 1; \
+	fi; \
+	echo "Creating .venv with $$("$$python" --version) ..."; \
+	if ! "$$python" -m venv .venv; then \
+		rm -rf .venv; \
+		echo "Creating .venv failed. On Debian and Ubuntu:  apt-get install python3-venv" >&2; \
+		exit 1; \
+	fi
+	@touch $@
+
+# The browser tests drive the system's Chromium. Without it they are left out, loudly, and
+# fail where CI=true (tests/conftest.py).
+chromium:
+	@if [ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || command -v google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "Installing Chromium for the browser tests ..."; \
+		{ apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
+			--no-install-recommends chromium fonts-liberation >/dev/null; } || \
+			echo "Chromium could not be installed.  apt-get install chromium" >&2; \
+	else \
+		echo "Chromium is missing: the browser tests cannot run.  apt-get install chromium" >&2; \
+	fi

@@ -1,0 +1,198 @@
+/** The public API over HTTP: sessions, problems as errors, CSRF, ETags. */
+
+const TIMEOUT = 20_000;
+const SAFE = new Set(["GET", "HEAD"]);
+
+/** The server answered with a problem; `message` can be shown to the reader. */
+export class ApiError extends Error {
+  constructor(status, problem = {}, retryAfter = null) {
+    super(problem.detail || problem.title || `The server answered with an error (${status}).`);
+    this.name = "ApiError";
+    this.status = status;
+    this.code = problem.code ?? "";
+    this.fields = problem.fields ?? {};
+    this.problem = problem;
+    this.retryAfter = retryAfter;
+  }
+
+  /** The service as a whole cannot answer now, whatever was asked. */
+  get unavailable() {
+    return this.status === 502 || this.status === 503 || this.status === 504;
+  }
+
+  /** The same request may succeed later without a change. */
+  get temporary() {
+    return this.status >= 500 || this.status === 429 || this.status === 408;
+  }
+
+  get signedOut() {
+    return this.status === 401 && this.code !== "wrong_credentials";
+  }
+}
+
+/** No answer came: no connection, or it took too long. */
+export class NetworkError extends Error {
+  constructor() {
+    super("The chat cannot be reached. Check your internet connection.");
+    this.name = "NetworkError";
+    this.temporary = true;
+  }
+}
+
+/** The cookie now belongs to someone else, who signed in from another tab. */
+export class IdentityChanged extends Error {
+  constructor() {
+    super("Somebody else has signed in from another tab.");
+    this.name = "IdentityChanged";
+  }
+}
+
+/**
+ * The HttpOnly cookie of the chat's own page, with its CSRF token.
+ *
+ * Another tab can replace the cookie with another account's at any time. So a token is only
+ * used after the API has said, later than it gave the token, that this is still the
+ * expected account: then nothing is ever written in somebody else's name, because the
+ * token of one session is refused with the cookie of another.
+ */
+export class CookieAuth {
+  credentials = "same-origin";
+  #token = null;
+
+  async headers(api, method) {
+    if (SAFE.has(method)) return {};
+    this.#token ??= this.#fetchToken(api);
+    try {
+      return { "X-CSRF-Token": await this.#token };
+    } catch (error) {
+      this.#token = null;
+      throw error;
+    }
+  }
+
+  async #fetchToken(api) {
+    const { data } = await api.request("GET", "/api/auth/csrf");
+    if (api.expectedUser) {
+      const { data: me } = await api.request("GET", "/api/auth/me");
+      if (me._id !== api.expectedUser) {
+        api.onIdentityChanged?.();
+        throw new IdentityChanged();
+      }
+    }
+    return data.csrfToken;
+  }
+
+  /** The next request that changes something fetches a new CSRF token. */
+  renew() {
+    this.#token = null;
+  }
+}
+
+/** A token kept by the page that embeds the widget; cookies are never sent. */
+export class BearerAuth {
+  credentials = "omit";
+
+  constructor(store) {
+    this.store = store;
+  }
+
+  get token() {
+    return this.store.get("session")?.token ?? null;
+  }
+
+  async headers() {
+    return this.token ? { Authorization: `Bearer ${this.token}` } : {};
+  }
+
+  renew() {}
+}
+
+export class Api {
+  /** The account that requests are made for, or null; see CookieAuth. */
+  expectedUser = null;
+  onIdentityChanged = null;
+  /** Told how each request went: "ok", "offline" or "unavailable". */
+  onContact = null;
+
+  constructor(origin, auth) {
+    this.origin = origin;
+    this.auth = auth;
+  }
+
+  get(path, options) {
+    return this.request("GET", path, options);
+  }
+
+  post(path, body = {}, options = {}) {
+    return this.request("POST", path, { ...options, body });
+  }
+
+  /**
+   * Ask the API and return {status, data, etag, headers}; status 304 has no data.
+   *
+   * Throws ApiError, NetworkError, or IdentityChanged.
+   */
+  async request(method, path, { body, etag } = {}) {
+    try {
+      return await this.#once(method, path, body, etag);
+    } catch (error) {
+      if (error.code !== "csrf_failed") throw error;
+      this.auth.renew();
+      return this.#once(method, path, body, etag);
+    }
+  }
+
+  async #once(method, path, body, etag) {
+    const headers = { Accept: "application/json", ...(await this.auth.headers(this, method)) };
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    if (etag) headers["If-None-Match"] = etag;
+
+    const response = await this.#fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: this.auth.credentials,
+      cache: "no-store",
+    });
+    if (response.status === 304) return { status: 304, data: null, etag, headers: response.headers };
+    if (response.ok) {
+      return { status: response.status, data: response.body, etag: response.headers.get("ETag"), headers: response.headers };
+    }
+    throw new ApiError(response.status, response.body ?? {}, seconds(response.headers.get("Retry-After")));
+  }
+
+  async #fetch(path, init) {
+    const abort = new AbortController();
+    const timer = setTimeout(() => abort.abort(), TIMEOUT);
+    try {
+      const response = await fetch(this.origin + path, { ...init, signal: abort.signal });
+      const text = response.status === 304 ? "" : await response.text();
+      const unavailable = [502, 503, 504].includes(response.status);
+      this.onContact?.(unavailable ? "unavailable" : "ok");
+      return { status: response.status, ok: response.ok, headers: response.headers, body: parsed(text) };
+    } catch {
+      this.onContact?.("offline");
+      throw new NetworkError();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** The JSON of an answer, or null: a proxy in front may answer with a page of its own. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** Retry-After is a number of seconds or a date. */
+function seconds(value) {
+  if (!value) return null;
+  const number = Number(value);
+  if (Number.isFinite(number)) return Math.max(0, number);
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? null : Math.max(0, (date - Date.now()) / 1000);
+}

@@ -1,0 +1,342 @@
+/** The chat component: wires the session, the store, the updates and the views together. */
+
+import { Api } from "./api.js";
+import { Connection } from "./connection.js";
+import { h } from "./dom.js";
+import { Drafts } from "./drafts.js";
+import { Emitter } from "./events.js";
+import { icon } from "./icons.js";
+import { Outbox } from "./outbox.js";
+import { Session } from "./session.js";
+import { Store } from "./store.js";
+import { plural } from "./text.js";
+import { Updates } from "./updates.js";
+import { backoff } from "./poller.js";
+import { accountMenu } from "./views/account_menu.js";
+import { Banner } from "./views/banner.js";
+import { ChatList } from "./views/chat_list.js";
+import { ConversationView } from "./views/conversation.js";
+import { openDialog } from "./views/dialog.js";
+import { newChat } from "./views/new_chat.js";
+import { signIn, welcome } from "./views/sign_in.js";
+import { Toasts } from "./views/toasts.js";
+
+const DEFAULTS = {
+  categories: ["general", "support", "billing", "technical", "other"],
+  limits: { message: 5000, subject: 200 },
+};
+const ANNOUNCED = 10_000;
+
+/**
+ * `mode` is "page" or "widget"; `foldButton` makes the widget's button that folds it.
+ *
+ * Emits "unread" (number) and "opened" (chat id or null).
+ */
+export class ChatApp extends Emitter {
+  mode;
+  isShown = true;
+  config = DEFAULTS;
+  #dialog = null;
+  #unread = -1;
+
+  constructor({ root, origin, auth, storage, mode, mayHaveSession, foldButton = () => null }) {
+    super();
+    Object.assign(this, { root, mode, storage, foldButton, mayHaveSession });
+    this.api = new Api(origin, auth);
+    this.connection = new Connection();
+    this.session = new Session(this.api, storage, { cookie: mode === "page" });
+    this.store = new Store();
+    this.drafts = new Drafts(storage);
+    this.outbox = new Outbox(this);
+    this.updates = new Updates(this);
+    this.toasts = new Toasts();
+    this.banner = new Banner({ onSignIn: () => this.#askToSignInAgain() });
+    this.#listen();
+    this.#build();
+  }
+
+  get openId() {
+    return this.conversation.chatId;
+  }
+
+  /** Find out who is here, then show what is theirs; keeps trying while there is no answer. */
+  async start() {
+    for (let failures = 0; ; ) {
+      try {
+        await Promise.all([this.session.restore({ mayExist: this.mayHaveSession }), this.#loadConfig()]);
+        return;
+      } catch (error) {
+        failures += 1;
+        await this.#pause(backoff(failures, 1_000, error.retryAfter));
+      }
+    }
+  }
+
+  /** Show a chat. */
+  openChat(chatId) {
+    this.emit("opened", chatId);
+    this.#show(chatId);
+    this.conversation.focus();
+  }
+
+  /** Show the list; on a narrow screen it takes the conversation's place. */
+  openList() {
+    const left = this.openId;
+    this.emit("opened", null);
+    this.#show(null);
+    this.list.focus(left);
+  }
+
+  /** Move the focus to where the reader goes on. */
+  focus() {
+    if (this.openId) this.conversation.focus();
+    else this.main.querySelector("h1, .chats .button")?.focus({ preventScroll: true });
+  }
+
+  newChat(options) {
+    newChat(this, options);
+  }
+
+  async signOut() {
+    const unsent = this.outbox.size;
+    if (unsent > 0 && !(await this.#confirmLeaving(unsent))) return;
+    try {
+      await this.session.leave();
+      this.toasts.show("You are signed out.");
+    } catch (error) {
+      this.toasts.show(error.message, { error: true });
+    }
+  }
+
+  /** Say something to screen readers only. */
+  announce(texts) {
+    const lines = texts.map((text) => h("p", {}, text));
+    this.live.append(...lines);
+    setTimeout(() => lines.forEach((line) => line.remove()), ANNOUNCED);
+  }
+
+  /** The widget has been unfolded or folded. */
+  setShown(shown) {
+    this.isShown = shown;
+    this.updates.fold(!shown);
+    if (shown) this.conversation.shown();
+  }
+
+  #listen() {
+    const { api, connection, session, store, outbox, updates } = this;
+    api.onContact = (contact) => connection.report(contact);
+    connection.on("change", () => this.#renderBanner());
+    connection.on("maybe", () => outbox.flush());
+    connection.on("back", () => {
+      outbox.flush();
+      updates.resync();
+    });
+    session.on("change", (change) => this.#sessionChanged(change));
+    store.on("chats", () => this.#countUnread());
+    store.on("removed", (id) => {
+      if (id !== this.openId || session.state !== "signed-in") return;
+      this.toasts.show("This chat no longer exists.", { error: true });
+      this.openList();
+    });
+    outbox.on("refused", ({ problem }) => this.toasts.show(`Your message was not sent. ${problem}`, { error: true }));
+    outbox.on("ahead", () => updates.refresh());
+  }
+
+  #build() {
+    this.list = new ChatList(this);
+    this.conversation = new ConversationView(this);
+    this.live = h("div", { class: "spoken", role: "log", "aria-live": "polite", "aria-relevant": "additions" });
+    this.account = h("div", { class: "account-slot" });
+    this.top = h(
+      "header",
+      { class: "top" },
+      h("span", { class: "brand" }, h("span", { class: "brand-mark", "aria-hidden": "true" }, icon("chat")), h(this.mode === "page" ? "h1" : "h2", {}, "Support chat")),
+      this.account,
+      this.foldButton() ?? "",
+    );
+    this.chats = h(
+      "nav",
+      { class: "chats", "aria-label": "Your chats" },
+      h("div", { class: "chats-head" }, h("h2", {}, "Your chats"), h("button", { type: "button", class: "button primary", onclick: () => this.newChat() }, icon("plus"), "New chat")),
+      this.list.element,
+    );
+    this.panes = h("div", { class: "panes", "data-pane": "list" }, this.chats, this.conversation.element);
+    this.main = h("main", { class: "main" }, this.#loading());
+    this.frame = h("div", { class: "frame" }, this.top, this.banner.element, this.main);
+    this.root.classList.add("chat-app", `mode-${this.mode}`);
+    this.root.append(this.frame, this.toasts.element, this.live);
+    this.#renderBanner();
+  }
+
+  #loading() {
+    return h("div", { class: "loading", role: "status" }, h("span", { class: "spinner large" }), spokenLoading());
+  }
+
+  #sessionChanged({ user, previous, state }) {
+    if (state === "expired") {
+      this.updates.stop();
+      this.outbox.pause();
+      this.#renderBanner();
+      this.#askToSignInAgain();
+      return;
+    }
+    const same = state === "signed-in" && previous?._id === user._id;
+    if (!same) this.#forgetEverything();
+    this.#dialogClosed();
+    if (state === "signed-in") this.#enter(user, same);
+    else this.#leave();
+    this.#renderBanner();
+  }
+
+  #forgetEverything() {
+    this.updates.stop();
+    this.updates.open(null);
+    this.outbox.close();
+    this.drafts.open(null);
+    this.conversation.close();
+    this.store.reset();
+    for (const dialog of this.root.querySelectorAll("dialog[open]")) dialog.close();
+  }
+
+  #enter(user, same) {
+    if (user.role === "admin") {
+      this.account.replaceChildren(accountMenu(this));
+      this.main.replaceChildren(this.#agentNotice());
+      return;
+    }
+    this.drafts.open(user._id);
+    this.outbox.open(user._id);
+    if (!same) {
+      this.account.replaceChildren(accountMenu(this));
+      this.main.replaceChildren(this.panes);
+      this.list.render();
+      this.conversation.render();
+      this.#show(this.#startWith());
+    }
+    this.updates.start();
+    if (same) this.updates.resync();
+  }
+
+  #leave() {
+    this.account.replaceChildren();
+    const page = welcome(this);
+    this.main.replaceChildren(page);
+    this.panes.dataset.pane = "list";
+    this.root.dataset.pane = "list";
+    this.#countUnread();
+  }
+
+  #agentNotice() {
+    return h(
+      "div",
+      { class: "welcome" },
+      h(
+        "div",
+        { class: "card" },
+        h("h1", {}, "You are signed in as a support agent"),
+        h("p", { class: "lead" }, "This page is for the people who write to you. Your chats are in the console."),
+        h("a", { class: "button primary wide", href: `${this.api.origin}/admin` }, "Open the console"),
+        h("button", { type: "button", class: "button wide", onclick: () => this.signOut() }, "Sign out"),
+      ),
+    );
+  }
+
+  /** The chat that the address or the last visit names. */
+  #startWith() {
+    return this.requestedChat?.() ?? null;
+  }
+
+  #show(chatId) {
+    this.panes.dataset.pane = chatId ? "conversation" : "list";
+    this.root.dataset.pane = this.panes.dataset.pane;
+    this.conversation.open(chatId);
+    this.updates.open(chatId);
+    this.list.render();
+  }
+
+  /** Follow the address, which the reader has changed. */
+  follow(chatId) {
+    if (this.session.state !== "signed-in" || chatId === this.openId) return;
+    const left = this.openId;
+    this.#show(chatId);
+    if (chatId) this.conversation.focus();
+    else this.list.focus(left);
+  }
+
+  #renderBanner() {
+    const { state } = this.connection;
+    this.banner.show(this.session.state === "expired" ? "expired" : state === "online" ? null : state);
+  }
+
+  #countUnread() {
+    const unread = this.session.user && this.session.user.role !== "admin" ? this.store.unread : 0;
+    if (unread === this.#unread) return;
+    this.#unread = unread;
+    this.emit("unread", unread);
+  }
+
+  #askToSignInAgain() {
+    if (this.#dialog || this.session.state !== "expired") return;
+    const { user } = this.session;
+    const guest = user.role === "guest";
+    const text = guest
+      ? "Your guest session is over, and with it your access to these chats. You can go on as a new guest; copy what you have not sent before you do."
+      : "Your session is over. Sign in again and go on where you were: what you wrote is still here.";
+    const content = h(
+      "div",
+      { class: "again" },
+      h("p", {}, text),
+      guest ? this.#unsentText() : null,
+      signIn({ session: this.session, ways: guest ? ["guest", "login"] : ["login"], known: { name: user.name, email: user.email } }),
+      h("button", { type: "button", class: "button wide", onclick: () => this.session.forget() }, guest ? "Leave" : "Use another account"),
+    );
+    this.#dialog = openDialog(this, {
+      title: "Please sign in again",
+      content,
+      focus: () => content.querySelector("input[type=password]") ?? content.querySelector("form input"),
+      onclose: () => (this.#dialog = null),
+    });
+  }
+
+  #dialogClosed() {
+    this.#dialog?.close();
+  }
+
+  /** A guest cannot come back to their chats, so what they wrote is offered to be copied. */
+  #unsentText() {
+    const texts = [...this.outbox.entries(this.openId).map(({ content }) => content), this.drafts.get(this.openId)].filter(Boolean);
+    if (texts.length === 0) return null;
+    return h("label", { class: "field" }, "Your unsent text", h("textarea", { class: "control", readonly: true, rows: 3, dir: "auto", value: texts.join("\n\n") }));
+  }
+
+  #confirmLeaving(unsent) {
+    return new Promise((resolve) => {
+      let leave = false;
+      const content = h(
+        "div",
+        { class: "form" },
+        h("p", {}, `${plural(unsent, "message")} could not be sent yet. ${unsent === 1 ? "It stays" : "They stay"} on this device until you sign in again.`),
+        h("button", { type: "button", class: "button primary wide", onclick: () => dialog.close() }, "Stay signed in"),
+        h("button", { type: "button", class: "button wide", onclick: () => { leave = true; dialog.close(); } }, "Sign out anyway"),
+      );
+      const dialog = openDialog(this, { title: "Sign out?", content, onclose: () => resolve(leave) });
+    });
+  }
+
+  async #loadConfig() {
+    const { data } = await this.api.get("/api/config");
+    this.config = { categories: data?.categories ?? DEFAULTS.categories, limits: { ...DEFAULTS.limits, ...data?.limits } };
+  }
+
+  /** Wait, but no longer than until the browser says that it is online again. */
+  #pause(milliseconds) {
+    return new Promise((resolve) => {
+      setTimeout(resolve, milliseconds);
+      window.addEventListener("online", resolve, { once: true });
+    });
+  }
+}
+
+function spokenLoading() {
+  return h("span", { class: "spoken" }, "Loading");
+}

@@ -1,0 +1,48 @@
+/** Builds elements; data only ever becomes text nodes and attributes, never markup. */
+
+const SVG = "http://www.w3.org/2000/svg";
+const PROPERTIES = new Set(["value", "disabled", "hidden", "checked", "inert", "textContent", "htmlFor", "tabIndex"]);
+
+/** Make an element: `h("button", { class: "primary", onclick: send }, "Send")`. */
+export function h(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(props ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (PROPERTIES.has(name)) element[name] = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** Make a decorative icon of 24 by 24 units out of path data. */
+export function svg(...paths) {
+  const element = document.createElementNS(SVG, "svg");
+  for (const [name, value] of Object.entries({ viewBox: "0 0 24 24", "aria-hidden": "true", class: "icon" })) {
+    element.setAttribute(name, value);
+  }
+  for (const data of paths) {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("d", data);
+    element.append(path);
+  }
+  return element;
+}
+
+/** Text for screen readers only. */
+export function spoken(text) {
+  return h("span", { class: "spoken" }, text);
+}
+
+/** Disable a button and show a spinner in it until `work` has ended. */
+export async function busy(button, work) {
+  button.disabled = true;
+  button.setAttribute("aria-busy", "true");
+  try {
+    return await work();
+  } finally {
+    button.disabled = false;
+    button.removeAttribute("aria-busy");
+  }
+}

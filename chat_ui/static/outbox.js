@@ -1,0 +1,228 @@
+/**
+ * Messages that the server has not confirmed yet. Each is stored until it is, so that
+ * neither a reload nor a crash loses it, and sent again with the same clientMessageId, so
+ * that none arrives twice.
+ */
+
+import { ApiError, IdentityChanged } from "./api.js";
+import { Emitter } from "./events.js";
+import { newId } from "./ids.js";
+import { backoff } from "./poller.js";
+
+const FIRST_RETRY = 2_000;
+/** A message of another tab is left to that tab for so long. */
+const OTHER_TAB = 8_000;
+
+/**
+ * An entry is {clientMessageId, chatId, content, createdAt, position, state, problem}. Its `state`:
+ *   sending  the request is on its way or about to be
+ *   waiting  it failed for now and is tried again by itself
+ *   sent     confirmed, but messages before it are not loaded yet: it is shown until they are
+ *   refused  the server said no; `problem` says why and only the writer can go on
+ *
+ * Emits "change" (chatId), "refused" (entry) and "ahead" when messages have to be fetched.
+ */
+export class Outbox extends Emitter {
+  #entries = new Map();
+  #busy = new Set();
+  #failures = 0;
+  #retryTimer = null;
+  #userId = null;
+  #paused = true;
+
+  constructor({ api, storage, store, session }) {
+    super();
+    this.api = api;
+    this.storage = storage;
+    this.store = store;
+    this.session = session;
+    storage.onChange((key) => this.#otherTab(key));
+    store.on("messages", ({ chatId }) => this.#confirm(chatId));
+  }
+
+  /** Take up the unsent messages of this account, and of no other. */
+  open(userId) {
+    if (this.#userId !== userId) {
+      this.close();
+      this.#userId = userId;
+      for (const key of this.storage.keys(this.#prefix)) this.#adopt(this.storage.get(key));
+    }
+    this.#paused = false;
+    this.flush();
+  }
+
+  /** Send nothing until `open`: the session is over, but its account may return. */
+  pause() {
+    this.#paused = true;
+    clearTimeout(this.#retryTimer);
+  }
+
+  close() {
+    this.pause();
+    this.#entries.clear();
+    this.#userId = null;
+    this.#failures = 0;
+  }
+
+  /** How many messages the server does not have. */
+  get size() {
+    return [...this.#entries.values()].filter(({ state }) => state !== "sent").length;
+  }
+
+  /** The unconfirmed messages of a chat in the order they were written. */
+  entries(chatId) {
+    return [...this.#entries.values()].filter((entry) => entry.chatId === chatId).sort(inOrder);
+  }
+
+  add(chatId, content) {
+    const entry = {
+      clientMessageId: newId(),
+      chatId,
+      content,
+      createdAt: new Date().toISOString(),
+      position: 1 + Math.max(0, ...this.entries(chatId).map((other) => other.position)),
+      state: "sending",
+      problem: null,
+    };
+    this.#save(entry);
+    this.#work(chatId);
+    return entry;
+  }
+
+  retry(clientMessageId) {
+    const entry = this.#entries.get(clientMessageId);
+    if (!entry) return;
+    this.#update(entry, { state: "sending", problem: null });
+    this.flush();
+  }
+
+  discard(clientMessageId) {
+    const entry = this.#entries.get(clientMessageId);
+    if (entry) this.#drop(entry);
+  }
+
+  /** Try everything now that waits. */
+  flush() {
+    clearTimeout(this.#retryTimer);
+    for (const chatId of new Set([...this.#entries.values()].map((entry) => entry.chatId))) this.#work(chatId);
+  }
+
+  get #prefix() {
+    return `outbox:${this.#userId}:`;
+  }
+
+  /** Send a chat's messages one after the other: their order is the writer's. */
+  async #work(chatId) {
+    if (this.#paused || this.#busy.has(chatId)) return;
+    this.#busy.add(chatId);
+    const userId = this.#userId;
+    try {
+      for (;;) {
+        const entry = this.entries(chatId).find(({ state }) => state !== "refused" && state !== "sent");
+        if (!entry || this.#paused || this.#userId !== userId) break;
+        this.#update(entry, { state: "sending", problem: null });
+        if (!(await this.#send(entry))) break;
+      }
+    } finally {
+      this.#busy.delete(chatId);
+    }
+  }
+
+  /** Send one message; false when the rest has to wait. */
+  async #send(entry) {
+    const { chatId, content, clientMessageId } = entry;
+    try {
+      const { data } = await this.api.post(`/api/chat/${chatId}/messages`, { content, clientMessageId });
+      this.#failures = 0;
+      this.#sent(entry, data);
+      return true;
+    } catch (error) {
+      if (!this.#entries.has(clientMessageId)) return true;
+      if (error instanceof IdentityChanged || error.signedOut) {
+        this.#update(entry, { state: "waiting", problem: "You are signed out." });
+        this.pause();
+        if (error.signedOut) this.session.expire();
+        return false;
+      }
+      if (error instanceof ApiError && !error.temporary) {
+        this.#update(entry, { state: "refused", problem: reason(error) });
+        this.emit("refused", entry);
+        return true;
+      }
+      this.#failures += 1;
+      this.#update(entry, { state: "waiting", problem: error.message });
+      clearTimeout(this.#retryTimer);
+      this.#retryTimer = setTimeout(() => this.flush(), backoff(this.#failures, FIRST_RETRY, error.retryAfter));
+      return false;
+    }
+  }
+
+  #sent(entry, message) {
+    const conversation = this.store.conversation(entry.chatId);
+    if (!conversation.loaded || this.store.applyMessages(entry.chatId, [message])) {
+      this.#drop(entry);
+      return;
+    }
+    this.storage.remove(this.#prefix + entry.clientMessageId);
+    Object.assign(entry, { state: "sent", problem: null });
+    this.emit("change", entry.chatId);
+    this.emit("ahead");
+  }
+
+  /** A message that has appeared in the history has been sent, whatever its request said. */
+  #confirm(chatId) {
+    for (const message of this.store.conversation(chatId).messages) {
+      const entry = this.#entries.get(message.clientMessageId);
+      if (entry) this.#drop(entry);
+    }
+  }
+
+  #otherTab(key) {
+    if (!this.#userId || !key.startsWith(this.#prefix)) return;
+    const stored = this.storage.get(key);
+    const known = this.#entries.get(key.slice(this.#prefix.length));
+    if (!stored && known && known.state !== "sent") {
+      this.#entries.delete(known.clientMessageId);
+      this.emit("change", known.chatId);
+    } else if (stored && !known) {
+      // That tab is sending it; if the tab is gone before it could, this one does.
+      setTimeout(() => {
+        if (this.storage.get(key) && this.#adopt(stored)) this.flush();
+      }, OTHER_TAB);
+    }
+  }
+
+  #adopt(entry) {
+    if (!entry?.clientMessageId || this.#entries.has(entry.clientMessageId)) return false;
+    this.#entries.set(entry.clientMessageId, entry.state === "refused" ? entry : { ...entry, state: "sending" });
+    this.emit("change", entry.chatId);
+    return true;
+  }
+
+  #save(entry) {
+    this.#entries.set(entry.clientMessageId, entry);
+    this.storage.set(this.#prefix + entry.clientMessageId, entry);
+    this.emit("change", entry.chatId);
+  }
+
+  #update(entry, changes) {
+    Object.assign(entry, changes);
+    this.#save(entry);
+  }
+
+  #drop(entry) {
+    this.#entries.delete(entry.clientMessageId);
+    this.storage.remove(this.#prefix + entry.clientMessageId);
+    this.emit("change", entry.chatId);
+  }
+}
+
+function inOrder(a, b) {
+  return a.position - b.position || a.createdAt.localeCompare(b.createdAt);
+}
+
+/** Why a message was refused, in words for its writer. */
+function reason(error) {
+  const [text] = Object.values(error.fields).flat();
+  return text ?? error.message;
+}

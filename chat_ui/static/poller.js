@@ -1,0 +1,85 @@
+/** Repeats one task: often while it is looked at, rarely otherwise, carefully after errors. */
+
+const MAX_DELAY = 60_000;
+
+export class Poller {
+  #timer = null;
+  #running = false;
+  #again = false;
+  #started = false;
+  #failures = 0;
+
+  /**
+   * `task` is async and throws when it failed; its error may carry `retryAfter` in seconds.
+   * `interval` returns the milliseconds to the next round.
+   */
+  constructor(task, interval) {
+    this.task = task;
+    this.interval = interval;
+    this.visibility = () => (document.hidden ? this.#schedule(this.interval()) : this.now());
+    this.wake = () => this.now();
+  }
+
+  start() {
+    if (this.#started) return;
+    this.#started = true;
+    document.addEventListener("visibilitychange", this.visibility);
+    window.addEventListener("online", this.wake);
+    window.addEventListener("pageshow", this.wake);
+    this.now();
+  }
+
+  stop() {
+    this.#started = false;
+    clearTimeout(this.#timer);
+    document.removeEventListener("visibilitychange", this.visibility);
+    window.removeEventListener("online", this.wake);
+    window.removeEventListener("pageshow", this.wake);
+  }
+
+  /** Run the task at once; if it is running, once more after it. */
+  async now() {
+    if (!this.#started) return;
+    if (this.#running) {
+      this.#again = true;
+      return;
+    }
+    clearTimeout(this.#timer);
+    this.#running = true;
+    let wait;
+    try {
+      await this.task();
+      this.#failures = 0;
+      wait = this.interval() * (0.95 + Math.random() * 0.1);
+    } catch (error) {
+      this.#failures += 1;
+      this.#again = false;
+      wait = backoff(this.#failures, this.interval(), error.retryAfter);
+    } finally {
+      this.#running = false;
+    }
+    if (!this.#started) return;
+    if (this.#again) {
+      this.#again = false;
+      this.now();
+    } else {
+      this.#schedule(wait);
+    }
+  }
+
+  #schedule(wait) {
+    if (!this.#started || this.#running) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.now(), wait);
+  }
+}
+
+/**
+ * Milliseconds to wait after `failures` in a row: doubling from `base`, never sooner than
+ * the server asked for, spread out so that a thousand clients do not return together.
+ */
+export function backoff(failures, base, retryAfter = null) {
+  const grown = Math.min(MAX_DELAY, base * 2 ** Math.min(failures - 1, 6));
+  const spread = grown * (0.5 + Math.random() * 0.5);
+  return retryAfter === null ? spread : Math.max(spread, retryAfter * 1000 * (1 + Math.random() * 0.2));
+}

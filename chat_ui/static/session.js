@@ -1,0 +1,110 @@
+/** Who is here: restores, opens and ends the session, and notices when it is over. */
+
+import { ApiError, IdentityChanged } from "./api.js";
+import { Emitter } from "./events.js";
+
+/**
+ * `state` is one of
+ *   loading     not known yet
+ *   signed-out  nobody
+ *   signed-in   `user`
+ *   expired     `user` was here; what they wrote stays on the screen until they return
+ *
+ * Emits "change" with {user, previous, state}.
+ */
+export class Session extends Emitter {
+  state = "loading";
+  user = null;
+
+  constructor(api, store, { cookie }) {
+    super();
+    this.api = api;
+    this.store = store;
+    this.cookie = cookie;
+    api.onIdentityChanged = () => this.#recheck();
+    store.onChange((key) => {
+      if (key === "who" || key === "session") this.#recheck();
+    });
+  }
+
+  /** Take up the session this browser already has. Throws what the API throws, except 401. */
+  async restore({ mayExist }) {
+    if (!mayExist) {
+      this.#become(null, "signed-out");
+      return;
+    }
+    await this.check();
+  }
+
+  /** Ask the API who is here, and become that account or nobody. */
+  async check() {
+    if (!this.cookie && !this.api.auth.token) {
+      this.#become(null, "signed-out");
+      return;
+    }
+    try {
+      const { data } = await this.api.get("/api/auth/me");
+      this.api.auth.renew();
+      this.#become(data, "signed-in");
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 401) throw error;
+      if (this.user) this.expire();
+      else this.#become(null, "signed-out");
+    }
+  }
+
+  /** Another tab has signed in or out; without an answer the next request finds out. */
+  #recheck() {
+    this.check().catch(() => undefined);
+  }
+
+  /** Sign in: `way` is "guest", "login" or "register". Throws ApiError with `fields`. */
+  async enter(way, fields) {
+    const body = this.cookie ? { ...fields, cookie: true } : fields;
+    // Entering must not be refused because the session that is over has left a token behind.
+    this.api.expectedUser = null;
+    this.api.auth.renew();
+    const { data } = await this.api.post(`/api/auth/${way}`, body);
+    this.api.auth.renew();
+    if (!this.cookie) this.store.set("session", { token: data.token, expiresAt: data.expiresAt });
+    this.#become(data.user, "signed-in");
+    if (this.cookie) this.store.set("who", data.user._id);
+    return data.user;
+  }
+
+  /** Sign out; a session that is already over counts as signed out. */
+  async leave() {
+    try {
+      await this.api.post("/api/auth/logout");
+    } catch (error) {
+      if (error instanceof IdentityChanged) return;
+      if (!(error instanceof ApiError) || error.status !== 401) throw error;
+    }
+    this.forget();
+  }
+
+  /** Become nobody on this device, whatever the server thinks. */
+  forget() {
+    this.api.auth.renew();
+    if (this.cookie) this.store.set("who", null);
+    else this.store.remove("session");
+    this.#become(null, "signed-out");
+  }
+
+  /** The API no longer accepts the session. */
+  expire() {
+    if (this.state !== "signed-in") return;
+    this.api.auth.renew();
+    this.#become(this.user, "expired");
+  }
+
+  #become(user, state) {
+    const previous = this.user;
+    const same = state === this.state && user?._id === previous?._id;
+    this.user = user;
+    this.state = state;
+    if (same) return;
+    this.api.expectedUser = state === "signed-in" ? user._id : null;
+    this.emit("change", { user, previous, state });
+  }
+}

@@ -1,0 +1,61 @@
+/** localStorage that never throws: a blocked or full one is replaced by memory. */
+
+export class LocalStore {
+  #memory = new Map();
+
+  /** All keys of one LocalStore begin with `prefix`, so that two never meet. */
+  constructor(prefix) {
+    this.prefix = prefix;
+  }
+
+  get(key) {
+    const name = this.prefix + key;
+    if (this.#memory.has(name)) return this.#memory.get(name);
+    try {
+      return JSON.parse(localStorage.getItem(name));
+    } catch {
+      return null;
+    }
+  }
+
+  set(key, value) {
+    const name = this.prefix + key;
+    try {
+      localStorage.setItem(name, JSON.stringify(value));
+      this.#memory.delete(name);
+    } catch {
+      this.#memory.set(name, value);
+    }
+  }
+
+  remove(key) {
+    const name = this.prefix + key;
+    this.#memory.delete(name);
+    try {
+      localStorage.removeItem(name);
+    } catch {
+      // A storage that cannot be written has nothing to remove.
+    }
+  }
+
+  /** The keys that begin with `start`, without the store's own prefix. */
+  keys(start = "") {
+    const names = new Set(this.#memory.keys());
+    try {
+      for (let i = 0; i < localStorage.length; i += 1) names.add(localStorage.key(i));
+    } catch {
+      // Only memory is left.
+    }
+    const wanted = this.prefix + start;
+    return [...names].filter((name) => name.startsWith(wanted)).map((name) => name.slice(this.prefix.length));
+  }
+
+  /** Call `listener(key)` when another tab changes something here. */
+  onChange(listener) {
+    const heard = (event) => {
+      if (event.key?.startsWith(this.prefix)) listener(event.key.slice(this.prefix.length));
+    };
+    window.addEventListener("storage", heard);
+    return () => window.removeEventListener("storage", heard);
+  }
+}

@@ -1,0 +1,197 @@
+/** What the server has said: the chats and the messages loaded so far. No requests, no DOM. */
+
+import { Emitter } from "./events.js";
+
+const KEPT_AFTER_LEAVING = 50;
+
+/** The messages of one chat that are loaded: an unbroken run that ends with the newest. */
+class Conversation {
+  loaded = false;
+  complete = false;
+  #bySeq = new Map();
+  #sorted = [];
+
+  get messages() {
+    return this.#sorted;
+  }
+
+  get oldest() {
+    return this.#sorted[0]?.seq ?? null;
+  }
+
+  get newest() {
+    return this.#sorted.at(-1)?.seq ?? 0;
+  }
+
+  get hasOlder() {
+    return this.loaded && !this.complete && this.oldest !== null && this.oldest > 1;
+  }
+
+  /** Take messages over and return those that were not known. */
+  merge(messages) {
+    const added = [];
+    for (const message of messages) {
+      if (!this.#bySeq.has(message.seq)) added.push(message);
+      this.#bySeq.set(message.seq, message);
+    }
+    this.#sorted = [...this.#bySeq.values()].sort((a, b) => a.seq - b.seq);
+    return added;
+  }
+
+  /** Keep only the newest messages, so that an old copy is never shown for long. */
+  trim(count) {
+    if (this.#sorted.length <= count) return;
+    this.#sorted = this.#sorted.slice(-count);
+    this.#bySeq = new Map(this.#sorted.map((message) => [message.seq, message]));
+    this.complete = false;
+  }
+}
+
+/**
+ * Every change comes in through one of the `apply…` methods, wherever it came from: an
+ * answer, a poll, or a stream's event.
+ *
+ * Emits "chats", "chat" (id), "messages" ({chatId, added}) and "removed" (id).
+ */
+export class Store extends Emitter {
+  #chats = new Map();
+  #conversations = new Map();
+  /** How far this client has told the server it has read, by chat. */
+  #readTo = new Map();
+  nextCursor = null;
+  loaded = false;
+
+  reset() {
+    this.#chats.clear();
+    this.#conversations.clear();
+    this.#readTo.clear();
+    this.nextCursor = null;
+    this.loaded = false;
+    this.emit("chats");
+  }
+
+  /** All known chats, newest message first. */
+  get chats() {
+    return [...this.#chats.values()].sort(
+      (a, b) => b.lastMessageAt.localeCompare(a.lastMessageAt) || b._id.localeCompare(a._id),
+    );
+  }
+
+  get unread() {
+    return this.chats.reduce((sum, chat) => sum + chat.unreadCount, 0);
+  }
+
+  chat(id) {
+    return this.#chats.get(id) ?? null;
+  }
+
+  conversation(id) {
+    if (!this.#conversations.has(id)) this.#conversations.set(id, new Conversation());
+    return this.#conversations.get(id);
+  }
+
+  /** Take over the first page of the list: what it should hold and does not, is gone. */
+  applyFirstPage(chats, nextCursor) {
+    const ids = new Set(chats.map((chat) => chat._id));
+    const last = chats.at(-1)?.lastMessageAt ?? "";
+    for (const chat of [...this.#chats.values()]) {
+      const belongsHere = !nextCursor || chat.lastMessageAt > last;
+      if (belongsHere && !ids.has(chat._id)) this.#remove(chat._id);
+    }
+    const showsMore = this.loaded && this.#chats.size > chats.length;
+    if (!showsMore || !nextCursor) this.nextCursor = nextCursor;
+    this.loaded = true;
+    for (const chat of chats) this.#put(chat);
+    this.emit("chats");
+  }
+
+  /** Take over a further page of the list. */
+  applyNextPage(chats, nextCursor) {
+    for (const chat of chats) this.#put(chat);
+    this.nextCursor = nextCursor;
+    this.emit("chats");
+  }
+
+  /** Take over one chat, with or without `messages` (its newest, without a gap before them). */
+  applyChat({ messages, ...chat }) {
+    this.#put(chat);
+    if (messages) {
+      const conversation = this.conversation(chat._id);
+      const first = !conversation.loaded;
+      conversation.loaded = true;
+      this.#merge(chat._id, messages, first);
+    }
+    this.emit("chat", chat._id);
+    this.emit("chats");
+  }
+
+  /**
+   * Take over new messages of a chat that is loaded. Returns false, and takes none, when
+   * messages before them are missing: the order on the screen never has a hole.
+   */
+  applyMessages(chatId, messages) {
+    const conversation = this.conversation(chatId);
+    if (!conversation.loaded || messages.some((message, i) => message.seq > conversation.newest + 1 + i)) return false;
+    this.#merge(chatId, messages, false);
+    return true;
+  }
+
+  /** Take over a page of history; an empty one is the beginning of the chat. */
+  applyOlder(chatId, messages) {
+    const conversation = this.conversation(chatId);
+    if (messages.length === 0) conversation.complete = true;
+    conversation.merge(messages);
+    this.emit("messages", { chatId, added: [] });
+  }
+
+  /** The server has been told that this side has read up to `seq`. */
+  applyRead(chatId, seq) {
+    this.#readTo.set(chatId, Math.max(seq, this.#readTo.get(chatId) ?? 0));
+    const chat = this.chat(chatId);
+    if (!chat || chat.unreadCount === 0) return;
+    this.#put(chat);
+    this.emit("chat", chatId);
+    this.emit("chats");
+  }
+
+  applyRemoved(chatId) {
+    this.#remove(chatId);
+    this.emit("chats");
+  }
+
+  /** The reader has left a chat: most of its messages are fetched again when needed. */
+  leave(chatId) {
+    this.#conversations.get(chatId)?.trim(KEPT_AFTER_LEAVING);
+  }
+
+  /** Contact was lost for a while: forget the messages of all chats but `chatId`. */
+  keepOnly(chatId) {
+    for (const id of this.#conversations.keys()) if (id !== chatId) this.#conversations.delete(id);
+  }
+
+  #merge(chatId, messages, first) {
+    const conversation = this.conversation(chatId);
+    const added = conversation.merge(messages);
+    this.emit("messages", { chatId, added: first ? [] : added });
+  }
+
+  #put(chat) {
+    const known = this.#chats.get(chat._id);
+    // Answers can overtake each other; the newest wins.
+    if (known && known.updatedAt > chat.updatedAt) return;
+    const readTo = this.#readTo.get(chat._id) ?? 0;
+    const allRead = chat.unreadCount > 0 && lastSeq(chat) <= readTo;
+    this.#chats.set(chat._id, allRead ? { ...chat, unreadCount: 0 } : chat);
+  }
+
+  #remove(chatId) {
+    this.#chats.delete(chatId);
+    this.#conversations.delete(chatId);
+    this.emit("removed", chatId);
+  }
+}
+
+/** The number of a chat's newest message. */
+export function lastSeq(chat) {
+  return chat.lastSeq ?? chat.messageCount;
+}

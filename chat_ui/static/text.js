@@ -1,0 +1,95 @@
+/** What is done to text that people wrote: counting, linking, initials, safe addresses. */
+
+import { h } from "./dom.js";
+
+const LINK = /https?:\/\/[^\s<>"'`\u201c\u201d\u2018\u2019\u00ab\u00bb]+/giu;
+const TRAILING = /[.,;:!?*_~\u3002\uff0c\uff01\uff1f]+$/u;
+const BRACKETS = { ")": "(", "]": "[", "}": "{" };
+
+/** The number of characters as the API counts them: code points, not UTF-16 units. */
+export function length(text) {
+  let count = 0;
+  for (const _ of text) count += 1;
+  return count;
+}
+
+/**
+ * Text as the API stores it: no blanks around, line ends are \n. Word processors leave
+ * invisible control characters in what is pasted; the API refuses them, nobody misses them.
+ */
+export function tidy(text) {
+  return text
+    .replace(/\r\n?|[\v\f\u0085]/gu, "\n")
+    .replace(/[^\P{Cc}\n\t]/gu, "")
+    .replace(/\p{Cs}/gu, "\ufffd")
+    .trim();
+}
+
+/** Split text into strings and links; only http and https become links. */
+export function linked(text) {
+  const parts = [];
+  let end = 0;
+  for (const match of text.matchAll(LINK)) {
+    const address = withoutTrailing(match[0]);
+    if (!webAddress(address)) continue;
+    if (match.index > end) parts.push(text.slice(end, match.index));
+    parts.push(h("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow" }, address));
+    end = match.index + address.length;
+  }
+  if (end < text.length) parts.push(text.slice(end));
+  return parts;
+}
+
+/** Leave out what ends the sentence rather than the address: "(see https://a.example/x)." */
+function withoutTrailing(address) {
+  let text = address;
+  for (;;) {
+    const before = text;
+    text = text.replace(TRAILING, "");
+    const last = text.at(-1);
+    const opening = BRACKETS[last];
+    if (opening && text.split(last).length > text.split(opening).length) text = text.slice(0, -1);
+    if (text === before) return text;
+  }
+}
+
+function webAddress(text) {
+  try {
+    const url = new URL(text);
+    return (url.protocol === "https:" || url.protocol === "http:") && url.hostname !== "" ? url : null;
+  } catch {
+    return null;
+  }
+}
+
+/** An image address that may be loaded, or null: https, or the chat's own server. */
+export function imageAddress(text, origin) {
+  if (typeof text !== "string" || text === "") return null;
+  try {
+    const url = new URL(text, origin);
+    return url.protocol === "https:" || (url.protocol === "http:" && url.origin === origin) ? url.href : null;
+  } catch {
+    return null;
+  }
+}
+
+/** One or two letters for a name; whole characters, so that emoji and accents stay intact. */
+export function initials(name) {
+  const words = String(name ?? "").trim().split(/\s+/u).filter(Boolean);
+  const letters = words.length > 1 ? [words[0], words.at(-1)] : words;
+  return letters.map((word) => firstCharacter(word)).join("").toLocaleUpperCase() || "?";
+}
+
+function firstCharacter(word) {
+  if (!Intl.Segmenter) return [...word][0];
+  const [first] = new Intl.Segmenter().segment(word);
+  return first.segment;
+}
+
+export function capital(text) {
+  return text.charAt(0).toLocaleUpperCase() + text.slice(1);
+}
+
+export function plural(count, one, many = `${one}s`) {
+  return `${count.toLocaleString()} ${count === 1 ? one : many}`;
+}

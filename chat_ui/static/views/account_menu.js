@@ -1,0 +1,43 @@
+/** The button with the reader's own picture, and the menu to sign out. */
+
+import { h } from "../dom.js";
+import { avatar } from "./avatar.js";
+
+export function accountMenu(app) {
+  const { user } = app.session;
+  const menu = h(
+    "div",
+    { class: "menu", id: "chat-account-menu", hidden: true },
+    h("p", { class: "menu-name" }, h("strong", { dir: "auto" }, user.name), h("span", { class: "quiet-text" }, user.email)),
+    user.role === "guest" ? h("p", { class: "note" }, "You are here as a guest.") : null,
+    h("button", { type: "button", class: "button wide", onclick: () => { fold(); app.signOut(); } }, "Sign out"),
+  );
+  const button = h(
+    "button",
+    { type: "button", class: "account-button", "aria-expanded": "false", "aria-controls": menu.id, "aria-label": `Account of ${user.name}`, title: user.name, onclick: () => (menu.hidden ? unfold() : fold()) },
+    avatar(user.name, user.image, app.api.origin),
+  );
+
+  const outside = (event) => {
+    if (!event.composedPath().includes(element)) fold();
+  };
+  function unfold() {
+    menu.hidden = false;
+    button.setAttribute("aria-expanded", "true");
+    document.addEventListener("pointerdown", outside);
+  }
+  function fold() {
+    menu.hidden = true;
+    button.setAttribute("aria-expanded", "false");
+    document.removeEventListener("pointerdown", outside);
+  }
+
+  const element = h("div", { class: "account" }, button, menu);
+  element.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || menu.hidden) return;
+    event.stopPropagation();
+    fold();
+    button.focus();
+  });
+  return element;
+}

@@ -1,0 +1,27 @@
+/** A person's picture, or their initials while and where there is none. */
+
+import { h } from "../dom.js";
+import { imageAddress, initials } from "../text.js";
+
+const COLOURS = 6;
+
+/** Decorative: the name always stands beside it. */
+export function avatar(name, image, origin) {
+  const element = h("span", { class: `avatar avatar-${colour(name)}`, "aria-hidden": "true" }, initials(name));
+  const address = imageAddress(image, origin);
+  if (address) {
+    const picture = h("img", { alt: "", width: 40, height: 40, decoding: "async", referrerpolicy: "no-referrer" });
+    // The initials stay below until the picture is there, and for good when it is broken.
+    picture.addEventListener("load", () => picture.classList.add("loaded"));
+    picture.addEventListener("error", () => picture.remove());
+    picture.src = address;
+    element.append(picture);
+  }
+  return element;
+}
+
+function colour(name) {
+  let sum = 0;
+  for (const character of String(name ?? "")) sum = (sum * 31 + character.codePointAt(0)) % 9973;
+  return sum % COLOURS;
+}

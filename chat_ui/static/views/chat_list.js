@@ -1,0 +1,104 @@
+/** The reader's chats, newest message first. */
+
+import { busy, h, spoken } from "../dom.js";
+import { icon } from "../icons.js";
+import { capital } from "../text.js";
+import { brief, timeElement } from "../time.js";
+import { avatar } from "./avatar.js";
+
+export const STATUS_TEXT = { active: "Active", pending: "Pending", closed: "Closed", archived: "Archived" };
+
+export function statusChip(status) {
+  return h("span", { class: `chip status-${status}` }, STATUS_TEXT[status] ?? capital(status));
+}
+
+export class ChatList {
+  #items = new Map();
+
+  constructor(app) {
+    this.app = app;
+    this.list = h("ul", { class: "chat-list", role: "list" });
+    this.empty = h(
+      "div",
+      { class: "empty", hidden: true },
+      h("span", { class: "mark", "aria-hidden": "true" }, icon("chat")),
+      h("h2", {}, "No chats yet"),
+      h("p", {}, "Tell us what you need: we are happy to help."),
+      h("button", { type: "button", class: "button primary", onclick: () => app.newChat() }, icon("plus"), "Start a chat"),
+    );
+    this.skeleton = h(
+      "div",
+      { class: "skeleton-list", "aria-hidden": "true" },
+      ...Array.from({ length: 4 }, () => h("div", { class: "skeleton-row" }, h("span"), h("span"), h("span"))),
+    );
+    this.more = h("button", { type: "button", class: "button wide more", hidden: true, onclick: () => this.#loadMore() }, h("span", {}, "Show older chats"));
+    this.element = h("div", { class: "chat-list-scroll" }, this.skeleton, this.list, this.empty, this.more);
+    app.store.on("chats", () => this.render());
+    app.outbox.on("change", () => this.render());
+    app.session.on("change", () => this.#items.clear());
+  }
+
+  render() {
+    const { store, openId } = this.app;
+    this.skeleton.hidden = store.loaded;
+    this.empty.hidden = !store.loaded || store.chats.length > 0;
+    this.more.hidden = !store.nextCursor;
+    const elements = store.chats.map((chat) => this.#item(chat, chat._id === openId));
+    // Touching only what moved keeps the focus and the scroll position.
+    elements.forEach((element, i) => {
+      if (this.list.children[i] !== element) this.list.insertBefore(element, this.list.children[i] ?? null);
+    });
+    while (this.list.children.length > elements.length) this.list.lastChild.remove();
+  }
+
+  focus(chatId) {
+    this.#items.get(chatId)?.element.querySelector("a, button")?.focus();
+  }
+
+  #item(chat, current) {
+    const { outbox, mode } = this.app;
+    const unsent = outbox.entries(chat._id).filter(({ state }) => state !== "sent");
+    const signature = JSON.stringify([chat, current, unsent.map(({ state }) => state), new Date().toDateString()]);
+    const known = this.#items.get(chat._id);
+    if (known?.signature === signature) return known.element;
+
+    const last = chat.lastMessage;
+    const mine = last && (last.senderRole === "user" || last.senderRole === "guest");
+    const unread = chat.unreadCount > 0;
+    const sender = last && last.senderRole !== "system" ? h("span", { class: "preview-sender" }, mine ? "You: " : `${last.senderName}: `) : null;
+    const preview = unsent.some(({ state }) => state === "refused")
+      ? h("span", { class: "preview not-sent" }, "Message not sent")
+      : h("span", { class: "preview", dir: "auto" }, sender, last ? last.content : "No messages yet");
+
+    const content = [
+      avatar(chat.adminName ?? "Support", chat.adminImage, this.app.api.origin),
+      h(
+        "span",
+        { class: "chat-text" },
+        h("span", { class: "chat-line" }, h("span", { class: "subject", dir: "auto" }, chat.subject), timeElement(chat.lastMessageAt, brief)),
+        h("span", { class: "chat-line" }, preview, unread ? h("span", { class: "badge" }, String(chat.unreadCount), spoken(" unread")) : null),
+        h("span", { class: "chat-line" }, statusChip(chat.status), h("span", { class: "quiet-text", dir: "auto" }, chat.adminName ? `with ${chat.adminName}` : capital(chat.category))),
+      ),
+    ];
+    const attributes = { class: unread ? "chat-item unread" : "chat-item", "aria-current": current ? "true" : null };
+    const link =
+      mode === "page"
+        ? h("a", { ...attributes, href: `#chat/${chat._id}` }, content)
+        : h("button", { ...attributes, type: "button", onclick: () => this.app.openChat(chat._id) }, content);
+
+    const element = known?.element ?? h("li");
+    const hadFocus = element.contains(element.getRootNode().activeElement);
+    element.replaceChildren(link);
+    if (hadFocus) link.focus({ preventScroll: true });
+    this.#items.set(chat._id, { element, signature });
+    return element;
+  }
+
+  async #loadMore() {
+    try {
+      await busy(this.more, () => this.app.updates.loadMoreChats());
+    } catch (error) {
+      this.app.toasts.show(error.message, { error: true });
+    }
+  }
+}

@@ -1,0 +1,411 @@
+/** One chat: its header, its messages, and where to write or why not. */
+
+import { h, spoken } from "../dom.js";
+import { icon } from "../icons.js";
+import { lastSeq } from "../store.js";
+import { capital, plural } from "../text.js";
+import { dayKey } from "../time.js";
+import { avatar } from "./avatar.js";
+import { STATUS_TEXT, statusChip } from "./chat_list.js";
+import { Composer } from "./composer.js";
+import { rows } from "./message.js";
+
+/** Within so many pixels of its end a conversation counts as read to the end. */
+const AT_BOTTOM = 48;
+const MESSAGES_PER_PAGE = 50;
+/** Pages at the end that are always laid out; those before are skipped while out of sight. */
+const LIVE_PAGES = 2;
+const LOAD_AHEAD = "600px";
+
+export class ConversationView {
+  chatId = null;
+  /** True while the view should stay at its end when content grows. */
+  #stick = true;
+  #rows = new Map();
+  #pages = new Map();
+  #unreadFrom = null;
+  #newBelow = 0;
+  #loadingOlder = false;
+  #marking = false;
+  #width = 0;
+
+  constructor(app) {
+    this.app = app;
+    this.composer = new Composer(app, { onsend: (text) => this.#send(text) });
+    this.header = h("header", { class: "conversation-head" });
+    this.older = h("div", { class: "older" });
+    this.list = h("div", { class: "messages", role: "list", "aria-label": "Messages" });
+    this.inner = h("div", { class: "messages-inner" }, this.older, this.list);
+    this.scroller = h("div", { class: "messages-scroll", tabindex: 0, role: "region", "aria-label": "Conversation", onscroll: () => this.#scrolled() }, this.inner);
+    this.jump = h("button", { type: "button", class: "jump", hidden: true, onclick: () => this.#toBottom({ smooth: true }) });
+    this.skeleton = h("div", { class: "skeleton-messages", "aria-hidden": "true" }, ...Array.from({ length: 5 }, () => h("span")));
+    this.footer = h("div", { class: "conversation-foot" });
+    this.placeholder = h("div", { class: "placeholder" });
+    this.body = h("div", { class: "conversation-body" }, this.skeleton, this.scroller, this.jump);
+    this.element = h("section", { class: "conversation", "aria-label": "Chat" }, this.placeholder, this.header, this.body, this.footer);
+
+    this.observer = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.#loadOlder(), { root: this.scroller, rootMargin: `${LOAD_AHEAD} 0px 0px 0px` });
+    this.observer.observe(this.older);
+    const resized = new ResizeObserver(() => this.#resized());
+    resized.observe(this.scroller);
+    resized.observe(this.inner);
+
+    app.store.on("chat", (id) => id === this.chatId && this.render());
+    app.store.on("chats", () => this.#renderFrame());
+    app.store.on("messages", ({ chatId, added }) => chatId === this.chatId && this.#received(added));
+    app.outbox.on("change", (chatId) => chatId === this.chatId && this.render());
+    document.addEventListener("visibilitychange", () => this.#markRead());
+  }
+
+  /** Show a chat, or with null the placeholder. */
+  open(chatId) {
+    if (chatId === this.chatId) return;
+    this.chatId = chatId;
+    this.#stick = true;
+    this.#unreadFrom = null;
+    this.#newBelow = 0;
+    this.#rows.clear();
+    this.#pages.clear();
+    this.list.replaceChildren();
+    this.footer.replaceChildren();
+    this.footer.dataset.kind = "";
+    this.header.replaceChildren();
+    this.header.dataset.signature = "";
+    if (chatId) this.composer.open(chatId);
+    this.render();
+  }
+
+  render() {
+    this.#renderFrame();
+    if (!this.chatId) return;
+    const conversation = this.app.store.conversation(this.chatId);
+    this.skeleton.hidden = conversation.loaded;
+    this.scroller.hidden = !conversation.loaded;
+    if (!conversation.loaded) return;
+    this.#noticeUnread(conversation);
+    this.#renderMessages(conversation);
+    this.#renderOlder(conversation);
+    if (this.#stick) this.#toBottom();
+    this.#renderJump();
+    this.#markRead();
+  }
+
+  /** Forget everything, as after signing out. */
+  close() {
+    this.open(null);
+  }
+
+  focus() {
+    if (this.composer.element.isConnected && matchMedia("(pointer: fine)").matches) this.composer.focus();
+    else this.header.querySelector("h2")?.focus({ preventScroll: true });
+  }
+
+  // The frame: header, footer, placeholder
+
+  #renderFrame() {
+    const { store } = this.app;
+    this.element.classList.toggle("is-empty", !this.chatId);
+    if (!this.chatId) {
+      this.#renderPlaceholder(store);
+      return;
+    }
+    const chat = store.chat(this.chatId);
+    if (!chat) return;
+    this.#renderHeader(chat);
+    this.#renderFooter(chat);
+  }
+
+  #renderPlaceholder(store) {
+    const kind = store.loaded ? (store.chats.length > 0 ? "choose" : "first") : "loading";
+    if (this.placeholder.dataset.kind === kind) return;
+    this.placeholder.dataset.kind = kind;
+    if (kind === "loading") {
+      this.placeholder.replaceChildren();
+      return;
+    }
+    this.placeholder.replaceChildren(
+      h("span", { class: "mark", "aria-hidden": "true" }, icon("chat")),
+      h("h2", {}, kind === "first" ? "How can we help?" : "Choose a chat"),
+      h("p", {}, kind === "first" ? "Start a chat: somebody from our team will answer you here." : "Pick one from the list, or start a new one."),
+      kind === "first" ? h("button", { type: "button", class: "button primary", onclick: () => this.app.newChat() }, icon("plus"), "Start a chat") : null,
+    );
+  }
+
+  #renderHeader(chat) {
+    const signature = JSON.stringify([chat.subject, chat.status, chat.category, chat.adminName, chat.adminImage]);
+    if (this.header.dataset.signature === signature) return;
+    this.header.dataset.signature = signature;
+    const hadFocus = this.header.contains(this.header.getRootNode().activeElement);
+    this.header.replaceChildren(
+      h("button", { type: "button", class: "icon-button back", "aria-label": "Back to your chats", title: "Back", onclick: () => this.app.openList() }, icon("back")),
+      avatar(chat.adminName ?? "Support", chat.adminImage, this.app.api.origin),
+      h(
+        "div",
+        { class: "conversation-title" },
+        h("h2", { dir: "auto", tabindex: -1, title: chat.subject }, chat.subject),
+        h(
+          "p",
+          {},
+          statusChip(chat.status),
+          h("span", { class: "quiet-text", dir: "auto" }, [chat.adminName ? `with ${chat.adminName}` : "Support team", capital(chat.category)].join(" · ")),
+        ),
+      ),
+      this.app.foldButton() ?? "",
+    );
+    if (hadFocus) this.header.querySelector("h2").focus({ preventScroll: true });
+  }
+
+  #renderFooter(chat) {
+    const open = chat.status === "active" || chat.status === "pending";
+    const kind = open ? "composer" : chat.status;
+    if (this.footer.dataset.kind === kind) return;
+    const hadFocus = this.footer.contains(this.footer.getRootNode().activeElement);
+    const reopened = open && this.footer.dataset.kind;
+    this.footer.dataset.kind = kind;
+    this.footer.replaceChildren(open ? this.composer.element : this.#closedNotice(chat));
+    if (open) this.composer.open(this.chatId);
+    if (reopened) this.app.toasts.show("This chat is open again.");
+    if (hadFocus) (open ? this.composer.text : this.footer.querySelector("button")).focus({ preventScroll: true });
+  }
+
+  #closedNotice(chat) {
+    const draft = this.app.drafts.get(chat._id);
+    const startNew = () => this.app.newChat({ message: this.app.drafts.get(chat._id) || undefined });
+    return h(
+      "div",
+      { class: "closed-notice" },
+      h("p", {}, icon("lock"), h("span", {}, h("strong", {}, `This chat is ${STATUS_TEXT[chat.status]?.toLowerCase() ?? chat.status}.`), " You can read it, but nothing can be added to it.")),
+      draft ? h("blockquote", { class: "kept-draft" }, spoken("Your unsent text: "), h("span", { dir: "auto" }, draft)) : null,
+      h("button", { type: "button", class: "button primary", onclick: startNew }, icon("plus"), draft ? "Start a new chat with this text" : "Start a new chat"),
+    );
+  }
+
+  // The messages
+
+  /** Remember where the unread messages begin, as it was when the chat was opened. */
+  #noticeUnread(conversation) {
+    if (this.#unreadFrom !== null) return;
+    const unread = this.app.store.chat(this.chatId)?.unreadCount ?? 0;
+    const theirs = conversation.messages.filter(({ senderRole }) => senderRole === "admin" || senderRole === "system");
+    this.#unreadFrom = (unread > 0 && unread <= theirs.length && theirs.at(-unread).seq) || 0;
+    // A line above the very first message would part it from nothing.
+    if (this.#unreadFrom === conversation.oldest) this.#unreadFrom = 0;
+  }
+
+  #renderMessages(conversation) {
+    const wanted = rows({
+      messages: conversation.messages,
+      pending: this.app.outbox.entries(this.chatId),
+      unreadFrom: this.#unreadFrom,
+      dayKey,
+      app: this.app,
+      page: (seq) => Math.floor((seq - 1) / MESSAGES_PER_PAGE),
+      actions: {
+        retry: (id) => this.app.outbox.retry(id),
+        edit: (item) => this.#edit(item),
+        discard: (id) => this.#discard(id),
+      },
+    });
+    const byPage = Map.groupBy ? Map.groupBy(wanted, (row) => row.page) : grouped(wanted);
+    const kept = new Map();
+    const pages = [...byPage].map(([name, pageRows]) => {
+      const page = this.#pages.get(name) ?? h("div", { class: "message-page", role: "presentation" });
+      this.#pages.set(name, page);
+      const elements = pageRows.map((row) => {
+        const known = this.#rows.get(row.key);
+        const same = known?.signature === row.signature;
+        const element = same ? known.element : row.render();
+        // What has been on the screen before does not come in again.
+        if (known && !same) element.classList.add("still");
+        kept.set(row.key, { element, signature: row.signature });
+        return element;
+      });
+      arrange(page, elements);
+      return page;
+    });
+    this.#rows = kept;
+    for (const name of [...this.#pages.keys()]) if (!byPage.has(name)) this.#pages.delete(name);
+    arrange(this.list, pages);
+    this.#settlePages(pages);
+  }
+
+  /**
+   * Let the browser skip the pages that are out of sight. Their height is measured first, so
+   * that neither the scrollbar nor the reader's place moves when they are skipped.
+   */
+  #settlePages(pages) {
+    const quiet = pages.slice(0, -LIVE_PAGES).filter((page) => !page.classList.contains("settled"));
+    for (const [page, height] of quiet.map((element) => [element, element.offsetHeight])) {
+      page.style.containIntrinsicBlockSize = `auto ${height}px`;
+      page.classList.add("settled");
+    }
+  }
+
+  #renderOlder(conversation) {
+    const kind = conversation.hasOlder ? (this.older.dataset.kind === "failed" ? "failed" : "more") : "start";
+    if (this.older.dataset.kind === kind) return;
+    this.older.dataset.kind = kind;
+    this.older.replaceChildren(
+      {
+        more: h("span", { class: "spinner", role: "status" }, spoken("Loading older messages")),
+        failed: h("button", { type: "button", class: "link", onclick: () => this.#loadOlder({ again: true }) }, "Older messages could not be loaded. Try again"),
+        start: h("span", {}, "This is the beginning of your chat."),
+      }[kind],
+    );
+  }
+
+  async #loadOlder({ again = false } = {}) {
+    const { chatId } = this;
+    const conversation = chatId && this.app.store.conversation(chatId);
+    if (!conversation?.hasOlder || this.#loadingOlder || (this.older.dataset.kind === "failed" && !again)) return;
+    this.#loadingOlder = true;
+    this.older.dataset.kind = "";
+    this.#renderOlder(conversation);
+    try {
+      await this.#keepingPlace(() => this.app.updates.loadOlder(chatId));
+    } catch {
+      if (chatId === this.chatId) {
+        this.older.dataset.kind = "failed-now";
+        this.older.dataset.kind = "failed";
+        this.older.replaceChildren(h("button", { type: "button", class: "link", onclick: () => this.#loadOlder({ again: true }) }, "Older messages could not be loaded. Try again"));
+      }
+    } finally {
+      this.#loadingOlder = false;
+    }
+    // The observer only speaks up when the top comes into reach, not while it stays there.
+    this.observer.unobserve(this.older);
+    this.observer.observe(this.older);
+  }
+
+  /** Do something that adds content above, with the reader's place staying where it is. */
+  async #keepingPlace(work) {
+    const stop = this.app.store.on("messages", () => {
+      stop();
+      this.scroller.scrollTop = this.scroller.scrollHeight - fromEnd;
+    });
+    // Measured at the last moment: the reader goes on scrolling while the answer is under way.
+    let fromEnd = this.scroller.scrollHeight - this.scroller.scrollTop;
+    const measure = () => (fromEnd = this.scroller.scrollHeight - this.scroller.scrollTop);
+    this.scroller.addEventListener("scroll", measure, { passive: true });
+    try {
+      await work();
+    } finally {
+      stop();
+      this.scroller.removeEventListener("scroll", measure);
+    }
+  }
+
+  #received(added) {
+    const theirs = added.filter(({ senderRole }) => senderRole === "admin" || senderRole === "system");
+    if (theirs.length > 0) {
+      if (!this.#stick) this.#newBelow += theirs.length;
+      // What arrives while nobody looks begins at a line, unless there is one already.
+      if (!this.#looking && !this.#unreadFrom) this.#unreadFrom = theirs[0].seq;
+      this.app.announce(theirs.map(({ senderName, content }) => `${senderName}: ${content}`));
+    }
+    this.render();
+  }
+
+  #send(text) {
+    this.#stick = true;
+    this.#unreadFrom = 0;
+    this.app.outbox.add(this.chatId, text);
+    this.#toBottom();
+  }
+
+  #edit({ id, content }) {
+    const chat = this.app.store.chat(this.chatId);
+    this.app.outbox.discard(id);
+    if (chat.status === "active" || chat.status === "pending") {
+      this.composer.insert(content);
+    } else {
+      this.app.newChat({ message: content });
+    }
+  }
+
+  #discard(id) {
+    this.app.outbox.discard(id);
+    this.app.toasts.show("The message was deleted.");
+    this.focus();
+  }
+
+  // Scrolling and reading
+
+  get #atBottom() {
+    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
+    return scrollHeight - scrollTop - clientHeight < AT_BOTTOM;
+  }
+
+  /** Whether the reader has the end of the conversation before their eyes. */
+  get #looking() {
+    return !document.hidden && this.app.isShown && this.#stick && this.scroller.clientHeight > 0;
+  }
+
+  #scrolled() {
+    this.#stick = this.#atBottom;
+    if (this.#stick) this.#newBelow = 0;
+    this.#renderJump();
+    this.#markRead();
+  }
+
+  #resized() {
+    const width = this.list.clientWidth;
+    if (width !== this.#width && width > 0) {
+      // Text wraps differently now: the heights of the skipped pages have to be measured again.
+      this.#width = width;
+      for (const page of this.#pages.values()) page.classList.remove("settled");
+      this.#settlePages([...this.list.children]);
+    }
+    if (this.#stick) this.#toBottom();
+  }
+
+  #toBottom({ smooth = false } = {}) {
+    const gently = smooth && !matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.scroller.scrollTo({ top: this.scroller.scrollHeight, behavior: gently ? "smooth" : "instant" });
+  }
+
+  #renderJump() {
+    this.jump.hidden = this.#stick || !this.chatId;
+    const text = this.#newBelow > 0 ? plural(this.#newBelow, "new message") : "Newest";
+    if (!this.jump.hidden && this.jump.textContent !== text) this.jump.replaceChildren(icon("down"), h("span", {}, text));
+  }
+
+  /** The reader has come back to the conversation, for example by unfolding the widget. */
+  shown() {
+    if (this.#stick) this.#toBottom();
+    this.#markRead();
+  }
+
+  async #markRead() {
+    const chat = this.chatId && this.app.store.chat(this.chatId);
+    if (!chat || chat.unreadCount === 0 || this.#marking || !this.#looking || this.app.session.state !== "signed-in") return;
+    const seq = this.app.store.conversation(this.chatId).newest;
+    // The list may know of messages that the conversation does not show yet.
+    if (seq === 0 || seq < lastSeq(chat)) return;
+    this.#marking = true;
+    try {
+      await this.app.updates.markRead(this.chatId, seq);
+    } catch {
+      // The next update tries again.
+    } finally {
+      this.#marking = false;
+    }
+  }
+}
+
+/** Give `parent` exactly these children, moving only what is not in its place. */
+function arrange(parent, elements) {
+  elements.forEach((element, i) => {
+    if (parent.children[i] !== element) parent.insertBefore(element, parent.children[i] ?? null);
+  });
+  while (parent.children.length > elements.length) parent.lastChild.remove();
+}
+
+function grouped(items) {
+  const groups = new Map();
+  for (const item of items) {
+    if (!groups.has(item.page)) groups.set(item.page, []);
+    groups.get(item.page).push(item);
+  }
+  return groups;
+}

@@ -1,0 +1,131 @@
+/** One message: from whom, what, when, and whether it has arrived. */
+
+import { h, spoken } from "../dom.js";
+import { icon } from "../icons.js";
+import { linked } from "../text.js";
+import { clock, dayName, timeElement } from "../time.js";
+import { avatar } from "./avatar.js";
+
+const TOGETHER = 5 * 60_000;
+
+/**
+ * The rows of a conversation: messages, unconfirmed messages, and what stands between.
+ *
+ * Each row is {key, page, signature, render}. A row whose signature is unchanged need not
+ * be rendered again; a message keeps its key when it is confirmed.
+ */
+export function rows({ messages, pending, unreadFrom, dayKey, app, page, actions }) {
+  const isMine = (message) => message.senderRole === "user" || message.senderRole === "guest";
+  const lastMine = messages.findLast(isMine)?.seq;
+  const readTo = messages.findLast((message) => isMine(message) && message.isRead)?.seq ?? 0;
+
+  const items = messages.map((message) => ({
+    key: message.clientMessageId && isMine(message) ? `id:${message.clientMessageId}` : `seq:${message.seq}`,
+    page: page(message.seq),
+    seq: message.seq,
+    mine: isMine(message),
+    system: message.senderRole === "system",
+    sender: message.senderId ?? message.senderRole,
+    name: message.senderName,
+    image: message.senderImage,
+    content: message.content,
+    deleted: Boolean(message.deletedAt),
+    time: message.timestamp,
+    state: message.seq <= readTo ? "read" : "sent",
+    receipt: message.seq === lastMine && pending.length === 0,
+  }));
+  for (const entry of pending) {
+    items.push({
+      key: `id:${entry.clientMessageId}`,
+      page: "pending",
+      mine: true,
+      sender: app.session.user?._id,
+      name: app.session.user?.name,
+      content: entry.content,
+      time: entry.createdAt,
+      state: entry.state,
+      problem: entry.problem,
+      receipt: true,
+      id: entry.clientMessageId,
+    });
+  }
+
+  const result = [];
+  items.forEach((item, i) => {
+    const before = items[i - 1];
+    const after = items[i + 1];
+    const day = dayKey(item.time);
+    const newDay = !before || dayKey(before.time) !== day;
+    const firstUnread = item.seq !== undefined && item.seq === unreadFrom;
+    if (newDay) result.push({ key: `day:${day}:${item.page}`, page: item.page, signature: dayName(item.time), render: () => separator(dayName(item.time)) });
+    if (firstUnread) result.push({ key: "unread", page: item.page, signature: "", render: () => separator("New", "unread-separator") });
+    item.first = newDay || firstUnread || !together(before, item);
+    item.last = !after || dayKey(after.time) !== day || after.seq === unreadFrom || !together(item, after);
+    result.push({ key: item.key, page: item.page, signature: JSON.stringify(item), render: () => row(item, app, actions) });
+  });
+  return result;
+}
+
+/** Messages of one sender shortly after each other share a name, a picture and a time. */
+function together(a, b) {
+  return a.sender === b.sender && a.mine === b.mine && !a.system && !b.system && new Date(b.time) - new Date(a.time) < TOGETHER;
+}
+
+function separator(text, name = "") {
+  return h("div", { class: `separator ${name}`, role: "listitem" }, h("span", {}, text));
+}
+
+function row(item, app, actions) {
+  if (item.system) {
+    return h("div", { class: "system-message", role: "listitem" }, h("span", { dir: "auto" }, item.content), " ", timeElement(item.time, clock));
+  }
+  const classes = ["message", item.mine ? "mine" : "theirs", item.first ? "first" : "", item.last ? "last" : "", `state-${item.state}`];
+  const bubble = h("div", { class: item.deleted ? "bubble deleted" : "bubble", dir: "auto" }, item.deleted ? item.content : linked(item.content));
+  return h(
+    "div",
+    { class: classes.filter(Boolean).join(" "), role: "listitem" },
+    item.mine ? null : item.last ? avatar(item.name, item.image, app.api.origin) : h("span", { class: "avatar-space" }),
+    h(
+      "div",
+      { class: "message-body" },
+      item.first && !item.mine ? h("span", { class: "sender", dir: "auto" }, item.name) : spoken(`${item.mine ? "You" : item.name}: `),
+      bubble,
+      item.last || item.receipt ? meta(item, actions) : null,
+    ),
+  );
+}
+
+function meta(item, actions) {
+  if (item.state === "refused") return refused(item, actions);
+  if (item.state === "waiting") {
+    return h(
+      "div",
+      { class: "meta waiting" },
+      icon("clock"),
+      h("span", { title: item.problem }, "Not sent yet, trying again"),
+      h("button", { type: "button", class: "link", onclick: () => actions.retry(item.id) }, "Retry now"),
+    );
+  }
+  const status = { sending: ["clock", "Sending…"], sent: ["check", "Sent"], read: ["checks", "Read"] }[item.state];
+  return h(
+    "div",
+    { class: "meta" },
+    timeElement(item.time, clock),
+    item.mine && item.receipt ? h("span", { class: "receipt" }, icon(status[0]), status[1]) : null,
+  );
+}
+
+function refused(item, actions) {
+  return h(
+    "div",
+    { class: "meta refused" },
+    h("span", { class: "reason" }, icon("alert"), h("span", {}, `Not sent. ${item.problem}`)),
+    h(
+      "span",
+      { class: "actions" },
+      h("button", { type: "button", class: "link", onclick: () => actions.retry(item.id) }, "Retry"),
+      h("button", { type: "button", class: "link", onclick: () => actions.edit(item) }, "Edit"),
+      h("button", { type: "button", class: "link", onclick: () => actions.discard(item.id) }, "Delete"),
+    ),
+  );
+}

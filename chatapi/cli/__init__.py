@@ -1,0 +1,59 @@
+"""Commands for whoever runs the product: `flask --app wsgi COMMAND`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from flask import Flask, current_app
+from flask.cli import with_appcontext
+from marshmallow import ValidationError
+
+from chatapi.cli.demo import seed_demo
+from chatapi.cli.imports import import_conversations
+from chatapi.errors import EmailTaken
+from chatapi.schemas import EmailAddress, NewPassword
+from chatapi.services import accounts, chats
+from chatapi.store import database, indexes
+
+
+def init_app(app: Flask) -> None:
+    """Add the commands to an app."""
+    for command in (init_db, create_admin, seed_demo, import_conversations):
+        app.cli.add_command(command)
+
+
+@click.command("init-db")
+@with_appcontext
+def init_db() -> None:
+    """Create missing collections, indexes and validators; safe on every start."""
+    indexes.ensure(database.current())
+    finished = chats.finish_deletions()
+    name = current_app.config["DATABASE_NAME"]
+    click.echo(f"Database {name} is ready.")
+    if finished:
+        click.echo(f"Finished {finished} deletions that a crash had cut off.")
+
+
+@click.command("create-admin")
+@click.argument("email")
+@click.option("--name", default="Agent", show_default=True, help="The name users see.")
+@click.option(
+    "--password",
+    envvar="ADMIN_PASSWORD",
+    prompt=True,
+    hide_input=True,
+    confirmation_prompt=True,
+    help="Asked for when not given; or set ADMIN_PASSWORD.",
+)
+@with_appcontext
+def create_admin(email: str, name: str, password: str) -> None:
+    """Make a support agent's account."""
+    try:
+        address = EmailAddress().deserialize(email)
+        accounts.create_admin(name, address, NewPassword().deserialize(password))
+    except (ValidationError, EmailTaken) as error:
+        text = error.detail if isinstance(error, EmailTaken) else " ".join(error.messages)
+        click.echo(f"Not created: {text}", err=True)
+        sys.exit(1)
+    click.echo(f"Created the agent {address}.")

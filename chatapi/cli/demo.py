@@ -1,0 +1,273 @@
+"""`flask seed-demo`: people and conversations to look at, once per data directory.
+
+DATA_DIR/demo.json is written last and in one step, so its presence says that the demo is
+complete. Until then the same logins stand in demo.json.part: whatever run finds that file
+takes the accounts over, removes the demo's chats and loads them anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from chatapi import clock
+from chatapi.cli import demo_texts
+from chatapi.cli.demo_texts import Person, PlannedChat
+from chatapi.cli.terminal import failing_by_name, progress
+from chatapi.errors import EmailTaken
+from chatapi.services import accounts, chats, messages, passwords
+from chatapi.services.accounts import ClientInfo, Session
+
+# Neither 0 and O nor 1 and l: these are typed by hand.
+_PASSWORD_CHARACTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # noqa: S105
+_PASSWORD_LENGTH = 12
+
+Logins = dict[str, Any]
+
+
+@click.command("seed-demo")
+@click.option("--yes", is_flag=True, help="Write demo data into a production database, too.")
+@with_appcontext
+def seed_demo(yes: bool) -> None:
+    """Load demo data, once per data directory.
+
+    The logins are in DATA_DIR/demo.json. Running it again changes nothing; after a crash it
+    starts over without leaving anything twice.
+    """
+    config = current_app.config
+    if config["APP_ENV"] == "production" and not (yes or config["SEED_DEMO"]):
+        raise click.ClickException(
+            "This is production. Give --yes or set SEED_DEMO=1 to write demo data here."
+        )
+    data_dir = Path(config["DATA_DIR"])
+    data_dir.mkdir(parents=True, exist_ok=True)
+    base_url = config["PUBLIC_URL"] or f"http://127.0.0.1:{config['PORT']}"
+    with failing_by_name("flask --app wsgi seed-demo"), _alone(data_dir):
+        click.echo(seed(data_dir, base_url, config["CHAT_CATEGORIES"]), err=True)
+
+
+def seed(data_dir: Path, base_url: str, categories: tuple[str, ...] | list[str]) -> str:
+    """Load the demo unless this data directory has it; return what was done, as a sentence.
+
+    Raises ClickException when accounts of the demo exist that this directory knows nothing
+    of; nothing is written then.
+    """
+    complete, begun = data_dir / "demo.json", data_dir / "demo.json.part"
+    everybody = demo_texts.people()
+    known = _read(complete)
+    if known and not begun.exists() and accounts.find(known["admin"]["email"]):
+        if known["baseUrl"] != base_url:
+            _write_private(complete, known | {"baseUrl": base_url})
+        return f"The demo data is there already; its logins are in {complete}."
+
+    unfinished = _read(begun)
+    logins = _logins(everybody, base_url, unfinished or known)
+    if unfinished is None:
+        _refuse_strangers(logins)
+        _write_private(begun, logins)
+    with progress(len(logins["agents"]) + len(logins["users"]) + 1, "Demo accounts") as bar:
+        cast = _Cast(everybody, logins, bar, resumed=unfinished is not None)
+    planned = demo_texts.plan(clock.now())
+    with progress(sum(len(chat.lines) for chat in planned), "Demo messages") as bar:
+        for chat in planned:
+            _load(chat, cast, categories)
+            bar.update(len(chat.lines))
+    _write_private(begun, logins)
+    begun.replace(complete)
+    _sync_directory(data_dir)
+    return f"Loaded {len(planned)} demo chats; the logins are in {complete}."
+
+
+class _Cast:
+    """A session for everybody in the demo, by e-mail. Accounts that lack are made."""
+
+    def __init__(
+        self, everybody: demo_texts.People, logins: Logins, bar: Any, resumed: bool
+    ) -> None:
+        self.joined = clock.now() - timedelta(days=demo_texts.DAYS + 1)
+        self._guests = {guest.email: guest for guest in everybody.guests}
+        self._sessions: dict[str, Session] = {}
+        rows = [
+            ("admin", logins["admin"]),
+            *(("admin", row) for row in logins["agents"]),
+            *(("user", row) for row in logins["users"]),
+        ]
+        for number, (role, row) in enumerate(rows):
+            with clock.frozen(self.joined + timedelta(minutes=17 * number)):
+                self._sessions[row["email"]] = accounts.session_for(_account(row, role))
+            bar.update(1)
+        if resumed:
+            admin = self._sessions[logins["admin"]["email"]]
+            self._find_guests(admin)
+            for session in self._sessions.values():
+                _remove_chats(admin, session)
+
+    def get(self, email: str, at: datetime) -> Session:
+        """Return somebody's session; a guest comes into being at the moment `at`."""
+        if email not in self._sessions:
+            guest = self._guests[email]
+            with clock.frozen(at):
+                client = ClientInfo("Demo data", "127.0.0.1")
+                self._sessions[email], _ = accounts.guest(guest.name, email, client)
+        return self._sessions[email]
+
+    def _find_guests(self, admin: Session) -> None:
+        """Take over the guests that an earlier run made."""
+        cursor = None
+        while True:
+            page = accounts.list_users(admin, role="guest", limit=200, cursor=cursor)
+            for user in page.items:
+                if user["email"] in self._guests:
+                    self._sessions[user["email"]] = accounts.session_for(user)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+
+def _account(login: dict[str, str], role: str) -> dict[str, Any]:
+    """Make an account, or take over the one that this data directory knows the password of."""
+    try:
+        return accounts.create_user(login["name"], login["email"], login["password"], role)
+    except EmailTaken:
+        user = accounts.find(login["email"])
+        if user is None or not passwords.matches(user.get("passwordHash"), login["password"]):
+            raise _strangers([login["email"]]) from None
+        return user
+
+
+def _remove_chats(admin: Session, owner: Session) -> None:
+    while not owner.is_admin:
+        found = chats.list_chats(owner, chats.ChatFilters(), limit=100).items
+        if not found:
+            return
+        for chat in found:
+            chats.delete(admin, chat["_id"])
+
+
+def _load(chat: PlannedChat, cast: _Cast, categories: tuple[str, ...] | list[str]) -> None:
+    """Let a chat happen again, message by message, at the planned times."""
+    first = chat.lines[0]
+    owner = cast.get(chat.owner, first.at - timedelta(seconds=40))
+    category = chat.category if chat.category in categories else categories[0]
+    with clock.frozen(first.at):
+        room, _, _ = chats.create(owner, chat.subject, category, chat.priority, first.text)
+    agent = cast.get(chat.agent, first.at) if chat.agent else None
+    helper = agent or cast.get(chat.other, first.at)
+    assigned = None
+    for line in chat.lines[1:]:
+        sender = {"user": owner, "admin": helper, "other": cast.get(chat.other, line.at)}[
+            line.speaker
+        ]
+        with clock.frozen(line.at):
+            if agent and sender.is_admin and sender is not assigned:
+                chats.update(sender, room["_id"], message=line.text, admin_id=sender.user_id)
+                assigned = sender
+            else:
+                messages.send(sender, room["_id"], line.text)
+    with clock.frozen(chat.ended or chat.lines[-1].at):
+        if agent and assigned is None:
+            chats.update(agent, room["_id"], admin_id=agent.user_id)
+        messages.mark_read(helper, room["_id"], chat.read_by_agents)
+        messages.mark_read(owner, room["_id"], chat.read_by_user)
+        if chat.status != "active":
+            chats.update(helper, room["_id"], status=chat.status)
+
+
+def _logins(everybody: demo_texts.People, base_url: str, known: Logins | None) -> Logins:
+    """Return everybody's e-mail and password, those already known unchanged."""
+    passwords_known: dict[str, str] = {}
+    if known:
+        for row in (known["admin"], *known["agents"], *known["users"]):
+            passwords_known[row["email"]] = row["password"]
+
+    def login(person: Person) -> dict[str, str]:
+        password = passwords_known.get(person.email) or _new_password()
+        return {"email": person.email, "password": password, "name": person.name}
+
+    return {
+        "baseUrl": base_url,
+        "admin": login(everybody.admin),
+        "agents": [login(person) for person in everybody.agents],
+        "users": [login(person) for person in everybody.users],
+    }
+
+
+def _new_password() -> str:
+    return "".join(secrets.choice(_PASSWORD_CHARACTERS) for _ in range(_PASSWORD_LENGTH))
+
+
+def _refuse_strangers(logins: Logins) -> None:
+    """Raise ClickException if accounts exist whose passwords are not these."""
+    taken = []
+    for row in (logins["admin"], *logins["agents"], *logins["users"]):
+        user = accounts.find(row["email"])
+        if user and not passwords.matches(user.get("passwordHash"), row["password"]):
+            taken.append(row["email"])
+    if taken:
+        raise _strangers(taken)
+
+
+def _strangers(emails: list[str]) -> click.ClickException:
+    return click.ClickException(
+        f"The database has accounts already that the demo would make: {', '.join(emails)}. "
+        "Their passwords are not in this DATA_DIR. Use the data directory they were made "
+        "from, or an empty database."
+    )
+
+
+def _read(path: Path) -> Logins | None:
+    """Return the logins in a file, None if there is no such file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise click.ClickException(f"{path} is not valid JSON ({error}). Remove it.") from None
+    try:
+        for row in (found["admin"], *found["agents"], *found["users"]):
+            if not isinstance(row["email"], str) or not isinstance(row["password"], str):
+                raise TypeError
+    except (KeyError, TypeError):
+        raise click.ClickException(f"{path} does not hold the demo's logins. Remove it.") from None
+    return {"baseUrl": ""} | found
+
+
+def _write_private(path: Path, content: Logins) -> None:
+    """Replace a file in one step. No other account can read it at any moment."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(content, file, ensure_ascii=False, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """Let one seeding at a time into a data directory; a second one waits for the first."""
+    with (data_dir / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

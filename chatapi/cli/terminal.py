@@ -1,0 +1,39 @@
+"""How commands speak to the terminal: progress and failures, both on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from pymongo.errors import PyMongoError
+
+from chatapi.errors import ChatError
+
+
+def progress(length: int, label: str) -> Any:
+    """Return a progress bar of so many steps. Where there is no terminal it is silent."""
+    hidden = not sys.stderr.isatty()
+    return click.progressbar(
+        length=length,
+        label=label,
+        file=sys.stderr,
+        hidden=hidden,
+        update_min_steps=max(1, length // 200),
+    )
+
+
+@contextmanager
+def failing_by_name(command: str) -> Iterator[None]:
+    """Let a refusal or a database failure leave the block as one line and exit status 1."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise click.ClickException(
+            f"The database failed ({type(error).__name__}: {error}). Nothing is lost: run "
+            f"'{command}' again, it goes on where it stopped."
+        ) from error
+    except ChatError as error:
+        raise click.ClickException(f"{error.title}: {error.detail}") from error

@@ -1,0 +1,35 @@
+"""The one place that reads the time.
+
+A time is for people to read and for sessions to expire by; the order of messages never
+depends on it (see `services.messages`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+_frozen: ContextVar[datetime | None] = ContextVar("frozen", default=None)
+
+
+def now() -> datetime:
+    """Return the time in UTC, cut to the milliseconds that MongoDB keeps."""
+    at = _frozen.get() or datetime.now(UTC)
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+@contextlib.contextmanager
+def frozen(at: datetime) -> Iterator[None]:
+    """Let everything in the block happen at a given time: for imports and demo data."""
+    token = _frozen.set(at)
+    try:
+        yield
+    finally:
+        _frozen.reset(token)
+
+
+def iso(at: datetime) -> str:
+    """Return a time as the API writes it: 2026-11-22T18:00:00.000Z."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -1,0 +1,13 @@
+"""The Flask extension objects, made once and bound to an app by the factory."""
+
+from __future__ import annotations
+
+from flask_compress import Compress
+from flask_login import LoginManager
+from flask_pymongo import PyMongo
+from flask_wtf.csrf import CSRFProtect
+
+mongo = PyMongo()
+login_manager = LoginManager()
+csrf = CSRFProtect()
+compress = Compress()

@@ -1,0 +1,68 @@
+"""The headers that keep a browser safe, on every answer."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+from flask_cors import CORS
+
+from chatapi import problem
+
+PAGE_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' https: data:",
+        "connect-src 'self'",
+        "font-src 'self'",
+        "manifest-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
+# What a page of another origin may load: the widget and the modules it is made of.
+EMBEDDABLE = ("/widget.js", "/chat/static/")
+EXPOSED = ["ETag", "Link", "X-Next-Cursor", "X-Unread-Total", "Retry-After", "X-Request-Id"]
+
+
+def init_app(app: Flask) -> None:
+    """Set the headers on every answer, and CORS for exactly the configured origins."""
+    if app.config["CORS_ORIGINS"]:
+        CORS(
+            app,
+            resources={
+                r"/api/.*": {},
+                r"/widget\.js": {},
+                r"/chat/static/.*": {},
+            },
+            origins=list(app.config["CORS_ORIGINS"]),
+            supports_credentials=False,
+            allow_headers=["Authorization", "Content-Type", "If-None-Match", "Last-Event-ID"],
+            expose_headers=EXPOSED,
+            methods=["GET", "POST", "PATCH", "DELETE", "OPTIONS"],
+            max_age=600,
+            vary_header=True,
+        )
+    app.after_request(_protect)
+
+
+def _protect(response: Response) -> Response:
+    headers = response.headers
+    is_page = response.mimetype == "text/html"
+    headers["Content-Security-Policy"] = PAGE_POLICY if is_page else DATA_POLICY
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["X-Frame-Options"] = "DENY"
+    headers["Referrer-Policy"] = "same-origin"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    embeddable = request.path.startswith(EMBEDDABLE)
+    headers["Cross-Origin-Resource-Policy"] = "cross-origin" if embeddable else "same-origin"
+    headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
+    headers["X-Request-Id"] = problem.request_id()
+    if request.is_secure:
+        headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+    if "Cache-Control" not in headers:
+        # A browser may keep an answer with an ETag, but must ask each time.
+        headers["Cache-Control"] = "private, no-cache" if "ETag" in headers else "no-store"
+    return response

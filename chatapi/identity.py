@@ -1,0 +1,142 @@
+"""Who is asking: the session behind a request, from a Bearer token or from the cookie.
+
+Flask-Login keeps it for the length of a request. A cookie travels by itself, so a cookie
+request that changes something must also carry the CSRF token; a Bearer request need not.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from flask import Request, Response, current_app, g, request
+from flask import session as csrf_store
+from flask_login import UserMixin, current_user, login_user
+from flask_wtf.csrf import CSRFError, generate_csrf
+
+from chatapi import errors
+from chatapi.extensions import csrf, login_manager
+from chatapi.services import accounts
+from chatapi.services.accounts import ClientInfo, Session
+
+LONGEST_TOKEN = 200
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class CurrentUser(UserMixin):  # type: ignore[misc]
+    """What Flask-Login knows of somebody: their session."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.id = str(session.user_id)
+
+
+@login_manager.request_loader
+def _load(incoming: Request) -> CurrentUser | None:
+    token = bearer_token(incoming) or cookie_token(incoming)
+    if not token or len(token) > LONGEST_TOKEN:
+        return None
+    session = accounts.open_session(token)
+    return CurrentUser(session) if session else None
+
+
+def bearer_token(incoming: Request) -> str | None:
+    """Return the token of the Authorization header, "" if the header has another form."""
+    header = incoming.headers.get("Authorization")
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def cookie_token(incoming: Request) -> str | None:
+    """Return the token of the cookie; a request with an Authorization header has none."""
+    if "Authorization" in incoming.headers:
+        return None
+    return incoming.cookies.get(current_app.config["AUTH_COOKIE_NAME"])
+
+
+def optional() -> Session | None:
+    """Return the request's session, or None."""
+    return current_user.session if current_user.is_authenticated else None
+
+
+def required() -> Session:
+    """Return the request's session.
+
+    Raises NotSignedIn without a token, SessionExpired for one that opens nothing, and
+    CsrfFailed for a cookie request that may come from another site.
+    """
+    session = optional()
+    if session is None:
+        if bearer_token(request) or cookie_token(request):
+            raise errors.SessionExpired
+        raise errors.NotSignedIn
+    if cookie_token(request):
+        protect()
+    return session
+
+
+def protect() -> None:
+    """Refuse a request that changes something and may come from another site."""
+    if request.method in SAFE_METHODS:
+        return
+    if request.headers.get("Sec-Fetch-Site") == "cross-site" or not _same_origin():
+        raise errors.CsrfFailed("The request comes from another site.")
+    try:
+        csrf.protect()
+    except CSRFError:
+        raise errors.CsrfFailed from None
+
+
+def _same_origin() -> bool:
+    origin = request.headers.get("Origin")
+    return origin is None or (origin != "null" and urlsplit(origin).netloc == request.host)
+
+
+def client() -> ClientInfo:
+    """Return where the request comes from. TRUSTED_PROXIES decides which address counts."""
+    return ClientInfo(request.headers.get("User-Agent", ""), request.remote_addr or "")
+
+
+def csrf_token() -> str:
+    """Return the CSRF token of this browser, making one on first use."""
+    csrf_store.permanent = True
+    return str(generate_csrf())
+
+
+def sign_in(response: Response, session: Session, token: str) -> Response:
+    """Set the session's cookie. The session that the browser had before ends."""
+    before = cookie_token(request)
+    if before and before != token:
+        accounts.end_token(before)
+    forget_csrf()
+    login_user(CurrentUser(session))
+    response.set_cookie(
+        current_app.config["AUTH_COOKIE_NAME"],
+        token,
+        max_age=int(accounts.lifetimes.absolute.total_seconds()),
+        httponly=True,
+        samesite="Lax",
+        secure=bool(current_app.config["SESSION_COOKIE_SECURE"]),
+        path="/",
+    )
+    return response
+
+
+def sign_out(response: Response) -> Response:
+    """Take the cookie back."""
+    forget_csrf()
+    response.delete_cookie(
+        current_app.config["AUTH_COOKIE_NAME"],
+        httponly=True,
+        samesite="Lax",
+        secure=bool(current_app.config["SESSION_COOKIE_SECURE"]),
+        path="/",
+    )
+    return response
+
+
+def forget_csrf() -> None:
+    """Let the next CSRF token be a new one: who a browser is has changed."""
+    csrf_store.clear()
+    g.pop("csrf_token", None)

@@ -1,0 +1,120 @@
+"""The log: one JSON line an event on standard output, with the request's id.
+
+What must never be in a log cannot get there: a denied name is blanked, a database error is
+logged without the document it speaks of, and requests are logged without their query,
+headers and body.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import traceback
+from typing import Any
+
+import structlog
+from flask import Flask, Response, g, request
+from pymongo.errors import PyMongoError
+from structlog.typing import EventDict, WrappedLogger
+
+from chatapi import identity, problem
+
+log = structlog.get_logger("chat")
+
+SECRET_NAMES = frozenset(
+    {
+        "password",
+        "current",
+        "new",
+        "token",
+        "authorization",
+        "cookie",
+        "csrf_token",
+        "content",
+        "message",
+        "body",
+        "secret_key",
+    }
+)
+
+
+def init_app(app: Flask) -> None:
+    """Set the log up and note each request in it."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _blank_secrets,
+            _write_exception,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelName(str(app.config["LOG_LEVEL"]).upper())
+        ),
+        logger_factory=_StandardOutput,
+        cache_logger_on_first_use=False,
+    )
+    app.before_request(_start)
+    app.after_request(_note)
+
+
+class _StandardOutput:
+    """A logger that writes to whatever standard output is now."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    debug = info = warning = error = critical = exception = log = msg
+
+
+def _start() -> None:
+    g.started = time.perf_counter()
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(requestId=problem.request_id())
+
+
+def _note(response: Response) -> Response:
+    fields: dict[str, Any] = {
+        "method": request.method,
+        "path": request.path,
+        "status": response.status_code,
+        "ms": round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000, 1),
+        "address": request.remote_addr,
+    }
+    if "_login_user" in g and (session := identity.optional()):
+        fields["userId"] = str(session.user_id)
+    if "error_code" in g:
+        fields["code"] = g.error_code
+    log.info("request", **fields)
+    return response
+
+
+def _blank_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    for name in event:
+        if name.lower() in SECRET_NAMES:
+            event[name] = "[hidden]"
+    return event
+
+
+def _write_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    error = event.pop("exc_info", None)
+    if isinstance(error, BaseException):
+        event["exception"] = "".join(_trace(error))
+    return event
+
+
+def _trace(error: BaseException) -> list[str]:
+    lines = [] if error.__cause__ is None else [*_trace(error.__cause__), "\nthen:\n"]
+    lines += traceback.format_tb(error.__traceback__)
+    text = str(error)
+    if isinstance(error, PyMongoError):
+        # Behind it stand the values of the document or the key that was refused.
+        text = text.split("full error")[0].split("dup key")[0]
+    return [*lines, f"{type(error).__name__}: {text}\n"]

@@ -1,0 +1,66 @@
+"""Cursors: where a page of a list ended, as an opaque string.
+
+A cursor is a position in an order and grants nothing: every page is filtered for the
+caller again.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bson import ObjectId
+
+from chatapi.errors import InvalidInput
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST = 64
+
+
+@dataclass(frozen=True)
+class Position:
+    """The place of one row in a list sorted by a time and then by id, both descending."""
+
+    at: datetime
+    id: ObjectId
+
+    def encode(self) -> str:
+        """Return the cursor that stands for this place."""
+        milliseconds = (self.at - _EPOCH) // timedelta(milliseconds=1)
+        raw = milliseconds.to_bytes(8, "big", signed=True) + self.id.binary
+        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def decode(cursor: str | None) -> Position | None:
+    """Return the place that a cursor stands for; InvalidInput on `cursor` if it is none."""
+    if cursor is None:
+        return None
+    try:
+        if len(cursor) > _LONGEST:
+            raise ValueError("too long")
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        if len(raw) != 20:
+            raise ValueError("wrong length")
+        at = _EPOCH + timedelta(milliseconds=int.from_bytes(raw[:8], "big", signed=True))
+    except (ValueError, OverflowError, binascii.Error):
+        raise InvalidInput.of("cursor", "Not a cursor that this API gave out.") from None
+    return Position(at, ObjectId(raw[8:]))
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list and the cursor of the next one, None on the last."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+def page(rows: list[Any], limit: int, time_field: str) -> Page:
+    """Cut `limit` + 1 rows read to a page, keeping a cursor if there was one more."""
+    if len(rows) <= limit:
+        return Page(rows, None)
+    last = rows[limit - 1]
+    return Page(rows[:limit], Position(last[time_field], last["_id"]).encode())

@@ -1,0 +1,143 @@
+"""Errors as answers: application/problem+json (RFC 9457), and the log line beside each."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from flask import Flask, Response, current_app, g, has_request_context, request
+from flask.typing import ResponseReturnValue
+from flask_limiter.errors import RateLimitExceeded
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, NetworkTimeout, PyMongoError
+from pymongo.errors import OperationFailure
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from chatapi import errors, identity, limits
+from chatapi.errors import ChatError
+
+log = structlog.get_logger("chat")
+
+TYPE_BASE = "/api/docs#"
+# Codes with which a server says that it is not, or no longer, able to answer.
+_UNAVAILABLE_CODES = frozenset({11600, 11602, 91, 189, 10107, 13435, 13436, 262, 50, 89})
+
+Page = Callable[[ChatError], ResponseReturnValue]
+
+
+def body_of(error: ChatError) -> dict[str, Any]:
+    """Return the problem document of a refusal."""
+    return {
+        "type": TYPE_BASE + error.code,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "error": error.detail,
+        "code": error.code,
+        "requestId": request_id() if has_request_context() else None,
+        **error.data,
+    }
+
+
+def as_json(error: ChatError) -> Response:
+    """Return a refusal as the API answers it."""
+    body = body_of(error)
+    cause = getattr(error, "__cause__", None)
+    if cause is not None and error.status >= 500 and _asked_by_admin():
+        body["debug"] = {"exception": type(cause).__name__, "message": str(cause)}
+    response = current_app.json.response(body)
+    response.mimetype = "application/problem+json"
+    response.status_code = error.status
+    add_headers(response, error)
+    return response
+
+
+def add_headers(response: Response, error: ChatError) -> None:
+    """Set the headers that belong to a refusal, whatever its body."""
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="chat"'
+    if "allow" in vars(error):
+        response.headers["Allow"] = error.allow  # type: ignore[attr-defined]
+
+
+def request_id() -> str:
+    """Return this request's id, the same in the answer and in the log."""
+    if "request_id" not in g:
+        g.request_id = uuid.uuid4().hex
+    return str(g.request_id)
+
+
+def from_exception(error: Exception) -> ChatError:
+    """Return any exception as a refusal; what nobody expected becomes `internal`."""
+    if isinstance(error, ChatError):
+        return error
+    if isinstance(error, RateLimitExceeded):
+        return limits.as_error(error)
+    if isinstance(error, RequestEntityTooLarge):
+        return errors.TooLarge()
+    if isinstance(error, HTTPException):
+        return _from_http(error)
+    found: ChatError
+    if is_unavailable(error):
+        found = errors.DatabaseUnavailable(retryAfter=2)
+    else:
+        found = ChatError()
+    found.__cause__ = error
+    return found
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Tell whether the database did not answer, rather than refuse."""
+    if isinstance(error, (ConnectionFailure, NetworkTimeout, ExecutionTimeout)):
+        return True
+    return isinstance(error, OperationFailure) and error.code in _UNAVAILABLE_CODES
+
+
+def _from_http(error: HTTPException) -> ChatError:
+    known: dict[int, type[ChatError]] = {
+        400: errors.BadJson,
+        401: errors.NotSignedIn,
+        403: errors.Forbidden,
+        404: errors.NotFound,
+        405: errors.MethodNotAllowed,
+        413: errors.TooLarge,
+        415: errors.NotJson,
+        429: errors.TooManyRequests,
+    }
+    found = known.get(error.code or 500, ChatError)()
+    if error.code == 405:
+        found.allow = ", ".join(getattr(error, "valid_methods", None) or [])  # type: ignore[attr-defined]
+    return found
+
+
+def _asked_by_admin() -> bool:
+    with contextlib.suppress(PyMongoError):
+        session = identity.optional()
+        return session is not None and session.is_admin
+    return False
+
+
+def init_app(app: Flask, page: Page) -> None:
+    """Answer every exception of this app.
+
+    page -- makes the answer for requests that are not for the API.
+    """
+
+    def handle(error: Exception) -> ResponseReturnValue:
+        if isinstance(error, HTTPException) and (error.code or 500) < 400:
+            return error
+        refusal = from_exception(error)
+        if refusal.status >= 500:
+            log.error("request_failed", code=refusal.code, exc_info=error)
+        else:
+            log.info("request_refused", code=refusal.code, status=refusal.status)
+        g.error_code = refusal.code
+        if request.path.startswith(("/api/", "/healthz", "/readyz")) or request.path == "/api":
+            return as_json(refusal)
+        return page(refusal)
+
+    app.register_error_handler(Exception, handle)

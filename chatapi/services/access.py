@@ -1,0 +1,22 @@
+"""The one door to a chat: who may see it is decided here and nowhere else."""
+
+from __future__ import annotations
+
+from chatapi.errors import ChatNotFound, NotYourChat
+from chatapi.services.accounts import Session
+from chatapi.store import chats
+from chatapi.store.database import Document, object_id
+
+
+def access_chat(session: Session, chat_id: object) -> Document:
+    """Return the chat if the session's user may see it.
+
+    Raises ChatNotFound for an id that is none or names no chat, NotYourChat.
+    """
+    key = object_id(chat_id)
+    chat = chats.by_id(key) if key else None
+    if chat is None:
+        raise ChatNotFound
+    if not session.is_admin and chat["userId"] != session.user_id:
+        raise NotYourChat
+    return chat

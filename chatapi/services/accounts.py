@@ -1,0 +1,332 @@
+"""Accounts and sessions: who somebody is and how long we believe it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bson import ObjectId
+
+from chatapi import clock, errors, paging
+from chatapi.services import passwords, search
+from chatapi.store import chats, sessions, users
+from chatapi.store.database import Document, Duplicate, object_id
+
+TOUCH_EVERY = timedelta(minutes=1)
+
+
+@dataclass
+class Lifetimes:
+    """How long a session lives without use and in all."""
+
+    idle: timedelta = timedelta(days=7)
+    absolute: timedelta = timedelta(days=30)
+
+
+lifetimes = Lifetimes()
+
+
+@dataclass(frozen=True)
+class ClientInfo:
+    """Where a sign-in came from, for the list of one's sessions."""
+
+    user_agent: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Somebody who is signed in. `id` is the SHA-256 of the token, in hex."""
+
+    id: str
+    public_id: ObjectId
+    user_id: ObjectId
+    role: str
+    name: str
+    email: str
+    image: str | None
+    created_at: datetime
+    expires_at: datetime
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == "admin"
+
+    @property
+    def side(self) -> str:
+        """The side of a chat this session stands on: "user" or "admin"."""
+        return "admin" if self.is_admin else "user"
+
+    @property
+    def other_side(self) -> str:
+        return "user" if self.is_admin else "admin"
+
+    def require_admin(self) -> None:
+        """Raise AdminOnly unless this is an agent."""
+        if not self.is_admin:
+            raise errors.AdminOnly
+
+
+def register(name: str, email: str, password: str, client: ClientInfo) -> tuple[Session, str]:
+    """Make a user's account and sign it in; return the session and its token.
+
+    Takes the same time whether or not the e-mail is known. Raises EmailTaken.
+    """
+    return _open(create_user(name, email, password), client)
+
+
+def create_user(
+    name: str, email: str, password: str | None, role: str = "user", image: str | None = None
+) -> Document:
+    """Make an account without signing it in. Raises EmailTaken.
+
+    password -- None for an account that nobody can sign in to, such as an imported one.
+    """
+    password_hash = passwords.make(password) if password is not None else None
+    user = _new_user(name, email, role, image) | {"loginKey": normal_email(email)}
+    if password_hash is not None:
+        user["passwordHash"] = password_hash
+    try:
+        users.insert(user)
+    except Duplicate:
+        raise errors.EmailTaken from None
+    return user
+
+
+def create_admin(name: str, email: str, password: str) -> Document:
+    """Make a support agent's account. Raises EmailTaken."""
+    return create_user(name, email, password, role="admin")
+
+
+def guest(name: str, email: str, client: ClientInfo) -> tuple[Session, str]:
+    """Sign somebody in without an account; the token is all they have.
+
+    Their e-mail is what they say it is: it opens no account and no other guest's chats.
+    """
+    user = _new_user(name, email, "guest", None)
+    user["loginKey"] = f"guest:{user['_id']}"
+    users.insert(user)
+    return _open(user, client)
+
+
+def login(email: str, password: str, client: ClientInfo) -> tuple[Session, str]:
+    """Sign in and return the session and its token.
+
+    Takes the same time for an unknown account as for a wrong password. Raises
+    WrongCredentials, for a disabled account too.
+    """
+    user = users.by_login_key(normal_email(email))
+    known_hash = user.get("passwordHash") if user else None
+    if not passwords.matches(known_hash, password) or user is None or user["disabled"]:
+        raise errors.WrongCredentials
+    if known_hash and passwords.is_outdated(known_hash):
+        users.update(user["_id"], {"passwordHash": passwords.make(password)})
+    return _open(user, client)
+
+
+def open_session(token: str) -> Session | None:
+    """Return the session that a token opens, or None if it is unknown, over or revoked."""
+    found = sessions.with_user(_key(token))
+    if found is None:
+        return None
+    session, user = found
+    now = clock.now()
+    if user["disabled"] or session["expiresAt"] <= now:
+        return None
+    if now - session["lastSeenAt"] >= TOUCH_EVERY:
+        expires = _expiry(now, session["absoluteExpiresAt"])
+        sessions.touch(session["_id"], now, expires)
+        session["expiresAt"] = expires
+    return _session(session, user)
+
+
+def find(email: str) -> Document | None:
+    """Return the account with this e-mail, or None. For commands; guests have no account."""
+    return users.by_login_key(normal_email(email))
+
+
+def session_for(user: Document) -> Session:
+    """Return a session that is stored nowhere, to act as a user in a command."""
+    now = clock.now()
+    row = {"_id": "", "publicId": ObjectId(), "createdAt": now, "expiresAt": now}
+    return _session(row, user)
+
+
+def logout(session: Session) -> None:
+    """End this session."""
+    sessions.delete(session.id)
+
+
+def end_token(token: str) -> None:
+    """End whatever session a token opens; signing in again must not leave the old one."""
+    sessions.delete(_key(token))
+
+
+def list_sessions(session: Session) -> list[Document]:
+    """Return the caller's live sessions, newest first, `current` marking this one."""
+    now = clock.now()
+    return [
+        row | {"_id": row["publicId"], "current": row["_id"] == session.id}
+        for row in sessions.of_user(session.user_id)
+        if row["expiresAt"] > now
+    ]
+
+
+def revoke_session(session: Session, public_id: object) -> None:
+    """End one of the caller's own sessions. Raises SessionNotFound, for others' too."""
+    key = object_id(public_id)
+    if key is None or not sessions.delete_public(session.user_id, key):
+        raise errors.SessionNotFound
+
+
+def change_password(session: Session, current: str, new: str) -> None:
+    """Set a new password and end all the user's other sessions.
+
+    Raises WrongCredentials when the current one is not right, Forbidden for guests.
+    """
+    user = users.by_id(session.user_id)
+    if user is None or "passwordHash" not in user:
+        raise errors.Forbidden("A guest has no password.")
+    if not passwords.matches(user["passwordHash"], current):
+        raise errors.InvalidInput.of("current", "This is not the current password.")
+    fields = {"passwordHash": passwords.make(new), "updatedAt": clock.now()}
+    users.update(session.user_id, fields)
+    sessions.delete_of_user(session.user_id, keep=session.id)
+
+
+def list_users(
+    session: Session,
+    role: str | None = None,
+    disabled: bool | None = None,
+    q: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> paging.Page:
+    """Return a page of all users, the newest first. For agents; raises AdminOnly."""
+    session.require_admin()
+    rows = users.newest(
+        limit + 1, paging.decode(cursor), role, disabled, terms=search.query_terms(q)
+    )
+    return paging.page(rows, limit, "createdAt")
+
+
+def list_admins() -> list[Document]:
+    """Return the agents a chat can be assigned to, by name."""
+    return users.active_admins()
+
+
+def update_user(session: Session, user_id: object, changes: Document) -> Document:
+    """Apply role, disabled, name, image to a user and return it.
+
+    A new name or image is shown on the user's chats and new messages; messages already
+    sent keep theirs. A disabled user's sessions end at once. Raises AdminOnly,
+    UserNotFound, LastAdmin, InvalidInput for making a guest anything else.
+    """
+    session.require_admin()
+    key = object_id(user_id)
+    before = users.by_id(key) if key else None
+    if before is None:
+        raise errors.UserNotFound
+    if changes.get("role", before["role"]) != before["role"] and before["role"] == "guest":
+        raise errors.InvalidInput.of("role", "A guest has no account and stays a guest.")
+    fields = {name: value for name, value in changes.items() if before.get(name) != value}
+    if not fields:
+        return before
+    if "name" in fields:
+        fields["searchTerms"] = search.terms([fields["name"], before["email"]])
+    after = users.update(before["_id"], fields | {"updatedAt": clock.now()})
+    if after is None:
+        raise errors.UserNotFound
+    _keep_one_admin(before, after)
+    if after["disabled"]:
+        sessions.delete_of_user(after["_id"])
+    _show_on_chats(before, after)
+    return after
+
+
+def _keep_one_admin(before: Document, after: Document) -> None:
+    """Take a change back if it left no agent.
+
+    Checked after the write, so that of two agents who demote each other at once, at least
+    one is refused.
+    """
+    was = before["role"] == "admin" and not before["disabled"]
+    stays = after["role"] == "admin" and not after["disabled"]
+    if was and not stays and users.count_active_admins() == 0:
+        restored = {name: before.get(name) for name in ("role", "disabled", "name", "image")}
+        users.update(before["_id"], restored | {"searchTerms": before["searchTerms"]})
+        raise errors.LastAdmin
+
+
+def _show_on_chats(before: Document, after: Document) -> None:
+    if before["name"] != after["name"] or before.get("image") != after.get("image"):
+        shown = {"userName": after["name"], "userImage": after.get("image")}
+        chats.rename_user(after["_id"], shown)
+        shown = {"adminName": after["name"], "adminImage": after.get("image")}
+        chats.rename_admin(after["_id"], shown)
+
+
+def _new_user(name: str, email: str, role: str, image: str | None) -> Document:
+    now = clock.now()
+    address = normal_email(email)
+    return {
+        "_id": ObjectId(),
+        "name": name,
+        "email": address,
+        "role": role,
+        "image": image,
+        "disabled": False,
+        "createdAt": now,
+        "updatedAt": now,
+        "searchTerms": search.terms([name, address]),
+    }
+
+
+def normal_email(email: str) -> str:
+    """Return the one spelling of an address under which accounts are told apart."""
+    return unicodedata.normalize("NFC", email.strip()).lower()
+
+
+def _open(user: Document, client: ClientInfo) -> tuple[Session, str]:
+    token = secrets.token_urlsafe(32)
+    now = clock.now()
+    absolute = now + lifetimes.absolute
+    row: dict[str, Any] = {
+        "_id": _key(token),
+        "publicId": ObjectId(),
+        "userId": user["_id"],
+        "createdAt": now,
+        "lastSeenAt": now,
+        "expiresAt": _expiry(now, absolute),
+        "absoluteExpiresAt": absolute,
+        "userAgent": client.user_agent[:300],
+        "address": client.address,
+    }
+    sessions.insert(row)
+    return _session(row, user), token
+
+
+def _expiry(now: datetime, absolute: datetime) -> datetime:
+    return min(now + lifetimes.idle, absolute)
+
+
+def _key(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _session(row: Document, user: Document) -> Session:
+    return Session(
+        id=row["_id"],
+        public_id=row["publicId"],
+        user_id=user["_id"],
+        role=user["role"],
+        name=user["name"],
+        email=user["email"],
+        image=user.get("image"),
+        created_at=row["createdAt"],
+        expires_at=row["expiresAt"],
+    )

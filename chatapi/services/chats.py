@@ -1,0 +1,339 @@
+"""Chats: opening, listing, reading, changing and deleting them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bson import ObjectId
+
+from chatapi import clock, errors, paging
+from chatapi.services import messages, search
+from chatapi.services.access import access_chat
+from chatapi.services.accounts import Session
+from chatapi.store import chats, deletions, users
+from chatapi.store import messages as stored_messages
+from chatapi.store.database import Document, Duplicate, object_id
+
+OPEN_STATUSES = ("active", "pending")
+CLOSED_STATUSES = ("closed", "archived")
+STATUSES = OPEN_STATUSES + CLOSED_STATUSES
+PRIORITIES = ("low", "medium", "high", "urgent")
+DEFAULT_CATEGORY = "general"
+# Part of every ETag: raise it when answers change for the same data.
+REPRESENTATION = "1"
+
+
+@dataclass(frozen=True)
+class ChatFilters:
+    """What a list is narrowed to. Empty or None does not narrow.
+
+    assigned -- "me", "none" or an agent's id. q -- words that the subject, the user's
+    name or e-mail has words beginning with.
+    """
+
+    status: Sequence[str] = ()
+    priority: Sequence[str] = ()
+    category: Sequence[str] = ()
+    assigned: str | None = None
+    unread: bool | None = None
+    q: str | None = None
+
+
+@dataclass(frozen=True)
+class ListState:
+    """The ETag of a page of chats, and what the caller has not read in all of theirs."""
+
+    etag: str
+    unread_chats: int
+    unread_messages: int
+
+
+def create(
+    session: Session,
+    subject: str,
+    category: str | None = None,
+    priority: str | None = None,
+    message: str | None = None,
+    client_message_id: str | None = None,
+) -> tuple[Document, list[Document], bool]:
+    """Open a chat, with its first message if one is given.
+
+    Return the chat, its messages and whether it is new: the call repeated with the same
+    client_message_id returns the chat it made. Raises ChatOpen (chatId) while another chat
+    of the caller is active or pending, Forbidden for agents.
+    """
+    if session.is_admin:
+        raise errors.Forbidden("Agents answer chats; users and guests open them.")
+    chat = _new(session, subject, category or DEFAULT_CATEGORY, priority or "medium")
+    first = None
+    if message is not None:
+        first = messages.new(session, chat, message, client_message_id)
+        chat |= messages.taking_in(chat, first)
+        chat["createdAt"] = first["timestamp"]
+    try:
+        if first is not None:
+            # Written before the chat it belongs to: a chat never lacks its first message.
+            stored_messages.insert(first)
+        chats.insert(chat)
+    except Duplicate:
+        if first is not None:
+            stored_messages.delete(first["_id"])
+        return *_already_open(session, client_message_id), False
+    return shown(session, chat), [messages.seen_in(chat, first)] if first else [], True
+
+
+def _already_open(
+    session: Session, client_message_id: str | None
+) -> tuple[Document, list[Document]]:
+    """Return the open chat if this very call made it before; else refuse with its id."""
+    chat = chats.open_chat_of(session.user_id)
+    if chat is None:
+        # It was closed in this very moment; asked again, the call will succeed.
+        raise errors.Busy(retryAfter=1)
+    first = stored_messages.at(chat["_id"], 1) if client_message_id and chat["lastSeq"] else None
+    if first is None or first["clientMessageId"] != client_message_id:
+        raise errors.ChatOpen(chatId=str(chat["_id"]))
+    return shown(session, chat), [messages.seen_in(chat, first)]
+
+
+def get(session: Session, chat_id: object, limit: int = 50) -> tuple[Document, list[Document]]:
+    """Return a chat and its newest messages, ascending. Raises ChatNotFound, NotYourChat."""
+    chat = access_chat(session, chat_id)
+    return shown(session, chat), messages.page(chat, limit=limit)
+
+
+def etag(session: Session, chat: Document) -> str:
+    """Return what changes whenever the chat or a message of it looks different.
+
+    Known from the chat alone: no message is read.
+    """
+    return f"{REPRESENTATION}-{chat['_id']}-{chat['version']}-{session.side}"
+
+
+def list_chats(
+    session: Session, filters: ChatFilters, limit: int = 50, cursor: str | None = None
+) -> paging.Page:
+    """Return a page of the chats the caller may see, the latest message first.
+
+    Raises InvalidInput on `assigned` or `cursor`.
+    """
+    rows = chats.newest(_filter(session, filters), limit + 1, paging.decode(cursor))
+    return paging.page([shown(session, row) for row in rows], limit, "lastMessageAt")
+
+
+def list_state(
+    session: Session, filters: ChatFilters, limit: int = 50, cursor: str | None = None
+) -> ListState:
+    """Return what a poll compares to know whether that page looks different.
+
+    Reads ids, versions and one sum; builds nothing and reads no message. Asked before the
+    page itself, it can only be too old, never too new.
+    """
+    wanted = _filter(session, filters)
+    versions = chats.newest_versions(wanted, limit + 1, paging.decode(cursor))
+    unread_chats, unread_messages = unread(session)
+    facts = (REPRESENTATION, session.user_id, session.side, limit, versions)
+    digest = hashlib.blake2b(repr((facts, unread_messages)).encode(), digest_size=16)
+    return ListState(digest.hexdigest(), unread_chats, unread_messages)
+
+
+def unread(session: Session) -> tuple[int, int]:
+    """Return how many of the caller's chats have unread messages, and how many messages."""
+    if session.is_admin:
+        return chats.unread_by_admins()
+    return chats.unread_by_user(session.user_id)
+
+
+def update(
+    session: Session,
+    chat_id: object,
+    *,
+    message: str | None = None,
+    client_message_id: str | None = None,
+    read: bool = False,
+    **changes: Any,
+) -> tuple[Document, list[Document]]:
+    """Apply changes to a chat; return it and the messages this call added.
+
+    changes -- any of status, priority, category, admin_id (an agent's id or None), for
+    agents only. They are applied together with the message in one write or, when anything
+    is refused, not at all. A message together with a closing status is added first; with
+    an opening status, after it. A repeated client_message_id changes nothing.
+    Raises ChatNotFound, NotYourChat, AdminOnly, InvalidInput, ChatClosed, ChatOpen.
+    """
+    chat = access_chat(session, chat_id)
+    if changes:
+        session.require_admin()
+    fields = _decide(changes)
+    added = []
+    if message is not None and (chat["isOpen"] or not fields.get("isOpen")):
+        chat, sent, created = messages.append(session, chat, message, client_message_id, fields)
+        added.append(sent)
+        if not created:
+            return shown(session, chat), [messages.seen_in(chat, sent)]
+    elif fields:
+        chat = _apply(session, chat, lambda now: _set_fields(now, fields))
+        if message is not None:
+            chat, sent, _ = messages.append(session, chat, message, client_message_id)
+            added.append(sent)
+    if read:
+        chat = _apply(
+            session, chat, lambda now: messages.reading(now, session.side, now["lastSeq"])
+        )
+    return shown(session, chat), [messages.seen_in(chat, sent) for sent in added]
+
+
+def bulk_update(session: Session, ids: Sequence[object], **changes: Any) -> list[Document]:
+    """Apply the same changes to many chats, each by itself.
+
+    Return `{"_id", "ok", "problem"}` for each id in the order given; `problem` is the
+    ChatError that refused it. Raises AdminOnly, InvalidInput for the changes themselves.
+    """
+    session.require_admin()
+    _decide(changes)
+    results: list[Document] = []
+    for chat_id in ids:
+        problem = None
+        try:
+            update(session, chat_id, **changes)
+        except (errors.NotFound, errors.Conflict, errors.Busy) as refusal:
+            problem = refusal
+        results.append({"_id": str(chat_id), "ok": problem is None, "problem": problem})
+    return results
+
+
+def delete(session: Session, chat_id: object) -> None:
+    """Delete a chat and its messages for good. For agents. Raises AdminOnly, ChatNotFound."""
+    session.require_admin()
+    chat = access_chat(session, chat_id)
+    deletions.begin(chat["_id"])
+    _finish_deletion(chat["_id"])
+
+
+def finish_deletions() -> int:
+    """Finish the deletions that a crash cut off; return how many there were."""
+    unfinished = deletions.unfinished()
+    for chat_id in unfinished:
+        _finish_deletion(chat_id)
+    return len(unfinished)
+
+
+def _finish_deletion(chat_id: ObjectId) -> None:
+    chats.delete(chat_id)
+    stored_messages.delete_of_chat(chat_id)
+    deletions.finish(chat_id)
+
+
+def shown(session: Session, chat: Document) -> Document:
+    """Return a chat as the caller sees it: with `unreadCount` of their side."""
+    return chat | {"unreadCount": chat["unread"][session.side]}
+
+
+def _new(session: Session, subject: str, category: str, priority: str) -> Document:
+    now = clock.now()
+    return {
+        "_id": ObjectId(),
+        "userId": session.user_id,
+        "userName": session.name,
+        "userEmail": session.email,
+        "userImage": session.image,
+        "userRole": session.role,
+        "adminId": None,
+        "adminName": None,
+        "adminImage": None,
+        "subject": subject,
+        "category": category,
+        "priority": priority,
+        "status": "active",
+        "isOpen": True,
+        "createdAt": now,
+        "updatedAt": now,
+        "lastMessageAt": now,
+        "lastMessage": None,
+        "messageCount": 0,
+        "lastSeq": 0,
+        "epoch": 0,
+        "version": 1,
+        "counts": {"user": 0, "admin": 0},
+        "readSeq": {"user": 0, "admin": 0},
+        "unread": {"user": 0, "admin": 0},
+        "unreadByAdmin": False,
+        "searchTerms": search.terms([subject, session.name, session.email]),
+    }
+
+
+def _decide(changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the chat's fields that the changes set. Raises InvalidInput on `adminId`."""
+    fields = {name: changes[name] for name in ("priority", "category") if name in changes}
+    if "status" in changes:
+        fields["status"] = changes["status"]
+        fields["isOpen"] = changes["status"] in OPEN_STATUSES
+    if "admin_id" in changes:
+        fields |= _assignment(changes["admin_id"])
+    return fields
+
+
+def _assignment(admin_id: object) -> dict[str, Any]:
+    if admin_id is None:
+        return {"adminId": None, "adminName": None, "adminImage": None}
+    key = object_id(admin_id)
+    admin = users.by_id(key) if key else None
+    if admin is None or admin["role"] != "admin" or admin["disabled"]:
+        raise errors.InvalidInput.of("adminId", "Not the id of an active agent.")
+    return {"adminId": key, "adminName": admin["name"], "adminImage": admin["image"]}
+
+
+def _set_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields that differ from the chat's, and what follows from them."""
+    changed = {name: value for name, value in fields.items() if chat[name] != value}
+    if not changed:
+        return {}
+    if changed.get("isOpen"):
+        # Messages written before the closing and never committed stay out for good.
+        changed["epoch"] = chat["epoch"] + 1
+    return changed | {"updatedAt": clock.now()}
+
+
+def _apply(
+    session: Session, chat: Document, decide: Callable[[Document], dict[str, Any]]
+) -> Document:
+    """Set the fields that `decide` returns for the chat's latest state, and return it."""
+    for _ in range(messages.MOST_ATTEMPTS):
+        fields = decide(chat)
+        if not fields:
+            return chat
+        try:
+            if chats.replace(chat["_id"], chat["version"], fields):
+                return chat | fields | {"version": chat["version"] + 1}
+        except Duplicate:
+            other = chats.open_chat_of(chat["userId"])
+            raise errors.ChatOpen(
+                "The user has another open chat; close that one first.",
+                chatId=str(other["_id"]) if other else None,
+            ) from None
+        chat = access_chat(session, chat["_id"])
+    raise errors.Busy(retryAfter=1)
+
+
+def _filter(session: Session, filters: ChatFilters) -> chats.Filter:
+    admin_id = None
+    if filters.assigned == "me":
+        admin_id = session.user_id
+    elif filters.assigned not in {None, "none"}:
+        admin_id = object_id(filters.assigned)
+        if admin_id is None:
+            raise errors.InvalidInput.of("assigned", "Must be 'me', 'none' or an agent's id.")
+    return chats.Filter(
+        user_id=None if session.is_admin else session.user_id,
+        statuses=filters.status,
+        priorities=filters.priority,
+        categories=filters.category,
+        admin_id=admin_id,
+        unassigned=filters.assigned == "none",
+        unread_by_admin=filters.unread if session.is_admin else None,
+        unread_by_user=None if session.is_admin else filters.unread,
+        terms=search.query_terms(filters.q),
+    )

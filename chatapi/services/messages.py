@@ -1,0 +1,295 @@
+"""Messages: how one becomes part of a chat, exactly once and in order.
+
+A message is written first, under the chat's next `seq`, and is then invisible. One
+compare-and-set on the chat document makes it part of the history: it moves `lastSeq` onto
+it and, in the same write, the preview, the counts and the unread numbers. So at whatever
+moment a process or the database dies, the chat and its history agree.
+
+- Two senders want the same `seq`: the unique index lets one in, the other takes the next.
+- A sender dies between the two writes: the next one finds its message in the way and
+  commits it first.
+- The chat is closed in between: the compare-and-set fails, and the message never shows.
+- The chat is closed and opened again in between: `epoch`, which counts the reopenings and
+  stands in the message too, tells that the message is void.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from bson import ObjectId
+
+from chatapi import clock, errors
+from chatapi.services.access import access_chat
+from chatapi.services.accounts import Session
+from chatapi.store import chats, messages
+from chatapi.store.database import Document, Duplicate
+
+PREVIEW_LENGTH = 200
+TOMBSTONE = "This message was deleted."
+MOST_ATTEMPTS = 200
+LONGEST_PAUSE = 0.02
+
+
+def send(
+    session: Session, chat_id: object, content: str, client_message_id: str | None = None
+) -> tuple[Document, bool]:
+    """Append a message to an open chat; return it and whether it is new.
+
+    The message is durable when this returns. Its seq is one more than the chat's last; a
+    repeated client_message_id returns the first message and False, and changes nothing.
+
+    content -- 1 to 5,000 characters after trimming.
+    Raises ChatNotFound, NotYourChat, ChatClosed, Busy.
+    """
+    chat = access_chat(session, chat_id)
+    chat, message, created = append(session, chat, content, client_message_id)
+    return seen_in(chat, message), created
+
+
+def history(
+    session: Session,
+    chat_id: object,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int = 50,
+) -> tuple[Document, list[Document]]:
+    """Return the chat and a page of its messages, ascending.
+
+    before, after -- a seq, not included: the newest page before it, or the oldest after
+    it; with neither, the newest page; with both, the oldest after the one and before the
+    other. Raises ChatNotFound, NotYourChat.
+    """
+    chat = access_chat(session, chat_id)
+    return chat, page(chat, before, after, limit)
+
+
+def page(
+    chat: Document, before: int | None = None, after: int | None = None, limit: int = 50
+) -> list[Document]:
+    """Return messages of a chat that the caller was let to; see `history`."""
+    last = chat["lastSeq"] if before is None else min(before - 1, chat["lastSeq"])
+    if after is None:
+        first = max(1, last - limit + 1)
+    else:
+        first = after + 1
+        last = min(last, after + limit)
+    return [seen_in(chat, message) for message in messages.between(chat["_id"], first, last)]
+
+
+def mark_read(session: Session, chat_id: object, seq: int) -> Document:
+    """Note that the caller's side has read up to a seq; return the chat.
+
+    Never moves backwards. Raises ChatNotFound, NotYourChat, InvalidInput on `seq` for one
+    that the chat has not reached.
+    """
+    for _ in range(MOST_ATTEMPTS):
+        chat = access_chat(session, chat_id)
+        if seq > chat["lastSeq"]:
+            raise errors.InvalidInput.of("seq", f"The chat's last message is {chat['lastSeq']}.")
+        fields = reading(chat, session.side, seq)
+        if not fields:
+            return chat
+        if chats.replace(chat["_id"], chat["version"], fields):
+            return chat | fields | {"version": chat["version"] + 1}
+    raise errors.Busy(retryAfter=1)
+
+
+def reading(chat: Document, side: str, seq: int) -> dict[str, Any]:
+    """Return what changes in a chat when a side has read up to a seq; {} if nothing does."""
+    if seq <= chat["readSeq"][side]:
+        return {}
+    other = "admin" if side == "user" else "user"
+    read = chat["counts"] if seq == chat["lastSeq"] else _counts_at(chat["_id"], seq)
+    unread = chat["counts"][other] - read[other]
+    fields = {
+        "readSeq": chat["readSeq"] | {side: seq},
+        "unread": chat["unread"] | {side: unread},
+    }
+    if side == "admin":
+        fields["unreadByAdmin"] = unread > 0
+    return fields
+
+
+def delete(session: Session, chat_id: object, seq: int) -> None:
+    """Replace a message's text by a tombstone; its seq stays. For agents.
+
+    Raises AdminOnly, ChatNotFound, MessageNotFound.
+    """
+    session.require_admin()
+    chat = access_chat(session, chat_id)
+    if not 1 <= seq <= chat["lastSeq"]:
+        raise errors.MessageNotFound
+    messages.bury(chat["_id"], seq, TOMBSTONE, clock.now())
+    for _ in range(MOST_ATTEMPTS):
+        # A poll must see the change, and the preview must not keep the text.
+        fields = {}
+        if chat["lastSeq"] == seq:
+            fields["lastMessage"] = chat["lastMessage"] | {"content": TOMBSTONE}
+        if chats.replace(chat["_id"], chat["version"], fields | {"updatedAt": clock.now()}):
+            return
+        chat = access_chat(session, chat_id)
+    raise errors.Busy(retryAfter=1)
+
+
+def seen_in(chat: Document, message: Document) -> Document:
+    """Return a message with `isRead`: whether the other side has read that far."""
+    reader = "admin" if message["side"] == "user" else "user"
+    return message | {"isRead": message["seq"] <= chat["readSeq"][reader]}
+
+
+def new(
+    session: Session, chat: Document, content: str, client_message_id: str | None
+) -> Document:
+    """Return the document of a chat's next message, not yet written."""
+    message_id = ObjectId()
+    side = session.side
+    return {
+        "_id": message_id,
+        "chatId": chat["_id"],
+        "seq": chat["lastSeq"] + 1,
+        "epoch": chat["epoch"],
+        "sendKey": client_message_id or str(message_id),
+        "clientMessageId": client_message_id,
+        "senderId": session.user_id,
+        "senderName": session.name,
+        "senderImage": session.image,
+        "senderRole": session.role,
+        "side": side,
+        "content": content,
+        "timestamp": clock.now(),
+        # How many messages of each side there are up to this one: unread counts are
+        # differences of these, never a count over the history.
+        "counts": chat["counts"] | {side: chat["counts"][side] + 1},
+    }
+
+
+def taking_in(chat: Document, message: Document) -> dict[str, Any]:
+    """Return what changes in a chat when a message becomes its last."""
+    reader = "admin" if message["side"] == "user" else "user"
+    fields = {
+        "lastSeq": message["seq"],
+        "messageCount": message["seq"],
+        "lastMessage": {
+            "content": message["content"][:PREVIEW_LENGTH],
+            "senderRole": message["senderRole"],
+            "senderName": message["senderName"],
+            "timestamp": message["timestamp"],
+        },
+        "lastMessageAt": message["timestamp"],
+        "updatedAt": message["timestamp"],
+        "counts": message["counts"],
+        "unread": chat["unread"] | {reader: chat["unread"][reader] + 1},
+    }
+    if reader == "admin":
+        fields["unreadByAdmin"] = True
+    return fields
+
+
+def append(
+    session: Session,
+    chat: Document,
+    content: str,
+    client_message_id: str | None = None,
+    also: Mapping[str, Any] | None = None,
+) -> tuple[Document, Document, bool]:
+    """Append a message to a chat the caller was let to; return both and whether it is new.
+
+    also -- fields of the chat that change in the same write; a repeated client_message_id
+    changes none of them. Raises ChatClosed, ChatNotFound, Busy.
+    """
+    for attempt in range(MOST_ATTEMPTS):
+        if attempt:
+            chat = access_chat(session, chat["_id"])
+        if not chat["isOpen"]:
+            first = _first_sent(session, chat, client_message_id)
+            if first is None:
+                raise errors.ChatClosed(
+                    f"This chat is {chat['status']}; no message can be added to it.",
+                    chatStatus=chat["status"],
+                )
+            return chat, first, False
+        message = new(session, chat, content, client_message_id)
+        try:
+            messages.insert(message)
+        except Duplicate:
+            fresh = access_chat(session, chat["_id"])
+            first = _first_sent(session, fresh, client_message_id)
+            if first is not None:
+                return fresh, first, False
+            _clear_the_way(fresh, attempt)
+            continue
+        committed = _commit(session, chat, message, dict(also or {}))
+        if committed is not None:
+            return committed, message, True
+    raise errors.Busy(retryAfter=1)
+
+
+def _commit(
+    session: Session, chat: Document, message: Document, also: dict[str, Any]
+) -> Document | None:
+    """Make a written message the last of its chat; return the chat, None to start again."""
+    for _ in range(MOST_ATTEMPTS):
+        fields = taking_in(chat, message) | also
+        if _can_take(chat, message) and chats.replace(chat["_id"], chat["version"], fields):
+            return chat | fields | {"version": chat["version"] + 1}
+        try:
+            chat = access_chat(session, chat["_id"])
+        except errors.ChatNotFound:
+            messages.delete(message["_id"])
+            raise
+        if chat["lastSeq"] >= message["seq"]:
+            there = messages.at(chat["_id"], message["seq"])
+            if there is None or there["_id"] != message["_id"]:
+                return None
+            # Another sender found it in its way and has committed it.
+            also = {name: value for name, value in also.items() if chat[name] != value}
+            if not also:
+                return chat
+            if chats.replace(chat["_id"], chat["version"], also):
+                return chat | also | {"version": chat["version"] + 1}
+        elif not _can_take(chat, message):
+            # Closed in between. No epoch can make it valid again, so it can go.
+            messages.delete(message["_id"])
+            return None
+    raise errors.Busy(retryAfter=1)
+
+
+def _can_take(chat: Document, message: Document) -> bool:
+    return bool(
+        chat["isOpen"]
+        and chat["epoch"] == message["epoch"]
+        and chat["lastSeq"] + 1 == message["seq"]
+    )
+
+
+def _first_sent(
+    session: Session, chat: Document, client_message_id: str | None
+) -> Document | None:
+    """Return the message that a client_message_id was first used for, if it is in the chat."""
+    if client_message_id is None:
+        return None
+    found = messages.by_send_key(chat["_id"], session.user_id, client_message_id)
+    return found if found and found["seq"] <= chat["lastSeq"] else None
+
+
+def _clear_the_way(chat: Document, attempt: int) -> None:
+    """Finish or remove what another sender left at the chat's next seq."""
+    obstacle = messages.at(chat["_id"], chat["lastSeq"] + 1)
+    if obstacle is None:
+        return
+    if attempt == 0:
+        # Most likely its sender is alive and about to commit it.
+        time.sleep(random.uniform(0, LONGEST_PAUSE))  # noqa: S311 - jitter, not a secret
+    elif _can_take(chat, obstacle):
+        chats.replace(chat["_id"], chat["version"], taking_in(chat, obstacle))
+    elif obstacle["epoch"] < chat["epoch"]:
+        messages.delete(obstacle["_id"])
+
+
+def _counts_at(chat_id: ObjectId, seq: int) -> dict[str, int]:
+    message = messages.at(chat_id, seq)
+    return message["counts"] if message else {"user": 0, "admin": 0}

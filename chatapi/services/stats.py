@@ -1,0 +1,38 @@
+"""Numbers over all chats, for agents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from chatapi.services.accounts import Session
+from chatapi.services.chats import PRIORITIES, STATUSES
+from chatapi.store import chats
+
+
+def counts(session: Session, categories: Sequence[str]) -> dict[str, Any]:
+    """Return how many chats there are by status, priority and category, and in all.
+
+    Also `unread` (chats with messages no agent has read), `unreadMessages` and
+    `unassigned`. Raises AdminOnly.
+    """
+    session.require_admin()
+    by: dict[str, Counter[str]] = {
+        "status": Counter(dict.fromkeys(STATUSES, 0)),
+        "priority": Counter(dict.fromkeys(PRIORITIES, 0)),
+        "category": Counter(dict.fromkeys(categories, 0)),
+    }
+    total = unassigned = 0
+    for row in chats.count_groups(STATUSES):
+        for name, counter in by.items():
+            counter[row["_id"][name]] += row["n"]
+        total += row["n"]
+        unassigned += 0 if row["_id"].get("adminId") else row["n"]
+    unread_chats, unread_messages = chats.unread_by_admins()
+    return {name: dict(counter) for name, counter in by.items()} | {
+        "total": total,
+        "unassigned": unassigned,
+        "unread": unread_chats,
+        "unreadMessages": unread_messages,
+    }

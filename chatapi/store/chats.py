@@ -1,0 +1,161 @@
+"""The `chatrooms` collection: a chat's state, with all that a list shows of it.
+
+Every change is a compare-and-set on `version`, so nothing is lost between two writers and
+the version tells a poll whether anything is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bson import ObjectId
+from pymongo import DESCENDING
+
+from chatapi.paging import Position
+from chatapi.store.database import Document, chatrooms, naming_duplicates
+
+_ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
+_SHOWN = {"searchTerms": 0}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which chats a list asks for. An empty sequence or None does not narrow it."""
+
+    user_id: ObjectId | None = None
+    statuses: Sequence[str] = ()
+    priorities: Sequence[str] = ()
+    categories: Sequence[str] = ()
+    admin_id: ObjectId | None = None
+    unassigned: bool = False
+    unread_by_admin: bool | None = None
+    unread_by_user: bool | None = None
+    terms: Sequence[str] = field(default=())
+
+
+def insert(chat: Document) -> None:
+    """Add a chat. Raises Duplicate while the user has another open one."""
+    with naming_duplicates():
+        chatrooms().insert_one(chat)
+
+
+def by_id(chat_id: ObjectId) -> Document | None:
+    return chatrooms().find_one({"_id": chat_id}, _SHOWN)
+
+
+def open_chat_of(user_id: ObjectId) -> Document | None:
+    return chatrooms().find_one({"userId": user_id, "isOpen": True}, _SHOWN)
+
+
+def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
+    """Set fields if the chat still has this version; tell whether it had.
+
+    Raises Duplicate when the change opens a second chat of the same user.
+    """
+    with naming_duplicates():
+        result = chatrooms().update_one(
+            {"_id": chat_id, "version": version}, {"$set": fields, "$inc": {"version": 1}}
+        )
+    return result.matched_count == 1
+
+
+def bump(chat_id: ObjectId) -> None:
+    """Count the version up, for a change to the chat's messages."""
+    chatrooms().update_one({"_id": chat_id}, {"$inc": {"version": 1}})
+
+
+def rename_user(user_id: ObjectId, fields: Document) -> None:
+    chatrooms().update_many({"userId": user_id}, {"$set": fields, "$inc": {"version": 1}})
+
+
+def rename_admin(admin_id: ObjectId, fields: Document) -> None:
+    chatrooms().update_many({"adminId": admin_id}, {"$set": fields, "$inc": {"version": 1}})
+
+
+def delete(chat_id: ObjectId) -> bool:
+    return chatrooms().delete_one({"_id": chat_id}).deleted_count > 0
+
+
+def query(wanted: Filter, after: Position | None = None) -> Document:
+    """Return the MongoDB filter of a list. The live tests explain it."""
+    where: Document = {}
+    if wanted.user_id is not None:
+        where["userId"] = wanted.user_id
+    for name, values in (
+        ("status", wanted.statuses),
+        ("priority", wanted.priorities),
+        ("category", wanted.categories),
+    ):
+        if values:
+            where[name] = values[0] if len(values) == 1 else {"$in": list(values)}
+    if wanted.unassigned:
+        where["adminId"] = None
+    elif wanted.admin_id is not None:
+        where["adminId"] = wanted.admin_id
+    if wanted.unread_by_admin is not None:
+        where["unreadByAdmin"] = wanted.unread_by_admin
+    if wanted.unread_by_user is not None:
+        where["unread.user"] = {"$gt": 0} if wanted.unread_by_user else 0
+    if wanted.terms:
+        terms = list(wanted.terms)
+        where["searchTerms"] = terms[0] if len(terms) == 1 else {"$all": terms}
+    if after:
+        # The range lets the index start at the place; the rest orders equal times.
+        where["lastMessageAt"] = {"$lte": after.at}
+        where["$or"] = [
+            {"lastMessageAt": {"$lt": after.at}},
+            {"lastMessageAt": after.at, "_id": {"$lt": after.id}},
+        ]
+    return where
+
+
+def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Document]:
+    """Return up to `limit` chats, the latest message first."""
+    found = chatrooms().find(query(wanted, after), _SHOWN)
+    return list(found.sort(_ORDER).limit(limit))
+
+
+def newest_versions(
+    wanted: Filter, limit: int, after: Position | None = None
+) -> list[tuple[ObjectId, int]]:
+    """Return the ids and versions of the same chats: enough to know whether one changed."""
+    found = chatrooms().find(query(wanted, after), {"version": 1})
+    return [(row["_id"], row["version"]) for row in found.sort(_ORDER).limit(limit)]
+
+
+def unread_by_admins() -> tuple[int, int]:
+    """Return how many chats have messages that no agent has read, and how many messages."""
+    return _unread({"unreadByAdmin": True}, "$unread.admin")
+
+
+def unread_by_user(user_id: ObjectId) -> tuple[int, int]:
+    """Return the same of one user's chats, for messages of agents."""
+    return _unread({"userId": user_id, "unread.user": {"$gt": 0}}, "$unread.user")
+
+
+def _unread(where: Document, number: str) -> tuple[int, int]:
+    group = {"_id": None, "chats": {"$sum": 1}, "messages": {"$sum": number}}
+    for row in chatrooms().aggregate([{"$match": where}, {"$group": group}]):
+        return row["chats"], row["messages"]
+    return 0, 0
+
+
+def count_groups(statuses: Sequence[str]) -> list[Document]:
+    """Return `{_id: {status, priority, category, assigned}, n}` for each combination.
+
+    The filter names every status so that the `counts` index answers it alone.
+    """
+    key = {
+        "status": "$status",
+        "priority": "$priority",
+        "category": "$category",
+        "adminId": "$adminId",
+    }
+    pipeline = [
+        {"$match": {"status": {"$in": list(statuses)}}},
+        {"$group": {"_id": key, "n": {"$sum": 1}}},
+    ]
+    return list(chatrooms().aggregate(pipeline))
+

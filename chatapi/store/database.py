@@ -1,0 +1,72 @@
+"""The database that this process talks to, and what its answers are called here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bson import ObjectId
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+Document = dict[str, Any]
+
+_bound: list[Database[Document]] = []
+
+
+class Duplicate(Exception):
+    """A unique index refused a write; `index` is what the server said of it."""
+
+    def __init__(self, index: str) -> None:
+        self.index = index
+        super().__init__(index)
+
+
+def bind(database: Database[Document]) -> None:
+    """Make this the process's database. The application factory calls it once."""
+    _bound[:] = [database]
+
+
+def current() -> Database[Document]:
+    """Return the process's database."""
+    return _bound[0]
+
+
+def users() -> Collection[Document]:
+    return current()["users"]
+
+
+def sessions() -> Collection[Document]:
+    return current()["sessions"]
+
+
+def chatrooms() -> Collection[Document]:
+    return current()["chatrooms"]
+
+
+def messages() -> Collection[Document]:
+    return current()["messages"]
+
+
+def deletions() -> Collection[Document]:
+    return current()["deletions"]
+
+
+@contextmanager
+def naming_duplicates() -> Iterator[None]:
+    """Let a unique index's refusal leave the block as Duplicate."""
+    try:
+        yield
+    except DuplicateKeyError as error:
+        raise Duplicate(str(error)) from error
+
+
+def object_id(text: object) -> ObjectId | None:
+    """Return the id that a text stands for, or None if it is none."""
+    if isinstance(text, ObjectId):
+        return text
+    if isinstance(text, str) and len(text) == 24 and ObjectId.is_valid(text):
+        return ObjectId(text)
+    return None

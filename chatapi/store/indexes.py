@@ -1,0 +1,137 @@
+"""Every index and validator, in one place. `ensure` is idempotent and safe on every start.
+
+No partial or text index answers a query: not every server's planner uses them. The one
+partial index only guards.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo import ASCENDING as UP
+from pymongo import DESCENDING as DOWN
+from pymongo import IndexModel
+from pymongo.database import Database
+from pymongo.errors import CollectionInvalid, OperationFailure
+
+_RECENT = [("lastMessageAt", DOWN), ("_id", DOWN)]
+
+INDEXES: dict[str, list[IndexModel]] = {
+    "users": [
+        IndexModel([("loginKey", UP)], unique=True, name="login"),
+        IndexModel([("createdAt", DOWN), ("_id", DOWN)], name="recent"),
+        IndexModel([("role", UP), ("createdAt", DOWN), ("_id", DOWN)], name="role_recent"),
+        IndexModel([("searchTerms", UP)], name="search"),
+    ],
+    "sessions": [
+        IndexModel([("userId", UP), ("createdAt", DOWN)], name="user_recent"),
+        IndexModel([("expiresAt", UP)], expireAfterSeconds=0, name="expiry"),
+    ],
+    "chatrooms": [
+        IndexModel([("userId", UP), ("createdAt", DOWN)], name="user_created"),
+        IndexModel([("adminId", UP), ("createdAt", DOWN)], name="admin_created"),
+        IndexModel([("status", UP)], name="status"),
+        # At most one open chat a user: the rule of last resort, in the database itself.
+        IndexModel(
+            [("userId", UP)],
+            unique=True,
+            partialFilterExpression={"isOpen": True},
+            name="one_open_chat",
+        ),
+        IndexModel(_RECENT, name="recent"),
+        IndexModel([("userId", UP), *_RECENT], name="user_recent"),
+        IndexModel([("adminId", UP), *_RECENT], name="admin_recent"),
+        IndexModel([("status", UP), *_RECENT], name="status_recent"),
+        IndexModel([("priority", UP), *_RECENT], name="priority_recent"),
+        IndexModel([("category", UP), *_RECENT], name="category_recent"),
+        IndexModel([("unreadByAdmin", UP), *_RECENT], name="unread_recent"),
+        IndexModel([("searchTerms", UP)], name="search"),
+        IndexModel(
+            [("status", UP), ("priority", UP), ("category", UP), ("adminId", UP)], name="counts"
+        ),
+    ],
+    "messages": [
+        IndexModel([("chatId", UP), ("seq", UP)], unique=True, name="order"),
+        IndexModel(
+            [("chatId", UP), ("senderId", UP), ("sendKey", UP)], unique=True, name="send_once"
+        ),
+    ],
+}
+
+
+def _schema(required: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "$jsonSchema": {
+            "bsonType": "object",
+            "required": list(required),
+            "properties": required,
+        }
+    }
+
+
+_NUMBER = {"bsonType": ["int", "long"]}
+_TEXT = {"bsonType": "string"}
+_TIME = {"bsonType": "date"}
+_ID = {"bsonType": "objectId"}
+
+VALIDATORS: dict[str, dict[str, Any]] = {
+    "users": _schema(
+        {
+            "name": _TEXT,
+            "email": _TEXT,
+            "loginKey": _TEXT,
+            "role": {"enum": ["user", "admin", "guest"]},
+            "disabled": {"bsonType": "bool"},
+            "createdAt": _TIME,
+        }
+    ),
+    "sessions": _schema({"userId": _ID, "createdAt": _TIME, "expiresAt": _TIME}),
+    "chatrooms": _schema(
+        {
+            "userId": _ID,
+            "subject": _TEXT,
+            "status": {"enum": ["active", "pending", "closed", "archived"]},
+            "priority": {"enum": ["low", "medium", "high", "urgent"]},
+            "category": _TEXT,
+            "isOpen": {"bsonType": "bool"},
+            "lastSeq": {**_NUMBER, "minimum": 0},
+            "version": {**_NUMBER, "minimum": 1},
+            "createdAt": _TIME,
+            "lastMessageAt": _TIME,
+        }
+    ),
+    "messages": _schema(
+        {
+            "chatId": _ID,
+            "seq": {**_NUMBER, "minimum": 1},
+            "sendKey": _TEXT,
+            "senderId": _ID,
+            "senderRole": {"enum": ["user", "admin", "guest", "system"]},
+            "content": _TEXT,
+            "timestamp": _TIME,
+        }
+    ),
+}
+
+
+def ensure(database: Database[Any], validators: bool = True) -> None:
+    """Create the collections, indexes and validators that are missing.
+
+    validators -- False where the server has none (mongomock).
+    """
+    for name, models in INDEXES.items():
+        if validators:
+            _ensure_validator(database, name)
+        database[name].create_indexes(models)
+
+
+def _ensure_validator(database: Database[Any], name: str) -> None:
+    try:
+        database.create_collection(name, validator=VALIDATORS[name])
+    except (CollectionInvalid, OperationFailure):
+        try:
+            database.command("collMod", name, validator=VALIDATORS[name])
+        except OperationFailure as error:
+            # A server without collMod keeps the validator it was created with.
+            if error.code not in {59, 115, 238}:
+                raise

@@ -1,0 +1,52 @@
+"""The `messages` collection, one document a message, in the order of `seq`.
+
+A message is part of its chat once the chat's `lastSeq` has reached its `seq`; one beyond
+it was written but never committed, and no reader asks for it (see `services.messages`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bson import ObjectId
+
+from chatapi.store.database import Document, messages, naming_duplicates
+
+
+def insert(message: Document) -> None:
+    """Add a message. Raises Duplicate when its seq or its send key is taken."""
+    with naming_duplicates():
+        messages().insert_one(message)
+
+
+def at(chat_id: ObjectId, seq: int) -> Document | None:
+    return messages().find_one({"chatId": chat_id, "seq": seq})
+
+
+def by_send_key(chat_id: ObjectId, sender_id: ObjectId, send_key: str) -> Document | None:
+    return messages().find_one({"chatId": chat_id, "senderId": sender_id, "sendKey": send_key})
+
+
+def between(chat_id: ObjectId, first: int, last: int) -> list[Document]:
+    """Return the messages from seq `first` to `last`, both included, ascending.
+
+    A range of the index: the length of the chat does not matter.
+    """
+    if last < first:
+        return []
+    where = {"chatId": chat_id, "seq": {"$gte": first, "$lte": last}}
+    return list(messages().find(where).sort("seq"))
+
+
+def delete(message_id: ObjectId) -> None:
+    messages().delete_one({"_id": message_id})
+
+
+def delete_of_chat(chat_id: ObjectId) -> None:
+    messages().delete_many({"chatId": chat_id})
+
+
+def bury(chat_id: ObjectId, seq: int, content: str, when: datetime) -> None:
+    """Put a tombstone's text in the place of a message's."""
+    where = {"chatId": chat_id, "seq": seq}
+    messages().update_one(where, {"$set": {"content": content, "deletedAt": when}})

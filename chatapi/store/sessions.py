@@ -1,0 +1,62 @@
+"""The `sessions` collection: who is signed in. The key is the SHA-256 of the token."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bson import ObjectId
+from pymongo import DESCENDING
+
+from chatapi.store.database import Document, sessions
+
+
+def insert(session: Document) -> None:
+    sessions().insert_one(session)
+
+
+def with_user(session_id: str) -> tuple[Document, Document] | None:
+    """Return a session and its user, read in one round trip, or None."""
+    found = sessions().aggregate(
+        [
+            {"$match": {"_id": session_id}},
+            {
+                "$lookup": {
+                    "from": "users",
+                    "localField": "userId",
+                    "foreignField": "_id",
+                    "as": "user",
+                }
+            },
+        ]
+    )
+    for session in found:
+        if session["user"]:
+            return session, session["user"][0]
+    return None
+
+
+def touch(session_id: str, seen: datetime, expires: datetime) -> None:
+    """Note that a session was used and how long it lives from now on."""
+    sessions().update_one({"_id": session_id}, {"$set": {"lastSeenAt": seen, "expiresAt": expires}})
+
+
+def of_user(user_id: ObjectId) -> list[Document]:
+    return list(sessions().find({"userId": user_id}).sort("createdAt", DESCENDING))
+
+
+def delete(session_id: str) -> bool:
+    return sessions().delete_one({"_id": session_id}).deleted_count > 0
+
+
+def delete_public(user_id: ObjectId, public_id: ObjectId) -> bool:
+    """End one of a user's own sessions by the id that lists show."""
+    where = {"userId": user_id, "publicId": public_id}
+    return sessions().delete_one(where).deleted_count > 0
+
+
+def delete_of_user(user_id: ObjectId, keep: str | None = None) -> None:
+    """End a user's sessions, all but the one to keep."""
+    where: Document = {"userId": user_id}
+    if keep is not None:
+        where["_id"] = {"$ne": keep}
+    sessions().delete_many(where)

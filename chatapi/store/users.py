@@ -1,0 +1,70 @@
+"""The `users` collection: accounts and guests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+from pymongo import DESCENDING
+
+from chatapi.paging import Position
+from chatapi.store.database import Document, naming_duplicates, users
+
+
+def insert(user: Document) -> None:
+    """Add a user. Raises Duplicate when the login key is taken."""
+    with naming_duplicates():
+        users().insert_one(user)
+
+
+def by_id(user_id: ObjectId) -> Document | None:
+    return users().find_one({"_id": user_id})
+
+
+def by_login_key(login_key: str) -> Document | None:
+    return users().find_one({"loginKey": login_key})
+
+
+def update(user_id: ObjectId, fields: Document) -> Document | None:
+    """Set fields and return the user as it is then, or None if there is none."""
+    if not users().update_one({"_id": user_id}, {"$set": fields}).matched_count:
+        return None
+    return by_id(user_id)
+
+
+def active_admins(limit: int = 200) -> list[Document]:
+    """Return agents who can sign in, by name."""
+    found = users().find({"role": "admin", "disabled": False}, {"passwordHash": 0}).limit(limit)
+    return sorted(found, key=lambda user: str(user["name"]).casefold())
+
+
+def count_active_admins() -> int:
+    return users().count_documents({"role": "admin", "disabled": False})
+
+
+def newest(
+    limit: int,
+    after: Position | None = None,
+    role: str | None = None,
+    disabled: bool | None = None,
+    terms: Sequence[str] = (),
+) -> list[Document]:
+    """Return up to `limit` users, the newest first, from after a place in that order."""
+    where: dict[str, Any] = {}
+    if role is not None:
+        where["role"] = role
+    if disabled is not None:
+        where["disabled"] = disabled
+    if terms:
+        where["searchTerms"] = {"$all": list(terms)}
+    if after:
+        where["$or"] = _older(after.at, after.id)
+        where["createdAt"] = {"$lte": after.at}
+    order = [("createdAt", DESCENDING), ("_id", DESCENDING)]
+    return list(users().find(where, {"passwordHash": 0}).sort(order).limit(limit))
+
+
+def _older(at: datetime, user_id: ObjectId) -> list[Document]:
+    return [{"createdAt": {"$lt": at}}, {"createdAt": at, "_id": {"$lt": user_id}}]

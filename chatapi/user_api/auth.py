@@ -1,0 +1,139 @@
+"""Signing up, in and out, and the sessions one has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, current_app, request
+
+from chatapi import errors, identity
+from chatapi.endpoint import endpoint
+from chatapi.limits import login_attempts
+from chatapi.schemas import (
+    CsrfOut,
+    GuestIn,
+    LoginIn,
+    MeOut,
+    PasswordIn,
+    RegisterIn,
+    SessionOut,
+    SignedInOut,
+)
+from chatapi.services import accounts
+from chatapi.services.accounts import Session
+from chatapi.user_api import blueprint
+
+Signed = tuple[Session, str]
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/auth/register",
+    who="anyone",
+    body=RegisterIn(),
+    returns={201: SignedInOut()},
+    refuses=[errors.EmailTaken],
+    limit="register",
+)
+def register(body: dict[str, Any]) -> Any:
+    """Make an account and sign in."""
+    signed = accounts.register(body["name"], body["email"], body["password"], identity.client())
+    return _answer(signed, 201, cookie=body["cookie"])
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/auth/login",
+    who="anyone",
+    body=LoginIn(),
+    returns={200: SignedInOut()},
+    refuses=[errors.WrongCredentials, errors.TooManyAttempts],
+)
+def login(body: dict[str, Any]) -> Any:
+    """Sign in."""
+    login_attempts.check(body["email"])
+    signed = accounts.login(body["email"], body["password"], identity.client())
+    login_attempts.forgive(body["email"])
+    return _answer(signed, 200, cookie=body["cookie"])
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/auth/guest",
+    who="anyone",
+    body=GuestIn(),
+    returns={201: SignedInOut()},
+    limit="guest",
+)
+def guest(body: dict[str, Any]) -> Any:
+    """Sign in without an account; the token opens this guest's chats and no others."""
+    signed = accounts.guest(body["name"], body["email"], identity.client())
+    return _answer(signed, 201, cookie=body["cookie"])
+
+
+@endpoint(blueprint, "POST", "/auth/logout", returns={204: None})
+def logout(session: Session) -> Any:
+    """End this session."""
+    accounts.logout(session)
+    response = Response(status=204)
+    return identity.sign_out(response) if identity.cookie_token(request) else response
+
+
+@endpoint(blueprint, "GET", "/auth/me", returns={200: MeOut()})
+def me(session: Session) -> Any:
+    """Tell who is signed in."""
+    return session
+
+
+@endpoint(blueprint, "GET", "/auth/csrf", who="anyone", returns={200: CsrfOut()})
+def csrf() -> Any:
+    """Give the token that cookie requests send as X-CSRF-Token."""
+    return {"csrfToken": identity.csrf_token()}
+
+
+@endpoint(blueprint, "GET", "/auth/sessions", returns={200: SessionOut(many=True)})
+def sessions(session: Session) -> Any:
+    """List the caller's sessions, the newest first."""
+    return accounts.list_sessions(session)
+
+
+@endpoint(
+    blueprint,
+    "DELETE",
+    "/auth/sessions/<session_id>",
+    returns={204: None},
+    refuses=[errors.SessionNotFound],
+)
+def revoke_session(session: Session, session_id: str) -> Any:
+    """End one of the caller's sessions."""
+    accounts.revoke_session(session, session_id)
+    return None
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/auth/password",
+    body=PasswordIn(),
+    returns={204: None},
+    refuses=[errors.Forbidden, errors.TooManyAttempts],
+)
+def change_password(session: Session, body: dict[str, Any]) -> Any:
+    """Set a new password; all the caller's other sessions end."""
+    login_attempts.check(session.email)
+    accounts.change_password(session, body["current"], body["new"])
+    login_attempts.forgive(session.email)
+    return None
+
+
+def _answer(signed: Signed, status: int, *, cookie: bool) -> Any:
+    session, token = signed
+    data = {"user": session, "token": token, "expiresAt": session.expires_at}
+    if not cookie:
+        return data, status
+    response = current_app.json.response(SignedInOut().dump(data))
+    response.status_code = status
+    return identity.sign_in(response, session, token)

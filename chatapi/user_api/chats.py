@@ -1,0 +1,142 @@
+"""Chats over JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import request
+
+from chatapi import errors
+from chatapi.endpoint import endpoint, not_modified, unchanged
+from chatapi.schemas import (
+    ChatIn,
+    ChatOut,
+    ChatPatch,
+    ChatQuery,
+    ChatsQuery,
+    ChatWithMessagesOut,
+)
+from chatapi.services import chats
+from chatapi.services.access import access_chat
+from chatapi.services.accounts import Session
+from chatapi.services.chats import ChatFilters
+from chatapi.user_api import blueprint
+
+ACCESS = [errors.NotYourChat, errors.ChatNotFound]
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/chat",
+    who="session",
+    body=ChatIn(),
+    returns={201: ChatWithMessagesOut(), 200: ChatWithMessagesOut()},
+    refuses=[errors.ChatOpen, errors.Forbidden],
+    limit="create_chat",
+)
+def create_chat(session: Session, body: dict[str, Any]) -> Any:
+    """Open a chat. Repeated with the same clientMessageId: 200 and the chat it made."""
+    chat, added, created = chats.create(
+        session,
+        body["subject"],
+        body["category"],
+        body["priority"],
+        body["message"],
+        body["clientMessageId"],
+    )
+    return chat | {"messages": added}, 201 if created else 200
+
+
+@endpoint(
+    blueprint,
+    "GET",
+    "/chat",
+    query=ChatsQuery(),
+    returns={200: ChatOut(many=True), 304: None},
+    headers={
+        "ETag": "Send it as If-None-Match; an unchanged page answers 304.",
+        "Link": 'The next page, rel="next".',
+        "X-Next-Cursor": "The cursor of the next page.",
+        "X-Unread-Total": "How many messages the caller has not read, in all their chats.",
+    },
+)
+def list_chats(session: Session, query: dict[str, Any]) -> Any:
+    """List chats, the latest message first: all for agents, their own for others."""
+    filters = ChatFilters(
+        **{name: query[name] for name in ("status", "priority", "category")},
+        assigned=query["assigned"],
+        unread=query["unread"],
+        q=query["q"],
+    )
+    state = chats.list_state(session, filters, query["limit"], query["cursor"])
+    headers = {"ETag": f'"{state.etag}"', "X-Unread-Total": str(state.unread_messages)}
+    if not_modified(state.etag):
+        return unchanged(state.etag, headers)
+    page = chats.list_chats(session, filters, query["limit"], query["cursor"])
+    if page.next_cursor:
+        headers["X-Next-Cursor"] = page.next_cursor
+        headers["Link"] = f'<{_next_page(page.next_cursor)}>; rel="next"'
+    return page.items, 200, headers
+
+
+@endpoint(
+    blueprint,
+    "GET",
+    "/chat/<chat_id>",
+    query=ChatQuery(),
+    returns={200: ChatWithMessagesOut(), 304: None},
+    refuses=ACCESS,
+    headers={"ETag": "Send it as If-None-Match; an unchanged chat answers 304."},
+)
+def get_chat(session: Session, query: dict[str, Any], chat_id: str) -> Any:
+    """Give a chat and its newest messages, ascending."""
+    etag = chats.etag(session, access_chat(session, chat_id))
+    if not_modified(etag):
+        return unchanged(etag)
+    chat, newest = chats.get(session, chat_id, query["messages"])
+    return chat | {"messages": newest}, 200, {"ETag": f'"{etag}"'}
+
+
+@endpoint(
+    blueprint,
+    "PATCH",
+    "/chat/<chat_id>",
+    body=ChatPatch(),
+    returns={200: ChatWithMessagesOut()},
+    refuses=[*ACCESS, errors.AdminOnly, errors.ChatClosed, errors.ChatOpen],
+    limit="send",
+)
+def update_chat(session: Session, body: dict[str, Any], chat_id: str) -> Any:
+    """Add a message, mark as read; agents: set status, priority, category, assignment.
+
+    Nothing is applied if any part is refused. `messages` holds what this call added.
+    """
+    chat, added = chats.update(session, chat_id, **as_changes(body))
+    return chat | {"messages": added}
+
+
+@endpoint(
+    blueprint,
+    "DELETE",
+    "/chat/<chat_id>",
+    who="admin",
+    returns={204: None},
+    refuses=[errors.ChatNotFound],
+)
+def delete_chat(session: Session, chat_id: str) -> Any:
+    """Delete a chat and its messages for good."""
+    chats.delete(session, chat_id)
+    return None
+
+
+def as_changes(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a PATCH body under the names that the service gives its parameters."""
+    names = {"clientMessageId": "client_message_id", "adminId": "admin_id"}
+    return {names.get(name, name): value for name, value in body.items()}
+
+
+def _next_page(cursor: str) -> str:
+    query = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
+    return f"{request.base_url}?{urlencode([*query, ('cursor', cursor)])}"

@@ -1,0 +1,75 @@
+"""Messages over JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chatapi import errors
+from chatapi.endpoint import endpoint, not_modified, unchanged
+from chatapi.schemas import MessageIn, MessageOut, MessagesQuery, ReadIn
+from chatapi.services import chats, messages
+from chatapi.services.access import access_chat
+from chatapi.services.accounts import Session
+from chatapi.user_api import blueprint
+from chatapi.user_api.chats import ACCESS
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/chat/<chat_id>/messages",
+    body=MessageIn(),
+    returns={201: MessageOut(), 200: MessageOut()},
+    refuses=[*ACCESS, errors.ChatClosed],
+    limit="send",
+)
+def send_message(session: Session, body: dict[str, Any], chat_id: str) -> Any:
+    """Send a message. The same clientMessageId again: 200 and the first message."""
+    message, created = messages.send(session, chat_id, body["content"], body["clientMessageId"])
+    return message, 201 if created else 200
+
+
+@endpoint(
+    blueprint,
+    "GET",
+    "/chat/<chat_id>/messages",
+    query=MessagesQuery(),
+    returns={200: MessageOut(many=True), 304: None},
+    refuses=ACCESS,
+    headers={"ETag": "Send it as If-None-Match; an unchanged chat answers 304."},
+)
+def list_messages(session: Session, query: dict[str, Any], chat_id: str) -> Any:
+    """Give a page of messages, ascending: the newest, before a seq, or after one."""
+    etag = chats.etag(session, access_chat(session, chat_id))
+    if not_modified(etag):
+        return unchanged(etag)
+    _, page = messages.history(session, chat_id, query["before"], query["after"], query["limit"])
+    return page, 200, {"ETag": f'"{etag}"'}
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/chat/<chat_id>/read",
+    body=ReadIn(),
+    returns={204: None},
+    refuses=ACCESS,
+)
+def mark_read(session: Session, body: dict[str, Any], chat_id: str) -> Any:
+    """Note that the caller's side has read up to a seq; never moves backwards."""
+    messages.mark_read(session, chat_id, body["seq"])
+    return None
+
+
+@endpoint(
+    blueprint,
+    "DELETE",
+    "/chat/<chat_id>/messages/<int:seq>",
+    who="admin",
+    returns={204: None},
+    refuses=[errors.ChatNotFound, errors.MessageNotFound],
+)
+def delete_message(session: Session, chat_id: str, seq: int) -> Any:
+    """Replace a message's text by a tombstone; its seq stays."""
+    messages.delete(session, chat_id, seq)
+    return None

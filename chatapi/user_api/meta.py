@@ -1,0 +1,29 @@
+"""What a front end asks before anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import current_app
+
+from chatapi import schemas
+from chatapi.endpoint import endpoint
+from chatapi.schemas import ConfigOut
+from chatapi.user_api import blueprint
+
+
+@endpoint(blueprint, "GET", "/config", who="anyone", returns={200: ConfigOut()})
+def config() -> Any:
+    """Give the categories a chat can have and the lengths that texts may have."""
+    return {
+        "version": current_app.config["VERSION"],
+        "categories": schemas.categories,
+        "limits": {
+            "message": schemas.MESSAGE_LENGTH,
+            "subject": schemas.SUBJECT_LENGTH,
+            "name": schemas.NAME_LENGTH,
+            "email": schemas.EMAIL_LENGTH,
+            "passwordMin": schemas.PASSWORD_LENGTH[0],
+            "passwordMax": schemas.PASSWORD_LENGTH[1],
+        },
+    }

@@ -1,0 +1,254 @@
+"""Everything the product can be told, read once from the environment.
+
+No other module reads an environment variable. `docs/deployment.md` has the table of names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+KNOWN_SECRETS = frozenset({"dev", "development", "secret", "changeme", "change-me", "password"})
+MINIMUM_SECRET_LENGTH = 32
+
+
+class ConfigError(Exception):
+    """A value that the product refuses to start with; the text names the variable."""
+
+
+def _flag(value: str) -> bool:
+    return value.strip().lower() in {"1", "true", "yes", "on"}
+
+
+def _list(value: str) -> list[str]:
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+class Config:
+    """What all environments share. Limits are flask-limiter strings, per account or address."""
+
+    APP_ENV = "base"
+    DEBUG = False
+    TESTING = False
+    VERSION = "0.1.0"
+
+    SECRET_KEY = ""
+    MONGO_URI = "mongodb://127.0.0.1:27017/livechat?retryWrites=false&w=1&journal=true"
+    DATABASE_TIMEOUT_MS = 3000  # server selection and connect; a request answers 503 after it
+    DATABASE_POOL_SIZE = 50
+    DATA_DIR = "./var"
+    PORT = 8000
+    PUBLIC_URL = ""
+    SEED_DEMO = False
+    LOG_LEVEL = "INFO"
+
+    CHAT_CATEGORIES: tuple[str, ...] = ("general", "support", "billing", "technical", "other")
+    MAX_CONTENT_LENGTH = 64 * 1024
+    MAX_FORM_MEMORY_SIZE = 64 * 1024
+
+    SESSION_IDLE_SECONDS = 7 * 24 * 3600
+    SESSION_ABSOLUTE_SECONDS = 30 * 24 * 3600
+    # Flask's own signed cookie carries nothing but the CSRF token.
+    SESSION_COOKIE_NAME = "chat_csrf"
+    SESSION_COOKIE_HTTPONLY = True
+    SESSION_COOKIE_SAMESITE = "Lax"
+    SESSION_COOKIE_SECURE = False
+    PERMANENT_SESSION_LIFETIME = timedelta(days=30)
+    AUTH_COOKIE_NAME = "chat_session"
+    WTF_CSRF_TIME_LIMIT = None  # as long as the cookie session, so that no open page goes stale
+    WTF_CSRF_CHECK_DEFAULT = False  # identity.py decides: cookies need it, Bearer does not
+    WTF_CSRF_HEADERS = ("X-CSRF-Token",)
+    WTF_CSRF_SSL_STRICT = False  # the Origin and Sec-Fetch-Site check stands in for the Referer
+
+    PASSWORD_TIME_COST = 3  # argon2id, RFC 9106's second recommendation: 64 MiB, 3 passes
+    PASSWORD_MEMORY_KIB = 64 * 1024
+
+    TRUSTED_PROXIES = 0
+    CORS_ORIGINS: tuple[str, ...] = ()
+
+    RATELIMIT_ENABLED = True
+    RATELIMIT_STORAGE_URI = "memory://"
+    RATELIMIT_HEADERS_ENABLED = False  # problem.py writes Retry-After itself
+    RATELIMIT_KEY_PREFIX = "chat"
+    LIMIT_REGISTER = "20 per hour"
+    LIMIT_GUEST = "30 per hour"
+    LIMIT_CREATE_CHAT = "20 per hour"
+    LIMIT_SEND = "120 per minute"
+    LIMIT_SEND_ADDRESS = "1200 per minute"
+    LIMIT_DEFAULT = "1200 per minute"
+    # Exact across workers: counted in the database, whatever the storage above.
+    LIMIT_LOGIN_ADDRESS = "30 per 5 minutes"
+    LIMIT_LOGIN_ACCOUNT = "10 per 5 minutes"
+
+    COMPRESS_MIMETYPES = (
+        "text/html",
+        "text/css",
+        "text/javascript",
+        "application/json",
+        "application/problem+json",
+        "image/svg+xml",
+    )
+    COMPRESS_MIN_SIZE = 1024
+    COMPRESS_ALGORITHM = ("gzip",)
+    COMPRESS_LEVEL = 4
+    SEND_FILE_MAX_AGE_DEFAULT = 3600
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> dict[str, object]:
+        """Return this class's values with the environment's laid over them, checked.
+
+        A value of the wrong form raises ConfigError naming its variable.
+        """
+        values: dict[str, object] = {
+            name: getattr(cls, name) for name in dir(cls) if name.isupper()
+        }
+        for name, default in list(values.items()):
+            if name not in environ or name in {"APP_ENV", "TESTING", "VERSION"}:
+                continue
+            values[name] = _convert(name, environ[name], default)
+        cls.check(values)
+        return values
+
+    @classmethod
+    def check(cls, values: dict[str, object]) -> None:
+        """Refuse what cannot work in any environment."""
+        proxies = values["TRUSTED_PROXIES"]
+        if not isinstance(proxies, int) or not 0 <= proxies <= 10:
+            raise ConfigError("TRUSTED_PROXIES must be a number from 0 to 10.")
+        if not values["CHAT_CATEGORIES"]:
+            raise ConfigError("CHAT_CATEGORIES must name at least one category.")
+        origins = values["CORS_ORIGINS"]
+        for origin in origins if isinstance(origins, (list, tuple)) else ():
+            _check_origin(str(origin))
+
+
+def _check_origin(origin: str) -> None:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(origin)
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or "*" in origin
+        or origin != f"{parts.scheme}://{parts.netloc}"
+    ):
+        raise ConfigError(
+            f"CORS_ORIGINS must list exact origins such as https://shop.example, not {origin!r}."
+        )
+
+
+def _convert(name: str, text: str, default: object) -> object:
+    """Turn an environment string into the type that the default has."""
+    if isinstance(default, bool):
+        return _flag(text)
+    if isinstance(default, int):
+        try:
+            return int(text)
+        except ValueError:
+            raise ConfigError(f"{name} must be a whole number, not {text!r}.") from None
+    if isinstance(default, tuple):
+        return tuple(_list(text))
+    return text
+
+
+class DevelopmentConfig(Config):
+    """On a developer's machine: works without any setting, over plain HTTP."""
+
+    APP_ENV = "development"
+
+    @classmethod
+    def check(cls, values: dict[str, object]) -> None:
+        """Make or read a secret of this data directory when none was given."""
+        super().check(values)
+        if not values["SECRET_KEY"]:
+            values["SECRET_KEY"] = _development_secret(Path(str(values["DATA_DIR"])))
+
+
+class TestConfig(Config):
+    """For the test suite: fast hashes, no limits unless a test asks for them."""
+
+    __test__ = False  # pytest would take the name for a test case.
+
+    APP_ENV = "test"
+    TESTING = True
+    SECRET_KEY = "only-for-the-tests-0123456789-0123456789"  # noqa: S105 - not a real secret
+    PASSWORD_TIME_COST = 1
+    PASSWORD_MEMORY_KIB = 8
+    RATELIMIT_ENABLED = False
+    LOG_LEVEL = "WARNING"
+
+
+class ProductionConfig(Config):
+    """Behind TLS. Refuses to start with anything missing or unsafe, naming it."""
+
+    APP_ENV = "production"
+    SESSION_COOKIE_SECURE = True
+    SESSION_COOKIE_NAME = "__Host-chat_csrf"
+    AUTH_COOKIE_NAME = "__Host-chat_session"
+
+    @classmethod
+    def check(cls, values: dict[str, object]) -> None:
+        """Raise one ConfigError that lists every problem, so that one restart mends them all."""
+        super().check(values)
+        problems = []
+        secret = str(values["SECRET_KEY"])
+        weak = secret.lower() in KNOWN_SECRETS or secret == TestConfig.SECRET_KEY
+        if weak or len(secret) < MINIMUM_SECRET_LENGTH or len(set(secret)) < 8:
+            problems.append(
+                "SECRET_KEY must be a random value of at least 32 characters: "
+                'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+            )
+        if values["DEBUG"]:
+            problems.append("DEBUG must be off.")
+        if not values["SESSION_COOKIE_SECURE"]:
+            problems.append("SESSION_COOKIE_SECURE must stay on: cookies travel over TLS only.")
+        if values["MONGO_URI"] == Config.MONGO_URI:
+            problems.append("MONGO_URI must name the production database.")
+        if not values["RATELIMIT_ENABLED"]:
+            problems.append("RATELIMIT_ENABLED must be on.")
+        public = str(values["PUBLIC_URL"])
+        if not public.startswith("https://"):
+            problems.append("PUBLIC_URL must be the https:// address users open.")
+        if any(str(origin).startswith("http://") for origin in _as_tuple(values["CORS_ORIGINS"])):
+            problems.append("CORS_ORIGINS must be https:// origins.")
+        if int(str(values["PASSWORD_MEMORY_KIB"])) < 19 * 1024:
+            problems.append("PASSWORD_MEMORY_KIB must be at least 19456.")
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+
+def _as_tuple(value: object) -> tuple[object, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else ()
+
+
+def _development_secret(data_dir: Path) -> str:
+    """Return the secret kept in DATA_DIR/secret_key, made on first use (mode 0600)."""
+    import secrets
+
+    path = data_dir / "secret_key"
+    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return path.read_text().strip() or secrets.token_urlsafe(48)
+    with os.fdopen(descriptor, "w") as file:
+        secret = secrets.token_urlsafe(48)
+        file.write(secret)
+    return secret
+
+
+BY_NAME: dict[str, type[Config]] = {
+    "development": DevelopmentConfig,
+    "test": TestConfig,
+    "production": ProductionConfig,
+}
+
+
+def load(name: str | None = None, environ: Mapping[str, str] = os.environ) -> dict[str, object]:
+    """Return the configuration of the named environment, by default APP_ENV's."""
+    name = name or environ.get("APP_ENV", "development")
+    if name not in BY_NAME:
+        raise ConfigError(f"APP_ENV must be one of {', '.join(BY_NAME)}, not {name!r}.")
+    return BY_NAME[name].from_environment(environ)

@@ -1,0 +1,45 @@
+"""How gunicorn serves the product, on a developer's machine and in production.
+
+Read by `gunicorn --config deploy/gunicorn.conf.py wsgi:app` in the top folder. The worker
+imports wsgi after gevent has patched the standard library: keep preload_app off.
+"""
+
+import os
+import resource
+from pathlib import Path
+
+wsgi_app = "wsgi:app"
+bind = f"{os.environ.get('LISTEN_ADDRESS', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+
+# One process holds 10,000 event streams. More workers use more cores; RATELIMIT_STORAGE_URI
+# then has to name a storage that they share.
+worker_class = "gevent"
+workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
+worker_connections = 11_000
+
+# An idle connection outlives a client that polls every 3 s. A proxy has to give up its own
+# idle connections earlier than this (keepalive_timeout in docs/deployment.md).
+keepalive = 5
+# Longer than `keepalive`, so that a stop or a reload cuts no request off.
+graceful_timeout = 10
+timeout = 60
+
+# Errors and restarts go to stderr; the application writes its own line for each request.
+accesslog = None
+errorlog = "-"
+loglevel = os.environ.get("LOG_LEVEL", "info").lower()
+
+# The heartbeat files: in memory, because a slow disk would look like a hanging worker.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+
+# It would be a socket in the home folder that nothing here uses.
+control_socket_disable = True
+
+# X-Forwarded-* is the application's business: TRUSTED_PROXIES says how many to believe.
+forwarded_allow_ips = ""
+
+# Each stream holds a descriptor, and the usual soft limit of 1,024 is far below the hard one.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+_wanted = 65_536 if _hard == resource.RLIM_INFINITY else min(_hard, 65_536)
+if _soft != resource.RLIM_INFINITY and _soft < _wanted:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_wanted, _hard))

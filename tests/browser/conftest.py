@@ -1,0 +1,168 @@
+"""Fixtures of the tests in a real browser: a server, pages, and an eye on their console.
+
+Any error in the console and any uncaught exception fails the test at its end, unless the
+test expects it: `page_errors.allow(r"status of 409")`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from pymongo import MongoClient
+
+from tests.conftest import PASSWORD, chromium_path
+from tests.servers import AppServer, start_app, start_database
+
+ARGUMENTS = [
+    "--no-sandbox",  # root in a container has no user namespaces
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+NewPage = Callable[..., Page]
+
+
+class Server:
+    """A running product, and ways to put people into it through its API."""
+
+    def __init__(self, app: AppServer, mongo_uri: str) -> None:
+        self.url = app.url
+        self.request = app.request
+        self._mongo_uri = mongo_uri
+        self._numbers = itertools.count(1)
+
+    def user(self, name: str | None = None) -> dict[str, Any]:
+        """Register somebody and return their email, password, token and _id."""
+        number = next(self._numbers)
+        who = {
+            "name": name or f"Person {number}",
+            "email": f"person{number}@example.org",
+            "password": PASSWORD,
+        }
+        status, _, answer = self.request("POST", "/api/auth/register", json=who)
+        assert status == 201, answer
+        return {**who, "token": answer["token"], "_id": answer["user"]["_id"]}
+
+    def admin(self, name: str | None = None) -> dict[str, Any]:
+        """Register somebody, make them an agent, and return the same as `user`."""
+        who = self.user(name or "Agent")
+        client: MongoClient[dict[str, Any]] = MongoClient(self._mongo_uri)
+        with client:
+            client.get_default_database()["users"].update_one(
+                {"email": who["email"]}, {"$set": {"role": "admin"}}
+            )
+        credentials = {"email": who["email"], "password": PASSWORD}
+        status, _, answer = self.request("POST", "/api/auth/login", json=credentials)
+        assert status == 200, answer
+        return {**who, "token": answer["token"]}
+
+
+@dataclass
+class PageErrors:
+    """What the pages of a test complained about."""
+
+    seen: list[str] = field(default_factory=list)
+    allowed: list[re.Pattern[str]] = field(default_factory=list)
+
+    def allow(self, pattern: str) -> None:
+        """Expect errors whose text holds this regular expression."""
+        self.allowed.append(re.compile(pattern))
+
+    def watch(self, page: Page) -> None:
+        """Collect what a page complains about from now on."""
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.seen.append(f"uncaught: {error}"))
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            place = message.location.get("url", "")
+            self.seen.append(f"{message.text} ({place})")
+
+    def unexpected(self) -> list[str]:
+        """Return the complaints that no pattern allows."""
+        return [text for text in self.seen if not any(p.search(text) for p in self.allowed)]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The product in processes of its own, without rate limits. Its data is never emptied."""
+    with (
+        start_database(tmp_path_factory.mktemp("browser") / "db") as database,
+        start_app(database.uri, env={"RATELIMIT_ENABLED": "false"}) as app,
+    ):
+        yield Server(app, database.uri)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page_errors() -> Iterator[PageErrors]:
+    """What pages complained about; fails the test at its end if that was not expected."""
+    errors = PageErrors()
+    yield errors
+    assert not errors.unexpected(), "The browser's console:\n" + "\n".join(errors.unexpected())
+
+
+@pytest.fixture
+def new_page(
+    browser: Browser, page_errors: PageErrors, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[NewPage]:
+    """`new_page(width=1280, height=800, dark=False, **options)` -> a page of a new visitor.
+
+    Each has its own cookies and storage. options -- as Playwright's new_context takes them.
+    A failing test leaves a screenshot of each page and says where.
+    """
+    contexts: list[BrowserContext] = []
+
+    def make(width: int = 1280, height: int = 800, dark: bool = False, **options: Any) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            **options,
+        )
+        contexts.append(context)
+        context.on("page", page_errors.watch)
+        return context.new_page()
+
+    yield make
+
+    failed = request.node.stash.get(_failed, False)
+    for number, page in enumerate(page for context in contexts for page in context.pages):
+        if failed:
+            picture = tmp_path / f"page{number}.png"
+            page.screenshot(path=picture)
+            print(f"screenshot: {picture} ({page.url})")
+    for context in contexts:
+        context.close()
+
+
+_failed = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember whether a test failed, for its fixtures."""
+    report = yield
+    if call.when == "call":
+        item.stash[_failed] = bool(report.failed)
+    return report

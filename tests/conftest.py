@@ -1,0 +1,160 @@
+"""Fixtures of all tests: an app on an in-memory database, and factories for what is in it.
+
+Everything here goes through the services, as the product does, so that no test builds a
+document by hand. tests/live replaces `database` by a real one and gets all of these on it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mongomock
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from chatapi import create_app
+from chatapi.services import accounts, chats
+from chatapi.services.accounts import ClientInfo, Session
+from chatapi.store import indexes
+from chatapi.store.database import Document
+from config import TestConfig
+
+TESTS = Path(__file__).parent
+PASSWORD = "a password of the tests"
+CLIENT = ClientInfo(user_agent="tests", address="127.0.0.1")
+
+MakeUser = Callable[..., Document]
+MakeSession = Callable[..., Session]
+MakeChat = Callable[..., Document]
+SignIn = Callable[..., dict[str, str]]
+
+
+def chromium_path() -> str | None:
+    """Return the browser that the browser tests drive, or None where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by their folder, put the long ones first, and see about the browser."""
+    order = {"browser": 0, "live": 1}
+
+    def folder(item: pytest.Item) -> str:
+        parts = item.path.relative_to(TESTS).parts if item.path.is_relative_to(TESTS) else ("",)
+        return parts[0]
+
+    for item in items:
+        if folder(item) in order:
+            item.add_marker(folder(item))
+    # Several processes finish together when the long tests do not come last.
+    items.sort(key=lambda item: order.get(folder(item), 2))
+
+    if chromium_path() is None and any(folder(item) == "browser" for item in items):
+        if os.environ.get("CI", "").lower() in {"1", "true"}:
+            raise pytest.UsageError("Chromium is missing, and CI leaves no test out.")
+        left_out = [item for item in items if folder(item) == "browser"]
+        items[:] = [item for item in items if folder(item) != "browser"]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end, where it is read, that the browser tests did not run."""
+    if chromium_path() is None:
+        terminalreporter.section("BROWSER TESTS DID NOT RUN", sep="!", red=True, bold=True)
+        terminalreporter.line("There is no Chromium on this machine: apt-get install chromium")
+
+
+@pytest.fixture
+def database() -> Database[Document]:
+    """An empty database in memory, with the product's indexes."""
+    mongo: MongoClient[Document] = mongomock.MongoClient(tz_aware=True)
+    indexes.ensure(mongo["test"], validators=False)
+    return mongo["test"]
+
+
+@pytest.fixture
+def app(database: Database[Document]) -> Flask:
+    """The application on the database."""
+    return create_app(TestConfig, database=database)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """Somebody who sends requests; cookies are kept."""
+    return app.test_client()
+
+
+@pytest.fixture
+def make_user(app: Flask) -> MakeUser:
+    """`make_user(name=None, role="user", email=None)` -> the user's document.
+
+    The password is PASSWORD; a guest has none.
+    """
+    numbers = itertools.count(1)
+
+    def make(name: str | None = None, role: str = "user", email: str | None = None) -> Document:
+        number = next(numbers)
+        name = name or f"{role.capitalize()} {number}"
+        email = email or f"{role}{number}@example.org"
+        if role == "guest":
+            session, _ = accounts.guest(name, email, CLIENT)
+            return {"_id": session.user_id, "name": name, "email": email, "role": role}
+        return accounts.create_user(name, email, PASSWORD, role=role)
+
+    return make
+
+
+@pytest.fixture
+def make_session(app: Flask, make_user: MakeUser) -> MakeSession:
+    """`make_session(role="user", name=None)` -> the stored Session of somebody new."""
+
+    def make(role: str = "user", name: str | None = None) -> Session:
+        session, _ = _signed_in(make_user, role, name, None)
+        return session
+
+    return make
+
+
+@pytest.fixture
+def make_chat(app: Flask, make_session: MakeSession) -> MakeChat:
+    """`make_chat(session=None, **fields)` -> a new chat, by default of a new user.
+
+    fields -- as `services.chats.create` takes them: subject, category, priority, message.
+    """
+
+    def make(session: Session | None = None, **fields: Any) -> Document:
+        chat, _, _ = chats.create(session or make_session(), **{"subject": "Help", **fields})
+        return chat
+
+    return make
+
+
+@pytest.fixture
+def sign_in(app: Flask, make_user: MakeUser) -> SignIn:
+    """`sign_in(role="user", user=None)` -> the headers of a request of somebody signed in.
+
+    user -- a document of `make_user`; by default somebody new.
+    """
+
+    def headers(role: str = "user", user: Document | None = None) -> dict[str, str]:
+        _, token = _signed_in(make_user, role, None, user)
+        return {"Authorization": f"Bearer {token}"}
+
+    return headers
+
+
+def _signed_in(
+    make_user: MakeUser, role: str, name: str | None, user: Document | None
+) -> tuple[Session, str]:
+    if user is None and role == "guest":
+        return accounts.guest(name or "Guest", "guest@example.org", CLIENT)
+    user = user or make_user(name=name, role=role)
+    return accounts.login(user["email"], PASSWORD, CLIENT)
