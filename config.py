@@ -73,10 +73,9 @@ class Config:
     RATELIMIT_HEADERS_ENABLED = False  # problem.py writes Retry-After itself
     RATELIMIT_KEY_PREFIX = "chat"
     LIMIT_REGISTER = "20 per hour"
-    LIMIT_GUEST = "30 per hour"
+    LIMIT_GUEST = "60 per hour"
     LIMIT_CREATE_CHAT = "20 per hour"
     LIMIT_SEND = "120 per minute"
-    LIMIT_SEND_ADDRESS = "1200 per minute"
     LIMIT_DEFAULT = "1200 per minute"
     # Exact across workers: counted in the database, whatever the storage above.
     LIMIT_LOGIN_ADDRESS = "30 per 5 minutes"

@@ -14,7 +14,20 @@ def access_chat(session: Session, chat_id: object) -> Document:
     Raises ChatNotFound for an id that is none or names no chat, NotYourChat.
     """
     key = object_id(chat_id)
-    chat = chats.by_id(key) if key else None
+    return _admit(session, chats.by_id(key) if key else None)
+
+
+def access_chat_to_write(session: Session, chat_id: object) -> Document:
+    """Return the same chat for a compare-and-set, perhaps as it was a moment ago.
+
+    Whose chat it is never changes; everything else the write itself checks.
+    """
+    key = object_id(chat_id)
+    chat = chats.last_seen(key) if key else None
+    return _admit(session, chat) if chat else access_chat(session, chat_id)
+
+
+def _admit(session: Session, chat: Document | None) -> Document:
     if chat is None:
         raise ChatNotFound
     if not session.is_admin and chat["userId"] != session.user_id:

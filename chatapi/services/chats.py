@@ -328,12 +328,12 @@ def _filter(session: Session, filters: ChatFilters) -> chats.Filter:
             raise errors.InvalidInput.of("assigned", "Must be 'me', 'none' or an agent's id.")
     return chats.Filter(
         user_id=None if session.is_admin else session.user_id,
-        statuses=filters.status,
-        priorities=filters.priority,
-        categories=filters.category,
+        statuses=tuple(filters.status),
+        priorities=tuple(filters.priority),
+        categories=tuple(filters.category),
         admin_id=admin_id,
         unassigned=filters.assigned == "none",
         unread_by_admin=filters.unread if session.is_admin else None,
         unread_by_user=None if session.is_admin else filters.unread,
-        terms=search.query_terms(filters.q),
+        terms=tuple(search.query_terms(filters.q)),
     )

@@ -23,7 +23,7 @@ from typing import Any
 from bson import ObjectId
 
 from chatapi import clock, errors
-from chatapi.services.access import access_chat
+from chatapi.services.access import access_chat, access_chat_to_write
 from chatapi.services.accounts import Session
 from chatapi.store import chats, messages
 from chatapi.store.database import Document, Duplicate
@@ -45,7 +45,9 @@ def send(
     content -- 1 to 5,000 characters after trimming.
     Raises ChatNotFound, NotYourChat, ChatClosed, Busy.
     """
-    chat = access_chat(session, chat_id)
+    chat = access_chat_to_write(session, chat_id)
+    if not chat["isOpen"]:
+        chat = access_chat(session, chat_id)
     chat, message, created = append(session, chat, content, client_message_id)
     return seen_in(chat, message), created
 

@@ -7,7 +7,8 @@ the version tells a poll whether anything is new.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
@@ -18,21 +19,25 @@ from chatapi.store.database import Document, chatrooms, naming_duplicates
 
 _ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
 _SHOWN = {"searchTerms": 0}
+MOST_SEEN = 2000
+MOST_REACHED = 2000
+_reached: dict[tuple[Filter, int, Position | None], datetime] = {}
+_seen: dict[ObjectId, Document] = {}
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which chats a list asks for. An empty sequence or None does not narrow it."""
+    """Which chats a list asks for. An empty tuple or None does not narrow it."""
 
     user_id: ObjectId | None = None
-    statuses: Sequence[str] = ()
-    priorities: Sequence[str] = ()
-    categories: Sequence[str] = ()
+    statuses: tuple[str, ...] = ()
+    priorities: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     admin_id: ObjectId | None = None
     unassigned: bool = False
     unread_by_admin: bool | None = None
     unread_by_user: bool | None = None
-    terms: Sequence[str] = field(default=())
+    terms: tuple[str, ...] = ()
 
 
 def insert(chat: Document) -> None:
@@ -42,7 +47,25 @@ def insert(chat: Document) -> None:
 
 
 def by_id(chat_id: ObjectId) -> Document | None:
-    return chatrooms().find_one({"_id": chat_id}, _SHOWN)
+    chat = chatrooms().find_one({"_id": chat_id}, _SHOWN)
+    if chat is not None:
+        _remember(chat)
+    return chat
+
+
+def last_seen(chat_id: ObjectId) -> Document | None:
+    """Return the chat as this process last saw it, without asking the database.
+
+    It may be out of date in all but its id and user: good enough to prepare a `replace`,
+    which then refuses, and for nothing else.
+    """
+    return _seen.get(chat_id)
+
+
+def _remember(chat: Document) -> None:
+    if len(_seen) >= MOST_SEEN:
+        _seen.clear()
+    _seen[chat["_id"]] = chat
 
 
 def open_chat_of(user_id: ObjectId) -> Document | None:
@@ -58,6 +81,9 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
         result = chatrooms().update_one(
             {"_id": chat_id, "version": version}, {"$set": fields, "$inc": {"version": 1}}
         )
+    before = _seen.pop(chat_id, None)
+    if result.matched_count and before and before["version"] == version:
+        _remember(before | fields | {"version": version + 1})
     return result.matched_count == 1
 
 
@@ -75,6 +101,7 @@ def rename_admin(admin_id: ObjectId, fields: Document) -> None:
 
 
 def delete(chat_id: ObjectId) -> bool:
+    _seen.pop(chat_id, None)
     return chatrooms().delete_one({"_id": chat_id}).deleted_count > 0
 
 
@@ -113,16 +140,40 @@ def query(wanted: Filter, after: Position | None = None) -> Document:
 
 def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Document]:
     """Return up to `limit` chats, the latest message first."""
-    found = chatrooms().find(query(wanted, after), _SHOWN)
-    return list(found.sort(_ORDER).limit(limit))
+    return _newest(wanted, limit, after, _SHOWN)
 
 
 def newest_versions(
     wanted: Filter, limit: int, after: Position | None = None
 ) -> list[tuple[ObjectId, int]]:
     """Return the ids and versions of the same chats: enough to know whether one changed."""
-    found = chatrooms().find(query(wanted, after), {"version": 1})
-    return [(row["_id"], row["version"]) for row in found.sort(_ORDER).limit(limit)]
+    rows = _newest(wanted, limit, after, {"version": 1, "lastMessageAt": 1})
+    return [(row["_id"], row["version"]) for row in rows]
+
+
+def _newest(
+    wanted: Filter, limit: int, after: Position | None, shown: Document
+) -> list[Document]:
+    """Read a page, from no further back than the same page reached the last time.
+
+    Some servers read a whole index range before they sort and cut it, so the range is kept
+    short. Where it holds enough chats, they are the newest; where it holds too few, because
+    some have left the filter, the whole range is read.
+    """
+    where = query(wanted, after)
+    key = (wanted, limit, after)
+    reached = _reached.get(key)
+    if reached is not None:
+        known = where.get("lastMessageAt", {})
+        bounded = where | {"lastMessageAt": known | {"$gte": reached}}
+        rows = list(chatrooms().find(bounded, shown).sort(_ORDER).limit(limit))
+    if reached is None or len(rows) < limit:
+        rows = list(chatrooms().find(where, shown).sort(_ORDER).limit(limit))
+    if len(_reached) >= MOST_REACHED:
+        _reached.clear()
+    if len(rows) == limit:
+        _reached[key] = rows[-1]["lastMessageAt"]
+    return rows
 
 
 def unread_by_admins() -> tuple[int, int]:

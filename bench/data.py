@@ -1,0 +1,73 @@
+"""Large collections, written straight to the database with the documents the services make."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from typing import Any
+
+from bson import ObjectId
+
+from chatapi import clock
+from chatapi.services import accounts, chats, messages
+from chatapi.store import database
+
+BATCH = 2000
+SUBJECTS = ("Parcel is late", "Invoice question", "Cannot sign in", "Change my plan", "Refund")
+
+
+def add_chats(count: int, admin_id: ObjectId, seed: int = 1) -> None:
+    """Add chats of `count` other users in every state, spread over the past weeks.
+
+    One in ten is unread, as in an inbox that is worked on.
+    """
+    chance = random.Random(seed)  # noqa: S311 - reproducible, not a secret
+    now = clock.now()
+    batch: list[dict[str, Any]] = []
+    for number in range(count):
+        user = accounts._new_user(f"User {number}", f"user{number}@example.com", "user", None)
+        session = accounts.session_for(user)
+        chat = chats._new(
+            session,
+            chance.choice(SUBJECTS),
+            chance.choice(("general", "support", "billing", "technical")),
+            chance.choice(chats.PRIORITIES),
+        )
+        message = messages.new(session, chat, "A message of a usual length, no more.", None)
+        chat |= messages.taking_in(chat, message)
+        status = chance.choice(chats.STATUSES)
+        unread = chance.random() < 0.1
+        chat |= {
+            "status": status,
+            "isOpen": status in chats.OPEN_STATUSES,
+            "adminId": admin_id if chance.random() < 0.5 else None,
+            "lastMessageAt": now - timedelta(seconds=number + 60),
+            "unreadByAdmin": unread,
+            "unread": {"user": 0, "admin": int(unread)},
+            "readSeq": {"user": 0, "admin": int(not unread)},
+        }
+        batch.append(chat)
+        if len(batch) == BATCH:
+            database.chatrooms().insert_many(batch)
+            batch = []
+    if batch:
+        database.chatrooms().insert_many(batch)
+
+
+def fill_chat(chat_id: ObjectId, sessions: list[accounts.Session], count: int) -> None:
+    """Make a chat `count` messages long, its two sides taking turns."""
+    chat = database.chatrooms().find_one({"_id": chat_id})
+    if chat is None:
+        raise LookupError(f"no chat {chat_id}")
+    batch: list[dict[str, Any]] = []
+    version = chat["version"]
+    while chat["lastSeq"] < count:
+        sender = sessions[chat["lastSeq"] % 2]
+        message = messages.new(sender, chat, f"Message {chat['lastSeq'] + 1} of a long chat.", None)
+        chat |= messages.taking_in(chat, message)
+        batch.append(message)
+        if len(batch) == BATCH or chat["lastSeq"] == count:
+            database.messages().insert_many(batch)
+            batch = []
+    chat["version"] = version + 1
+    database.chatrooms().replace_one({"_id": chat_id}, chat)

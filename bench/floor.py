@@ -1,0 +1,59 @@
+"""The floor: bare Flask views, and one that makes the two writes of a send and nothing else."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from bson import ObjectId
+from flask import Flask, jsonify, request
+from pymongo import MongoClient
+
+app = Flask(__name__)
+database: Any = MongoClient(os.environ["MONGO_URI"], connect=False).get_default_database()
+
+
+@app.get("/readyz")
+def readyz() -> Any:
+    """Tell that the process lives; the server harness waits for it."""
+    return jsonify(status="ok")
+
+
+@app.get("/bare")
+def bare() -> Any:
+    """Answer JSON without a database."""
+    return jsonify(status="ok")
+
+
+@app.post("/two-writes/<chat_id>")
+def two_writes(chat_id: str) -> Any:
+    """Insert the message and update the chat that a send inserts and updates."""
+    body = request.get_json()
+    message = {**MESSAGE, "_id": ObjectId(), "chatId": ObjectId(), "content": body["content"]}
+    database.messages.insert_one(message)
+    database.chatrooms.update_one(
+        {"_id": ObjectId(chat_id)}, {"$set": CHANGES, "$inc": {"version": 1}}
+    )
+    return jsonify(seq=message["seq"]), 201
+
+
+MESSAGE: dict[str, Any] = {}
+CHANGES: dict[str, Any] = {}
+
+
+def _take_shape() -> None:
+    """Make documents of the shape and size that a send makes."""
+    from chatapi.services import accounts, messages
+
+    user = accounts._new_user("Benchmark user", "bench@example.com", "user", None)
+    session = accounts.session_for(user)
+    from chatapi.services import chats
+
+    chat = chats._new(session, "A subject", "general", "medium")
+    MESSAGE.update(messages.new(session, chat, "A message of a usual length, no more.", "key"))
+    MESSAGE["sendKey"] = "floor"
+    CHANGES.update(messages.taking_in(chat, MESSAGE))
+    CHANGES.pop("lastSeq")
+
+
+_take_shape()
