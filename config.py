@@ -69,7 +69,7 @@ class Config:
     CORS_ORIGINS: tuple[str, ...] = ()
 
     RATELIMIT_ENABLED = True
-    RATELIMIT_STORAGE_URI = "memory://"
+    RATELIMIT_STORAGE_URI = "worker://"  # each worker counts for itself; else mongodb:// redis://
     RATELIMIT_HEADERS_ENABLED = False  # problem.py writes Retry-After itself
     RATELIMIT_KEY_PREFIX = "chat"
     LIMIT_REGISTER = "20 per hour"

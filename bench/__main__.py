@@ -128,12 +128,14 @@ def figures(bench: Bench, floor: Floor, rows: int, length: int) -> None:
             bearer(who),
         )
 
+    floor_user, _ = sign_up("floor")
+    floor_chat, _, _ = chats.create(floor_user, "The floor's chat", message="Hello")
     bench.cost("bare Flask view", lambda _: (get, "/bare", None, {}), 4000, floor)
     bench.cost(
         "floor: the two writes of a send",
         lambda _: (
             "POST",
-            f"/two-writes/{ObjectId()}",
+            f"/two-writes/{floor_chat['_id']}",
             {"content": "A message of a usual length, no more."},
             {},
         ),

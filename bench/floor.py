@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from datetime import UTC, datetime
 from typing import Any
 
 from bson import ObjectId
@@ -28,15 +30,20 @@ def bare() -> Any:
 @app.post("/two-writes/<chat_id>")
 def two_writes(chat_id: str) -> Any:
     """Insert the message and update the chat that a send inserts and updates."""
-    body = request.get_json()
-    message = {**MESSAGE, "_id": ObjectId(), "chatId": ObjectId(), "content": body["content"]}
+    content, seq = request.get_json()["content"], next(numbers)
+    now = datetime.now(UTC)
+    message = MESSAGE | {"_id": ObjectId(), "chatId": NOWHERE, "seq": seq, "content": content}
+    message |= {"sendKey": str(seq), "timestamp": now}
     database.messages.insert_one(message)
     database.chatrooms.update_one(
-        {"_id": ObjectId(chat_id)}, {"$set": CHANGES, "$inc": {"version": 1}}
+        {"_id": ObjectId(chat_id)},
+        {"$set": CHANGES | {"lastMessageAt": now, "updatedAt": now}, "$inc": {"version": 1}},
     )
-    return jsonify(seq=message["seq"]), 201
+    return jsonify(seq=seq), 201
 
 
+NOWHERE = ObjectId()
+numbers = itertools.count(1)
 MESSAGE: dict[str, Any] = {}
 CHANGES: dict[str, Any] = {}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from flask import Flask, current_app, request
 from flask_limiter import Limiter
@@ -38,20 +38,49 @@ def account() -> str:
     return f"account:{session.user_id}" if session else address()
 
 
+class WorkerMemory(MemoryStorage):
+    """Counters of fixed windows in one worker's memory: RATELIMIT_STORAGE_URI=worker://.
+
+    MemoryStorage starts a timer on every hit and then looks at all its counters; here the
+    counters that are over are dropped once a minute.
+    """
+
+    STORAGE_SCHEME: ClassVar[list[str]] = ["worker"]
+    SWEEP_SECONDS = 60
+
+    def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **_: str) -> None:
+        super().__init__(uri, wrap_exceptions)
+        self.next_sweep = time.time() + self.SWEEP_SECONDS
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Count up and return the count; a first count lives for `expiry` seconds."""
+        now = time.time()
+        if now >= self.next_sweep:
+            self.next_sweep = now + self.SWEEP_SECONDS
+            for known in [name for name, end in self.expirations.items() if end <= now]:
+                self.clear(known)
+        self.get(key)  # Drops the counter if its window is over.
+        with self.locks[key]:
+            self.storage[key] += amount
+            if self.storage[key] == amount:
+                self.expirations[key] = now + expiry
+            return self.storage[key]
+
+
 limiter = Limiter(account, strategy="fixed-window", key_prefix="chat")
 
 
 def limited(view: View, name: str = "default") -> View:
     """Wrap a view with the limit that config.py calls LIMIT_<NAME>, counted per account.
 
-    Where config.py has LIMIT_<NAME>_ADDRESS, it holds for the address, too. Without a
-    session the address is what counts.
+    All views of one name count together. Where config.py has LIMIT_<NAME>_ADDRESS, it holds
+    for the address, too. Without a session the address is what counts.
     """
     setting = f"LIMIT_{name.upper()}"
-    view = limiter.limit(lambda: current_app.config[setting])(view)
+    view = limiter.shared_limit(lambda: current_app.config[setting], scope=name)(view)
     if hasattr(Config, f"{setting}_ADDRESS"):
-        by_address = limiter.limit(
-            lambda: current_app.config[f"{setting}_ADDRESS"], key_func=address
+        by_address = limiter.shared_limit(
+            lambda: current_app.config[f"{setting}_ADDRESS"], scope=name, key_func=address
         )
         view = by_address(view)
     return view
@@ -68,11 +97,11 @@ class LoginAttempts:
     """Counts sign-in attempts; `check` refuses when there were too many."""
 
     def __init__(self) -> None:
-        self._counter = FixedWindowRateLimiter(MemoryStorage())
+        self._counter = FixedWindowRateLimiter(WorkerMemory())
 
     def init_app(self, app: Flask, shared: bool) -> None:
         """Count in the app's database, or in memory where the database is a stand-in."""
-        storage: Storage = MemoryStorage()
+        storage: Storage = WorkerMemory()
         if shared:
             storage = MongoDBStorage(
                 app.config["MONGO_URI"],
