@@ -12,7 +12,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
 PYTEST_ARGS ?=
 
-.PHONY: help run test lint format bench verify clean chromium
+.PHONY: help run test lint format bench clean chromium
 
 help: ## List the targets
 	@echo "make TARGET [NAME=value ...]"
@@ -41,9 +41,6 @@ format: .venv/.development ## Format the code and mend what ruff can mend
 
 bench: .venv/.development ## Measure the budgets of docs/architecture.md
 	@$(PY) -m bench
-
-verify: .venv/.runtime ## Check the invariants of the data in the database
-	@exec $(PY) deploy/run.py flask verify
 
 clean: ## Remove what make, tests and tools made; the data in ./var stays
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov

@@ -81,6 +81,10 @@ class Config:
     LIMIT_LOGIN_ADDRESS = "30 per 5 minutes"
     LIMIT_LOGIN_ACCOUNT = "10 per 5 minutes"
 
+    # Open streams (SSE, long-poll, WebSocket) in one worker process.
+    STREAMS_PER_ACCOUNT = 30
+    STREAMS_PER_ADDRESS = 300
+
     COMPRESS_MIMETYPES = (
         "text/html",
         "text/css",
@@ -116,11 +120,23 @@ class Config:
         proxies = values["TRUSTED_PROXIES"]
         if not isinstance(proxies, int) or not 0 <= proxies <= 10:
             raise ConfigError("TRUSTED_PROXIES must be a number from 0 to 10.")
-        if not values["CHAT_CATEGORIES"]:
-            raise ConfigError("CHAT_CATEGORIES must name at least one category.")
+        if "general" not in _as_tuple(values["CHAT_CATEGORIES"]):
+            raise ConfigError("CHAT_CATEGORIES must list 'general', the default of a new chat.")
         origins = values["CORS_ORIGINS"]
         for origin in origins if isinstance(origins, (list, tuple)) else ():
             _check_origin(str(origin))
+        for name, value in values.items():
+            if name.startswith("LIMIT_"):
+                _check_limit(name, str(value))
+
+
+def _check_limit(name: str, value: str) -> None:
+    from limits import parse
+
+    try:
+        parse(value)
+    except ValueError:
+        raise ConfigError(f"{name} must be a limit such as '20 per hour', not {value!r}.") from None
 
 
 def _check_origin(origin: str) -> None:

@@ -1,17 +1,23 @@
-"""The agents' console: HTMX blueprint at /admin."""
+"""The agents' console: HTMX blueprint at /admin.
+
+Views are named as the services they call. Each answers with a page or, to HTMX, with the
+fragment that the page includes.
+"""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint
 
-from chatapi import problem
-from chatapi.errors import ChatError
+blueprint: Blueprint = Blueprint(
+    "admin_ui",
+    __name__,
+    url_prefix="/admin",
+    static_folder="static",
+    static_url_path="/static",
+    template_folder="templates",
+)
 
-blueprint = Blueprint("admin_ui", __name__, url_prefix="/admin")
+from admin_ui import assets, auth, chats, users  # noqa: E402, F401 - register the views
+from admin_ui.problems import problem_page  # noqa: E402
 
-
-def problem_page(error: ChatError) -> Response:
-    """Return a refusal as a page."""
-    response = Response(error.detail, status=error.status, mimetype="text/plain")
-    problem.add_headers(response, error)
-    return response
+__all__ = ["blueprint", "problem_page"]

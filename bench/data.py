@@ -21,13 +21,13 @@ def add_chats(count: int, admin_id: ObjectId, seed: int = 1) -> None:
 
     One in ten is unread, as in an inbox that is worked on.
     """
-    chance = random.Random(seed)  # noqa: S311 - reproducible, not a secret
+    chance = random.Random(seed)
     now = clock.now()
     batch: list[dict[str, Any]] = []
     for number in range(count):
-        user = accounts._new_user(f"User {number}", f"user{number}@example.com", "user", None)
+        user = accounts.new_user(f"User {number}", f"user{number}@example.com", "user", None)
         session = accounts.session_for(user)
-        chat = chats._new(
+        chat = chats.new_chat(
             session,
             chance.choice(SUBJECTS),
             chance.choice(("general", "support", "billing", "technical")),

@@ -11,6 +11,8 @@ from bson import ObjectId
 from flask import Flask, jsonify, request
 from pymongo import MongoClient
 
+from chatapi.services import accounts, chats, messages
+
 app = Flask(__name__)
 database: Any = MongoClient(os.environ["MONGO_URI"], connect=False).get_default_database()
 
@@ -50,13 +52,9 @@ CHANGES: dict[str, Any] = {}
 
 def _take_shape() -> None:
     """Make documents of the shape and size that a send makes."""
-    from chatapi.services import accounts, messages
-
-    user = accounts._new_user("Benchmark user", "bench@example.com", "user", None)
+    user = accounts.new_user("Benchmark user", "bench@example.com", "user", None)
     session = accounts.session_for(user)
-    from chatapi.services import chats
-
-    chat = chats._new(session, "A subject", "general", "medium")
+    chat = chats.new_chat(session, "A subject", "general", "medium")
     MESSAGE.update(messages.new(session, chat, "A message of a usual length, no more.", "key"))
     MESSAGE["sendKey"] = "floor"
     CHANGES.update(messages.taking_in(chat, MESSAGE))

@@ -66,9 +66,7 @@ def measure(
     )
 
 
-def _run(
-    url: str, make: Callable[[int], Request], numbers: range, connections: int
-) -> list[float]:
+def _run(url: str, make: Callable[[int], Request], numbers: range, connections: int) -> list[float]:
     taken: list[float] = []
     failures: list[str] = []
     waiting = iter(numbers)

@@ -52,7 +52,8 @@ def widget() -> Response:
     response.cache_control.must_revalidate = True
     response.vary.add("Origin")
     response.add_etag()
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 @blueprint.get("/chat/static/v/<version>/<path:filename>")
@@ -65,8 +66,11 @@ def versioned(version: str, filename: str) -> Response:
     response = blueprint.send_static_file(filename)
     # Kept by the browser for the chat's own page, it must not be taken for another origin's.
     response.vary.add("Origin")
+    response.headers.pop("Expires", None)
     current = version == release()
-    response.headers["Cache-Control"] = f"public, max-age={A_YEAR}, immutable" if current else "no-cache"
+    response.headers["Cache-Control"] = (
+        f"public, max-age={A_YEAR}, immutable" if current else "no-cache"
+    )
     return response
 
 

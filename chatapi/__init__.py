@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
+from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.uri_parser import parse_uri
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -15,7 +16,7 @@ import config as configuration
 from chatapi import cli, headers, health, log, openapi, problem, schemas
 from chatapi.extensions import compress, csrf, login_manager, mongo
 from chatapi.limits import limiter, login_attempts
-from chatapi.services import accounts, passwords
+from chatapi.services import accounts, passwords, streams
 from chatapi.store import database as store_database
 
 DEFAULT_DATABASE = "livechat"
@@ -62,6 +63,8 @@ def _configure_services(app: Flask) -> None:
     schemas.configure(app.config["CHAT_CATEGORIES"])
     passwords.configure(app.config["PASSWORD_TIME_COST"], app.config["PASSWORD_MEMORY_KIB"])
     accounts.lifetimes.idle = timedelta(seconds=app.config["SESSION_IDLE_SECONDS"])
+    streams.caps.account = app.config["STREAMS_PER_ACCOUNT"]
+    streams.caps.address = app.config["STREAMS_PER_ADDRESS"]
     accounts.lifetimes.absolute = timedelta(seconds=app.config["SESSION_ABSOLUTE_SECONDS"])
 
 
@@ -79,12 +82,11 @@ def _connect(app: Flask, database: Database[Any] | None) -> None:
             socketTimeoutMS=10 * timeout,
             waitQueueTimeoutMS=timeout,
         )
-        database = mongo.cx[app.config["DATABASE_NAME"]]
+        client: MongoClient[Any] = mongo.cx  # type: ignore[assignment]
+        database = client[app.config["DATABASE_NAME"]]
         # Flask-PyMongo's provider would let an ObjectId out as {"$oid": ...}. With Flask's
         # own, one that did not pass through a schema is an error in the first test.
         app.json = DefaultJSONProvider(app)
-    else:
-        mongo.db = database
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.compact = True  # type: ignore[attr-defined]

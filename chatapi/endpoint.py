@@ -20,6 +20,7 @@ from chatapi.errors import ChatError
 from chatapi.limits import limited
 
 View = Callable[..., Any]
+CONTRACT = "contract"  # the name under which a view carries its contract
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Contract:
 
     who -- "anyone", "session", "user" (users and guests) or "admin".
     returns -- the schema of each status; None for an empty body.
+    limit -- the LIMIT_<NAME> of config.py that holds; None for no limit.
     """
 
     who: str
@@ -36,6 +38,7 @@ class Contract:
     returns: Mapping[int, Schema | None]
     refuses: Sequence[type[ChatError]]
     headers: Mapping[str, str]
+    limit: str | None
 
 
 def endpoint(
@@ -57,7 +60,7 @@ def endpoint(
     `query` as loaded. It returns the data for the first status of `returns`, or (data,
     status), or (data, status, headers), or a Response.
     """
-    contract = Contract(who, body, query, returns, refuses, headers or {})
+    contract = Contract(who, body, query, returns, refuses, headers or {}, limit)
 
     def register(view: View) -> View:
         def handle(**parts: Any) -> Response:
@@ -74,7 +77,7 @@ def endpoint(
         handle.__doc__ = view.__doc__
         handle.__module__ = view.__module__
         wrapped = limited(handle, limit) if limit else handle
-        wrapped.contract = contract  # type: ignore[attr-defined]
+        setattr(wrapped, CONTRACT, contract)
         blueprint.add_url_rule(rule, view.__name__, wrapped, methods=[method])
         return view
 
@@ -107,16 +110,27 @@ def _load_body(schema: Schema) -> Any:
 
 
 def _json_object(incoming: Request) -> Any:
-    if incoming.content_length is None or incoming.content_length == 0:
-        if not incoming.is_json and incoming.mimetype:
-            raise errors.NotJson
-        return {}
-    if not incoming.is_json:
+    # Read before the question whether there is one: a chunked body names no length.
+    raw = incoming.get_data(cache=False)
+    if incoming.content_length is None and len(raw) >= current_app.config["MAX_CONTENT_LENGTH"]:
+        # Werkzeug cuts such a body off where it would refuse one that names its length.
+        raise errors.TooLarge
+    if not incoming.is_json and (raw or incoming.mimetype):
         raise errors.NotJson
+    if not raw:
+        return {}
     try:
-        return current_app.json.loads(incoming.get_data(cache=False))
+        return current_app.json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError):
         raise errors.BadJson from None
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that names a member twice: readers disagree on which one counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("A name stands twice in an object.")
+    return found
 
 
 def _load_query(schema: Schema) -> Any:
@@ -143,9 +157,16 @@ def _flat(messages: Any, prefix: str = "") -> dict[str, list[str]]:
         return {prefix or "body": [str(text) for text in messages]}
     found: dict[str, list[str]] = {}
     for name, inner in messages.items():
-        key = "body" if name == "_schema" else f"{prefix}.{name}" if prefix else str(name)
+        # A name that a client made up may hold what cannot be written as UTF-8.
+        shown = str(name).encode(errors="replace").decode()
+        key = "body" if name == "_schema" else f"{prefix}.{shown}" if prefix else shown
         found |= _flat(inner, key)
     return found
+
+
+def json_response(data: object, status: int = 200) -> Response:
+    """Return data, shaped by a schema already, as a JSON answer."""
+    return Response(current_app.json.dumps(data), status=status, mimetype="application/json")
 
 
 def _respond(contract: Contract, result: Any) -> Response:
@@ -158,9 +179,6 @@ def _respond(contract: Contract, result: Any) -> Response:
     if schema is None:
         response = Response(status=status)
     else:
-        response = current_app.json.response(schema.dump(data))
-        response.status_code = status
+        response = json_response(schema.dump(data), status)
     response.headers.extend(headers)
     return response
-
-

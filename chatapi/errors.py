@@ -185,6 +185,13 @@ class InvalidInput(ChatError):
         return cls({field: [reason]})
 
 
+class UpgradeRequired(ChatError):
+    code = "upgrade_required"
+    status = 426
+    title = "A WebSocket, please"
+    default_detail = "This address speaks WebSocket only."
+
+
 class TooManyRequests(ChatError):
     """Carries `retryAfter` in seconds."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from flask_cors import CORS
 
 from chatapi import problem
@@ -43,7 +43,8 @@ def init_app(app: Flask) -> None:
             expose_headers=EXPOSED,
             methods=["GET", "POST", "PATCH", "DELETE", "OPTIONS"],
             max_age=600,
-            vary_header=True,
+            vary_header=False,
+            always_send=False,
         )
     app.after_request(_protect)
 
@@ -60,6 +61,9 @@ def _protect(response: Response) -> Response:
     headers["Cross-Origin-Resource-Policy"] = "cross-origin" if embeddable else "same-origin"
     headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
     headers["X-Request-Id"] = problem.request_id()
+    if current_app.config["CORS_ORIGINS"]:
+        # Also on answers to other origins, and without any: a cache must not mix them up.
+        response.vary.add("Origin")
     if request.is_secure:
         headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
     if "Cache-Control" not in headers:

@@ -6,8 +6,8 @@ from flask import Blueprint
 
 from chatapi.endpoint import endpoint
 from chatapi.errors import DatabaseUnavailable
-from chatapi.extensions import mongo
 from chatapi.schemas import HealthOut
+from chatapi.store import database
 
 blueprint = Blueprint("health", __name__)
 
@@ -29,5 +29,5 @@ def healthz() -> dict[str, str]:
 )
 def readyz() -> dict[str, str]:
     """Tell whether the database answers."""
-    mongo.db.command("ping")
+    database.ping()
     return {"status": "ok"}

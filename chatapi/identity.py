@@ -22,7 +22,7 @@ LONGEST_TOKEN = 200
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class CurrentUser(UserMixin):  # type: ignore[misc]
+class CurrentUser(UserMixin):
     """What Flask-Login knows of somebody: their session."""
 
     def __init__(self, session: Session) -> None:
@@ -43,14 +43,22 @@ def bearer_token(incoming: Request) -> str | None:
     """Return the token of the Authorization header, "" if the header has another form."""
     header = incoming.headers.get("Authorization")
     if header is None:
-        return None
+        return _protocol_token(incoming)
     scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
+def _protocol_token(incoming: Request) -> str | None:
+    """Return the token that a browser's WebSocket offers, since it can set no header."""
+    for offered in incoming.headers.get("Sec-WebSocket-Protocol", "").split(","):
+        if offered.strip().startswith("bearer."):
+            return offered.strip().removeprefix("bearer.")
+    return None
+
+
 def cookie_token(incoming: Request) -> str | None:
     """Return the token of the cookie; a request with an Authorization header has none."""
-    if "Authorization" in incoming.headers:
+    if bearer_token(incoming) is not None:
         return None
     return incoming.cookies.get(current_app.config["AUTH_COOKIE_NAME"])
 
@@ -86,6 +94,18 @@ def protect() -> None:
         csrf.protect()
     except CSRFError:
         raise errors.CsrfFailed from None
+
+
+def check_origin() -> None:
+    """Refuse a WebSocket that a page of another site opens with this browser's cookie.
+
+    With a token of their own, pages of the origins in CORS_ORIGINS may.
+    """
+    if _same_origin():
+        return
+    allowed = request.headers.get("Origin") in current_app.config["CORS_ORIGINS"]
+    if cookie_token(request) or not allowed:
+        raise errors.Forbidden("The page's origin is not allowed to connect.")
 
 
 def _same_origin() -> bool:

@@ -7,22 +7,25 @@ across all worker processes, per address and per account.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from datetime import timedelta
+from functools import partial
+from typing import Any
 
-from flask import Flask, current_app, request
+from flask import Config, Flask, current_app, request
 from flask_limiter import Limiter
-from flask_limiter.errors import RateLimitExceeded
 from limits import parse
 from limits.storage import MemoryStorage, MongoDBStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
+from pymongo.errors import DuplicateKeyError
 
-from chatapi import identity
+from chatapi import clock, identity
 from chatapi.errors import TooManyAttempts, TooManyRequests
-from chatapi.services.accounts import normal_email
-from config import Config
+from chatapi.services.accounts import Session, normal_email
+from config import Config as Settings
 
 View = Callable[..., Any]
 
@@ -45,7 +48,7 @@ class WorkerMemory(MemoryStorage):
     counters that are over are dropped once a minute.
     """
 
-    STORAGE_SCHEME: ClassVar[list[str]] = ["worker"]
+    STORAGE_SCHEME = ["worker"]  # noqa: RUF012 - limits' own way to register a scheme
     SWEEP_SECONDS = 60
 
     def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **_: str) -> None:
@@ -78,7 +81,7 @@ def limited(view: View, name: str = "default") -> View:
     """
     setting = f"LIMIT_{name.upper()}"
     view = limiter.shared_limit(lambda: current_app.config[setting], scope=name)(view)
-    if hasattr(Config, f"{setting}_ADDRESS"):
+    if hasattr(Settings, f"{setting}_ADDRESS"):
         by_address = limiter.shared_limit(
             lambda: current_app.config[f"{setting}_ADDRESS"], scope=name, key_func=address
         )
@@ -86,7 +89,15 @@ def limited(view: View, name: str = "default") -> View:
     return view
 
 
-def as_error(breach: RateLimitExceeded) -> TooManyRequests:
+def count(name: str, session: Session) -> None:
+    """Count one use of a limit outside a request of its own. Raises TooManyRequests."""
+    if current_app.config["RATELIMIT_ENABLED"]:
+        limit = parse(current_app.config[f"LIMIT_{name.upper()}"])
+        if not limiter.limiter.hit(limit, "socket", f"account:{session.user_id}"):
+            raise TooManyRequests(retryAfter=5)
+
+
+def as_error() -> TooManyRequests:
     """Return flask-limiter's refusal as ours, with the seconds to wait."""
     current = limiter.current_limit
     wait = max(1, current.reset_at - int(time.time())) if current else 60
@@ -97,22 +108,20 @@ class LoginAttempts:
     """Counts sign-in attempts; `check` refuses when there were too many."""
 
     def __init__(self) -> None:
-        self._counter = FixedWindowRateLimiter(WorkerMemory())
+        self._make: Callable[[], Storage] = WorkerMemory
+        self._made: FixedWindowRateLimiter | None = None
 
     def init_app(self, app: Flask, shared: bool) -> None:
         """Count in the app's database, or in memory where the database is a stand-in."""
-        storage: Storage = WorkerMemory()
-        if shared:
-            storage = MongoDBStorage(
-                app.config["MONGO_URI"],
-                database_name=app.config["DATABASE_NAME"],
-                counter_collection_name="attempts",
-                window_collection_name="attemptWindows",
-                connect=False,
-                serverSelectionTimeoutMS=app.config["DATABASE_TIMEOUT_MS"],
-                maxPoolSize=10,
-            )
-        self._counter = FixedWindowRateLimiter(storage)
+        self._made = None
+        self._make = partial(_in_database, app.config) if shared else WorkerMemory
+
+    @property
+    def _counter(self) -> FixedWindowRateLimiter:
+        """The counter, connected on first use: a command that signs nobody in needs none."""
+        if self._made is None:
+            self._made = FixedWindowRateLimiter(self._make())
+        return self._made
 
     def check(self, email: str) -> None:
         """Count an attempt at this account from this address. Raises TooManyAttempts."""
@@ -132,6 +141,35 @@ class LoginAttempts:
         if current_app.config["RATELIMIT_ENABLED"]:
             limit = parse(current_app.config["LIMIT_LOGIN_ACCOUNT"])
             self._counter.clear(limit, "login", f"login:{normal_email(email)}")
+
+
+class ExactMongoDB(MongoDBStorage):
+    """The database as the limits package uses it, exact from the first hit on.
+
+    The embedded database answers nothing to one of two first hits at the same moment, which
+    the package takes for none. So the counter is there before it is counted up.
+    """
+
+    STORAGE_SCHEME = None  # RATELIMIT_STORAGE_URI goes on meaning the package's own.
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count a hit and return how many there are in this window."""
+        fresh = {"count": 0, "expireAt": clock.now() + timedelta(seconds=expiry)}
+        with contextlib.suppress(DuplicateKeyError):
+            self.counters.update_one({"_id": key}, {"$setOnInsert": fresh}, upsert=True)
+        return super().incr(key, expiry, amount)
+
+
+def _in_database(config: Config) -> Storage:
+    return ExactMongoDB(
+        config["MONGO_URI"],
+        database_name=config["DATABASE_NAME"],
+        counter_collection_name="attempts",
+        window_collection_name="attemptWindows",
+        connect=False,
+        serverSelectionTimeoutMS=config["DATABASE_TIMEOUT_MS"],
+        maxPoolSize=10,
+    )
 
 
 login_attempts = LoginAttempts()

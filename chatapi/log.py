@@ -22,6 +22,7 @@ from chatapi import identity, problem
 
 log = structlog.get_logger("chat")
 
+PROBES = frozenset({"/healthz", "/readyz"})
 SECRET_NAMES = frozenset(
     {
         "password",
@@ -92,7 +93,10 @@ def _note(response: Response) -> Response:
         fields["userId"] = str(session.user_id)
     if "error_code" in g:
         fields["code"] = g.error_code
-    log.info("request", **fields)
+    if request.path in PROBES and response.status_code < 400:
+        log.debug("request", **fields)  # Asked every few seconds, and always the same.
+    else:
+        log.info("request", **fields)
     return response
 
 
@@ -116,5 +120,5 @@ def _trace(error: BaseException) -> list[str]:
     text = str(error)
     if isinstance(error, PyMongoError):
         # Behind it stand the values of the document or the key that was refused.
-        text = text.split("full error")[0].split("dup key")[0]
+        text = text.split("full error", maxsplit=1)[0].split("dup key", maxsplit=1)[0]
     return [*lines, f"{type(error).__name__}: {text}\n"]

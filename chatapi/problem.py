@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +10,12 @@ import structlog
 from flask import Flask, Response, current_app, g, has_request_context, request
 from flask.typing import ResponseReturnValue
 from flask_limiter.errors import RateLimitExceeded
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, NetworkTimeout, PyMongoError
-from pymongo.errors import OperationFailure
+from pymongo.errors import (
+    ConnectionFailure,
+    ExecutionTimeout,
+    NetworkTimeout,
+    OperationFailure,
+)
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from chatapi import errors, identity, limits
@@ -47,9 +50,8 @@ def as_json(error: ChatError) -> Response:
     cause = getattr(error, "__cause__", None)
     if cause is not None and error.status >= 500 and _asked_by_admin():
         body["debug"] = {"exception": type(cause).__name__, "message": str(cause)}
-    response = current_app.json.response(body)
-    response.mimetype = "application/problem+json"
-    response.status_code = error.status
+    text = current_app.json.dumps(body)
+    response = Response(text, status=error.status, mimetype="application/problem+json")
     add_headers(response, error)
     return response
 
@@ -76,7 +78,7 @@ def from_exception(error: Exception) -> ChatError:
     if isinstance(error, ChatError):
         return error
     if isinstance(error, RateLimitExceeded):
-        return limits.as_error(error)
+        return limits.as_error()
     if isinstance(error, RequestEntityTooLarge):
         return errors.TooLarge()
     if isinstance(error, HTTPException):
@@ -115,10 +117,10 @@ def _from_http(error: HTTPException) -> ChatError:
 
 
 def _asked_by_admin() -> bool:
-    with contextlib.suppress(PyMongoError):
-        session = identity.optional()
-        return session is not None and session.is_admin
-    return False
+    # Who asks is told only when it is known already: asking a database that does not answer
+    # a second time would double the wait.
+    session = identity.optional() if "_login_user" in g else None
+    return session is not None and session.is_admin
 
 
 def init_app(app: Flask, page: Page) -> None:

@@ -3,6 +3,7 @@ stays here. No schema reads the database or the current user."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +25,14 @@ PASSWORD_LENGTH = (8, 200)
 IMAGE_LENGTH = 2000
 CLIENT_MESSAGE_ID_LENGTH = 100
 BIGGEST_SEQ = 2**31 - 1
+
+# Ids of the examples in the OpenAPI document, the same wherever the same thing is meant.
+_CHAT = {"example": "6921a7f05c1d4e0012ab34cd"}
+_USER = {"example": "6921a7c15c1d4e0012ab34aa"}
+_ADMIN = {"example": "69207e3b5c1d4e0012ab1234"}
+_MESSAGE = {"example": "6921a7f05c1d4e0012ab34ce"}
+_SESSION = {"example": "6921a7c15c1d4e0012ab34ab"}
+_AVATAR = {"example": "https://shop.example/people/ana.jpg"}
 
 categories: list[str] = ["general", "support", "billing", "technical", "other"]
 
@@ -49,7 +58,9 @@ class Text(fields.String):
         text: str = super()._deserialize(value, attr, data, **kwargs).strip()
         if len(text) < self.low:
             raise ValidationError(
-                "Must not be empty." if self.low == 1 else f"Must have at least {self.low} characters."
+                "Must not be empty."
+                if self.low == 1
+                else f"Must have at least {self.low} characters."
             )
         if len(text) > self.high:
             raise ValidationError(f"Must have at most {self.high:,} characters, not {len(text):,}.")
@@ -77,7 +88,13 @@ class NewPassword(Password):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
-            metadata={"minLength": PASSWORD_LENGTH[0], "maxLength": PASSWORD_LENGTH[1]}, **kwargs
+            metadata={
+                "minLength": PASSWORD_LENGTH[0],
+                "maxLength": PASSWORD_LENGTH[1],
+                "format": "password",
+                "example": "correct horse battery",
+            },
+            **kwargs,
         )
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
@@ -91,7 +108,8 @@ class EmailAddress(Text):
     """An e-mail address in its usual form."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(3, EMAIL_LENGTH, metadata={"format": "email"}, **kwargs)
+        metadata = {"format": "email", "example": "ana@example.com"}
+        super().__init__(3, EMAIL_LENGTH, metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
@@ -112,6 +130,9 @@ class Choice(fields.String):
         return text
 
 
+_DIGITS = re.compile(r"-?[0-9]{1,12}")
+
+
 class Whole(fields.Integer):
     """A whole number within a range; a JSON body must give it as a number."""
 
@@ -121,7 +142,7 @@ class Whole(fields.Integer):
         )
 
     def _validated(self, value: Any) -> Any:
-        if isinstance(value, bool) or (isinstance(value, str) and len(value) > 12):
+        if isinstance(value, bool) or (isinstance(value, str) and not _DIGITS.fullmatch(value)):
             raise self.make_error("invalid")
         return super()._validated(value)
 
@@ -150,12 +171,19 @@ class Time(fields.String):
     """A time in UTC with milliseconds: 2026-11-22T18:00:00.000Z."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(metadata={"format": "date-time"}, **kwargs)
+        metadata = {"format": "date-time", "example": "2026-11-22T18:00:00.000Z"}
+        super().__init__(metadata=metadata | kwargs.pop("metadata", {}), **kwargs)
+
+
+RETRY_KEY = {
+    "example": "5f1c9a52-0c1e-4f1b-9d3a-8b7e6f5d4c3b",
+    "description": "Your own id of the message. Repeat it when you retry: nothing is sent twice.",
+}
 
 
 def client_message_id() -> Text:
     """Return the field of the id a client gives a message to retry it by."""
-    return Text(1, CLIENT_MESSAGE_ID_LENGTH, load_default=None, allow_none=True)
+    return Text(1, CLIENT_MESSAGE_ID_LENGTH, load_default=None, allow_none=True, metadata=RETRY_KEY)
 
 
 class Input(Schema):
@@ -171,6 +199,10 @@ class Input(Schema):
 
 
 Convert = Callable[[Any], Any] | None
+
+
+class AsItIs(fields.Nested):
+    """A document that was shaped before, shown with all it has."""
 
 
 class Output(Schema):
@@ -215,7 +247,7 @@ def _conversion(field: fields.Field[Any]) -> Convert:
         return str
     if isinstance(field, Time):
         return clock.iso
-    if isinstance(field, fields.Nested):
+    if isinstance(field, fields.Nested) and not isinstance(field, AsItIs):
         schema = field.schema
         return lambda value: schema.dump(value, many=False)
     if isinstance(field, fields.List) and isinstance(field.inner, fields.Nested):
@@ -224,46 +256,75 @@ def _conversion(field: fields.Field[Any]) -> Convert:
     return None
 
 
+_OLD_PASSWORD = {
+    "maxLength": PASSWORD_LENGTH[1],
+    "format": "password",
+    "example": "correct horse battery",
+}
+
+
 class RegisterIn(Input):
     name = Text(1, NAME_LENGTH, required=True, metadata={"example": "Ana Souza"})
     email = EmailAddress(required=True)
     password = NewPassword(required=True)
-    cookie = Flag(load_default=False)
+    cookie = Flag(
+        load_default=False,
+        metadata={"description": "Also set the session's cookie, for a page of this origin."},
+    )
 
 
 class LoginIn(Input):
     email = Text(1, EMAIL_LENGTH, required=True, metadata={"example": "ana@example.com"})
-    password = Password(required=True)
-    cookie = Flag(load_default=False)
+    password = Password(required=True, metadata=_OLD_PASSWORD)
+    cookie = Flag(
+        load_default=False,
+        metadata={"description": "Also set the session's cookie, for a page of this origin."},
+    )
 
 
 class GuestIn(Input):
     name = Text(1, NAME_LENGTH, required=True, metadata={"example": "Ana"})
     email = EmailAddress(required=True)
-    cookie = Flag(load_default=False)
+    cookie = Flag(
+        load_default=False,
+        metadata={"description": "Also set the session's cookie, for a page of this origin."},
+    )
 
 
 class PasswordIn(Input):
-    current = Password(required=True)
+    current = Password(required=True, metadata=_OLD_PASSWORD)
     new = NewPassword(required=True)
 
 
 class ChatIn(Input):
     subject = Text(1, SUBJECT_LENGTH, required=True, metadata={"example": "Parcel is late"})
-    category = Choice(categories, load_default=None)
-    priority = Choice(PRIORITIES, load_default=None)
-    message = Text(1, MESSAGE_LENGTH, multiline=True, load_default=None)
+    category = Choice(categories, load_default=None, metadata={"description": "Else general."})
+    priority = Choice(PRIORITIES, load_default=None, metadata={"description": "Else medium."})
+    message = Text(
+        1,
+        MESSAGE_LENGTH,
+        multiline=True,
+        load_default=None,
+        metadata={"example": "It should have arrived on Monday.", "description": "The first."},
+    )
     clientMessageId = client_message_id()
 
 
 class ChatPatch(Input):
-    message = Text(1, MESSAGE_LENGTH, multiline=True)
-    clientMessageId = Text(1, CLIENT_MESSAGE_ID_LENGTH, allow_none=True)
-    read = Flag()
+    message = Text(1, MESSAGE_LENGTH, multiline=True, metadata={"description": "A message to add."})
+    clientMessageId = Text(1, CLIENT_MESSAGE_ID_LENGTH, allow_none=True, metadata=RETRY_KEY)
+    read = Flag(metadata={"description": "true: the caller's side has read everything."})
     status = Choice(STATUSES)
     priority = Choice(PRIORITIES)
     category = Choice(categories)
-    adminId = fields.String(allow_none=True)
+    adminId = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "The agent to assign, null for nobody.",
+            "pattern": "^[0-9a-fA-F]{24}$",
+            **_ADMIN,
+        },
+    )
 
 
 class MessageIn(Input):
@@ -274,158 +335,312 @@ class MessageIn(Input):
 
 
 class ReadIn(Input):
-    seq = Whole(0, BIGGEST_SEQ, strict=True, required=True)
+    seq = Whole(
+        0,
+        BIGGEST_SEQ,
+        strict=True,
+        required=True,
+        metadata={"example": 7, "description": "The last message read."},
+    )
+
+
+class EventsQuery(Input):
+    after = Whole(
+        0,
+        BIGGEST_SEQ,
+        load_default=None,
+        metadata={"description": "Start with the message after this seq; else with new ones."},
+    )
+
+
+class SocketIn(Input):
+    """A frame on the WebSocket; `ref` comes back in its answer."""
+
+    type = fields.String(required=True)
+    ref = fields.Raw(load_default=None)
+    chatId = fields.String(required=True)
+
+
+class SubscribeIn(SocketIn):
+    chatId = fields.String(load_default=None, allow_none=True)
+    after = Whole(0, BIGGEST_SEQ, strict=True, load_default=None, allow_none=True)
+
+
+class SocketSendIn(SocketIn, MessageIn):
+    pass
+
+
+class SocketReadIn(SocketIn, ReadIn):
+    pass
+
+
+SocketMessages: dict[str, Input] = {
+    "subscribe": SubscribeIn(),
+    "unsubscribe": SocketIn(),
+    "send": SocketSendIn(),
+    "read": SocketReadIn(),
+    "typing": SocketIn(),
+}
 
 
 class UserPatch(Input):
     role = Choice(ROLES)
-    disabled = Flag()
+    disabled = Flag(metadata={"description": "true: all sessions end and none can begin."})
     name = Text(1, NAME_LENGTH)
-    image = fields.String(
+    image = Text(
+        1,
+        IMAGE_LENGTH,
         allow_none=True,
-        validate=[
-            validate.Length(max=IMAGE_LENGTH),
-            validate.URL(schemes={"http", "https"}, error="Must be an http or https URL."),
-        ],
+        validate=validate.URL(schemes={"http", "https"}, error="Must be an http or https URL."),
+        metadata={"format": "uri", **_AVATAR},
     )
 
 
 class BulkIn(Input):
     ids = fields.List(
-        fields.String(validate=validate.Length(max=100)),
+        Text(0, 100),
         required=True,
         validate=validate.Length(1, 200, error="Must have 1 to 200 ids."),
+        metadata={"example": [_CHAT["example"]]},
     )
     status = Choice(STATUSES)
     priority = Choice(PRIORITIES)
     category = Choice(categories)
-    adminId = fields.String(allow_none=True)
+    adminId = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "The agent to assign, null for nobody.",
+            "pattern": "^[0-9a-fA-F]{24}$",
+            **_ADMIN,
+        },
+    )
 
 
 class ListQuery(Input):
-    limit = Whole(1, 100, load_default=50)
-    cursor = fields.String(load_default=None)
+    limit = Whole(1, 100, load_default=50, metadata={"description": "How many at most."})
+    cursor = fields.String(
+        load_default=None,
+        metadata={
+            "description": "X-Next-Cursor of the page before.",
+            "pattern": "^[A-Za-z0-9_-]{27}$",
+        },
+    )
+
+
+_REPEATABLE = {"description": "One of these; repeat it for several."}
 
 
 class ChatsQuery(ListQuery):
-    status = fields.List(Choice(STATUSES), load_default=())
-    priority = fields.List(Choice(PRIORITIES), load_default=())
-    category = fields.List(Choice(categories), load_default=())
-    assigned = fields.String(load_default=None, metadata={"description": "me, none or an id"})
-    unread = QueryFlag(load_default=None)
-    q = Text(0, 200, load_default=None)
+    status = fields.List(Choice(STATUSES), load_default=(), metadata=_REPEATABLE)
+    priority = fields.List(Choice(PRIORITIES), load_default=(), metadata=_REPEATABLE)
+    category = fields.List(Choice(categories), load_default=(), metadata=_REPEATABLE)
+    assigned = fields.String(
+        load_default=None,
+        metadata={
+            "description": "`me`, `none` or an agent's id.",
+            "pattern": "^(me|none|[0-9a-fA-F]{24})$",
+        },
+    )
+    unread = QueryFlag(
+        load_default=None, metadata={"description": "Has messages the caller's side has not read."}
+    )
+    q = Text(
+        0,
+        200,
+        load_default=None,
+        metadata={"description": "Beginnings of words of subject, user's name or e-mail."},
+    )
 
 
 class ChatQuery(Input):
-    messages = Whole(0, 200, load_default=50)
+    messages = Whole(
+        0, 200, load_default=50, metadata={"description": "How many of the newest messages."}
+    )
 
 
 class MessagesQuery(Input):
-    before = Whole(1, BIGGEST_SEQ, load_default=None)
-    after = Whole(0, BIGGEST_SEQ, load_default=None)
-    limit = Whole(1, 200, load_default=50)
+    before = Whole(
+        1, BIGGEST_SEQ, load_default=None, metadata={"description": "The newest before this seq."}
+    )
+    after = Whole(
+        0, BIGGEST_SEQ, load_default=None, metadata={"description": "The oldest after this seq."}
+    )
+    limit = Whole(1, 200, load_default=50, metadata={"description": "How many at most."})
     wait = Whole(0, 25, load_default=0, metadata={"description": "seconds to wait for news"})
 
 
 class UsersQuery(ListQuery):
-    role = Choice(ROLES, load_default=None)
-    disabled = QueryFlag(load_default=None)
-    q = Text(0, 200, load_default=None)
+    role = Choice(ROLES, load_default=None, metadata={"description": "Only these."})
+    disabled = QueryFlag(load_default=None, metadata={"description": "Who may not sign in."})
+    q = Text(
+        0,
+        200,
+        load_default=None,
+        metadata={"description": "Beginnings of words of name or e-mail."},
+    )
 
 
 class UserOut(Output):
-    _id = Id()
-    name = fields.String()
-    email = fields.String()
+    _id = Id(metadata=_USER)
+    name = fields.String(metadata={"example": "Ana Souza"})
+    email = fields.String(metadata={"example": "ana@example.com"})
     role = fields.String(validate=validate.OneOf(ROLES))
-    image = fields.String(allow_none=True)
-    disabled = fields.Boolean()
+    image = fields.String(allow_none=True, metadata=_AVATAR)
+    disabled = fields.Boolean(metadata={"example": False})
     createdAt = Time()
 
 
 class MeOut(Output):
     """The caller: what a session knows of its user."""
 
-    _id = Id(attribute="user_id")
-    name = fields.String()
-    email = fields.String()
+    _id = Id(attribute="user_id", metadata=_USER)
+    name = fields.String(metadata={"example": "Ana Souza"})
+    email = fields.String(metadata={"example": "ana@example.com"})
     role = fields.String(validate=validate.OneOf(ROLES))
-    image = fields.String(allow_none=True)
+    image = fields.String(allow_none=True, metadata=_AVATAR)
 
 
 class SignedInOut(Output):
     user = fields.Nested(MeOut)
-    token = fields.String()
-    expiresAt = Time()
+    token = fields.String(
+        metadata={
+            "example": "yVwP4d0r1m8sXc2qT7uKzB3nLh6gJf9aEo5iRtYpWkM",
+            "description": "For the header `Authorization: Bearer TOKEN`. Shown only here.",
+        }
+    )
+    expiresAt = Time(metadata={"description": "Without use; each use moves it on."})
 
 
 class SessionOut(Output):
-    _id = Id()
+    _id = Id(metadata=_SESSION)
     createdAt = Time()
     lastSeenAt = Time()
     expiresAt = Time()
-    userAgent = fields.String()
-    address = fields.String()
-    current = fields.Boolean()
+    userAgent = fields.String(metadata={"example": "Mozilla/5.0 (X11; Linux x86_64)"})
+    address = fields.String(metadata={"example": "203.0.113.7"})
+    current = fields.Boolean(metadata={"example": True, "description": "The one that asks."})
 
 
 class MessageOut(Output):
-    _id = Id()
-    chatId = Id()
-    seq = fields.Integer()
-    clientMessageId = fields.String(allow_none=True)
-    senderId = Id()
-    senderName = fields.String()
-    senderImage = fields.String(allow_none=True)
+    _id = Id(metadata=_MESSAGE)
+    chatId = Id(metadata=_CHAT)
+    seq = fields.Integer(
+        metadata={"example": 1, "description": "1, 2, 3… in the chat: the order of messages."}
+    )
+    clientMessageId = fields.String(allow_none=True, metadata=RETRY_KEY)
+    senderId = Id(metadata=_USER)
+    senderName = fields.String(metadata={"example": "Ana Souza"})
+    senderImage = fields.String(allow_none=True, metadata=_AVATAR)
     senderRole = fields.String(validate=validate.OneOf(SENDER_ROLES))
-    content = fields.String()
+    content = fields.String(metadata={"example": "It should have arrived on Monday."})
     timestamp = Time()
-    isRead = fields.Boolean()
-    deletedAt = Time(allow_none=True, dump_default=None)
+    isRead = fields.Boolean(
+        metadata={"example": False, "description": "The other side has read this far."}
+    )
+    deletedAt = Time(
+        allow_none=True,
+        dump_default=None,
+        metadata={
+            "example": None,
+            "description": "When an agent deleted it: `content` is a tombstone.",
+        },
+    )
 
 
 class LastMessageOut(Output):
-    content = fields.String()
+    content = fields.String(
+        metadata={
+            "example": "It should have arrived on Monday.",
+            "description": "The first 200 characters.",
+        }
+    )
     senderRole = fields.String(validate=validate.OneOf(SENDER_ROLES))
-    senderName = fields.String()
+    senderName = fields.String(metadata={"example": "Ana Souza"})
     timestamp = Time()
 
 
 class ChatOut(Output):
-    _id = Id()
-    userId = Id()
-    userName = fields.String()
-    userEmail = fields.String()
-    userImage = fields.String(allow_none=True)
+    _id = Id(metadata=_CHAT)
+    userId = Id(metadata=_USER)
+    userName = fields.String(metadata={"example": "Ana Souza"})
+    userEmail = fields.String(metadata={"example": "ana@example.com"})
+    userImage = fields.String(allow_none=True, metadata=_AVATAR)
     userRole = fields.String(validate=validate.OneOf(("user", "guest")))
-    adminId = Id(allow_none=True)
-    adminName = fields.String(allow_none=True)
-    adminImage = fields.String(allow_none=True)
-    subject = fields.String()
-    category = fields.String()
-    priority = fields.String(validate=validate.OneOf(PRIORITIES))
+    adminId = Id(allow_none=True, metadata=_ADMIN)
+    adminName = fields.String(allow_none=True, metadata={"example": "Kofi Mensah"})
+    adminImage = fields.String(allow_none=True, metadata={"example": None})
+    subject = fields.String(metadata={"example": "Parcel is late"})
+    category = fields.String(metadata={"example": "general"})
+    priority = fields.String(validate=validate.OneOf(PRIORITIES), metadata={"example": "medium"})
     status = fields.String(validate=validate.OneOf(STATUSES))
     createdAt = Time()
     updatedAt = Time()
-    lastMessageAt = Time()
+    lastMessageAt = Time(metadata={"description": "Moves only with a message."})
     lastMessage = fields.Nested(LastMessageOut, allow_none=True)
-    messageCount = fields.Integer()
-    lastSeq = fields.Integer()
-    unreadCount = fields.Integer()
+    messageCount = fields.Integer(metadata={"example": 1})
+    lastSeq = fields.Integer(metadata={"example": 1})
+    unreadCount = fields.Integer(
+        metadata={
+            "example": 0,
+            "description": "Messages of the other side that the caller's side has not read.",
+        }
+    )
 
 
 class ChatWithMessagesOut(ChatOut):
     messages = fields.List(fields.Nested(MessageOut))
 
 
+class ReadOut(Output):
+    chatId = Id()
+    readerRole = fields.String(validate=validate.OneOf(("user", "admin")))
+    seq = fields.Integer()
+
+
+class TypingOut(Output):
+    chatId = Id()
+    senderId = Id()
+    senderName = fields.String()
+    senderRole = fields.String(validate=validate.OneOf(ROLES))
+
+
+class PresenceOut(Output):
+    userId = Id()
+    name = fields.String()
+    role = fields.String(validate=validate.OneOf(ROLES))
+    online = fields.Boolean()
+    chatId = Id(allow_none=True)
+
+
+class DeletedOut(Output):
+    """A message where `seq` is set, else the whole chat."""
+
+    chatId = Id()
+    seq = fields.Integer(allow_none=True)
+
+
 class StatsOut(Output):
-    status = fields.Dict(keys=fields.String(), values=fields.Integer())
-    priority = fields.Dict(keys=fields.String(), values=fields.Integer())
-    category = fields.Dict(keys=fields.String(), values=fields.Integer())
-    total = fields.Integer()
-    unread = fields.Integer(metadata={"description": "chats with messages no agent has read"})
-    unreadMessages = fields.Integer()
-    unassigned = fields.Integer()
+    status = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        metadata={"example": {"active": 12, "pending": 3, "closed": 240, "archived": 0}},
+    )
+    priority = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        metadata={"example": {"low": 5, "medium": 230, "high": 18, "urgent": 2}},
+    )
+    category = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        metadata={"example": {"general": 200, "billing": 55}},
+    )
+    total = fields.Integer(metadata={"example": 255})
+    unread = fields.Integer(
+        metadata={"example": 4, "description": "Chats with messages that no agent has read."}
+    )
+    unreadMessages = fields.Integer(metadata={"example": 9})
+    unassigned = fields.Integer(metadata={"example": 6})
 
 
 class ProblemOut(Output):
@@ -447,9 +662,9 @@ class ProblemOut(Output):
 
 
 class BulkResultOut(Output):
-    _id = fields.String()
-    ok = fields.Boolean()
-    problem = fields.Nested(ProblemOut, allow_none=True)
+    _id = fields.String(metadata=_CHAT)
+    ok = fields.Boolean(metadata={"example": True})
+    problem = AsItIs(ProblemOut, allow_none=True, metadata={"example": None})
 
 
 class BulkOut(Output):
@@ -457,13 +672,19 @@ class BulkOut(Output):
 
 
 class CsrfOut(Output):
-    csrfToken = fields.String()
+    csrfToken = fields.String(
+        metadata={"example": "IjQ4ZmU5YzE3Ig.aSGn8A.Zk9cXb2m4Qe7Rt1Yw5Uo8Ip3Ls0"}
+    )
 
 
 class ConfigOut(Output):
-    version = fields.String()
-    categories = fields.List(fields.String())
-    limits = fields.Dict(keys=fields.String(), values=fields.Integer())
+    version = fields.String(metadata={"example": "0.1.0"})
+    categories = fields.List(fields.String(), metadata={"example": ["general", "billing"]})
+    limits = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        metadata={"example": {"message": 5000, "subject": 200}},
+    )
 
 
 class HealthOut(Output):

@@ -7,6 +7,7 @@ imports wsgi after gevent has patched the standard library: keep preload_app off
 import os
 import resource
 from pathlib import Path
+from typing import Any
 
 wsgi_app = "wsgi:app"
 bind = f"{os.environ.get('LISTEN_ADDRESS', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
@@ -43,3 +44,22 @@ _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 _wanted = 65_536 if _hard == resource.RLIM_INFINITY else min(_hard, 65_536)
 if _soft != resource.RLIM_INFINITY and _soft < _wanted:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_wanted, _hard))
+
+
+def post_worker_init(worker: Any) -> None:
+    """End the streams as soon as the worker is told to stop.
+
+    gunicorn waits for open requests and a stream never ends by itself: without this a stop
+    or a reload takes `graceful_timeout` and cuts the streams off.
+    """
+    # Both only work in the worker, where the standard library is patched.
+    import gevent  # noqa: PLC0415
+
+    from chatapi.services import streams  # noqa: PLC0415
+
+    def watch() -> None:
+        while worker.alive:
+            gevent.sleep(0.2)
+        streams.shutdown()
+
+    gevent.spawn(watch)

@@ -15,7 +15,6 @@ with SEED_DEMO=1.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -33,7 +32,8 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 LOG_LIMIT = 5_000_000  # bytes; a longer log is set aside at the next start
-DATABASE_START_SECONDS = 30.0
+DATABASE_START_SECONDS = 60
+DATABASE_RETRY_SECONDS = 10
 WEB_START_SECONDS = 60
 # gunicorn gives requests graceful_timeout seconds; past this the group is killed.
 WEB_STOP_SECONDS = 20
@@ -126,25 +126,6 @@ class Signals:
             time.sleep(min(left, TICK))
 
 
-def _death_signal(number: int | None) -> Callable[[], None] | None:
-    """Return what a child runs first, to be sent a signal when this process dies.
-
-    Only Linux has it; elsewhere a killed supervisor leaves its children behind.
-    """
-    if number is None or not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
-    set_parent_death_signal = 1
-    parent = os.getpid()
-
-    def prepare() -> None:
-        libc.prctl(set_parent_death_signal, number)
-        if os.getppid() != parent:  # It died before the call above.
-            os._exit(1)
-
-    return prepare
-
-
 @dataclass
 class Child:
     """A process in a group of its own, so that Ctrl-C reaches only the supervisor."""
@@ -153,9 +134,8 @@ class Child:
     command: list[str]
     environment: dict[str, str]
     stop_seconds: float
-    # What the child is sent when its parent dies without stopping it. None where the parent
-    # runs threads, beside which the call that arranges it is unsafe.
-    orphan_signal: int | None = signal.SIGTERM
+    # What the child is sent when this process, or the thread that started it, is gone.
+    orphan_signal: int = signal.SIGTERM
     output: IO[bytes] | None = None
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -163,14 +143,17 @@ class Child:
         """Start the process; what was left of its predecessor's group is killed."""
         self.kill()
         self.process = subprocess.Popen(  # noqa: S603 - the command is ours
-            self.command,
+            [
+                *(sys.executable, "-I", "-S", str(ROOT / "deploy" / "leash.py")),
+                *(str(int(self.orphan_signal)), str(os.getpid())),
+                *self.command,
+            ],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=self.output,
             stderr=subprocess.STDOUT if self.output is not None else None,
             start_new_session=True,
-            preexec_fn=_death_signal(self.orphan_signal),  # noqa: PLW1509 - see orphan_signal
         )
 
     @property
@@ -234,7 +217,8 @@ class Supervisor:
         log = settings.data_dir / "prepare.log"
         self.flask("init-db", log=log)
         if settings.seed_demo:
-            say("Preparing the demo data ...")
+            first = not (settings.data_dir / "demo.json").exists()
+            say("Preparing the demo data" + (" (once; half a minute) ..." if first else " ..."))
             public = os.environ.get("PUBLIC_URL") or settings.url
             self.flask("seed-demo", log=log, PUBLIC_URL=public)
         self.start_web()
@@ -255,22 +239,24 @@ class Supervisor:
             database_command(directory, self.database_port),
             dict(os.environ),
             stop_seconds=DATABASE_STOP_SECONDS,
+            # Its orderly stop can wait for clients; what it acknowledged is in the journal.
+            orphan_signal=signal.SIGKILL,
             output=open_log(self.settings.data_dir / "database.log"),
         )
         say("Starting the database ...")
-        end = time.monotonic() + DATABASE_START_SECONDS
+        begun = time.monotonic()
         self.database.start()
         while not answers(self.database_port):
             if self.database.exit_code is not None:
                 # A predecessor that was killed may still be writing its last page.
-                if time.monotonic() > end:
+                if time.monotonic() > begun + DATABASE_RETRY_SECONDS:
                     raise Failure(
                         "The database does not start. The last it said:\n"
                         + tail(self.settings.data_dir / "database.log")
                     )
                 self.signals.pause(0.5)
                 self.database.start()
-            elif time.monotonic() > end:
+            elif time.monotonic() > begun + DATABASE_START_SECONDS:
                 raise Failure(f"The database did not answer in {DATABASE_START_SECONDS} s.")
             self.signals.pause(TICK / 2)
 
@@ -395,9 +381,9 @@ def published_uri(data_dir: Path) -> str:
 
 
 def database_command(directory: Path, port: int) -> list[str]:
-    """Return how the embedded database is started. No configuration file is looked for."""
+    """Return how the embedded database is started."""
     return [
-        *(sys.executable, "-m", "secantus", "--config", os.devnull),
+        *(sys.executable, "-m", "secantus", "--config", str(ROOT / "deploy" / "secantusd.toml")),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--storage-path", str(directory), "--cache-size", "256M"),
         *("--log-level", "WARNING"),

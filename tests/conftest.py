@@ -15,6 +15,7 @@ from typing import Any
 
 import mongomock
 import pytest
+from bson import ObjectId
 from flask import Flask
 from flask.testing import FlaskClient
 from pymongo import MongoClient
@@ -25,7 +26,7 @@ from chatapi.services import accounts, chats
 from chatapi.services.accounts import ClientInfo, Session
 from chatapi.store import indexes
 from chatapi.store.database import Document
-from config import TestConfig
+from config import Config, TestConfig
 
 TESTS = Path(__file__).parent
 PASSWORD = "a password of the tests"
@@ -41,6 +42,17 @@ def chromium_path() -> str | None:
     """Return the browser that the browser tests drive, or None where there is none."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def pytest_configure() -> None:
+    """Forget this shell's settings of the product: tests say themselves what they need."""
+    for name in filter(str.isupper, dir(Config)):
+        os.environ.pop(name, None)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a parameter that is an id the same in every process: each makes its own ids."""
+    return f"{argname}-id" if isinstance(val, str) and ObjectId.is_valid(val) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -48,7 +48,6 @@ class DatabaseServer:
             run.database_command(directory, self.port),
             dict(os.environ),
             stop_seconds=15,
-            orphan_signal=None,
         )
 
     @property
@@ -121,7 +120,6 @@ class AppServer:
             run.web_command(),
             self.environment,
             stop_seconds=30,
-            orphan_signal=None,
         )
 
     @property

@@ -111,7 +111,10 @@ export class Api {
   /** The account that requests are made for, or null; see CookieAuth. */
   expectedUser = null;
   onIdentityChanged = null;
-  /** Told how each request went: "ok", "offline" or "unavailable". */
+  /**
+   * Told how each reading request went: "ok", "offline" or "unavailable". A writing one that
+   * fails says too little: it may be the only one to fail.
+   */
   onContact = null;
 
   constructor(origin, auth) {
@@ -168,10 +171,10 @@ export class Api {
       const response = await fetch(this.origin + path, { ...init, signal: abort.signal });
       const text = response.status === 304 ? "" : await response.text();
       const unavailable = [502, 503, 504].includes(response.status);
-      this.onContact?.(unavailable ? "unavailable" : "ok");
+      if (SAFE.has(init.method)) this.onContact?.(unavailable ? "unavailable" : "ok");
       return { status: response.status, ok: response.ok, headers: response.headers, body: parsed(text) };
     } catch {
-      this.onContact?.("offline");
+      if (SAFE.has(init.method)) this.onContact?.("offline");
       throw new NetworkError();
     } finally {
       clearTimeout(timer);

@@ -26,6 +26,7 @@ const DEFAULTS = {
   limits: { message: 5000, subject: 200 },
 };
 const ANNOUNCED = 10_000;
+const A_MINUTE = 60_000;
 
 /**
  * `mode` is "page" or "widget"; `foldButton` makes the widget's button that folds it.
@@ -36,6 +37,8 @@ export class ChatApp extends Emitter {
   mode;
   isShown = true;
   config = DEFAULTS;
+  /** What closes each dialog that is open. */
+  dialogs = new Set();
   #dialog = null;
   #unread = -1;
 
@@ -61,15 +64,9 @@ export class ChatApp extends Emitter {
 
   /** Find out who is here, then show what is theirs; keeps trying while there is no answer. */
   async start() {
-    for (let failures = 0; ; ) {
-      try {
-        await Promise.all([this.session.restore({ mayExist: this.mayHaveSession }), this.#loadConfig()]);
-        return;
-      } catch (error) {
-        failures += 1;
-        await this.#pause(backoff(failures, 1_000, error.retryAfter));
-      }
-    }
+    setInterval(() => this.#renderTimes(), A_MINUTE);
+    this.#untilAnswered(() => this.#loadConfig());
+    await this.#untilAnswered(() => this.session.restore({ mayExist: this.mayHaveSession }));
   }
 
   /** Show a chat. */
@@ -90,7 +87,7 @@ export class ChatApp extends Emitter {
   /** Move the focus to where the reader goes on. */
   focus() {
     if (this.openId) this.conversation.focus();
-    else this.main.querySelector("h1, .chats .button")?.focus({ preventScroll: true });
+    else this.main.querySelector(".card h2, .chats .button")?.focus({ preventScroll: true });
   }
 
   newChat(options) {
@@ -130,6 +127,7 @@ export class ChatApp extends Emitter {
     connection.on("back", () => {
       outbox.flush();
       updates.resync();
+      this.conversation.retry();
     });
     session.on("change", (change) => this.#sessionChanged(change));
     store.on("chats", () => this.#countUnread());
@@ -139,7 +137,7 @@ export class ChatApp extends Emitter {
       this.openList();
     });
     outbox.on("refused", ({ problem }) => this.toasts.show(`Your message was not sent. ${problem}`, { error: true }));
-    outbox.on("ahead", () => updates.refresh());
+    outbox.on("behind", () => updates.refresh());
   }
 
   #build() {
@@ -150,7 +148,7 @@ export class ChatApp extends Emitter {
     this.top = h(
       "header",
       { class: "top" },
-      h("span", { class: "brand" }, h("span", { class: "brand-mark", "aria-hidden": "true" }, icon("chat")), h(this.mode === "page" ? "h1" : "h2", {}, "Support chat")),
+      h("span", { class: "brand" }, h("span", { class: "brand-mark", "aria-hidden": "true" }, icon("chat")), h("h1", {}, "Support chat")),
       this.account,
       this.foldButton() ?? "",
     );
@@ -161,7 +159,8 @@ export class ChatApp extends Emitter {
       this.list.element,
     );
     this.panes = h("div", { class: "panes", "data-pane": "list" }, this.chats, this.conversation.element);
-    this.main = h("main", { class: "main" }, this.#loading());
+    // Inside another page there is a main part already.
+    this.main = h(this.mode === "page" ? "main" : "div", { class: "main" }, this.#loading());
     this.frame = h("div", { class: "frame" }, this.top, this.banner.element, this.main);
     this.root.classList.add("chat-app", `mode-${this.mode}`);
     this.root.append(this.frame, this.toasts.element, this.live);
@@ -182,6 +181,8 @@ export class ChatApp extends Emitter {
     }
     const same = state === "signed-in" && previous?._id === user._id;
     if (!same) this.#forgetEverything();
+    // The address of a chat that somebody else had open is of no use to who comes next.
+    if (!same && previous) this.emit("opened", null);
     this.#dialogClosed();
     if (state === "signed-in") this.#enter(user, same);
     else this.#leave();
@@ -195,7 +196,7 @@ export class ChatApp extends Emitter {
     this.drafts.open(null);
     this.conversation.close();
     this.store.reset();
-    for (const dialog of this.root.querySelectorAll("dialog[open]")) dialog.close();
+    for (const close of [...this.dialogs]) close();
   }
 
   #enter(user, same) {
@@ -233,7 +234,7 @@ export class ChatApp extends Emitter {
       h(
         "div",
         { class: "card" },
-        h("h1", {}, "You are signed in as a support agent"),
+        h("h2", {}, "You are signed in as a support agent"),
         h("p", { class: "lead" }, "This page is for the people who write to you. Your chats are in the console."),
         h("a", { class: "button primary wide", href: `${this.api.origin}/admin` }, "Open the console"),
         h("button", { type: "button", class: "button wide", onclick: () => this.signOut() }, "Sign out"),
@@ -266,6 +267,13 @@ export class ChatApp extends Emitter {
   #renderBanner() {
     const { state } = this.connection;
     this.banner.show(this.session.state === "expired" ? "expired" : state === "online" ? null : state);
+  }
+
+  /** "Today" becomes "Yesterday" without any news. */
+  #renderTimes() {
+    if (document.hidden || !this.panes.isConnected) return;
+    this.list.render();
+    this.conversation.render();
   }
 
   #countUnread() {
@@ -326,6 +334,16 @@ export class ChatApp extends Emitter {
   async #loadConfig() {
     const { data } = await this.api.get("/api/config");
     this.config = { categories: data?.categories ?? DEFAULTS.categories, limits: { ...DEFAULTS.limits, ...data?.limits } };
+  }
+
+  async #untilAnswered(ask) {
+    for (let failures = 1; ; failures += 1) {
+      try {
+        return await ask();
+      } catch (error) {
+        await this.#pause(backoff(failures, 1_000, error.retryAfter));
+      }
+    }
   }
 
   /** Wait, but no longer than until the browser says that it is online again. */

@@ -13,6 +13,7 @@ export async function embed({ origin, position, label }) {
   const shadow = host.attachShadow({ mode: "open" });
   shadow.adoptedStyleSheets = sheets;
   const widget = new Widget({ shadow, origin, position, label });
+  if (!document.body) await new Promise((ready) => document.addEventListener("DOMContentLoaded", ready, { once: true }));
   document.body.append(host);
   await widget.start();
   return widget;
@@ -47,7 +48,8 @@ class Widget {
     );
     this.root = h("div", { class: "widget-root" });
     this.panel = h("section", { class: "panel", id: "chat-panel", "aria-label": this.label, tabIndex: -1, hidden: true }, this.root);
-    this.element = h("div", { class: position === "left" ? "widget left" : "widget" }, this.panel, this.launcher);
+    // The page around may be written from right to left, or in another language.
+    this.element = h("div", { class: position === "left" ? "widget left" : "widget", dir: "ltr", lang: "en" }, this.panel, this.launcher);
     shadow.append(this.element);
     this.panel.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !event.defaultPrevented) this.close();

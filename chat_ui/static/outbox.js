@@ -20,7 +20,8 @@ const OTHER_TAB = 8_000;
  *   sent     confirmed, but messages before it are not loaded yet: it is shown until they are
  *   refused  the server said no; `problem` says why and only the writer can go on
  *
- * Emits "change" (chatId), "refused" (entry) and "ahead" when messages have to be fetched.
+ * Emits "change" (chatId), "refused" (entry), and "behind" when the updates should be asked:
+ * whether the service can be reached, or for messages that are not loaded yet.
  */
 export class Outbox extends Emitter {
   #entries = new Map();
@@ -153,6 +154,7 @@ export class Outbox extends Emitter {
       this.#update(entry, { state: "waiting", problem: error.message });
       clearTimeout(this.#retryTimer);
       this.#retryTimer = setTimeout(() => this.flush(), backoff(this.#failures, FIRST_RETRY, error.retryAfter));
+      if (error.status !== 429) this.emit("behind");
       return false;
     }
   }
@@ -166,7 +168,7 @@ export class Outbox extends Emitter {
     this.storage.remove(this.#prefix + entry.clientMessageId);
     Object.assign(entry, { state: "sent", problem: null });
     this.emit("change", entry.chatId);
-    this.emit("ahead");
+    this.emit("behind");
   }
 
   /** A message that has appeared in the history has been sent, whatever its request said. */

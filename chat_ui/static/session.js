@@ -23,12 +23,14 @@ export class Session extends Emitter {
     this.cookie = cookie;
     api.onIdentityChanged = () => this.#recheck();
     store.onChange((key) => {
-      if (key === "who" || key === "session") this.#recheck();
+      if (key === "who" && !store.get("who")) this.#leftElsewhere();
+      else if (key === "who" || key === "session") this.#recheck();
     });
   }
 
   /** Take up the session this browser already has. Throws what the API throws, except 401. */
   async restore({ mayExist }) {
+    if (this.state !== "loading") return;
     if (!mayExist) {
       this.#become(null, "signed-out");
       return;
@@ -51,6 +53,11 @@ export class Session extends Emitter {
       if (this.user) this.expire();
       else this.#become(null, "signed-out");
     }
+  }
+
+  #leftElsewhere() {
+    this.api.auth.renew();
+    this.#become(null, "signed-out");
   }
 
   /** Another tab has signed in or out; without an answer the next request finds out. */

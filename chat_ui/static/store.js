@@ -56,6 +56,10 @@ class Conversation {
 export class Store extends Emitter {
   #chats = new Map();
   #conversations = new Map();
+  #changes = 0;
+  /** When each chat was last taken over, in numbers of changes. */
+  #takenOver = new Map();
+  #unreadTotal = 0;
   /** How far this client has told the server it has read, by chat. */
   #readTo = new Map();
   nextCursor = null;
@@ -65,6 +69,8 @@ export class Store extends Emitter {
     this.#chats.clear();
     this.#conversations.clear();
     this.#readTo.clear();
+    this.#takenOver.clear();
+    this.#unreadTotal = 0;
     this.nextCursor = null;
     this.loaded = false;
     this.emit("chats");
@@ -77,8 +83,15 @@ export class Store extends Emitter {
     );
   }
 
+  /** Unread messages; those of chats that are not in the list yet are the server's count. */
   get unread() {
-    return this.chats.reduce((sum, chat) => sum + chat.unreadCount, 0);
+    const known = this.chats.reduce((sum, chat) => sum + chat.unreadCount, 0);
+    return this.nextCursor ? Math.max(known, this.#unreadTotal) : known;
+  }
+
+  /** A point in time to give to `applyFirstPage`. */
+  get now() {
+    return this.#changes;
   }
 
   chat(id) {
@@ -90,12 +103,17 @@ export class Store extends Emitter {
     return this.#conversations.get(id);
   }
 
-  /** Take over the first page of the list: what it should hold and does not, is gone. */
-  applyFirstPage(chats, nextCursor) {
+  /**
+   * Take over the first page of the list: what it should hold and does not, is gone, unless
+   * it came in after `asked`, the moment when the page was asked for.
+   */
+  applyFirstPage(chats, { nextCursor, unreadTotal, asked }) {
+    this.#unreadTotal = unreadTotal;
     const ids = new Set(chats.map((chat) => chat._id));
     const last = chats.at(-1)?.lastMessageAt ?? "";
     for (const chat of [...this.#chats.values()]) {
       const belongsHere = !nextCursor || chat.lastMessageAt > last;
+      if (this.#takenOver.get(chat._id) > asked) continue;
       if (belongsHere && !ids.has(chat._id)) this.#remove(chat._id);
     }
     const showsMore = this.loaded && this.#chats.size > chats.length;
@@ -176,6 +194,8 @@ export class Store extends Emitter {
   }
 
   #put(chat) {
+    this.#changes += 1;
+    this.#takenOver.set(chat._id, this.#changes);
     const known = this.#chats.get(chat._id);
     // Answers can overtake each other; the newest wins.
     if (known && known.updatedAt > chat.updatedAt) return;

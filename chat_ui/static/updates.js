@@ -95,6 +95,7 @@ export class Updates {
   }
 
   async #pollList() {
+    const asked = this.store.now;
     const { status, data, etag, headers } = await this.#asked(this.api.get("/api/chat", { etag: this.#listEtag }));
     if (status === 304) return;
     if (data.some((chat) => chat.userId !== this.session.user?._id) && this.session.user?.role !== "admin") {
@@ -102,7 +103,11 @@ export class Updates {
       throw new IdentityChanged();
     }
     this.#listEtag = etag;
-    this.store.applyFirstPage(data, headers.get("X-Next-Cursor"));
+    this.store.applyFirstPage(data, {
+      nextCursor: headers.get("X-Next-Cursor"),
+      unreadTotal: Number(headers.get("X-Unread-Total") ?? 0),
+      asked,
+    });
   }
 
   async #pollChat(chatId) {

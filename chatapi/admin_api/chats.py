@@ -30,7 +30,6 @@ def bulk_update(session: Session, body: dict[str, Any]) -> Any:
     results = chats.bulk_update(session, ids, **as_changes(body))
     return {
         "results": [
-            row | {"problem": row["problem"] and problem.body_of(row["problem"])}
-            for row in results
+            row | {"problem": row["problem"] and problem.body_of(row["problem"])} for row in results
         ]
     }

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -26,8 +27,9 @@ from chatapi.cli import demo_texts
 from chatapi.cli.demo_texts import Person, PlannedChat
 from chatapi.cli.terminal import failing_by_name, progress
 from chatapi.errors import EmailTaken
-from chatapi.services import accounts, chats, messages, passwords
+from chatapi.services import accounts, chats, loading, messages, passwords
 from chatapi.services.accounts import ClientInfo, Session
+from chatapi.services.loading import Said
 
 # Neither 0 and O nor 1 and l: these are typed by hand.
 _PASSWORD_CHARACTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # noqa: S105
@@ -76,13 +78,21 @@ def seed(data_dir: Path, base_url: str, categories: tuple[str, ...] | list[str])
     if unfinished is None:
         _refuse_strangers(logins)
         _write_private(begun, logins)
-    with progress(len(logins["agents"]) + len(logins["users"]) + 1, "Demo accounts") as bar:
-        cast = _Cast(everybody, logins, bar, resumed=unfinished is not None)
     planned = demo_texts.plan(clock.now())
-    with progress(sum(len(chat.lines) for chat in planned), "Demo messages") as bar:
-        for chat in planned:
-            _load(chat, cast, categories)
-            bar.update(len(chat.lines))
+    with (
+        ThreadPoolExecutor(max_workers=2) as hashing,
+        progress(sum(len(chat.lines) for chat in planned), "Loading demo data") as bar,
+    ):
+        try:
+            cast = _Cast(everybody, logins, hashing)
+            if unfinished is not None:
+                cast.remove_chats()
+            for chat in planned:
+                _load(chat, cast, categories)
+                bar.update(len(chat.lines))
+        except BaseException:
+            hashing.shutdown(cancel_futures=True)
+            raise
     _write_private(begun, logins)
     begun.replace(complete)
     _sync_directory(data_dir)
@@ -90,37 +100,47 @@ def seed(data_dir: Path, base_url: str, categories: tuple[str, ...] | list[str])
 
 
 class _Cast:
-    """A session for everybody in the demo, by e-mail. Accounts that lack are made."""
+    """A session for everybody in the demo, by e-mail. Accounts that lack are made.
+
+    A password takes a tenth of a second of one core to hash, so this happens beside the
+    loading: the chats of those who are ready need not wait for the others.
+    """
 
     def __init__(
-        self, everybody: demo_texts.People, logins: Logins, bar: Any, resumed: bool
+        self, everybody: demo_texts.People, logins: Logins, hashing: ThreadPoolExecutor
     ) -> None:
-        self.joined = clock.now() - timedelta(days=demo_texts.DAYS + 1)
         self._guests = {guest.email: guest for guest in everybody.guests}
         self._sessions: dict[str, Session] = {}
+        self._admin = logins["admin"]["email"]
         rows = [
             ("admin", logins["admin"]),
             *(("admin", row) for row in logins["agents"]),
             *(("user", row) for row in logins["users"]),
         ]
+        joined = clock.now() - timedelta(days=demo_texts.DAYS + 1)
+        self._accounts: dict[str, Future[Session]] = {}
         for number, (role, row) in enumerate(rows):
-            with clock.frozen(self.joined + timedelta(minutes=17 * number)):
-                self._sessions[row["email"]] = accounts.session_for(_account(row, role))
-            bar.update(1)
-        if resumed:
-            admin = self._sessions[logins["admin"]["email"]]
-            self._find_guests(admin)
-            for session in self._sessions.values():
-                _remove_chats(admin, session)
+            at = joined + timedelta(minutes=17 * number)
+            self._accounts[row["email"]] = hashing.submit(_account, row, role, at)
 
     def get(self, email: str, at: datetime) -> Session:
         """Return somebody's session; a guest comes into being at the moment `at`."""
+        if email in self._accounts:
+            return self._accounts[email].result()
         if email not in self._sessions:
             guest = self._guests[email]
             with clock.frozen(at):
                 client = ClientInfo("Demo data", "127.0.0.1")
                 self._sessions[email], _ = accounts.guest(guest.name, email, client)
         return self._sessions[email]
+
+    def remove_chats(self) -> None:
+        """Take over what an earlier run made: the guests stay, everybody's chats go."""
+        admin = self._accounts[self._admin].result()
+        self._find_guests(admin)
+        owners = [account.result() for account in self._accounts.values()]
+        for owner in (*owners, *self._sessions.values()):
+            _remove_chats(admin, owner)
 
     def _find_guests(self, admin: Session) -> None:
         """Take over the guests that an earlier run made."""
@@ -135,15 +155,18 @@ class _Cast:
                 return
 
 
-def _account(login: dict[str, str], role: str) -> dict[str, Any]:
+def _account(login: dict[str, str], role: str, at: datetime) -> Session:
     """Make an account, or take over the one that this data directory knows the password of."""
-    try:
-        return accounts.create_user(login["name"], login["email"], login["password"], role)
-    except EmailTaken:
-        user = accounts.find(login["email"])
-        if user is None or not passwords.matches(user.get("passwordHash"), login["password"]):
-            raise _strangers([login["email"]]) from None
-        return user
+    with clock.frozen(at):
+        try:
+            user = accounts.create_user(login["name"], login["email"], login["password"], role)
+        except EmailTaken:
+            found = accounts.find(login["email"])
+            known_hash = found.get("passwordHash") if found else None
+            if found is None or not passwords.matches(known_hash, login["password"]):
+                raise _strangers([login["email"]]) from None
+            user = found
+        return accounts.session_for(user)
 
 
 def _remove_chats(admin: Session, owner: Session) -> None:
@@ -156,32 +179,28 @@ def _remove_chats(admin: Session, owner: Session) -> None:
 
 
 def _load(chat: PlannedChat, cast: _Cast, categories: tuple[str, ...] | list[str]) -> None:
-    """Let a chat happen again, message by message, at the planned times."""
+    """Let a chat happen again at the planned times, up to the state it is planned to have."""
     first = chat.lines[0]
     owner = cast.get(chat.owner, first.at - timedelta(seconds=40))
+    agent = cast.get(chat.agent or chat.other, first.at)
+    speakers = {"user": owner, "admin": agent, "other": cast.get(chat.other, first.at)}
     category = chat.category if chat.category in categories else categories[0]
     with clock.frozen(first.at):
         room, _, _ = chats.create(owner, chat.subject, category, chat.priority, first.text)
-    agent = cast.get(chat.agent, first.at) if chat.agent else None
-    helper = agent or cast.get(chat.other, first.at)
-    assigned = None
-    for line in chat.lines[1:]:
-        sender = {"user": owner, "admin": helper, "other": cast.get(chat.other, line.at)}[
-            line.speaker
-        ]
-        with clock.frozen(line.at):
-            if agent and sender.is_admin and sender is not assigned:
-                chats.update(sender, room["_id"], message=line.text, admin_id=sender.user_id)
-                assigned = sender
-            else:
-                messages.send(sender, room["_id"], line.text)
+    said = [
+        Said(speakers[line.speaker], line.at, line.text, f"demo-{number}")
+        for number, line in enumerate(chat.lines[1:], start=2)
+    ]
+    if said:
+        loading.append_all(room["_id"], said)
+    messages.mark_read(agent, room["_id"], chat.read_by_agents)
+    messages.mark_read(owner, room["_id"], chat.read_by_user)
     with clock.frozen(chat.ended or chat.lines[-1].at):
-        if agent and assigned is None:
-            chats.update(agent, room["_id"], admin_id=agent.user_id)
-        messages.mark_read(helper, room["_id"], chat.read_by_agents)
-        messages.mark_read(owner, room["_id"], chat.read_by_user)
-        if chat.status != "active":
-            chats.update(helper, room["_id"], status=chat.status)
+        changes: dict[str, Any] = {"status": chat.status}
+        if chat.agent:
+            answers = [one.sender for one in said if one.sender.is_admin]
+            changes["admin_id"] = (answers or [agent])[-1].user_id
+        chats.update(agent, room["_id"], **changes)
 
 
 def _logins(everybody: demo_texts.People, base_url: str, known: Logins | None) -> Logins:

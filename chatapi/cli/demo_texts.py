@@ -21,11 +21,23 @@ LONG_CHAT_MESSAGES = 1500
 THE_LONG_CHAT = "the long chat"
 
 _DATA = Path(__file__).parent / "data"
-_CITIES = (
-    "Basel Bergen Cork Gdańsk Ghent Izmir Leeds Lyon Porto Tampere Trieste Utrecht Valencia"
-).split()
+_CITIES = [
+    "Basel",
+    "Bergen",
+    "Cork",
+    "Gdańsk",
+    "Ghent",
+    "Izmir",
+    "Leeds",
+    "Lyon",
+    "Porto",
+    "Tampere",
+    "Trieste",
+    "Utrecht",
+    "Valencia",
+]
 _PLANTERS = ("Fernhill One", "Fernhill Mini", "Fernhill Trio", "Fernhill Shelf")
-_WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday".split()
+_WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
 _STREETS = ("Kanalweg 12", "14 Orchard Lane", "Rua das Flores 8", "Plaza Mayor 3", "Torvet 21")
 _PRIORITIES = ("low", "medium", "high", "urgent")
 _PRIORITY_WEIGHTS = (15, 60, 18, 7)
@@ -92,14 +104,14 @@ def people() -> People:
 
 
 def plan(now: datetime) -> list[PlannedChat]:
-    """Return the demo's chats, ordered by their first message.
+    """Return the demo's chats, the long one and then the others by their first message.
 
     Each owner has at most one open chat, and none of their chats begins before the one
     before it has ended. No time lies after `now`.
     """
     planner = _Planner(now, people())
-    chats = [*planner.closed_chats(), *planner.open_chats(), planner.long_chat()]
-    return sorted(chats, key=lambda chat: chat.lines[0].at)
+    chats = [*planner.closed_chats(), *planner.open_chats()]
+    return [planner.long_chat(), *sorted(chats, key=lambda chat: chat.lines[0].at)]
 
 
 class _Planner:
@@ -245,9 +257,7 @@ class _Planner:
         self, chat: PlannedChat, times: Sequence[datetime], status: str, ended: datetime | None
     ) -> PlannedChat:
         """Return the chat with its times, its status, and how far each side has read."""
-        lines = tuple(
-            replace(line, at=at) for line, at in zip(chat.lines, times, strict=True)
-        )
+        lines = tuple(replace(line, at=at) for line, at in zip(chat.lines, times, strict=True))
         last = len(lines)
         by_user = lines[-1].speaker == "user"
         run = next(
@@ -294,9 +304,7 @@ class _Planner:
             times.append(times[-1] + gap)
         return times
 
-    def _times_until(
-        self, last: datetime, chat: PlannedChat, earliest: datetime
-    ) -> list[datetime]:
+    def _times_until(self, last: datetime, chat: PlannedChat, earliest: datetime) -> list[datetime]:
         gaps = self._gaps(chat)
         room, needed = last - earliest, sum(gaps, timedelta())
         if needed > room:

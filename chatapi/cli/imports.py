@@ -22,11 +22,12 @@ import click
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
-from chatapi import schemas
+from chatapi import clock, schemas
 from chatapi.cli.terminal import failing_by_name, progress
 from chatapi.errors import EmailTaken, LastAdmin
-from chatapi.services import accounts, chats, messages
+from chatapi.services import accounts, chats, loading, messages
 from chatapi.services.accounts import Session
+from chatapi.services.loading import Said
 from chatapi.store.database import Document
 
 DOMAIN = "import.invalid"  # RFC 2606: no mail will ever be delivered there
@@ -189,14 +190,12 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"{_short(key)} stands twice in one object")
+            raise BadLine(f"{_short(key)} stands twice in one object")
         found[key] = value
     return found
 
 
-def _object(
-    value: Any, name: str, keys: tuple[str, ...], problems: list[str]
-) -> dict[str, Any]:
+def _object(value: Any, name: str, keys: tuple[str, ...], problems: list[str]) -> dict[str, Any]:
     prefix = f"{name}." if name else ""
     if not isinstance(value, dict):
         problems.append(f"{name or 'line'}: must be an object, not {_short(value)}")
@@ -306,13 +305,16 @@ def _import_one(conversation: Conversation, agent: Session, status: str, report:
                 )
             report.there += 1
             return
-    for seq in range(chat["lastSeq"] + 1, len(conversation.lines) + 1):
-        role, text = conversation.lines[seq - 1]
-        sender = owner if role == "user" else agent
-        message, created = messages.send(sender, chat["_id"], text, f"import-{seq}")
-        if message["seq"] != seq:
-            raise Differs(f"somebody else wrote to the chat {chat['_id']} during the import")
-        report.messages += created
+    missing = [
+        Said(owner if role == "user" else agent, clock.now(), text, f"import-{seq}")
+        for seq, (role, text) in enumerate(conversation.lines, start=1)
+        if seq > chat["lastSeq"]
+    ]
+    if missing:
+        chat = loading.append_all(chat["_id"], missing)
+        report.messages += len(missing)
+    if chat["lastSeq"] != len(conversation.lines):
+        raise Differs(f"somebody else wrote to the chat {chat['_id']} during the import")
     messages.mark_read(owner, chat["_id"], len(conversation.lines))
     # The assignment marks the import of this chat as finished, in one write with the status.
     chats.update(agent, chat["_id"], status=status, admin_id=agent.user_id, read=True)

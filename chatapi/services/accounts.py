@@ -76,7 +76,7 @@ def register(name: str, email: str, password: str, client: ClientInfo) -> tuple[
 
     Takes the same time whether or not the e-mail is known. Raises EmailTaken.
     """
-    return _open(create_user(name, email, password), client)
+    return begin_session(create_user(name, email, password), client)
 
 
 def create_user(
@@ -87,7 +87,7 @@ def create_user(
     password -- None for an account that nobody can sign in to, such as an imported one.
     """
     password_hash = passwords.make(password) if password is not None else None
-    user = _new_user(name, email, role, image) | {"loginKey": normal_email(email)}
+    user = new_user(name, email, role, image) | {"loginKey": normal_email(email)}
     if password_hash is not None:
         user["passwordHash"] = password_hash
     try:
@@ -107,10 +107,10 @@ def guest(name: str, email: str, client: ClientInfo) -> tuple[Session, str]:
 
     Their e-mail is what they say it is: it opens no account and no other guest's chats.
     """
-    user = _new_user(name, email, "guest", None)
+    user = new_user(name, email, "guest", None)
     user["loginKey"] = f"guest:{user['_id']}"
     users.insert(user)
-    return _open(user, client)
+    return begin_session(user, client)
 
 
 def login(email: str, password: str, client: ClientInfo) -> tuple[Session, str]:
@@ -124,8 +124,8 @@ def login(email: str, password: str, client: ClientInfo) -> tuple[Session, str]:
     if not passwords.matches(known_hash, password) or user is None or user["disabled"]:
         raise errors.WrongCredentials
     if known_hash and passwords.is_outdated(known_hash):
-        users.update(user["_id"], {"passwordHash": passwords.make(password)})
-    return _open(user, client)
+        users.rehash(user["_id"], known_hash, passwords.make(password))
+    return begin_session(user, client)
 
 
 def open_session(token: str) -> Session | None:
@@ -224,15 +224,18 @@ def update_user(session: Session, user_id: object, changes: Document) -> Documen
 
     A new name or image is shown on the user's chats and new messages; messages already
     sent keep theirs. A disabled user's sessions end at once. Raises AdminOnly,
-    UserNotFound, LastAdmin, InvalidInput for making a guest anything else.
+    UserNotFound, LastAdmin, InvalidInput for making a guest anything else or the reverse.
     """
     session.require_admin()
     key = object_id(user_id)
     before = users.by_id(key) if key else None
     if before is None:
         raise errors.UserNotFound
-    if changes.get("role", before["role"]) != before["role"] and before["role"] == "guest":
+    role = changes.get("role", before["role"])
+    if role != before["role"] and before["role"] == "guest":
         raise errors.InvalidInput.of("role", "A guest has no account and stays a guest.")
+    if role != before["role"] and role == "guest":
+        raise errors.InvalidInput.of("role", "Somebody with an account cannot become a guest.")
     fields = {name: value for name, value in changes.items() if before.get(name) != value}
     if not fields:
         return before
@@ -265,12 +268,13 @@ def _keep_one_admin(before: Document, after: Document) -> None:
 def _show_on_chats(before: Document, after: Document) -> None:
     if before["name"] != after["name"] or before.get("image") != after.get("image"):
         shown = {"userName": after["name"], "userImage": after.get("image")}
-        chats.rename_user(after["_id"], shown)
+        chats.rename_user(after["_id"], shown, search.terms([after["name"]]))
         shown = {"adminName": after["name"], "adminImage": after.get("image")}
         chats.rename_admin(after["_id"], shown)
 
 
-def _new_user(name: str, email: str, role: str, image: str | None) -> Document:
+def new_user(name: str, email: str, role: str, image: str | None) -> Document:
+    """Return the document of a new user, not yet written and without a login."""
     now = clock.now()
     address = normal_email(email)
     return {
@@ -291,7 +295,8 @@ def normal_email(email: str) -> str:
     return unicodedata.normalize("NFC", email.strip()).lower()
 
 
-def _open(user: Document, client: ClientInfo) -> tuple[Session, str]:
+def begin_session(user: Document, client: ClientInfo) -> tuple[Session, str]:
+    """Sign a user in whose identity is beyond doubt; return session and token."""
     token = secrets.token_urlsafe(32)
     now = clock.now()
     absolute = now + lifetimes.absolute

@@ -13,7 +13,7 @@ from chatapi import clock, errors, paging
 from chatapi.services import messages, search
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
-from chatapi.store import chats, deletions, users
+from chatapi.store import chats, deletions, presence, users
 from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document, Duplicate, object_id
 
@@ -67,36 +67,54 @@ def create(
     """
     if session.is_admin:
         raise errors.Forbidden("Agents answer chats; users and guests open them.")
-    chat = _new(session, subject, category or DEFAULT_CATEGORY, priority or "medium")
+    if client_message_id is not None and (made := _made_before(session, client_message_id)):
+        return *made, False
+    chat = new_chat(session, subject, category or DEFAULT_CATEGORY, priority or "medium")
+    chat["createKey"] = client_message_id
     first = None
     if message is not None:
         first = messages.new(session, chat, message, client_message_id)
         chat |= messages.taking_in(chat, first)
         chat["createdAt"] = first["timestamp"]
+    for _ in range(messages.MOST_ATTEMPTS):
+        if _insert(chat, first):
+            return shown(session, chat), [messages.seen_in(chat, first)] if first else [], True
+        if client_message_id is not None and (made := _made_before(session, client_message_id)):
+            return *made, False
+        in_the_way = chats.open_chat_of(session.user_id)
+        if in_the_way is not None:
+            raise errors.ChatOpen(chatId=str(in_the_way["_id"]))
+        # It was closed in this very moment.
+    raise errors.Busy(retryAfter=1)
+
+
+def _insert(chat: Document, first: Document | None) -> bool:
+    """Write a new chat with its first message; False while the user has an open chat."""
+    if first is not None:
+        # Written before the chat it belongs to: a chat never lacks its first message.
+        stored_messages.insert(first)
     try:
-        if first is not None:
-            # Written before the chat it belongs to: a chat never lacks its first message.
-            stored_messages.insert(first)
         chats.insert(chat)
     except Duplicate:
         if first is not None:
             stored_messages.delete(first["_id"])
-        return *_already_open(session, client_message_id), False
-    return shown(session, chat), [messages.seen_in(chat, first)] if first else [], True
+        return False
+    return True
 
 
-def _already_open(
-    session: Session, client_message_id: str | None
-) -> tuple[Document, list[Document]]:
-    """Return the open chat if this very call made it before; else refuse with its id."""
-    chat = chats.open_chat_of(session.user_id)
-    if chat is None:
-        # It was closed in this very moment; asked again, the call will succeed.
-        raise errors.Busy(retryAfter=1)
-    first = stored_messages.at(chat["_id"], 1) if client_message_id and chat["lastSeq"] else None
-    if first is None or first["clientMessageId"] != client_message_id:
-        raise errors.ChatOpen(chatId=str(chat["_id"]))
-    return shown(session, chat), [messages.seen_in(chat, first)]
+def _made_before(session: Session, key: str) -> tuple[Document, list[Document]] | None:
+    """Return the chat, with its first message, that this very call has made already.
+
+    A retry comes soon: the chat is the user's open one or, closed since, their newest.
+    """
+    newest = chats.newest(chats.Filter(user_id=session.user_id), 1)
+    for chat in (chats.open_chat_of(session.user_id), *newest):
+        if chat is not None and chat.get("createKey") == key:
+            first = stored_messages.at(chat["_id"], 1) if chat["lastSeq"] else None
+            if first is None or first["clientMessageId"] != key:
+                return shown(session, chat), []
+            return shown(session, chat), [messages.seen_in(chat, first)]
+    return None
 
 
 def get(session: Session, chat_id: object, limit: int = 50) -> tuple[Document, list[Document]]:
@@ -135,7 +153,9 @@ def list_state(
     wanted = _filter(session, filters)
     versions = chats.newest_versions(wanted, limit + 1, paging.decode(cursor))
     unread_chats, unread_messages = unread(session)
-    facts = (REPRESENTATION, session.user_id, session.side, limit, versions)
+    # Of the row after the page only its being there counts: it makes the cursor.
+    seen = (versions[:limit], len(versions) > limit)
+    facts = (REPRESENTATION, session.user_id, session.side, limit, seen)
     digest = hashlib.blake2b(repr((facts, unread_messages)).encode(), digest_size=16)
     return ListState(digest.hexdigest(), unread_chats, unread_messages)
 
@@ -175,6 +195,11 @@ def update(
         if not created:
             return shown(session, chat), [messages.seen_in(chat, sent)]
     elif fields:
+        if message is not None:
+            # A late retry must not open again what has been closed since.
+            first = messages.first_sent(session, chat, client_message_id)
+            if first is not None:
+                return shown(session, chat), [messages.seen_in(chat, first)]
         chat = _apply(session, chat, lambda now: _set_fields(now, fields))
         if message is not None:
             chat, sent, _ = messages.append(session, chat, message, client_message_id)
@@ -211,6 +236,7 @@ def delete(session: Session, chat_id: object) -> None:
     chat = access_chat(session, chat_id)
     deletions.begin(chat["_id"])
     _finish_deletion(chat["_id"])
+    presence.signal("deleted", chatId=chat["_id"], userId=chat["userId"], seq=None)
 
 
 def finish_deletions() -> int:
@@ -232,7 +258,8 @@ def shown(session: Session, chat: Document) -> Document:
     return chat | {"unreadCount": chat["unread"][session.side]}
 
 
-def _new(session: Session, subject: str, category: str, priority: str) -> Document:
+def new_chat(session: Session, subject: str, category: str, priority: str) -> Document:
+    """Return the document of a new chat, not yet written."""
     now = clock.now()
     return {
         "_id": ObjectId(),
@@ -267,7 +294,9 @@ def _new(session: Session, subject: str, category: str, priority: str) -> Docume
 
 def _decide(changes: dict[str, Any]) -> dict[str, Any]:
     """Return the chat's fields that the changes set. Raises InvalidInput on `adminId`."""
-    fields = {name: changes[name] for name in ("priority", "category") if name in changes}
+    fields: dict[str, Any] = {
+        name: changes[name] for name in ("priority", "category") if name in changes
+    }
     if "status" in changes:
         fields["status"] = changes["status"]
         fields["isOpen"] = changes["status"] in OPEN_STATUSES
@@ -310,10 +339,12 @@ def _apply(
                 return chat | fields | {"version": chat["version"] + 1}
         except Duplicate:
             other = chats.open_chat_of(chat["userId"])
-            raise errors.ChatOpen(
-                "The user has another open chat; close that one first.",
-                chatId=str(other["_id"]) if other else None,
-            ) from None
+            if other is not None and other["_id"] != chat["_id"]:
+                raise errors.ChatOpen(
+                    "The user has another open chat; close that one first.",
+                    chatId=str(other["_id"]),
+                ) from None
+            # That one was closed in this very moment.
         chat = access_chat(session, chat["_id"])
     raise errors.Busy(retryAfter=1)
 

@@ -25,7 +25,7 @@ from bson import ObjectId
 from chatapi import clock, errors
 from chatapi.services.access import access_chat, access_chat_to_write
 from chatapi.services.accounts import Session
-from chatapi.store import chats, messages
+from chatapi.store import chats, messages, presence
 from chatapi.store.database import Document, Duplicate
 
 PREVIEW_LENGTH = 200
@@ -132,6 +132,7 @@ def delete(session: Session, chat_id: object, seq: int) -> None:
         if chat["lastSeq"] == seq:
             fields["lastMessage"] = chat["lastMessage"] | {"content": TOMBSTONE}
         if chats.replace(chat["_id"], chat["version"], fields | {"updatedAt": clock.now()}):
+            presence.signal("deleted", chatId=chat["_id"], userId=chat["userId"], seq=seq)
             return
         chat = access_chat(session, chat_id)
     raise errors.Busy(retryAfter=1)
@@ -143,9 +144,7 @@ def seen_in(chat: Document, message: Document) -> Document:
     return message | {"isRead": message["seq"] <= chat["readSeq"][reader]}
 
 
-def new(
-    session: Session, chat: Document, content: str, client_message_id: str | None
-) -> Document:
+def new(session: Session, chat: Document, content: str, client_message_id: str | None) -> Document:
     """Return the document of a chat's next message, not yet written."""
     message_id = ObjectId()
     side = session.side
@@ -172,7 +171,7 @@ def new(
 def taking_in(chat: Document, message: Document) -> dict[str, Any]:
     """Return what changes in a chat when a message becomes its last."""
     reader = "admin" if message["side"] == "user" else "user"
-    fields = {
+    fields: dict[str, Any] = {
         "lastSeq": message["seq"],
         "messageCount": message["seq"],
         "lastMessage": {
@@ -188,7 +187,8 @@ def taking_in(chat: Document, message: Document) -> dict[str, Any]:
     }
     if reader == "admin":
         fields["unreadByAdmin"] = True
-    return fields
+    also: dict[str, Any] = message.get("also", {})
+    return fields | also
 
 
 def append(
@@ -207,7 +207,7 @@ def append(
         if attempt:
             chat = access_chat(session, chat["_id"])
         if not chat["isOpen"]:
-            first = _first_sent(session, chat, client_message_id)
+            first = first_sent(session, chat, client_message_id)
             if first is None:
                 raise errors.ChatClosed(
                     f"This chat is {chat['status']}; no message can be added to it.",
@@ -215,27 +215,28 @@ def append(
                 )
             return chat, first, False
         message = new(session, chat, content, client_message_id)
+        if also:
+            # It stands in the message so that whoever commits that does all of it.
+            message["also"] = dict(also)
         try:
             messages.insert(message)
         except Duplicate:
             fresh = access_chat(session, chat["_id"])
-            first = _first_sent(session, fresh, client_message_id)
+            first = first_sent(session, fresh, client_message_id)
             if first is not None:
                 return fresh, first, False
             _clear_the_way(fresh, attempt)
             continue
-        committed = _commit(session, chat, message, dict(also or {}))
+        committed = _commit(session, chat, message)
         if committed is not None:
             return committed, message, True
     raise errors.Busy(retryAfter=1)
 
 
-def _commit(
-    session: Session, chat: Document, message: Document, also: dict[str, Any]
-) -> Document | None:
+def _commit(session: Session, chat: Document, message: Document) -> Document | None:
     """Make a written message the last of its chat; return the chat, None to start again."""
     for _ in range(MOST_ATTEMPTS):
-        fields = taking_in(chat, message) | also
+        fields = taking_in(chat, message)
         if _can_take(chat, message) and chats.replace(chat["_id"], chat["version"], fields):
             return chat | fields | {"version": chat["version"] + 1}
         try:
@@ -244,16 +245,10 @@ def _commit(
             messages.delete(message["_id"])
             raise
         if chat["lastSeq"] >= message["seq"]:
+            # If it is this message, another sender found it in its way and has committed it.
             there = messages.at(chat["_id"], message["seq"])
-            if there is None or there["_id"] != message["_id"]:
-                return None
-            # Another sender found it in its way and has committed it.
-            also = {name: value for name, value in also.items() if chat[name] != value}
-            if not also:
-                return chat
-            if chats.replace(chat["_id"], chat["version"], also):
-                return chat | also | {"version": chat["version"] + 1}
-        elif not _can_take(chat, message):
+            return chat if there is not None and there["_id"] == message["_id"] else None
+        if not _can_take(chat, message):
             # Closed in between. No epoch can make it valid again, so it can go.
             messages.delete(message["_id"])
             return None
@@ -268,9 +263,7 @@ def _can_take(chat: Document, message: Document) -> bool:
     )
 
 
-def _first_sent(
-    session: Session, chat: Document, client_message_id: str | None
-) -> Document | None:
+def first_sent(session: Session, chat: Document, client_message_id: str | None) -> Document | None:
     """Return the message that a client_message_id was first used for, if it is in the chat."""
     if client_message_id is None:
         return None

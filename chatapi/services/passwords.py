@@ -34,7 +34,7 @@ def matches(password_hash: str | None, password: str) -> bool:
         _aside(hasher.verify, known, password)
     except (VerificationError, InvalidHashError):
         return False
-    return password_hash is not None
+    return bool(password_hash)
 
 
 def is_outdated(password_hash: str) -> bool:
@@ -53,5 +53,6 @@ def _dummy(hasher: PasswordHasher) -> str:
 def _aside(work: Callable[..., Result], *arguments: Any) -> Result:
     """Run what burns 100 ms of CPU in a thread, so that a gevent worker goes on serving."""
     if is_module_patched("socket"):
-        return get_hub().threadpool.apply(work, arguments)
+        result: Result = get_hub().threadpool.apply(work, arguments)
+        return result
     return work(*arguments)

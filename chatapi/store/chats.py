@@ -14,6 +14,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo import DESCENDING
 
+from chatapi import clock
 from chatapi.paging import Position
 from chatapi.store.database import Document, chatrooms, naming_duplicates
 
@@ -43,7 +44,7 @@ class Filter:
 def insert(chat: Document) -> None:
     """Add a chat. Raises Duplicate while the user has another open one."""
     with naming_duplicates():
-        chatrooms().insert_one(chat)
+        chatrooms().insert_one(chat | {"changedAt": clock.now()})
 
 
 def by_id(chat_id: ObjectId) -> Document | None:
@@ -79,25 +80,28 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
     """
     with naming_duplicates():
         result = chatrooms().update_one(
-            {"_id": chat_id, "version": version}, {"$set": fields, "$inc": {"version": 1}}
+            {"_id": chat_id, "version": version},
+            {"$set": {**fields, "changedAt": clock.now()}, "$inc": {"version": 1}},
         )
     before = _seen.pop(chat_id, None)
     if result.matched_count and before and before["version"] == version:
-        _remember(before | fields | {"version": version + 1})
+        _remember(before | dict(fields) | {"version": version + 1})
     return result.matched_count == 1
 
 
-def bump(chat_id: ObjectId) -> None:
-    """Count the version up, for a change to the chat's messages."""
-    chatrooms().update_one({"_id": chat_id}, {"$inc": {"version": 1}})
-
-
-def rename_user(user_id: ObjectId, fields: Document) -> None:
-    chatrooms().update_many({"userId": user_id}, {"$set": fields, "$inc": {"version": 1}})
+def rename_user(user_id: ObjectId, fields: Document, terms: Sequence[str]) -> None:
+    """Show a user's new name on their chats, which are then found by both names."""
+    change = {
+        "$set": fields | {"changedAt": clock.now()},
+        "$addToSet": {"searchTerms": {"$each": list(terms)}},
+        "$inc": {"version": 1},
+    }
+    chatrooms().update_many({"userId": user_id}, change)
 
 
 def rename_admin(admin_id: ObjectId, fields: Document) -> None:
-    chatrooms().update_many({"adminId": admin_id}, {"$set": fields, "$inc": {"version": 1}})
+    change = {"$set": fields | {"changedAt": clock.now()}, "$inc": {"version": 1}}
+    chatrooms().update_many({"adminId": admin_id}, change)
 
 
 def delete(chat_id: ObjectId) -> bool:
@@ -151,9 +155,7 @@ def newest_versions(
     return [(row["_id"], row["version"]) for row in rows]
 
 
-def _newest(
-    wanted: Filter, limit: int, after: Position | None, shown: Document
-) -> list[Document]:
+def _newest(wanted: Filter, limit: int, after: Position | None, shown: Document) -> list[Document]:
     """Read a page, from no further back than the same page reached the last time.
 
     Some servers read a whole index range before they sort and cut it, so the range is kept
@@ -204,9 +206,8 @@ def count_groups(statuses: Sequence[str]) -> list[Document]:
         "category": "$category",
         "adminId": "$adminId",
     }
-    pipeline = [
+    pipeline: list[Document] = [
         {"$match": {"status": {"$in": list(statuses)}}},
         {"$group": {"_id": key, "n": {"$sum": 1}}},
     ]
     return list(chatrooms().aggregate(pipeline))
-

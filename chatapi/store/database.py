@@ -34,6 +34,11 @@ def current() -> Database[Document]:
     return _bound[0]
 
 
+def ping() -> None:
+    """Ask the database whether it is there. Raises PyMongoError when it is not."""
+    current().command("ping")
+
+
 def users() -> Collection[Document]:
     return current()["users"]
 
@@ -48,6 +53,14 @@ def chatrooms() -> Collection[Document]:
 
 def messages() -> Collection[Document]:
     return current()["messages"]
+
+
+def signals() -> Collection[Document]:
+    return current()["signals"]
+
+
+def presence() -> Collection[Document]:
+    return current()["presence"]
 
 
 def deletions() -> Collection[Document]:

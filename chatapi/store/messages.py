@@ -6,17 +6,35 @@ it was written but never committed, and no reader asks for it (see `services.mes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from bson import ObjectId
+from pymongo.errors import BulkWriteError
 
-from chatapi.store.database import Document, messages, naming_duplicates
+from chatapi.store.database import Document, Duplicate, messages, naming_duplicates
+
+DUPLICATE_KEY = 11000
 
 
 def insert(message: Document) -> None:
     """Add a message. Raises Duplicate when its seq or its send key is taken."""
     with naming_duplicates():
         messages().insert_one(message)
+
+
+def insert_many(rows: Sequence[Document]) -> None:
+    """Add messages in this order, up to the first whose seq or send key is taken.
+
+    Raises Duplicate if there is such a one.
+    """
+    try:
+        messages().insert_many(rows)
+    except BulkWriteError as error:
+        failed = error.details["writeErrors"]
+        if not failed or any(each["code"] != DUPLICATE_KEY for each in failed):
+            raise
+        raise Duplicate(str(error)) from error
 
 
 def at(chat_id: ObjectId, seq: int) -> Document | None:

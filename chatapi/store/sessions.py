@@ -7,7 +7,7 @@ from datetime import datetime
 from bson import ObjectId
 from pymongo import DESCENDING
 
-from chatapi.store.database import Document, sessions
+from chatapi.store.database import Document, sessions, users
 
 
 def insert(session: Document) -> None:
@@ -60,3 +60,15 @@ def delete_of_user(user_id: ObjectId, keep: str | None = None) -> None:
     if keep is not None:
         where["_id"] = {"$ne": keep}
     sessions().delete_many(where)
+
+
+def live_roles(session_ids: set[str], now: datetime) -> dict[str, str]:
+    """Return the user's role for each of these sessions that may still be used."""
+    rows = list(sessions().find({"_id": {"$in": list(session_ids)}, "expiresAt": {"$gt": now}}))
+    owners = {row["userId"] for row in rows}
+    active = {
+        user["_id"]: user["role"]
+        for user in users().find({"_id": {"$in": list(owners)}}, {"role": 1, "disabled": 1})
+        if not user["disabled"]
+    }
+    return {row["_id"]: active[row["userId"]] for row in rows if row["userId"] in active}

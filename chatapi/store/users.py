@@ -34,6 +34,11 @@ def update(user_id: ObjectId, fields: Document) -> Document | None:
     return by_id(user_id)
 
 
+def rehash(user_id: ObjectId, before: str, after: str) -> None:
+    """Store a password's new hash, unless the password was changed in the meantime."""
+    users().update_one({"_id": user_id, "passwordHash": before}, {"$set": {"passwordHash": after}})
+
+
 def active_admins(limit: int = 200) -> list[Document]:
     """Return agents who can sign in, by name."""
     found = users().find({"role": "admin", "disabled": False}, {"passwordHash": 0}).limit(limit)

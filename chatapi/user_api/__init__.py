@@ -4,4 +4,4 @@ from flask import Blueprint
 
 blueprint = Blueprint("user_api", __name__, url_prefix="/api")
 
-from chatapi.user_api import auth, chats, messages, meta  # noqa: E402, F401 - register the views
+from chatapi.user_api import auth, chats, events, messages, meta, sockets  # noqa: E402, F401 - register the views

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, current_app, request
+from flask import Response, request
 
 from chatapi import errors, identity
-from chatapi.endpoint import endpoint
+from chatapi.endpoint import endpoint, json_response
 from chatapi.limits import login_attempts
 from chatapi.schemas import (
     CsrfOut,
@@ -134,6 +134,5 @@ def _answer(signed: Signed, status: int, *, cookie: bool) -> Any:
     data = {"user": session, "token": token, "expiresAt": session.expires_at}
     if not cookie:
         return data, status
-    response = current_app.json.response(SignedInOut().dump(data))
-    response.status_code = status
+    response = json_response(SignedInOut().dump(data), status)
     return identity.sign_in(response, session, token)

@@ -30,10 +30,10 @@ ACCESS = [errors.NotYourChat, errors.ChatNotFound]
     blueprint,
     "POST",
     "/chat",
-    who="session",
+    who="user",
     body=ChatIn(),
     returns={201: ChatWithMessagesOut(), 200: ChatWithMessagesOut()},
-    refuses=[errors.ChatOpen, errors.Forbidden],
+    refuses=[errors.ChatOpen, errors.Forbidden, errors.Busy],
     limit="create_chat",
 )
 def create_chat(session: Session, body: dict[str, Any]) -> Any:
@@ -105,7 +105,7 @@ def get_chat(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     "/chat/<chat_id>",
     body=ChatPatch(),
     returns={200: ChatWithMessagesOut()},
-    refuses=[*ACCESS, errors.AdminOnly, errors.ChatClosed, errors.ChatOpen],
+    refuses=[*ACCESS, errors.AdminOnly, errors.ChatClosed, errors.ChatOpen, errors.Busy],
     limit="send",
 )
 def update_chat(session: Session, body: dict[str, Any], chat_id: str) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask import request
+
 from chatapi import errors
 from chatapi.endpoint import endpoint, not_modified, unchanged
 from chatapi.schemas import MessageIn, MessageOut, MessagesQuery, ReadIn
-from chatapi.services import chats, messages
+from chatapi.services import chats, messages, streams
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
 from chatapi.user_api import blueprint
@@ -20,7 +22,7 @@ from chatapi.user_api.chats import ACCESS
     "/chat/<chat_id>/messages",
     body=MessageIn(),
     returns={201: MessageOut(), 200: MessageOut()},
-    refuses=[*ACCESS, errors.ChatClosed],
+    refuses=[*ACCESS, errors.ChatClosed, errors.Busy],
     limit="send",
 )
 def send_message(session: Session, body: dict[str, Any], chat_id: str) -> Any:
@@ -41,8 +43,14 @@ def send_message(session: Session, body: dict[str, Any], chat_id: str) -> Any:
 def list_messages(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     """Give a page of messages, ascending: the newest, before a seq, or after one."""
     etag = chats.etag(session, access_chat(session, chat_id))
-    if not_modified(etag):
+    if not query["wait"] and not_modified(etag):
         return unchanged(etag)
+    if query["wait"] and query["after"] is not None and query["before"] is None:
+        waiting = (query["after"], query["limit"], query["wait"])
+        chat, page = streams.wait_for_messages(
+            session, request.remote_addr or "", chat_id, *waiting
+        )
+        return page, 200, {"ETag": f'"{chats.etag(session, chat)}"'}
     _, page = messages.history(session, chat_id, query["before"], query["after"], query["limit"])
     return page, 200, {"ETag": f'"{etag}"'}
 
@@ -53,7 +61,7 @@ def list_messages(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     "/chat/<chat_id>/read",
     body=ReadIn(),
     returns={204: None},
-    refuses=ACCESS,
+    refuses=[*ACCESS, errors.Busy],
 )
 def mark_read(session: Session, body: dict[str, Any], chat_id: str) -> Any:
     """Note that the caller's side has read up to a seq; never moves backwards."""
@@ -67,7 +75,7 @@ def mark_read(session: Session, body: dict[str, Any], chat_id: str) -> Any:
     "/chat/<chat_id>/messages/<int:seq>",
     who="admin",
     returns={204: None},
-    refuses=[errors.ChatNotFound, errors.MessageNotFound],
+    refuses=[errors.ChatNotFound, errors.MessageNotFound, errors.Busy],
 )
 def delete_message(session: Session, chat_id: str, seq: int) -> Any:
     """Replace a message's text by a tombstone; its seq stays."""

@@ -68,7 +68,7 @@ export class ChatList {
     const sender = last && last.senderRole !== "system" ? h("span", { class: "preview-sender" }, mine ? "You: " : `${last.senderName}: `) : null;
     const preview = unsent.some(({ state }) => state === "refused")
       ? h("span", { class: "preview not-sent" }, "Message not sent")
-      : h("span", { class: "preview", dir: "auto" }, sender, last ? last.content : "No messages yet");
+      : h("span", { class: "preview" }, sender, last ? h("bdi", {}, last.content) : "No messages yet");
 
     const content = [
       avatar(chat.adminName ?? "Support", chat.adminImage, this.app.api.origin),

@@ -24,8 +24,10 @@ export class ConversationView {
   #rows = new Map();
   #pages = new Map();
   #unreadFrom = null;
+  #oldest = null;
   #newBelow = 0;
   #loadingOlder = false;
+  #olderFailed = false;
   #marking = false;
   #width = 0;
 
@@ -63,7 +65,9 @@ export class ConversationView {
     this.chatId = chatId;
     this.#stick = true;
     this.#unreadFrom = null;
+    this.#oldest = null;
     this.#newBelow = 0;
+    this.#olderFailed = false;
     this.#rows.clear();
     this.#pages.clear();
     this.list.replaceChildren();
@@ -83,11 +87,21 @@ export class ConversationView {
     this.scroller.hidden = !conversation.loaded;
     if (!conversation.loaded) return;
     this.#noticeUnread(conversation);
+    // Measured right before the change: the reader may have scrolled since the last event.
+    const grewAbove = this.#oldest !== null && conversation.oldest < this.#oldest;
+    const fromEnd = grewAbove ? this.scroller.scrollHeight - this.scroller.scrollTop : 0;
+    this.#oldest = conversation.oldest;
     this.#renderMessages(conversation);
     this.#renderOlder(conversation);
     if (this.#stick) this.#toBottom();
+    else if (grewAbove) this.scroller.scrollTop = this.scroller.scrollHeight - fromEnd;
     this.#renderJump();
     this.#markRead();
+  }
+
+  /** Contact is back: what failed for the lack of it is tried again. */
+  retry() {
+    if (this.#olderFailed) this.#loadOlder({ again: true });
   }
 
   /** Forget everything, as after signing out. */
@@ -127,7 +141,7 @@ export class ConversationView {
       h("span", { class: "mark", "aria-hidden": "true" }, icon("chat")),
       h("h2", {}, kind === "first" ? "How can we help?" : "Choose a chat"),
       h("p", {}, kind === "first" ? "Start a chat: somebody from our team will answer you here." : "Pick one from the list, or start a new one."),
-      kind === "first" ? h("button", { type: "button", class: "button primary", onclick: () => this.app.newChat() }, icon("plus"), "Start a chat") : null,
+      ...(kind === "first" ? [h("button", { type: "button", class: "button primary", onclick: () => this.app.newChat() }, icon("plus"), "Start a chat")] : []),
     );
   }
 
@@ -213,10 +227,8 @@ export class ConversationView {
       this.#pages.set(name, page);
       const elements = pageRows.map((row) => {
         const known = this.#rows.get(row.key);
-        const same = known?.signature === row.signature;
-        const element = same ? known.element : row.render();
-        // What has been on the screen before does not come in again.
-        if (known && !same) element.classList.add("still");
+        const element = known?.element ?? row.render();
+        if (known && known.signature !== row.signature) replaceContent(element, row.render());
         kept.set(row.key, { element, signature: row.signature });
         return element;
       });
@@ -242,7 +254,7 @@ export class ConversationView {
   }
 
   #renderOlder(conversation) {
-    const kind = conversation.hasOlder ? (this.older.dataset.kind === "failed" ? "failed" : "more") : "start";
+    const kind = conversation.hasOlder ? (this.#olderFailed ? "failed" : "more") : "start";
     if (this.older.dataset.kind === kind) return;
     this.older.dataset.kind = kind;
     this.older.replaceChildren(
@@ -257,17 +269,16 @@ export class ConversationView {
   async #loadOlder({ again = false } = {}) {
     const { chatId } = this;
     const conversation = chatId && this.app.store.conversation(chatId);
-    if (!conversation?.hasOlder || this.#loadingOlder || (this.older.dataset.kind === "failed" && !again)) return;
+    if (!conversation?.hasOlder || this.#loadingOlder || (this.#olderFailed && !again)) return;
     this.#loadingOlder = true;
-    this.older.dataset.kind = "";
+    this.#olderFailed = false;
     this.#renderOlder(conversation);
     try {
-      await this.#keepingPlace(() => this.app.updates.loadOlder(chatId));
+      await this.app.updates.loadOlder(chatId);
     } catch {
       if (chatId === this.chatId) {
-        this.older.dataset.kind = "failed-now";
-        this.older.dataset.kind = "failed";
-        this.older.replaceChildren(h("button", { type: "button", class: "link", onclick: () => this.#loadOlder({ again: true }) }, "Older messages could not be loaded. Try again"));
+        this.#olderFailed = true;
+        this.#renderOlder(conversation);
       }
     } finally {
       this.#loadingOlder = false;
@@ -275,24 +286,6 @@ export class ConversationView {
     // The observer only speaks up when the top comes into reach, not while it stays there.
     this.observer.unobserve(this.older);
     this.observer.observe(this.older);
-  }
-
-  /** Do something that adds content above, with the reader's place staying where it is. */
-  async #keepingPlace(work) {
-    const stop = this.app.store.on("messages", () => {
-      stop();
-      this.scroller.scrollTop = this.scroller.scrollHeight - fromEnd;
-    });
-    // Measured at the last moment: the reader goes on scrolling while the answer is under way.
-    let fromEnd = this.scroller.scrollHeight - this.scroller.scrollTop;
-    const measure = () => (fromEnd = this.scroller.scrollHeight - this.scroller.scrollTop);
-    this.scroller.addEventListener("scroll", measure, { passive: true });
-    try {
-      await work();
-    } finally {
-      stop();
-      this.scroller.removeEventListener("scroll", measure);
-    }
   }
 
   #received(added) {
@@ -399,6 +392,12 @@ function arrange(parent, elements) {
     if (parent.children[i] !== element) parent.insertBefore(element, parent.children[i] ?? null);
   });
   while (parent.children.length > elements.length) parent.lastChild.remove();
+}
+
+/** Make `element` look like `fresh`; it stays the same one, and does not come in again. */
+function replaceContent(element, fresh) {
+  element.className = `${fresh.className} still`;
+  element.replaceChildren(...fresh.childNodes);
 }
 
 function grouped(items) {

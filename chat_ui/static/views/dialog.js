@@ -18,8 +18,17 @@ export function openDialog(app, { title, content, onclose, focus }) {
   const modal = app.mode === "page";
   const before = app.root.getRootNode().activeElement;
 
+  // Everything is undone at once, so that whoever closes can set the focus right after.
+  let closed = false;
   const close = () => {
+    if (closed) return;
+    closed = true;
+    app.dialogs.delete(close);
     if (element.open) element.close();
+    element.remove();
+    if (!modal) app.frame.inert = app.root.querySelector("dialog[open]") !== null;
+    if (before?.isConnected) before.focus({ preventScroll: true });
+    onclose?.();
   };
   const element = h(
     "dialog",
@@ -33,12 +42,8 @@ export function openDialog(app, { title, content, onclose, focus }) {
     h("div", { class: "dialog-body" }, content),
   );
 
-  element.addEventListener("close", () => {
-    element.remove();
-    if (!modal) app.frame.inert = app.root.querySelector("dialog[open]") !== null;
-    if (before?.isConnected) before.focus({ preventScroll: true });
-    onclose?.();
-  });
+  // Escape closes a modal dialog by itself.
+  element.addEventListener("close", close);
   element.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || modal) return;
     event.preventDefault();
@@ -52,6 +57,7 @@ export function openDialog(app, { title, content, onclose, focus }) {
     if (pressed && event.target === element && !hasText(element)) close();
   });
 
+  app.dialogs.add(close);
   app.root.append(element);
   if (modal) {
     element.showModal();

@@ -95,8 +95,10 @@ export function form({ fields, label, action, submit, problem = () => null, befo
         try {
           await busy(button, () => submit(values));
         } catch (error) {
-          if (!(error instanceof ApiError) && !error.temporary) show("Something went wrong. Please try again.");
-          else if (!refuse(fieldErrors(error, fields))) show(problem(error) ?? explain(error));
+          if (!(error instanceof ApiError) && !error.temporary) {
+            console.error(error);
+            show("Something went wrong. Please try again.");
+          } else if (!refuse(fieldErrors(error, fields))) show(problem(error) ?? explain(error));
         }
       },
     },

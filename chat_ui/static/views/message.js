@@ -34,7 +34,10 @@ export function rows({ messages, pending, unreadFrom, dayKey, app, page, actions
     state: message.seq <= readTo ? "read" : "sent",
     receipt: message.seq === lastMine && pending.length === 0,
   }));
+  // A message is only sent after those before it: while one waits, the others wait as well.
+  let held = false;
   for (const entry of pending) {
+    held ||= entry.state === "waiting";
     items.push({
       key: `id:${entry.clientMessageId}`,
       page: "pending",
@@ -43,9 +46,9 @@ export function rows({ messages, pending, unreadFrom, dayKey, app, page, actions
       name: app.session.user?.name,
       content: entry.content,
       time: entry.createdAt,
-      state: entry.state,
+      state: held && entry.state === "sending" ? "waiting" : entry.state,
       problem: entry.problem,
-      receipt: true,
+      receipt: entry === pending.at(-1) || entry.state === "refused",
       id: entry.clientMessageId,
     });
   }

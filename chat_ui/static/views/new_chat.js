@@ -74,7 +74,7 @@ function alreadyOpen(app, error, message, close) {
   };
   return h(
     "div",
-    {},
+    { class: "stack" },
     h("p", {}, "You already have an open chat: ", h("bdi", {}, `“${subject}”`), ". Please go on there; your text comes along."),
     h("button", { type: "button", class: "button", onclick: go }, "Open that chat"),
   );

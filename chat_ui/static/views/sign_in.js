@@ -7,7 +7,7 @@ import { Field, form } from "./field.js";
 const WAYS = {
   guest: { tab: "Guest", action: "Start chatting", note: "No account needed. We use your e-mail only to answer you." },
   login: { tab: "Sign in", action: "Sign in", note: null },
-  register: { tab: "New account", action: "Create account", note: "With an account you find your chats again on any device." },
+  register: { tab: "Sign up", action: "Create account", note: "With an account you find your chats again on any device." },
 };
 
 function fieldsFor(way, { name, email }) {
@@ -32,11 +32,8 @@ function fieldsFor(way, { name, email }) {
   return fields;
 }
 
-/**
- * The ways in as tabs. `ways` names those offered, `known` fills in name and e-mail, and
- * `onenter(user)` is called after success.
- */
-export function signIn({ session, ways = ["guest", "login", "register"], known = {}, onenter, note = null }) {
+/** The ways in as tabs. `ways` names those offered, `known` fills in name and e-mail. */
+export function signIn({ session, ways = ["guest", "login", "register"], known = {} }) {
   const panel = h("div", { class: "sign-in-panel", role: "tabpanel", id: "chat-sign-in-panel" });
   const typed = { ...known };
 
@@ -65,14 +62,14 @@ export function signIn({ session, ways = ["guest", "login", "register"], known =
       fields: fieldsFor(way, typed),
       label: text.tab,
       action: text.action,
-      submit: async (values) => onenter?.(await session.enter(way, values)),
+      submit: (values) => session.enter(way, values),
       after: text.note ? h("p", { class: "note" }, text.note) : null,
     });
     panel.replaceChildren(element);
   }
 
   choose(ways[0]);
-  return h("div", { class: "sign-in" }, note, list, panel);
+  return h("div", { class: "sign-in" }, list, panel);
 }
 
 /** The whole first page of somebody who is not signed in. */
@@ -84,7 +81,7 @@ export function welcome({ session }) {
       "div",
       { class: "card" },
       h("span", { class: "mark", "aria-hidden": "true" }, icon("chat")),
-      h("h1", { tabindex: -1 }, "How can we help?"),
+      h("h2", { tabindex: -1 }, "How can we help?"),
       h("p", { class: "lead" }, "Write to us and get an answer from a person on our team."),
       signIn({ session }),
     ),

@@ -1,0 +1,80 @@
+"""Signing in and out of the console."""
+
+from __future__ import annotations
+
+from flask import Response, make_response, redirect, request, url_for
+
+from admin_ui import blueprint, forms, htmx, problems
+from admin_ui.views import answer, refused
+from chatapi import errors, identity
+from chatapi.errors import ChatError
+from chatapi.limits import limited, login_attempts
+from chatapi.services import accounts
+from chatapi.services.accounts import Session
+
+PAGE, FORM, DIALOG = "auth/login.html", "auth/_login.html", "auth/_login_dialog.html"
+REFUSALS = (
+    errors.InvalidInput,
+    errors.WrongCredentials,
+    errors.Forbidden,
+    errors.TooManyAttempts,
+)
+
+
+def login() -> Response:
+    """Show the sign-in page; who is signed in as an agent goes on."""
+    session = identity.optional()
+    target = forms.back(request.args.get("next"))
+    if session is not None and session.is_admin and not htmx.is_htmx():
+        return make_response(redirect(target, 303))
+    return answer(PAGE, DIALOG, next=target, email="", overlay=htmx.wants_fragment())
+
+
+def sign_in() -> Response:
+    """Sign an agent in, on the page or in the dialog over an open page."""
+    email = request.form.get("email", "")
+    try:
+        identity.protect()
+        session, token = _agent(forms.form(forms.LoginForm()))
+    except REFUSALS as error:
+        return _again(error, email)
+    if htmx.wants_fragment():
+        # The page stays as it is; its forms need the token of the new session.
+        response = identity.sign_in(Response(), session, token)
+        detail = {"token": identity.csrf_token(), "agent": str(session.user_id)}
+        return htmx.trigger(response, console_signedin=detail)
+    target = forms.back(request.form.get("next"))
+    return identity.sign_in(make_response(redirect(target, 303)), session, token)
+
+
+def logout() -> Response:
+    """End the session, if there is one, and go to the sign-in page."""
+    session = identity.optional()
+    identity.protect()
+    if session is not None:
+        accounts.logout(session)
+    address = url_for("admin_ui.auth_login")
+    return identity.sign_out(make_response(redirect(address, 303)))
+
+
+def _agent(given: dict[str, str]) -> tuple[Session, str]:
+    """Sign in, agents only: anybody else's session ends before it is used."""
+    login_attempts.check(given["email"])
+    session, token = accounts.login(given["email"], given["password"], identity.client())
+    if not session.is_admin:
+        accounts.end_token(token)
+        raise errors.AdminOnly("This account has no access: the console is for support agents.")
+    login_attempts.forgive(given["email"])
+    return session, token
+
+
+def _again(error: ChatError, email: str) -> Response:
+    target = forms.back(request.form.get("next"))
+    said = problems.words(error) if error.code == "csrf_failed" else error.detail
+    overlay = htmx.wants_fragment()
+    return refused(error, PAGE, FORM, next=target, email=email, said=said, overlay=overlay)
+
+
+blueprint.add_url_rule("/login", "auth_login", limited(login), methods=["GET"])
+blueprint.add_url_rule("/login", "auth_sign_in", limited(sign_in), methods=["POST"])
+blueprint.add_url_rule("/logout", "auth_logout", limited(logout), methods=["POST"])

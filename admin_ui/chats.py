@@ -1,0 +1,260 @@
+"""The inbox and the conversation."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, request, url_for
+
+from admin_ui import forms, htmx, problems, texts
+from admin_ui.views import (
+    NARROWING,
+    Document,
+    agents_only,
+    answer,
+    done,
+    refused,
+    render,
+    versioned,
+)
+from chatapi import errors, schemas
+from chatapi.endpoint import not_modified, unchanged
+from chatapi.errors import InvalidInput
+from chatapi.services import accounts, chats, messages
+from chatapi.services.access import access_chat
+from chatapi.services.accounts import Session
+
+PAGE, ROWS, CONVERSATION = "chats/list.html", "chats/_rows.html", "chats/_conversation.html"
+WINDOW = 50
+LONGEST_WINDOW = 400
+DONE = {
+    "active": "The chat is active.",
+    "pending": "The chat is pending.",
+    "closed": "The chat is closed.",
+    "archived": "The chat is archived.",
+}
+
+
+@agents_only("", "/", "/chats")
+def index(session: Session) -> Response:
+    """List chats. A poll with nothing new costs a 304."""
+    query = forms.query(forms.InboxQuery())
+    state = chats.list_state(session, forms.filters(query), query["limit"], query["cursor"])
+    etag = versioned(state.etag)
+    if htmx.wants_fragment() and not_modified(etag):
+        return htmx.vary(unchanged(etag))
+    return answer(PAGE, ROWS, etag, **_list(session, query, state))
+
+
+@agents_only("/chats/<chat_id>")
+def show(session: Session, chat_id: str) -> Response:
+    """Show a conversation, marking it read. With `first` it is a poll and marks nothing."""
+    query = forms.query(forms.ConversationQuery())
+    if query["first"] is None:
+        return _opened(session, chat_id, query)
+    etag = _etag(session, access_chat(session, chat_id), query)
+    if htmx.wants_fragment() and not_modified(etag):
+        return htmx.vary(unchanged(etag))
+    return _conversation(session, chat_id, query)
+
+
+@agents_only("/chats/<chat_id>/messages")
+def history(session: Session, chat_id: str) -> Response:
+    """Show older messages of a conversation."""
+    before = forms.query(schemas.MessagesQuery())["before"]
+    chat, page = messages.history(session, chat_id, before=before, limit=WINDOW)
+    return answer("chats/older.html", "chats/_older.html", chat=chat, messages=page, new=None)
+
+
+@agents_only("/chats/<chat_id>/messages", method="POST", limit="send")
+def send(session: Session, chat_id: str) -> Response:
+    """Send a message, and with `status` close or park the chat in the same step."""
+    try:
+        written = _written(forms.form(schemas.ChatPatch(only=_SENT)))
+    except InvalidInput as error:
+        return _beside_composer(session, chat_id, error)
+    chat, _ = chats.update(session, chat_id, **written)
+    toast = DONE[chat["status"]] if "status" in written else None
+    return _changed(session, chat_id, toast)
+
+
+_SENT = ("message", "clientMessageId", "status")
+
+
+def _written(given: dict[str, Any]) -> dict[str, Any]:
+    if "message" not in given:
+        raise InvalidInput.of("message", "Write something first.")
+    given["client_message_id"] = given.pop("clientMessageId", None)
+    return given
+
+
+def _beside_composer(session: Session, chat_id: str, error: InvalidInput) -> Response:
+    if not htmx.wants_fragment():
+        chat = access_chat(session, chat_id)
+        text = request.form.get("message", "")
+        return refused(error, "chats/compose.html", CONVERSATION, chat=chat, text=text)
+    html = render("_field_error.html", name="message", error=error)
+    response = Response(html, status=error.status)
+    return htmx.vary(htmx.retarget(response, "#composer-error", "innerHTML"))
+
+
+@agents_only("/chats/<chat_id>", method="POST")
+def update(session: Session, chat_id: str) -> Response:
+    """Set status, priority, category or the agent in charge."""
+    names = ("status", "priority", "category", "adminId")
+    changes = forms.changes(schemas.ChatPatch(only=names), session)
+    chat, _ = chats.update(session, chat_id, **changes)
+    return _changed(session, chat_id, _told(chat, changes))
+
+
+@agents_only("/chats/<chat_id>/read", method="POST")
+def read(session: Session, chat_id: str) -> Response:
+    """Note that the agents have read up to a message."""
+    messages.mark_read(session, chat_id, forms.form(forms.ReadForm())["seq"])
+    return Response(status=204)
+
+
+@agents_only("/chats/<chat_id>/delete")
+def confirm_delete(session: Session, chat_id: str) -> Response:
+    """Ask whether to delete a chat."""
+    chat = access_chat(session, chat_id)
+    return answer("chats/delete.html", "chats/_delete_dialog.html", chat=chat)
+
+
+@agents_only("/chats/<chat_id>/delete", method="POST")
+def delete(session: Session, chat_id: str) -> Response:
+    """Delete a chat for good."""
+    chats.delete(session, chat_id)
+    gone = {"chat": chat_id}
+    return done("The chat is deleted.", url_for("admin_ui.chats_index"), console_closed=gone)
+
+
+@agents_only("/chats/<chat_id>/messages/<int:seq>/delete")
+def confirm_delete_message(session: Session, chat_id: str, seq: int) -> Response:
+    """Ask whether to delete a message."""
+    chat, found = messages.history(session, chat_id, after=seq - 1, limit=1)
+    if not found or found[0]["seq"] != seq:
+        raise errors.MessageNotFound
+    page, fragment = "chats/delete_message.html", "chats/_delete_message_dialog.html"
+    return answer(page, fragment, chat=chat, message=found[0])
+
+
+@agents_only("/chats/<chat_id>/messages/<int:seq>/delete", method="POST")
+def delete_message(session: Session, chat_id: str, seq: int) -> Response:
+    """Put a tombstone in a message's place."""
+    messages.delete(session, chat_id, seq)
+    address = url_for("admin_ui.chats_show", chat_id=chat_id)
+    return done("The message is deleted.", address, console_buried={"seq": seq})
+
+
+@agents_only("/chats/bulk", method="POST")
+def bulk_update(session: Session) -> Response:
+    """Change the chosen chats, and tell which refused and why."""
+    changes = forms.changes(schemas.BulkIn(), session)
+    results = chats.bulk_update(session, changes.pop("ids"), **changes)
+    return _told_of_many(session, results)
+
+
+def _list(session: Session, query: dict[str, Any], state: chats.ListState) -> dict[str, Any]:
+    """Return what the list's templates show."""
+    page = chats.list_chats(session, forms.filters(query), query["limit"], query["cursor"])
+    given = {name: value for name, value in query.items() if name in NARROWING and value}
+    if query["unread"] is False:
+        given["unread"] = "false"
+    elif query["unread"]:
+        given["unread"] = "true"
+    if query["limit"] == WINDOW:
+        del given["limit"]
+    here = {name: value for name, value in given.items() if name != "cursor"}
+    return {
+        "chats": page.items,
+        "list_etag": versioned(state.etag),
+        "unread_messages": state.unread_messages,
+        "unread_chats": state.unread_chats,
+        "query": query,
+        "narrowed": bool(here.keys() - {"limit"}),
+        "list_query": _written_out(given),
+        "newest_query": _written_out(here) if query["cursor"] else None,
+        "older_query": _written_out(here | {"cursor": page.next_cursor})
+        if page.next_cursor
+        else None,
+        "agents": accounts.list_admins(),
+        "categories": schemas.categories,
+    }
+
+
+def _written_out(given: dict[str, Any]) -> str:
+    return "?" + urlencode(given, doseq=True) if given else ""
+
+
+def _opened(session: Session, chat_id: str, query: dict[str, Any]) -> Response:
+    """Answer a conversation that somebody has just opened, with where the new part begins."""
+    chat = access_chat(session, chat_id)
+    query["new"] = chat["readSeq"]["admin"] + 1 if chat["unread"]["admin"] else 0
+    query["first"] = max(1, chat["lastSeq"] - WINDOW + 1)
+    messages.mark_read(session, chat_id, chat["lastSeq"])
+    return _conversation(session, chat_id, query)
+
+
+def _conversation(
+    session: Session, chat_id: str, query: dict[str, Any], toast: str | None = None
+) -> Response:
+    first = query["first"] or 1
+    chat = access_chat(session, chat_id)
+    if chat["lastSeq"] - first >= LONGEST_WINDOW:
+        query["first"] = first = chat["lastSeq"] - WINDOW + 1
+    context: dict[str, Any] = {
+        "chat": chat,
+        "messages": messages.page(chat, after=first - 1, limit=LONGEST_WINDOW),
+        "first": first,
+        "new": query["new"],
+        "client_message_id": secrets.token_urlsafe(12),
+        "agents": accounts.list_admins(),
+        "categories": schemas.categories,
+    }
+    if not htmx.wants_fragment():
+        state = chats.list_state(session, forms.filters(query), query["limit"], query["cursor"])
+        context |= _list(session, query, state)
+    return answer(PAGE, CONVERSATION, _etag(session, chat, query), toast=toast, **context)
+
+
+def _etag(session: Session, chat: Document, query: dict[str, Any]) -> str:
+    return versioned(chats.etag(session, chat), query["first"], query["new"], texts.zone())
+
+
+def _changed(session: Session, chat_id: str, toast: str | None) -> Response:
+    """Answer an action in the conversation with the conversation."""
+    if not htmx.wants_fragment():
+        return done("", url_for("admin_ui.chats_show", chat_id=chat_id))
+    query = forms.query(forms.ConversationQuery())
+    response = _conversation(session, chat_id, query, toast)
+    return htmx.trigger(response, console_changed={})
+
+
+def _told(chat: Document, changes: dict[str, Any]) -> str:
+    if "admin_id" in changes:
+        name = chat["adminName"]
+        return f"Assigned to {name}." if name else "Nobody is assigned now."
+    if "status" in changes:
+        return DONE[chat["status"]]
+    return "Saved."
+
+
+def _told_of_many(session: Session, results: list[Document]) -> Response:
+    refusals = [_refusal(session, row) for row in results if not row["ok"]]
+    count = len(results) - len(refusals)
+    if not htmx.is_htmx():
+        page = "chats/bulk.html"
+        return answer(page, page, count=count, refusals=refusals)
+    html = render("chats/_bulk_toast.html", count=count, refusals=refusals)
+    return htmx.trigger(htmx.vary(Response(html)), console_changed={}, console_deselect={})
+
+
+def _refusal(session: Session, row: Document) -> dict[str, Any]:
+    try:
+        subject = access_chat(session, row["_id"])["subject"]
+    except errors.ChatNotFound:
+        subject = None
+    return {"chat_id": row["_id"], "subject": subject, "why": problems.words(row["problem"])}

@@ -1,0 +1,118 @@
+"""What comes in from a form or an address, checked by the schemas of the API."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from flask import request, url_for
+from marshmallow import Schema, fields
+
+from chatapi import schemas
+from chatapi.endpoint import check
+from chatapi.errors import InvalidInput
+from chatapi.services.accounts import Session
+from chatapi.services.chats import OPEN_STATUSES, ChatFilters
+
+LONGEST_NEXT = 1000
+
+
+class InboxQuery(schemas.ChatsQuery):
+    """The list's filters; an empty one, as a form sends it, is none."""
+
+
+class ConversationQuery(InboxQuery):
+    """A conversation beside a list.
+
+    first -- the first message of the part that is open in the page. new -- the first
+    message that had not been read when it was opened.
+    """
+
+    first = schemas.Whole(1, schemas.BIGGEST_SEQ, load_default=None)
+    new = schemas.Whole(0, schemas.BIGGEST_SEQ, load_default=None)
+
+
+class LoginForm(schemas.LoginIn):
+    next = fields.String(load_default="")
+
+
+class ReadForm(schemas.Input):
+    seq = schemas.Whole(0, schemas.BIGGEST_SEQ, required=True)
+
+
+class UserForm(schemas.UserPatch):
+    """The same as the API takes, as a form sends it."""
+
+    disabled = schemas.QueryFlag()  # type: ignore[assignment]
+
+
+def query(schema: Schema) -> dict[str, Any]:
+    """Return the address's query as the schema loads it; what it does not name is ignored.
+
+    Raises InvalidInput.
+    """
+    given: dict[str, Any] = {}
+    for name, field in schema.fields.items():
+        values = [value for value in request.args.getlist(name) if value.strip()]
+        if name == "status" and "open" in values:
+            values = [*OPEN_STATUSES, *(value for value in values if value != "open")]
+        if values:
+            given[name] = values if isinstance(field, fields.List) else values[-1]
+    return dict(check(schema, given))
+
+
+def form(schema: Schema) -> dict[str, Any]:
+    """Return the form's fields as the schema loads them. Raises InvalidInput."""
+    given: dict[str, Any] = {}
+    for name, field in schema.fields.items():
+        # An emptied field is no value where there may be none.
+        empty = None if field.allow_none else ""
+        values = [_plain(value) or empty for value in request.form.getlist(name)]
+        if values:
+            given[name] = values if isinstance(field, fields.List) else values[-1]
+    return dict(check(schema, given))
+
+
+def changes(schema: Schema, session: Session) -> dict[str, Any]:
+    """Return the form's changes under the names that the chat services take.
+
+    The agent "me" is who asks. Raises InvalidInput, also when there is nothing to change.
+    """
+    loaded = form(schema)
+    if "adminId" in loaded:
+        chosen = loaded.pop("adminId")
+        loaded["admin_id"] = str(session.user_id) if chosen == "me" else chosen
+    if not loaded.keys() - {"ids"}:
+        raise InvalidInput.of("status", "Choose what to change.")
+    return loaded
+
+
+def filters(found: dict[str, Any]) -> ChatFilters:
+    """Return the part of a loaded query that narrows the list."""
+    names = ("status", "priority", "category", "assigned", "unread", "q")
+    return ChatFilters(**{name: found[name] for name in names})
+
+
+def back(target: str | None) -> str:
+    """Return where to go after signing in: a page of the console, whatever was asked.
+
+    An address with anything a browser may read in more than one way is not followed.
+    """
+    inbox = url_for("admin_ui.chats_index")
+    if not target or len(target) > LONGEST_NEXT or not target.isascii():
+        return inbox
+    plain = unquote(unquote(target.partition("?")[0]))
+    if not target.isprintable() or not plain.isprintable() or set(" \\") & set(target + plain):
+        return inbox
+    parts = urlsplit(target)
+    steps = plain.split("/")
+    if parts.scheme or parts.netloc or steps[:2] != ["", "admin"] or "" in steps[2:]:
+        return inbox
+    if {".", ".."} & set(steps) or steps[2:3] in (["login"], ["logout"], ["static"]):
+        return inbox
+    return target
+
+
+def _plain(text: str) -> str:
+    # A browser that sends a form by itself ends lines with CR LF, a script with LF.
+    return text.replace("\r\n", "\n")

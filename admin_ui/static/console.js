@@ -1,0 +1,36 @@
+/** Starts everything. All listeners stand on the document: the page below may be replaced. */
+
+import { watchConversation } from "./conversation.js";
+import { watchDialogs } from "./dialogs.js";
+import { watchKeys } from "./keyboard.js";
+import { watchNavigation } from "./navigation.js";
+import { afterSwap, byId } from "./page.js";
+import { keepFresh, refresh } from "./refresh.js";
+import { watchSelection } from "./selection.js";
+import { localise, rememberZone } from "./times.js";
+import { toast, watchToasts } from "./toasts.js";
+
+const newZone = rememberZone();
+localise();
+
+if (byId("dialogs")) {
+  afterSwap(() => localise());
+  // A picture that does not load leaves the initials.
+  document.addEventListener("error", (event) => event.target.matches?.(".avatar img") && event.target.remove(), true);
+  // An answer that is not ours, such as a proxy's error page, is not put into the page.
+  document.addEventListener("htmx:before:response", (event) => {
+    const { response } = event.detail.ctx;
+    if (response.headers.has("X-Request-Id")) return;
+    event.preventDefault();
+    toast("The server cannot be reached right now. Nothing was changed.", "problem");
+  });
+  watchToasts();
+  watchDialogs();
+  watchConversation();
+  watchSelection();
+  watchNavigation();
+  watchKeys();
+  keepFresh();
+  // The days of the open conversation were parted in another zone.
+  if (newZone && byId("chat")) refresh();
+}

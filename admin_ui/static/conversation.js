@@ -1,0 +1,188 @@
+/** The open conversation: where it is scrolled to, what is read, and the answer being written. */
+
+import { afterSwap, agent, announce, byId, post } from "./page.js";
+import { showChoices } from "./morph.js";
+import { refresh } from "./refresh.js";
+import { toast } from "./toasts.js";
+
+const MOST = 5000;
+const NEAR = 48;
+
+let before = null;
+let waiting = 0;
+let sent = "";
+
+const touch = matchMedia("(hover: none) and (pointer: coarse)");
+const narrow = matchMedia("(width < 900px)");
+
+function look() {
+  const chat = byId("chat");
+  const history = byId("history");
+  if (!chat) return null;
+  return {
+    chat: chat.dataset.chat,
+    last: Number(chat.dataset.last),
+    height: history.scrollHeight,
+    // Upside down: the newest message is at 0.
+    atEnd: Math.abs(history.scrollTop) < NEAR,
+  };
+}
+
+/** Put everything right after the conversation has changed. */
+export function settle() {
+  const now = look();
+  if (!now) {
+    before = null;
+    return;
+  }
+  restoreDraft();
+  if (before?.chat !== now.chat) opened();
+  else if (now.last > before.last) received(now);
+  before = null;
+  markRead();
+}
+
+function opened() {
+  waiting = 0;
+  showJump();
+  announce(`${byId("chat").dataset.subject} is open.`);
+  if (narrow.matches) byId("history").focus({ preventScroll: true });
+}
+
+function received(now) {
+  const history = byId("history");
+  const fresh = [...document.querySelectorAll("#messages .message")].filter(
+    (message) => Number(message.dataset.seq) > before.last,
+  );
+  const theirs = fresh.filter((message) => message.classList.contains("theirs"));
+  for (const message of theirs) {
+    announce(`${message.querySelector(".sender, .spoken").textContent}: ${message.querySelector(".text").textContent}`);
+  }
+  if (before.atEnd || theirs.length < fresh.length) {
+    history.scrollTop = 0;
+    return;
+  }
+  history.scrollTop -= now.height - before.height;
+  waiting += theirs.length;
+  showJump();
+}
+
+function showJump() {
+  const button = byId("jump");
+  if (!button) return;
+  button.hidden = waiting === 0;
+  button.firstElementChild.textContent = waiting === 1 ? "1 new message" : `${waiting} new messages`;
+}
+
+/** Note that what is on the screen has been read. */
+async function markRead() {
+  const chat = byId("chat");
+  if (!chat || document.hidden || Number(chat.dataset.read) >= Number(chat.dataset.last)) return;
+  const was = chat.dataset.read;
+  chat.dataset.read = chat.dataset.last;
+  try {
+    const response = await post(`/admin/chats/${chat.dataset.chat}/read`, { seq: chat.dataset.last });
+    if (!response.ok) throw new Error(response.statusText);
+    refresh();
+  } catch {
+    chat.dataset.read = was;
+  }
+}
+
+const draftKey = (chat) => `draft:${agent()}:${chat}`;
+
+function restoreDraft() {
+  const text = byId("message");
+  if (!text || text.value || document.activeElement === text) return;
+  text.value = localStorage.getItem(draftKey(byId("composer").dataset.chat)) ?? "";
+  showLength(text);
+}
+
+function keepDraft(text) {
+  const key = draftKey(text.form.dataset.chat);
+  if (text.value) localStorage.setItem(key, text.value);
+  else localStorage.removeItem(key);
+  showLength(text);
+}
+
+function showLength(text) {
+  const place = text.form.querySelector("[data-length]");
+  const length = [...text.value.trim()].length;
+  place.hidden = length < MOST * 0.9;
+  place.textContent = `${length.toLocaleString()} of ${MOST.toLocaleString()}`;
+  place.classList.toggle("too-long", length > MOST);
+}
+
+function newMessageId() {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** The message is in the history: take it out of the field, but nothing typed since. */
+function accepted(form) {
+  const text = form.querySelector("textarea");
+  text.value = text.value.startsWith(sent) ? text.value.slice(sent.length).trimStart() : text.value;
+  form.querySelector("[name=clientMessageId]").value = newMessageId();
+  form.querySelector("#composer-error").replaceChildren();
+  text.removeAttribute("aria-invalid");
+  keepDraft(text);
+}
+
+export function watchConversation() {
+  document.addEventListener("htmx:before:swap", () => { before = look(); });
+  afterSwap((target) => {
+    if (target.id === "conversation" || target === document.body) {
+      showChoices(target);
+      settle();
+    } else {
+      before = null;
+    }
+    if (target.id === "composer-error" && target.textContent.trim()) byId("message")?.setAttribute("aria-invalid", "true");
+  });
+  document.addEventListener("scroll", (event) => {
+    if (event.target.id !== "history" || !waiting || Math.abs(event.target.scrollTop) >= NEAR) return;
+    waiting = 0;
+    showJump();
+  }, { capture: true, passive: true });
+  document.addEventListener("visibilitychange", markRead);
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("#jump")) byId("history").scrollTo({ top: 0, behavior: "smooth" });
+  });
+
+  document.addEventListener("input", (event) => event.target.id === "message" && keepDraft(event.target));
+  document.addEventListener("keydown", (event) => {
+    if (event.target.id !== "message" || event.key !== "Enter" || event.shiftKey) return;
+    // Enter that ends a word in an input method is no Enter.
+    if (event.isComposing || event.keyCode === 229 || touch.matches) return;
+    event.preventDefault();
+    const form = event.target.form;
+    if (event.target.value.trim() && !form.matches(".htmx-request")) form.requestSubmit(form.querySelector("[data-send]"));
+  });
+  document.addEventListener("htmx:before:request", (event) => {
+    const { sourceElement } = event.detail.ctx;
+    if (sourceElement.id === "composer") sent = sourceElement.querySelector("textarea").value;
+  });
+  document.addEventListener("htmx:after:request", (event) => {
+    const { sourceElement, response } = event.detail.ctx;
+    if (sourceElement.id === "composer" && response.status < 300) accepted(sourceElement);
+  });
+  document.addEventListener("console:buried", (event) => {
+    // It may be in an older part, which no poll looks at.
+    const message = byId(`m-${event.detail.seq}`);
+    if (!message?.closest(".older")) return;
+    message.classList.add("gone");
+    message.querySelector(".text").textContent = "This message was deleted.";
+    message.querySelector(".bury").remove();
+  });
+  document.addEventListener("htmx:response:error", (event) => {
+    const { sourceElement } = event.detail.ctx;
+    if (sourceElement.matches("form.choice")) sourceElement.reset();
+  });
+  document.addEventListener("htmx:error", (event) => {
+    if (event.detail.ctx?.response) return;
+    const form = event.detail.ctx?.sourceElement;
+    if (form?.matches("form.choice")) form.reset();
+    const kept = form?.id === "composer" ? " Your text is still here." : "";
+    toast(`No connection: nothing was changed.${kept}`, "problem");
+  });
+  settle();
+}

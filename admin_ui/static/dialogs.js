@@ -1,0 +1,79 @@
+/** Dialogs over the page, the one to sign in among them. */
+
+/* global htmx */
+
+import { afterSwap, agent, byId, setCsrf } from "./page.js";
+import { toast } from "./toasts.js";
+
+export const signingIn = () => byId("sign-in") !== null;
+
+/** Open the dialog to sign in over the page, unless it is open. */
+export function askToSignIn(html) {
+  if (signingIn()) return;
+  const place = byId("dialogs");
+  htmx.swap({ text: html, sourceElement: place, target: place, swap: "beforeend" });
+}
+
+/** Open a dialog that is in a template of the page. */
+export function openTemplate(id) {
+  if (document.querySelector("dialog[open]")) return;
+  byId("dialogs").append(byId(id).content.cloneNode(true));
+  openAll();
+}
+
+function openAll() {
+  for (const dialog of byId("dialogs").querySelectorAll("dialog:not([open])")) {
+    const email = dialog.querySelector("input[name=email]");
+    if (email && !email.value) {
+      email.value = document.body.dataset.email ?? "";
+      email.autofocus = false;
+      dialog.querySelector("input[name=password]").autofocus = true;
+    }
+    dialog.showModal();
+  }
+}
+
+function dismiss(dialog) {
+  dialog?.close();
+}
+
+export function watchDialogs() {
+  afterSwap((target) => target.id === "dialogs" && openAll());
+
+  document.addEventListener("click", (event) => {
+    const dialog = event.target.closest("dialog");
+    if (event.target.closest("[data-dismiss]")) {
+      const place = event.target.closest("dialog, .toast");
+      if (!place) return;
+      event.preventDefault();
+      if (place.tagName === "DIALOG") dismiss(place);
+      else place.remove();
+    } else if (dialog && event.target === dialog && dialog.id !== "sign-in") {
+      dismiss(dialog); // the backdrop
+    }
+  });
+  document.addEventListener("cancel", (event) => {
+    if (event.target.id === "sign-in") event.preventDefault();
+  }, true);
+  document.addEventListener("close", (event) => event.target.remove(), true);
+
+  document.addEventListener("htmx:before:swap", (event) => {
+    const { ctx } = event.detail;
+    // What was typed into the open dialog must not be replaced by a second one.
+    if (ctx.response?.status === 401 && ctx.hx?.retarget === "#dialogs" && signingIn()) event.preventDefault();
+  });
+  for (const name of ["console:dismiss", "console:closed", "console:buried"]) {
+    document.addEventListener(name, () => dismiss(document.querySelector("#dialogs dialog:not(#sign-in)")));
+  }
+  document.addEventListener("console:signedin", (event) => {
+    if (event.detail.agent !== agent()) {
+      location.reload();
+      return;
+    }
+    setCsrf(event.detail.token);
+    dismiss(byId("sign-in"));
+    toast("You are signed in again.");
+    document.dispatchEvent(new CustomEvent("console:changed"));
+  });
+  document.addEventListener("console:csrf", (event) => setCsrf(event.detail.token));
+}

@@ -1,0 +1,74 @@
+/** Keys. Those that are a single letter can be switched off in the help. */
+
+import { openTemplate } from "./dialogs.js";
+import { closeChat } from "./navigation.js";
+import { byId } from "./page.js";
+
+const OFF = "shortcuts-off";
+const on = () => localStorage.getItem(OFF) === null;
+
+function step(by) {
+  const links = [...document.querySelectorAll("#rows .row-link")];
+  if (!links.length || byId("list").offsetParent === null) return;
+  const row = document.activeElement.closest?.("#rows tr") ?? document.querySelector("#rows tr[aria-current]");
+  const at = links.findIndex((link) => row?.contains(link));
+  const next = links[at < 0 ? 0 : Math.min(links.length - 1, Math.max(0, at + by))];
+  next.focus({ preventScroll: true });
+  next.closest("tr").scrollIntoView({ block: "nearest" });
+}
+
+function help() {
+  openTemplate("help");
+  document.querySelector("#dialogs [data-shortcuts]").checked = on();
+}
+
+const letters = {
+  j: () => step(1),
+  k: () => step(-1),
+  x: () => document.activeElement.closest?.("#rows tr")?.querySelector("input[name=ids]").click(),
+  r: () => byId("message")?.focus(),
+  "/": () => byId("q")?.focus(),
+  "?": help,
+};
+
+function escape(event) {
+  const menu = document.querySelector("details.menu[open]");
+  if (menu) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  } else if (event.target.id === "q" && event.target.value) {
+    return; // the browser empties the field
+  } else if (byId("chat")) {
+    closeChat();
+  } else if (event.target.matches("input, textarea")) {
+    event.target.blur();
+  }
+}
+
+export function watchKeys() {
+  document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (document.querySelector("dialog[open]")) return;
+    if (event.key === "Escape") {
+      escape(event);
+      return;
+    }
+    const inList = event.target.closest?.("#list");
+    if (inList && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+      event.preventDefault();
+      step(event.key === "ArrowDown" ? 1 : -1);
+      return;
+    }
+    if (!on() || event.target.matches("input:not([type=checkbox]), textarea, select")) return;
+    const act = letters[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+  document.addEventListener("click", (event) => event.target.closest("[data-help]") && help());
+  document.addEventListener("change", (event) => {
+    if (!event.target.matches("[data-shortcuts]")) return;
+    if (event.target.checked) localStorage.removeItem(OFF);
+    else localStorage.setItem(OFF, "yes");
+  });
+}

@@ -1,0 +1,36 @@
+/** Puts answers into the page so that focus, typed text and open menus stay. */
+
+/* global htmx */
+
+htmx.registerExtension("console", {
+  htmx_before_morph_node(_, { oldNode, newNode }) {
+    // A time that has been written in the reader's zone stays as it is.
+    return !(oldNode.tagName === "TIME" && oldNode.dateTime === newNode.dateTime);
+  },
+  htmx_before_morph_attr(element, { attrName, newValue }) {
+    if (attrName === "open") return false;
+    const busy = element.closest(".htmx-request");
+    if (busy && attrName === "disabled" && newValue === null) return false;
+    return !(attrName === "class" && element === busy);
+  },
+});
+
+/** Morph an element's content into what an answer says. */
+export function morphInto(pane, text) {
+  const focused = document.activeElement;
+  const done = htmx.swap({ text, sourceElement: pane, target: pane, swap: "innerMorph" });
+  if (focused !== document.activeElement && focused !== document.body) {
+    const heir = focused.isConnected ? focused : document.getElementById(focused.id);
+    heir?.focus({ preventScroll: true });
+  }
+  showChoices(pane);
+  return done;
+}
+
+/** Let each choice show what is so, unless somebody is choosing just now. */
+export function showChoices(pane) {
+  for (const select of pane.querySelectorAll(".controls select")) {
+    const fact = [...select.options].find((option) => option.defaultSelected);
+    if (fact && select !== document.activeElement) select.value = fact.value;
+  }
+}

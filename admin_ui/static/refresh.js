@@ -1,0 +1,147 @@
+/**
+ * Keeps what the page shows up to date: `refresh()` asks for the list and the open
+ * conversation again and swaps in only what has changed. It runs every three seconds, and
+ * whenever something says that there may be news.
+ */
+
+import { morphInto } from "./morph.js";
+import { byId } from "./page.js";
+import { askToSignIn, signingIn } from "./dialogs.js";
+import { closeChat } from "./navigation.js";
+import { localise } from "./times.js";
+import { toast } from "./toasts.js";
+
+const VISIBLE = 3000;
+const HIDDEN = 30_000;
+const LONGEST = 30_000;
+const PATIENCE = 15_000;
+const STILL = 600;
+
+const panes = [
+  { place: "list", root: "rows" },
+  { place: "conversation", root: "chat" },
+];
+
+let timer;
+let running = null;
+let again = false;
+let failures = 0;
+let wait = 0;
+let moved = 0;
+let held = 0;
+let today = new Date().toDateString();
+
+class Lost extends Error {
+  constructor(seconds) {
+    super("no answer");
+    this.seconds = seconds;
+  }
+}
+
+/** Fetch what is shown again, once more if it is asked for meanwhile. */
+export function refresh() {
+  if (running) {
+    again = true;
+    return running;
+  }
+  clearTimeout(timer);
+  running = round().finally(() => {
+    running = null;
+    if (!again) return schedule();
+    again = false;
+    return refresh();
+  });
+  return running;
+}
+
+/** Begin, on a page that has something to keep up to date. */
+export function keepFresh() {
+  if (!byId("rows")) return;
+  document.addEventListener("visibilitychange", () => (document.hidden ? schedule() : refresh()));
+  document.addEventListener("console:changed", () => refresh());
+  document.addEventListener("pointermove", (event) => {
+    if ((event.movementX || event.movementY) && event.target.closest?.("#list")) moved = Date.now();
+  }, { passive: true });
+  window.addEventListener("online", () => refresh());
+  window.addEventListener("offline", () => showLost());
+  window.addEventListener("pageshow", (event) => event.persisted && refresh());
+  schedule();
+}
+
+function schedule() {
+  clearTimeout(timer);
+  let delay = document.hidden ? HIDDEN : VISIBLE;
+  if (failures) delay = Math.min(LONGEST, VISIBLE * 2 ** (failures - 1)) * (0.8 + Math.random() * 0.4);
+  if (held) delay = STILL;
+  timer = setTimeout(refresh, Math.max(delay, wait));
+}
+
+async function round() {
+  if (signingIn()) return;
+  try {
+    await Promise.all(panes.map(update));
+    failures = 0;
+    wait = 0;
+    byId("banner").textContent = "";
+  } catch (error) {
+    failures += 1;
+    wait = (error.seconds ?? 0) * 1000;
+    showLost();
+  }
+  if (today !== new Date().toDateString()) {
+    today = new Date().toDateString();
+    localise();
+  }
+}
+
+function showLost() {
+  byId("banner").textContent = "Connection lost. Trying again…";
+}
+
+async function update({ place, root }) {
+  const shown = byId(root);
+  if (!shown || (place === "list" && underTheHand())) return;
+  const { poll, etag } = shown.dataset;
+  const response = await ask(poll, etag);
+  if (response.status === 304) return;
+  const text = await response.text();
+  if (response.status === 401) {
+    askToSignIn(text);
+    return;
+  }
+  if (response.status === 404 && place === "conversation") {
+    if (byId(root) === shown) {
+      closeChat();
+      toast("This chat was deleted.", "problem");
+    }
+    return;
+  }
+  if (!response.ok) throw new Lost(Number(response.headers.get("Retry-After")) || 0);
+  // Something else was put there meanwhile: that is newer.
+  if (byId(root) !== shown || shown.dataset.etag !== etag || shown.dataset.poll !== poll) return;
+  await morphInto(byId(place), text);
+}
+
+async function ask(address, etag) {
+  const headers = {
+    "HX-Request": "true",
+    "HX-Request-Type": "partial",
+    "If-None-Match": `"${etag}"`,
+    Accept: "text/html",
+  };
+  try {
+    return await fetch(address, { headers, signal: AbortSignal.timeout(PATIENCE) });
+  } catch {
+    throw new Lost(0);
+  }
+}
+
+/** Tell whether a hand is moving over the list: rows must not jump just before a click. */
+function underTheHand() {
+  if (Date.now() - moved < STILL && held < 4) {
+    held += 1;
+    return true;
+  }
+  held = 0;
+  return false;
+}

@@ -1,0 +1,57 @@
+/** Choosing several chats. What is chosen is what is ticked and on the screen. */
+
+import { afterSwap, byId } from "./page.js";
+
+let last = null;
+
+const boxes = () => [...document.querySelectorAll("#rows input[name=ids]")];
+
+function show() {
+  const bar = byId("bulk");
+  if (!bar) return;
+  const all = boxes();
+  const picked = all.filter((box) => box.checked).length;
+  bar.classList.toggle("open", picked > 0);
+  bar.querySelector("[data-picked]").textContent = picked;
+  const head = document.querySelector("[data-pick-all]");
+  if (!head) return;
+  head.checked = picked > 0 && picked === all.length;
+  head.indeterminate = picked > 0 && picked < all.length;
+}
+
+function pick(checked) {
+  for (const box of boxes()) box.checked = checked;
+  show();
+}
+
+/** Tick everything between the last box clicked and this one. */
+function pickRange(box) {
+  const all = boxes();
+  const [from, to] = [all.findIndex((each) => each.id === last), all.indexOf(box)].sort((a, b) => a - b);
+  if (from < 0) return;
+  for (const each of all.slice(from, to + 1)) each.checked = box.checked;
+}
+
+export function watchSelection() {
+  document.addEventListener("click", (event) => {
+    const box = event.target;
+    if (box.name === "ids") {
+      if (event.shiftKey && last) pickRange(box);
+      last = box.id;
+      show();
+    }
+    if (box.closest("[data-deselect]")) pick(false);
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(box) || box.closest("button")) menu.open = false;
+    }
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-pick-all]")) pick(event.target.checked);
+    else if (event.target.name === "ids") show();
+  });
+  // With Shift held the browser would mark the text between.
+  document.addEventListener("mousedown", (event) => event.shiftKey && event.target.closest(".pick") && event.preventDefault());
+  document.addEventListener("console:deselect", () => pick(false));
+  afterSwap(show);
+  show();
+}

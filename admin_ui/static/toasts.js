@@ -1,0 +1,49 @@
+/** Short messages in the corner. They go by themselves, unless somebody is reading. */
+
+import { afterSwap, byId } from "./page.js";
+
+const SHORT = 4500;
+const LONG = 12_000;
+
+/** Say something; kind is "ok" or "problem". */
+export function toast(text, kind = "ok") {
+  const box = document.createElement("div");
+  box.className = `toast ${kind}`;
+  if (kind === "problem") box.setAttribute("role", "alert");
+  const words = document.createElement("p");
+  words.textContent = text;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "quiet";
+  button.dataset.dismiss = "";
+  button.setAttribute("aria-label", "Dismiss");
+  button.textContent = "✕";
+  box.append(words, button);
+  byId("toasts")?.append(box);
+}
+
+function leave(box) {
+  const wait = box.classList.contains("problem") ? LONG : SHORT;
+  let timer;
+  const start = () => { timer = setTimeout(() => box.remove(), wait); };
+  const hold = () => clearTimeout(timer);
+  for (const name of ["pointerenter", "focusin"]) box.addEventListener(name, hold);
+  for (const name of ["pointerleave", "focusout"]) box.addEventListener(name, start);
+  start();
+}
+
+/** Watch for toasts, whoever makes them; again when the whole page has been replaced. */
+export function watchToasts() {
+  watch();
+  afterSwap((target) => target === document.body && watch());
+}
+
+function watch() {
+  const place = byId("toasts");
+  new MutationObserver((changes) => {
+    for (const change of changes) {
+      for (const node of change.addedNodes) if (node instanceof HTMLElement) leave(node);
+    }
+    while (place.children.length > 4) place.firstElementChild.remove();
+  }).observe(place, { childList: true });
+}

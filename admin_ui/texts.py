@@ -1,0 +1,60 @@
+"""How names, times and days are written. No HTML is made here."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, tzinfo
+from itertools import groupby
+from typing import Any
+
+from flask import request
+
+ZONE_COOKIE = "chat_zone"
+HUES = 8
+
+
+def initials(name: str) -> str:
+    """Return one or two letters that stand for a name."""
+    words = [word for word in name.split() if word[0].isalnum()] or name.split() or ["?"]
+    chosen = words[:1] if len(words) == 1 else [words[0], words[-1]]
+    return "".join(word[0] for word in chosen).upper()
+
+
+def label(word: str) -> str:
+    """Return a status, priority or category as people write it."""
+    return word.replace("_", " ").replace("-", " ").capitalize()
+
+
+def zip_labels(words: Iterable[str]) -> list[tuple[str, str]]:
+    """Return each word with its label, for the options of a choice."""
+    return [(word, label(word)) for word in words]
+
+
+def hue(key: object) -> int:
+    """Return which of the avatar colours somebody has, always the same one."""
+    return int(str(key)[-2:], 16) % HUES
+
+
+def stamp(at: datetime) -> str:
+    """Return a time as it is shown until the page's script writes it in the reader's zone."""
+    return f"{at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+
+
+def zone() -> tzinfo:
+    """Return the reader's time zone, which the page's script keeps in a cookie."""
+    try:
+        return zoneinfo.ZoneInfo(request.cookies.get(ZONE_COOKIE, "UTC"))
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return UTC
+
+
+def days(messages: Iterable[dict[str, Any]]) -> list[tuple[date, list[dict[str, Any]]]]:
+    """Return messages by the day they were sent on, where the reader is."""
+    here = zone()
+
+    def day(message: dict[str, Any]) -> date:
+        at: datetime = message["timestamp"]
+        return at.astimezone(here).date()
+
+    return [(key, list(group)) for key, group in groupby(messages, day)]

@@ -1,0 +1,89 @@
+"""The people: who they are and what they may do."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, request, url_for
+
+from admin_ui import forms, htmx
+from admin_ui.views import Document, agents_only, answer, done, refused
+from chatapi import schemas
+from chatapi.errors import InvalidInput
+from chatapi.paging import Page
+from chatapi.services import accounts, chats
+from chatapi.services.accounts import Session
+
+EDIT = ("users/edit.html", "users/_edit_dialog.html")
+CONFIRM = ("users/confirm.html", "users/_confirm_dialog.html")
+
+
+@agents_only("/users")
+def index(session: Session) -> Response:
+    """List people, the newest first."""
+    query = forms.query(schemas.UsersQuery())
+    page = accounts.list_users(session, **query)
+    shown = _list(query, page) | {"unread_messages": chats.unread(session)[1]}
+    return answer("users/list.html", "users/_rows.html", **shown)
+
+
+@agents_only("/users/<user_id>")
+def show(session: Session, user_id: str) -> Response:
+    """Show the form with which somebody is changed."""
+    return answer(*EDIT, user=_user(session, user_id), given={})
+
+
+@agents_only("/users/<user_id>", method="POST")
+def update(session: Session, user_id: str) -> Response:
+    """Change somebody's name, image or role, or whether they may sign in."""
+    try:
+        user = accounts.update_user(session, user_id, forms.form(forms.UserForm()))
+    except InvalidInput as error:
+        return _beside_fields(session, user_id, error)
+    return _shown(user)
+
+
+@agents_only("/users/<user_id>/confirm")
+def confirm(session: Session, user_id: str) -> Response:
+    """Ask whether to change somebody's role, or whether they may sign in."""
+    changes = forms.query(forms.UserForm(only=("role", "disabled")))
+    return answer(*CONFIRM, user=_user(session, user_id), changes=changes)
+
+
+def _user(session: Session, user_id: str) -> Document:
+    # Changing nothing returns somebody as they are, or refuses like any change.
+    return accounts.update_user(session, user_id, {})
+
+
+def _list(query: dict[str, Any], page: Page) -> dict[str, Any]:
+    given = {name: query[name] for name in ("role", "q") if query[name]}
+    if query["disabled"] is not None:
+        given["disabled"] = str(query["disabled"]).lower()
+    here = given | ({"limit": query["limit"]} if "limit" in request.args else {})
+    return {
+        "users": page.items,
+        "query": query,
+        "narrowed": bool(given),
+        "newest_query": "?" + urlencode(here) if query["cursor"] else None,
+        "older_query": "?" + urlencode(here | {"cursor": page.next_cursor})
+        if page.next_cursor
+        else None,
+    }
+
+
+def _beside_fields(session: Session, user_id: str, error: InvalidInput) -> Response:
+    user, given = _user(session, user_id), request.form
+    if not {"name", "image"} & given.keys():
+        raise error
+    return refused(error, *EDIT, user=user, given=given)
+
+
+def _shown(user: Document) -> Response:
+    """Answer a change with the person's row in the list, in its place."""
+    toast = f"{user['name']} is saved."
+    if not htmx.wants_fragment():
+        return done("", url_for("admin_ui.users_index"))
+    response = answer("users/list.html", "users/_row.html", user=user, toast=toast)
+    htmx.retarget(response, f"#user-{user['_id']}", "outerMorph")
+    return htmx.trigger(response, console_dismiss={})

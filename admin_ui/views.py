@@ -1,0 +1,115 @@
+"""What all views of the console share: the door, and page or fragment."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from flask import Response, current_app, g, make_response, redirect, url_for
+
+from admin_ui import assets, blueprint, htmx, texts
+from chatapi import identity
+from chatapi.errors import ChatError
+from chatapi.limits import limited
+from chatapi.services import chats
+from chatapi.services.accounts import Session
+
+Document = dict[str, Any]
+View = Callable[..., Response]
+NARROWING = ("status", "priority", "category", "assigned", "unread", "q", "limit", "cursor")
+
+
+def agents_only(*rules: str, method: str = "GET", limit: str = "default") -> Callable[[View], View]:
+    """Register a view that takes (session, path parts) and lets in agents only."""
+
+    def register(view: View) -> View:
+        @functools.wraps(view)
+        def handle(**parts: Any) -> Response:
+            session = identity.required()
+            session.require_admin()
+            g.agent = session
+            return view(session, **parts)
+
+        # chats.show and users.show are two views.
+        endpoint = f"{view.__module__.rpartition('.')[2]}_{view.__name__}"
+        wrapped = limited(handle, limit)
+        for rule in rules:
+            blueprint.add_url_rule(rule, endpoint, wrapped, methods=[method])
+        return view
+
+    return register
+
+
+def render(template: str, **context: Any) -> str:
+    """Return a template's text. It also gets what every template of the console uses.
+
+    Flask's context processors are left out: Flask-Login's asks the database who is here,
+    also for the page that says that the database does not answer.
+    """
+    agent: Session | None = g.get("agent")
+    helpers = {
+        "agent": agent,
+        "asset": assets.asset_url,
+        "csrf_token": identity.csrf_token,
+        "days": texts.days,
+        "hue": texts.hue,
+        "inbox_url": lambda: url_for("admin_ui.chats_index"),
+        "initials": texts.initials,
+        "modules": assets.modules,
+        "priorities": chats.PRIORITIES,
+        "stamp": texts.stamp,
+        "statuses": chats.STATUSES,
+    }
+    found = current_app.jinja_env.get_template(f"admin_ui/{template}")
+    return found.render(**helpers, **context)
+
+
+def answer(
+    page: str,
+    fragment: str,
+    etag: str | None = None,
+    status: int = 200,
+    toast: str | None = None,
+    **context: Any,
+) -> Response:
+    """Return the page, or the fragment of it that HTMX asked for.
+
+    etag -- of the fragment; a page is never kept. toast -- said over the page.
+    """
+    partial = htmx.wants_fragment()
+    html = render(fragment if partial else page, etag=etag, **context)
+    if toast and partial:
+        html += render("_toast.html", kind="ok", text=toast)
+    response = htmx.vary(make_response(html, status))
+    if partial and etag:
+        response.set_etag(etag)
+    return response
+
+
+def done(toast: str, otherwise: str, **events: dict[str, Any]) -> Response:
+    """Say that an action is done: a toast, or without HTMX a redirect to where it shows.
+
+    events -- fired in the page; `console_changed` makes it fetch what it shows again.
+    """
+    if not htmx.is_htmx():
+        return make_response(redirect(otherwise, 303))
+    response = make_response(render("_toast.html", kind="ok", text=toast))
+    return htmx.trigger(htmx.vary(response), **{"console_changed": {}, **events})
+
+
+def versioned(etag: str, *more: object) -> str:
+    """Return an ETag of data as the ETag of a fragment made of it."""
+    return "-".join([etag, assets.release(), *(str(part) for part in more)])
+
+
+def refused(error: ChatError, page: str, fragment: str, **context: Any) -> Response:
+    """Return a form again, with what is wrong with it."""
+    response = answer(page, fragment, status=error.status, error=error, **context)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+blueprint.add_app_template_filter(texts.label, "label")
+blueprint.add_app_template_filter(texts.zip_labels, "zip_labels")

@@ -1,0 +1,65 @@
+"""Loading: many messages of a chat at once, for imports and demo data.
+
+The scheme is that of `messages`: what is written stands beyond the chat's `lastSeq` and is
+invisible until one compare-and-set on the chat takes all of it in. A crash in between leaves
+messages that nobody sees; the same call made again commits them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from chatapi import clock, errors
+from chatapi.services import messages
+from chatapi.services.access import access_chat
+from chatapi.services.accounts import Session
+from chatapi.store import chats
+from chatapi.store import messages as stored_messages
+from chatapi.store.database import Document, Duplicate
+
+
+@dataclass(frozen=True)
+class Said:
+    """One message to load: who said it, when, and the id that a retry repeats."""
+
+    sender: Session
+    at: datetime
+    content: str
+    client_message_id: str
+
+
+def append_all(chat_id: object, said: Sequence[Said]) -> Document:
+    """Append messages to an open chat, in this order, and return the chat.
+
+    All of them are durable when this returns. A call repeated with the same ids adds
+    nothing. Raises ChatNotFound, NotYourChat, ChatClosed, Busy.
+    """
+    chat: Document | None = None
+    for sender in dict.fromkeys(one.sender for one in said):
+        chat = access_chat(sender, chat_id)
+    if chat is None:
+        raise errors.InvalidInput.of("said", "Must have at least one message.")
+    if chat["isOpen"]:
+        after = chat
+        new = []
+        for one in said:
+            with clock.frozen(one.at):
+                message = messages.new(one.sender, after, one.content, one.client_message_id)
+            after = after | messages.taking_in(after, message)
+            new.append(message)
+        try:
+            stored_messages.insert_many(new)
+            fields = {name: value for name, value in after.items() if chat[name] != value}
+            if chats.replace(chat["_id"], chat["version"], fields):
+                return after | {"version": chat["version"] + 1}
+        except Duplicate:
+            pass
+    # Another writer, or what a crash has left, stands in the way: one by one this is settled.
+    for one in said:
+        with clock.frozen(one.at):
+            chat, _, _ = messages.append(
+                one.sender, access_chat(one.sender, chat_id), one.content, one.client_message_id
+            )
+    return chat

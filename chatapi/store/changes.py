@@ -1,0 +1,99 @@
+"""What has changed in the database: its change stream, or polling where it has none.
+
+The write of a chat is the event; nothing is published beside it, so nothing can be written
+and not be told. `signals` are what is told and never kept: typing, and which message or
+chat was deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+from pymongo.errors import OperationFailure, PyMongoError
+
+from chatapi.store.database import Document, chatrooms, current, signals
+
+# A server says with these codes that it has no change streams, or none for us,
+NO_STREAMS = frozenset({40573, 40324, 115, 59, 20, 13, 303})
+# and with these that the place to go on from is gone.
+TOO_OLD = frozenset({280, 286, 260})
+WAIT_MS = 500
+
+Change = tuple[str, Document]  # ("chat", the chat) or ("signal", the signal)
+
+
+class NoChangeStreams(Exception):
+    """This server has no change streams; poll instead."""
+
+
+class PlaceLost(Exception):
+    """Changes since the last token are gone; whoever follows must look at everything."""
+
+
+class Stream:
+    """The change stream from now, or from a token, on."""
+
+    def __init__(self, token: Any = None) -> None:
+        self.token = token
+        pipeline = [
+            {
+                "$match": {
+                    "ns.coll": {"$in": ["chatrooms", "signals"]},
+                    "operationType": {"$in": ["insert", "update", "replace"]},
+                }
+            }
+        ]
+        try:
+            self._cursor = current().watch(
+                pipeline,
+                full_document="updateLookup",
+                resume_after=token,
+                max_await_time_ms=WAIT_MS,
+            )
+        except OperationFailure as error:
+            raise _named(error) from error
+
+    def next(self) -> Change | None:
+        """Return the next change, or None when WAIT_MS brought none.
+
+        Raises PlaceLost, and PyMongoError while the database is away.
+        """
+        try:
+            event = self._cursor.try_next()
+        except OperationFailure as error:
+            raise _named(error) from error
+        if not self._cursor.alive:
+            raise PyMongoError("The change stream has ended.")
+        self.token = self._cursor.resume_token
+        if event is None or event.get("fullDocument") is None:
+            return None
+        kind = "chat" if event["ns"]["coll"] == "chatrooms" else "signal"
+        return kind, event["fullDocument"]
+
+    def close(self) -> None:
+        """Give the cursor back."""
+        self._cursor.close()
+
+
+def _named(error: OperationFailure) -> Exception:
+    if error.code in TOO_OLD or error.has_error_label("NonResumableChangeStreamError"):
+        return PlaceLost()
+    if error.code in NO_STREAMS:
+        return NoChangeStreams()
+    return error
+
+
+def since(at: datetime) -> Iterator[Change]:
+    """Yield all chats changed and signals sent since a time, as a poll sees them."""
+    for chat in chatrooms().find({"changedAt": {"$gte": at}}, {"searchTerms": 0}):
+        yield "chat", chat
+    for signal in signals().find({"at": {"$gte": at}}):
+        yield "signal", signal
+
+
+def chats_now(chat_ids: list[ObjectId]) -> list[Document]:
+    """Return the present state of some chats."""
+    return list(chatrooms().find({"_id": {"$in": chat_ids}}, {"searchTerms": 0}))

@@ -1,0 +1,104 @@
+"""Streams over HTTP: server-sent events, and the signal that somebody types."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Response, request
+
+from chatapi import errors
+from chatapi.endpoint import endpoint
+from chatapi.schemas import BIGGEST_SEQ, EventsQuery
+from chatapi.services import streams
+from chatapi.services.accounts import Session
+from chatapi.services.streams import Event, Feed
+from chatapi.user_api import blueprint, frames
+from chatapi.user_api.chats import ACCESS
+
+RETRY_MS = 2000
+AGENT_HEARTBEAT = 5.0  # An agent who is gone must not seem to be there for long.
+
+
+@endpoint(
+    blueprint,
+    "GET",
+    "/chat/<chat_id>/events",
+    query=EventsQuery(),
+    returns={200: None},
+    refuses=[*ACCESS, errors.TooManyRequests],
+    headers={"Content-Type": "text/event-stream"},
+)
+def chat_events(session: Session, query: dict[str, Any], chat_id: str) -> Any:
+    """Stream a chat: its state, messages after Last-Event-ID or `after`, then live events."""
+    feed = Feed(session, request.remote_addr or "")
+    try:
+        opening = feed.subscribe(chat_id, _place(query["after"]))
+    except BaseException:
+        feed.close()
+        raise
+    return _event_stream(feed, opening)
+
+
+@endpoint(
+    blueprint,
+    "GET",
+    "/events",
+    returns={200: None},
+    refuses=[errors.TooManyRequests],
+    headers={"Content-Type": "text/event-stream"},
+)
+def inbox_events(session: Session) -> Any:
+    """Stream the inbox: every chat for agents, their own for others. Then fetch the list."""
+    feed = Feed(session, request.remote_addr or "")
+    return _event_stream(feed, feed.subscribe_inbox())
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/chat/<chat_id>/typing",
+    returns={204: None},
+    refuses=[*ACCESS, errors.ChatClosed],
+)
+def typing(session: Session, chat_id: str) -> Any:
+    """Tell the others in a chat that the caller types; repeat it every few seconds."""
+    streams.typing(session, chat_id)
+
+
+def _place(after: int | None) -> int | None:
+    """Return the seq to go on from: Last-Event-ID, which a reconnect sends, comes first."""
+    last = request.headers.get("Last-Event-ID", "").strip()
+    if not last:
+        return after
+    if not last.isascii() or not last.isdigit() or int(last[:12]) > BIGGEST_SEQ:
+        raise errors.InvalidInput.of("Last-Event-ID", "Must be the seq of a message.")
+    return int(last[:12])
+
+
+def _event_stream(feed: Feed, opening: Iterator[Event]) -> Response:
+    response = Response(_frames(feed, opening), mimetype="text/event-stream")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    # A stream whose generator never began would never be closed by it.
+    response.call_on_close(feed.close)
+    return response
+
+
+def _frames(feed: Feed, opening: Iterator[Event]) -> Iterator[bytes]:
+    heartbeat = AGENT_HEARTBEAT if feed.session.is_admin else streams.HEARTBEAT_SECONDS
+    yield f"retry: {RETRY_MS}\n\n".encode()
+    for event in feed.guarded(opening):
+        yield frames.sse(event, feed.session)
+    sent_at = time.monotonic()
+    while not feed.is_finished:
+        for event in feed.next(max(0.0, sent_at + heartbeat - time.monotonic())):
+            yield frames.sse(event, feed.session)
+            sent_at = time.monotonic()
+        if not feed.listens:
+            # The chat was deleted, and nothing else was asked for.
+            feed.listener.close("forbidden", 0)
+        if time.monotonic() - sent_at >= heartbeat:
+            yield b": \n\n"
+            sent_at = time.monotonic()

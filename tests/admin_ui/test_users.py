@@ -1,0 +1,133 @@
+"""The people, as agents see and change them."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatapi.services import accounts
+from tests.admin_ui.conftest import Browser
+from tests.conftest import MakeSession, MakeUser
+
+
+def test_the_list_is_a_page_or_its_rows(agent: Browser, make_user: MakeUser) -> None:
+    make_user(name="Uma User")
+    page, fragment = agent.get("/admin/users"), agent.fragment("/admin/users")
+    assert "<html" in page.text
+    assert "<html" not in fragment.text
+    for response in (page, fragment):
+        assert "Uma User" in response.text
+        assert "Ada Agent" in response.text
+        assert "HX-Request" in response.headers["Vary"]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("role=admin", {"Ada Agent"}),
+        ("role=user", {"Uma User", "Udo User"}),
+        ("role=guest", {"Gil Guest"}),
+        ("disabled=true", {"Udo User"}),
+        ("q=uma", {"Uma User"}),
+        ("q=&role=&disabled=", {"Ada Agent", "Uma User", "Udo User", "Gil Guest"}),
+    ],
+)
+def test_filters(agent: Browser, make_user: MakeUser, query: str, found: set[str]) -> None:
+    make_user(name="Uma User")
+    udo = make_user(name="Udo User")
+    accounts.update_user(agent.session, udo["_id"], {"disabled": True})
+    make_user(name="Gil Guest", role="guest")
+    text = agent.fragment(f"/admin/users?{query}").text
+    everybody = {"Ada Agent", "Uma User", "Udo User", "Gil Guest"}
+    assert {name for name in everybody if f">{name}" in text} == found
+
+
+def test_pages(agent: Browser, make_user: MakeUser) -> None:
+    for _ in range(3):
+        make_user()
+    assert ">More<" in agent.fragment("/admin/users?limit=3").text
+    assert ">More<" not in agent.fragment("/admin/users?limit=4").text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "stored"),
+    [
+        ("role", "admin", "admin"),
+        ("disabled", "true", True),
+        ("name", "New Name", "New Name"),
+        ("image", "https://example.org/a.png", "https://example.org/a.png"),
+    ],
+)
+def test_somebody_is_changed(
+    agent: Browser, make_user: MakeUser, name: str, value: str, stored: object
+) -> None:
+    user = make_user()
+    response = agent.post(f"/admin/users/{user['_id']}", **{name: value})
+    assert response.status_code == 200
+    assert response.headers["HX-Retarget"] == f"#user-{user['_id']}"
+    assert "console:dismiss" in response.headers["HX-Trigger"]
+    assert accounts.find(user["email"])[name] == stored
+    plain = agent.post(f"/admin/users/{user['_id']}", htmx=False, **{name: value})
+    assert (plain.status_code, plain.location) == (303, "/admin/users")
+
+
+def test_an_empty_image_is_none(agent: Browser, make_user: MakeUser) -> None:
+    user = make_user()
+    path = f"/admin/users/{user['_id']}"
+    agent.post(path, name="A", image="https://example.org/a.png")
+    agent.post(path, name="A", image="")
+    assert accounts.find(user["email"])["image"] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"name": "", "image": ""}, "name"),
+        ({"name": "A", "image": "javascript:alert(1)"}, "image"),
+        ({"name": "A" * 101}, "name"),
+    ],
+)
+def test_what_is_wrong_stands_beside_its_field(
+    agent: Browser, make_user: MakeUser, fields: dict[str, str], wrong: str
+) -> None:
+    user = make_user()
+    for htmx in (True, False):
+        response = agent.post(f"/admin/users/{user['_id']}", htmx=htmx, **fields)
+        assert response.status_code == 422
+        assert f'id="{wrong}-error"' in response.text
+        assert ("<html" in response.text) is not htmx
+    assert accounts.find(user["email"])["name"] == user["name"]
+
+
+@pytest.mark.parametrize("fields", [{"role": "user"}, {"disabled": "true"}])
+def test_the_last_agent_stays_one(agent: Browser, fields: dict[str, str]) -> None:
+    path = f"/admin/users/{agent.session.user_id}"
+    response = agent.post(path, **fields)
+    assert response.status_code == 409
+    assert "Make somebody else an agent first." in response.text
+    assert "This is the last active agent" in agent.post(path, htmx=False, **fields).text
+    assert agent.get("/admin").status_code == 200
+
+
+def test_a_guest_stays_a_guest(agent: Browser, make_session: MakeSession) -> None:
+    guest = make_session("guest")
+    path = f"/admin/users/{guest.user_id}"
+    assert "Make agent" not in agent.fragment("/admin/users?role=guest").text
+    response = agent.post(path, role="admin")
+    assert response.status_code == 422
+    assert "stays a guest" in response.text
+
+
+def test_changes_of_rights_are_confirmed(agent: Browser, make_user: MakeUser) -> None:
+    user = make_user(name="Uma User")
+    path = f"/admin/users/{user['_id']}/confirm"
+    dialog = agent.fragment(f"{path}?role=admin")
+    assert "<dialog" in dialog.text
+    assert "Make an agent?" in dialog.text
+    assert 'name="role" value="admin"' in dialog.text
+    assert 'name="disabled" value="true"' in agent.get(f"{path}?disabled=true").text
+    assert agent.get(f"{path}?role=odd").status_code == 422
+
+
+def test_nobody_is_a_404(agent: Browser) -> None:
+    for path in ("/admin/users/" + "a" * 24, "/admin/users/x", "/admin/users/x/confirm?role=user"):
+        assert agent.get(path).status_code == 404

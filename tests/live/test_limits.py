@@ -1,0 +1,203 @@
+"""What has to hold across worker processes at once: the sign-in limit, and the end of sessions."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from pymongo.database import Database
+
+from chatapi.store.database import Document
+from tests.conftest import PASSWORD
+from tests.live.clients import Answer, Client, at_once, register, register_agent
+from tests.servers import AppServer, DatabaseServer, start_app
+
+ACCOUNT_LIMIT = 10
+ADDRESS_LIMIT = 30
+_addresses = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def limited(
+    database_server: DatabaseServer, _prepared_database: Database[Document]
+) -> Iterator[AppServer]:
+    """gunicorn with two workers and limits. One proxy is trusted: a test chooses its address."""
+    settings = {
+        "RATELIMIT_ENABLED": "true",
+        "TRUSTED_PROXIES": "1",
+        "LIMIT_LOGIN_ACCOUNT": f"{ACCOUNT_LIMIT} per 5 minutes",
+        "LIMIT_LOGIN_ADDRESS": f"{ADDRESS_LIMIT} per 5 minutes",
+        "LIMIT_REGISTER": "1000 per minute",
+    }
+    with start_app(database_server.uri, 2, settings) as server:
+        yield server
+
+
+@pytest.fixture
+def server(limited: AppServer, live_database: Database[Document]) -> AppServer:
+    """The same on an empty database: nobody has tried to sign in yet."""
+    return limited
+
+
+def new_address() -> str:
+    number = next(_addresses)
+    return f"198.51.{number // 250}.{number % 250}"
+
+
+def sign_in(server: AppServer, email: str, password: str, forwarded: str) -> Answer:
+    return server.request(
+        "POST",
+        "/api/auth/login",
+        json={"email": email, "password": password},
+        headers={"X-Forwarded-For": forwarded},
+    )
+
+
+def statuses(answers: list[Answer]) -> Counter[int]:
+    return Counter(status for status, _, _ in answers)
+
+
+def test_an_account_takes_exactly_so_many_attempts_from_everywhere_together(
+    server: AppServer,
+) -> None:
+    for round_ in range(2):
+        email = f"victim{round_}@example.org"
+        attempts = [
+            lambda email=email, address=new_address(): sign_in(server, email, "guess", address)
+            for _ in range(24)
+        ]
+        answers = at_once(attempts)
+        assert statuses(answers) == {401: ACCOUNT_LIMIT, 429: 24 - ACCOUNT_LIMIT}
+        for status, headers, problem in answers:
+            if status == 429:
+                assert problem["code"] == "too_many_requests"
+                assert 0 < int(headers["retry-after"]) <= 300
+
+
+def test_the_right_password_is_refused_too_once_there_were_too_many(server: AppServer) -> None:
+    email = register(server).call("GET", "/api/auth/me")[2]["email"]
+    for number in range(ACCOUNT_LIMIT):
+        # However it is written, it is one account.
+        spelled = email.upper() if number % 2 else email
+        assert sign_in(server, spelled, "guess", new_address())[0] == 401
+    for spelled in (email, email.upper(), f" {email} "):
+        assert sign_in(server, spelled, PASSWORD, new_address())[0] == 429
+
+
+def test_signing_in_forgets_the_failures_of_that_account(server: AppServer) -> None:
+    email = register(server).call("GET", "/api/auth/me")[2]["email"]
+    for _ in range(3):
+        for _ in range(ACCOUNT_LIMIT - 1):
+            assert sign_in(server, email, "guess", new_address())[0] == 401
+        assert sign_in(server, email, PASSWORD, new_address())[0] == 200
+
+
+def test_an_address_takes_exactly_so_many_attempts_whatever_it_forwards(
+    server: AppServer,
+) -> None:
+    # The proxy appends the address it sees; what stands before it is the client's invention.
+    address = new_address()
+    attempts = [
+        lambda number=number: sign_in(
+            server, f"user{number}@example.org", "guess", f"{new_address()}, {address}"
+        )
+        for number in range(48)
+    ]
+    assert statuses(at_once(attempts)) == {401: ADDRESS_LIMIT, 429: 48 - ADDRESS_LIMIT}
+    assert sign_in(server, "somebody@example.org", "guess", new_address())[0] == 401
+
+
+def test_changing_the_password_counts_as_an_attempt(server: AppServer) -> None:
+    user = register(server)
+    body = {"current": "guess", "new": "another password"}
+    answers = at_once([lambda: user.call("POST", "/api/auth/password", body)] * 16)
+    assert statuses(answers) == {422: ACCOUNT_LIMIT, 429: 16 - ACCOUNT_LIMIT}
+
+
+def test_without_a_trusted_proxy_the_forwarded_address_counts_for_nothing(
+    database_server: DatabaseServer, live_database: Database[Document]
+) -> None:
+    settings = {"RATELIMIT_ENABLED": "true", "LIMIT_LOGIN_ADDRESS": "5 per 5 minutes"}
+    with start_app(database_server.uri, 1, settings) as server:
+        answers = [
+            sign_in(server, f"user{number}@example.org", "guess", new_address())
+            for number in range(8)
+        ]
+    assert statuses(answers) == {401: 5, 429: 3}
+
+
+# Sessions that end, on every worker at once
+
+
+def works(client: Client, times: int = 12) -> set[int]:
+    """Ask so often that every worker has answered; each request is a new connection."""
+    return {client.call("GET", "/api/auth/me")[0] for _ in range(times)}
+
+
+def login(server: AppServer, client: Client) -> Client:
+    """Sign the same person in once more."""
+    email = client.call("GET", "/api/auth/me")[2]["email"]
+    status, _, answer = sign_in(server, email, PASSWORD, new_address())
+    assert status == 200
+    return Client(server, answer["token"], client.id)
+
+
+def test_a_revoked_session_ends_at_once_on_every_worker(server: AppServer) -> None:
+    first = register(server)
+    second = login(server, first)
+    assert works(first) == works(second) == {200}
+    listed = first.call("GET", "/api/auth/sessions")[2]
+    (other,) = [row["_id"] for row in listed if not row["current"]]
+    assert first.call("DELETE", f"/api/auth/sessions/{other}")[0] == 204
+    assert works(second) == {401}
+    assert works(first) == {200}
+
+
+def test_logging_out_ends_the_session_at_once_on_every_worker(server: AppServer) -> None:
+    user = register(server)
+    assert user.call("POST", "/api/auth/logout")[0] == 204
+    assert works(user) == {401}
+
+
+def test_a_new_password_ends_the_other_sessions_at_once_on_every_worker(
+    server: AppServer,
+) -> None:
+    first = register(server)
+    second = login(server, first)
+    body = {"current": PASSWORD, "new": "another password"}
+    assert first.call("POST", "/api/auth/password", body)[0] == 204
+    assert works(second) == {401}
+    assert works(first) == {200}
+
+
+def test_a_disabled_user_is_out_at_once_on_every_worker(server: AppServer) -> None:
+    user, agent = register(server), register_agent(server)
+    chat_id = user.open_chat()
+    assert agent.call("PATCH", f"/api/admin/users/{user.id}", {"disabled": True})[0] == 200
+    assert works(user) == {401}
+    assert {user.send(chat_id, "Hello")[0] for _ in range(8)} == {401}
+
+
+def test_an_agent_who_is_demoted_sees_no_other_chats_at_once_on_every_worker(
+    server: AppServer,
+) -> None:
+    one, two = register_agent(server), register_agent(server)
+    chat_id = register(server).open_chat()
+    assert two.call("GET", f"/api/chat/{chat_id}")[0] == 200
+    assert one.call("PATCH", f"/api/admin/users/{two.id}", {"role": "user"})[0] == 200
+    assert {two.call("GET", f"/api/chat/{chat_id}")[0] for _ in range(12)} == {403}
+    assert {two.call("GET", "/api/admin/stats")[0] for _ in range(8)} == {403}
+
+
+def test_an_idle_session_ends_on_every_worker(
+    database_server: DatabaseServer, live_database: Database[Document]
+) -> None:
+    settings = {"RATELIMIT_ENABLED": "false", "SESSION_IDLE_SECONDS": "1"}
+    with start_app(database_server.uri, 2, settings) as server:
+        user = register(server)
+        assert works(user, 2) == {200}
+        time.sleep(1.1)
+        assert works(user) == {401}

@@ -1,0 +1,304 @@
+"""`make run`: the supervisor and everything it starts, as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import run
+from tests.servers import DatabaseServer, children, descendants, request
+
+SCRIPT = run.ROOT / "deploy" / "run.py"
+
+
+class Supervisor:
+    """deploy/run.py with a data directory and a port of its own."""
+
+    def __init__(self, data_dir: Path, port: int | None = None, **environment: str) -> None:
+        self.data_dir = data_dir
+        self.port = port or run.free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.output = data_dir.with_suffix(".log")
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(data_dir.parent),
+            "DATA_DIR": str(data_dir),
+            "PORT": str(self.port),
+            "PASSWORD_TIME_COST": "1",
+            "PASSWORD_MEMORY_KIB": "8",
+            "RATELIMIT_ENABLED": "false",
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Supervisor:
+        """Start it and wait until it says that everything runs."""
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(SCRIPT)],
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait_for(lambda: "is running" in self.said() or self.ended(), 90)
+        assert not self.ended(), self.said()
+        return self
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def child(self, part: str) -> int:
+        """Return the process of the database ("secantus") or of the web server ("gunicorn")."""
+        return next(pid for pid in children(self.pid) if part in command_line(pid))
+
+    def signal(self, number: int) -> int:
+        """Send a signal to the supervisor alone and return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(timeout=30)
+
+    def close(self) -> None:
+        """Leave nothing behind, whatever the test did, and quicker than an orderly stop."""
+        if self.process is not None and self.process.poll() is None:
+            everything = descendants(self.pid)
+            self.signal(signal.SIGKILL)
+            for pid in filter(alive, everything):
+                os.kill(pid, signal.SIGKILL)
+
+    def refused(self) -> str:
+        """Start it where it cannot run, and return the text it ends with."""
+        done = subprocess.run(
+            [sys.executable, str(SCRIPT)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    def flask(self, *arguments: str) -> str:
+        """Run a flask command through the supervisor and return its output."""
+        done = subprocess.run(
+            [sys.executable, str(SCRIPT), "flask", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def request(self, method: str, path: str, token: str = "", body: object = None) -> Any:
+        """Send a request, assert that it succeeds, and return the JSON of the answer."""
+        status, _, answer = request(self.url + path, method, token, body)
+        assert status < 300, answer
+        return answer
+
+    def login(self, who: dict[str, str]) -> str:
+        body = {"email": who["email"], "password": who["password"]}
+        return str(self.request("POST", "/api/auth/login", body=body)["token"])
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until something is so; fail after some seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.05)
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process runs; one that only waits to be reaped does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
+    """What a first `make run` gives: started once for the tests that leave it running."""
+    supervisor = Supervisor(tmp_path_factory.mktemp("a folder with spaces") / "var")
+    try:
+        yield supervisor.start()
+    finally:
+        supervisor.close()
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Supervisor]:
+    """One without demo data, not yet started, for a test to stop and kill."""
+    supervisor = Supervisor(tmp_path / "var", SEED_DEMO="0")
+    yield supervisor
+    supervisor.close()
+
+
+def test_the_demo_logins_work_and_nobody_else_can_read_them(demo: Supervisor) -> None:
+    file = demo.data_dir / "demo.json"
+    logins = json.loads(file.read_text())
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert logins["baseUrl"] == demo.url
+    admin = demo.login(logins["admin"])
+    assert demo.request("GET", "/api/admin/stats", admin)["total"] > 0
+    for user in (*logins["agents"], *logins["users"]):
+        assert demo.request("GET", "/api/auth/me", demo.login(user))["email"] == user["email"]
+
+
+def test_the_addresses_and_logins_are_printed(demo: Supervisor) -> None:
+    logins = json.loads((demo.data_dir / "demo.json").read_text())
+
+    for path in ("/admin", "/chat", "/api/docs", "/readyz"):
+        status, _, _ = request(demo.url + path)
+        assert status == 200
+        assert demo.url + path in demo.said() or path == "/readyz"
+    for who in (logins["admin"], logins["users"][0]):
+        assert f"{who['email']} " in demo.said()
+        assert who["password"] in demo.said()
+
+
+def test_secrets_of_the_data_directory_are_private(demo: Supervisor) -> None:
+    for name in ("secret_key", "run.json", "demo.json"):
+        assert stat.S_IMODE((demo.data_dir / name).stat().st_mode) == 0o600
+
+
+def test_a_second_run_on_the_same_data_directory_is_refused(demo: Supervisor) -> None:
+    error = Supervisor(demo.data_dir, run.free_port()).refused()
+
+    assert str(demo.data_dir) in error
+    assert str(demo.pid) in error
+    assert demo.request("GET", "/readyz")
+
+
+def test_a_taken_port_is_refused_by_name(demo: Supervisor, tmp_path: Path) -> None:
+    error = Supervisor(tmp_path / "var", demo.port).refused()
+
+    assert f"PORT {demo.port}" in error
+    assert not (tmp_path / "var" / "db").exists()
+
+
+@pytest.mark.parametrize("port", ["eighty", "0", "70000", ""])
+def test_an_impossible_port_is_refused_by_name(tmp_path: Path, port: str) -> None:
+    error = Supervisor(tmp_path / "var", PORT=port).refused()
+
+    assert error.startswith("PORT must be a number")
+
+
+def test_a_killed_database_comes_back_with_its_data(demo: Supervisor) -> None:
+    user = json.loads((demo.data_dir / "demo.json").read_text())["users"][-1]
+    token = demo.login(user)
+    killed = demo.child("secantus")
+
+    os.kill(killed, signal.SIGKILL)
+
+    wait_for(lambda: not alive(killed))
+    wait_for(lambda: run.ready(demo.url))
+    assert demo.request("GET", "/api/auth/me", token)["email"] == user["email"]
+    assert demo.child("secantus") != killed
+
+
+def test_a_killed_web_server_comes_back(demo: Supervisor) -> None:
+    killed = demo.child("gunicorn")
+    workers = children(killed)
+
+    os.kill(killed, signal.SIGKILL)
+
+    wait_for(lambda: not any(map(alive, [killed, *workers])))
+    wait_for(lambda: run.ready(demo.url))
+
+
+def test_a_flask_command_finds_the_database_that_runs(demo: Supervisor) -> None:
+    credentials = {"email": "made@example.org", "password": "made by a command"}
+
+    demo.flask("create-admin", credentials["email"], "--password", credentials["password"])
+
+    assert demo.request("GET", "/api/admin/stats", demo.login(credentials))
+
+
+def test_a_flask_command_starts_the_database_when_none_runs(bare: Supervisor) -> None:
+    bare.flask("init-db")
+    bare.flask("create-admin", "made@example.org", "--password", "made by a command")
+    assert not (bare.data_dir / "run.json").exists()
+
+    bare.start()
+
+    assert bare.login({"email": "made@example.org", "password": "made by a command"})
+    assert bare.signal(signal.SIGINT) == 0
+
+
+def test_stopping_ends_every_process_and_keeps_the_data(bare: Supervisor) -> None:
+    bare.start()
+    account = {"name": "Ada", "email": "ada@example.org", "password": "a long password"}
+    token = bare.request("POST", "/api/auth/register", body=account)["token"]
+    processes = descendants(bare.pid)
+    assert len(processes) >= 3  # the database, gunicorn and its worker
+
+    begun = time.monotonic()
+    assert bare.signal(signal.SIGTERM) == 0
+
+    assert time.monotonic() - begun < 15
+    assert not any(map(alive, processes))
+    assert "Stopped." in bare.said()
+    bare.start()
+    assert bare.request("GET", "/api/auth/me", token)["email"] == account["email"]
+    assert not (bare.data_dir / "demo.json").exists()
+
+
+def test_a_killed_supervisor_takes_its_children_along(bare: Supervisor) -> None:
+    bare.start()
+    account = {"name": "Ada", "email": "ada@example.org", "password": "a long password"}
+    token = bare.request("POST", "/api/auth/register", body=account)["token"]
+    processes = descendants(bare.pid)
+
+    bare.signal(signal.SIGKILL)
+
+    # Its lock, its port and its data are free at once for the next one.
+    bare.start()
+    assert bare.request("GET", "/api/auth/me", token)["email"] == account["email"]
+    wait_for(lambda: not any(map(alive, processes)))
+
+
+def test_with_mongo_uri_no_database_is_started_and_no_demo_written(
+    own_database: DatabaseServer, tmp_path: Path
+) -> None:
+    supervisor = Supervisor(tmp_path / "var", MONGO_URI=own_database.uri)
+    try:
+        supervisor.start()
+
+        assert len(children(supervisor.pid)) == 1
+        assert not (supervisor.data_dir / "db").exists()
+        assert not (supervisor.data_dir / "demo.json").exists()
+        account = {"name": "Ada", "email": "ada@example.org", "password": "a long password"}
+        assert supervisor.request("POST", "/api/auth/register", body=account)
+        assert supervisor.signal(signal.SIGTERM) == 0
+        assert alive(own_database.pid)
+    finally:
+        supervisor.close()

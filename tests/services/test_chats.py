@@ -1,0 +1,750 @@
+"""Chats: opening, listing, changing, deleting them, and who may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from bson import ObjectId
+from pymongo.database import Database
+
+from chatapi import clock, errors
+from chatapi.services import accounts, chats, messages
+from chatapi.services.access import access_chat
+from chatapi.services.accounts import Session
+from chatapi.services.chats import ChatFilters
+from chatapi.store import chats as stored_chats
+from chatapi.store import messages as stored_messages
+from chatapi.store.database import Document
+from tests.conftest import MakeSession
+from tests.consistency import assert_all_chats_are_consistent, assert_chat_is_consistent
+from tests.services.conftest import Killed, die, somebody
+
+Meanwhile = Callable[..., None]
+
+
+@pytest.fixture
+def chat(user: Session) -> Document:
+    """An open chat of the user without a message."""
+    return chats.create(user, "Help")[0]
+
+
+def stored(chat: Document) -> Document:
+    found = stored_chats.by_id(chat["_id"])
+    assert found is not None
+    return found
+
+
+# Opening
+
+
+def test_a_new_chat_has_the_defaults_and_its_owner(
+    database: Database[Document], user: Session
+) -> None:
+    chat, added, created = chats.create(user, "Parcel is late")
+    assert (created, added) == (True, [])
+    assert (chat["status"], chat["priority"], chat["category"]) == ("active", "medium", "general")
+    assert (chat["userId"], chat["userName"], chat["userEmail"]) == (
+        user.user_id,
+        user.name,
+        user.email,
+    )
+    assert (chat["adminId"], chat["lastMessage"], chat["unreadCount"]) == (None, None, 0)
+    assert assert_chat_is_consistent(database, chat["_id"]) == []
+
+
+def test_a_first_message_comes_with_the_chat(
+    database: Database[Document], user: Session, agent: Session
+) -> None:
+    chat, added, _ = chats.create(user, "Help", "billing", "urgent", "It is late", "key")
+    assert (chat["priority"], chat["category"], chat["unreadCount"]) == ("urgent", "billing", 0)
+    history = assert_chat_is_consistent(database, chat["_id"])
+    assert [row["_id"] for row in history] == [added[0]["_id"]]
+    assert chats.get(agent, chat["_id"])[0]["unreadCount"] == 1
+
+
+def test_a_guest_opens_a_chat(database: Database[Document]) -> None:
+    chat, _, _ = chats.create(somebody("guest"), "Help", message="Hello")
+    assert chat["userRole"] == "guest"
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_an_agent_opens_none(database: Database[Document], agent: Session) -> None:
+    with pytest.raises(errors.Forbidden):
+        chats.create(agent, "Help")
+    assert database["chatrooms"].count_documents({}) == 0
+
+
+@pytest.mark.parametrize("status", chats.OPEN_STATUSES)
+def test_a_second_chat_is_refused_while_one_is_open(
+    database: Database[Document], user: Session, agent: Session, chat: Document, status: str
+) -> None:
+    chats.update(agent, chat["_id"], status=status)
+    with pytest.raises(errors.ChatOpen) as refusal:
+        chats.create(user, "Another", message="Hello")
+    assert refusal.value.data["chatId"] == str(chat["_id"])
+    assert database["chatrooms"].count_documents({}) == 1
+    assert database["messages"].count_documents({}) == 0
+
+
+@pytest.mark.parametrize("status", chats.CLOSED_STATUSES)
+def test_a_second_chat_may_follow_a_closed_one(
+    database: Database[Document], user: Session, agent: Session, chat: Document, status: str
+) -> None:
+    chats.update(agent, chat["_id"], status=status)
+    assert chats.create(user, "Another")[2]
+    assert database["chatrooms"].count_documents({"isOpen": True}) == 1
+
+
+def test_another_users_open_chat_stands_in_nobodys_way(chat: Document) -> None:
+    assert chats.create(somebody("user"), "Another")[2]
+
+
+def test_the_same_creation_again_returns_the_chat_it_made(
+    database: Database[Document], user: Session
+) -> None:
+    first = chats.create(user, "Help", message="Hello", client_message_id="key")
+    again = chats.create(user, "Help", message="Hello", client_message_id="key")
+    assert again == (stored(first[0]) | {"unreadCount": 0}, first[1], False)
+    assert database["messages"].count_documents({}) == 1
+
+
+def test_the_same_creation_after_the_closing_does_not_open_another_chat(
+    database: Database[Document], user: Session, agent: Session
+) -> None:
+    chat, _, _ = chats.create(user, "Help", message="Hello", client_message_id="key")
+    chats.update(agent, chat["_id"], status="closed")
+    again, added, created = chats.create(user, "Help", message="Hello", client_message_id="key")
+    assert (again["_id"], again["status"], created) == (chat["_id"], "closed", False)
+    assert [row["content"] for row in added] == ["Hello"]
+    assert database["chatrooms"].count_documents({}) == 1
+
+
+def test_the_same_creation_without_a_message_returns_the_chat_it_made(
+    user: Session, agent: Session
+) -> None:
+    chat, _, _ = chats.create(user, "Help", client_message_id="key")
+    messages.send(agent, chat["_id"], "What is it?")
+    again, added, created = chats.create(user, "Help", client_message_id="key")
+    assert (again["_id"], added, created) == (chat["_id"], [], False)
+
+
+def test_another_key_is_another_creation(user: Session, chat: Document) -> None:
+    with pytest.raises(errors.ChatOpen):
+        chats.create(user, "Help", message="Hello", client_message_id="another")
+
+
+def test_a_key_of_another_user_makes_another_chat(user: Session) -> None:
+    mine, _, _ = chats.create(user, "Help", message="Hello", client_message_id="key")
+    theirs, _, created = chats.create(
+        somebody("user"), "Help", message="Hello", client_message_id="key"
+    )
+    assert created
+    assert theirs["_id"] != mine["_id"]
+
+
+def test_a_creation_that_dies_before_the_chat_leaves_the_user_free(
+    database: Database[Document], user: Session, meanwhile: Meanwhile
+) -> None:
+    meanwhile(stored_chats, "insert", before=die)
+    with pytest.raises(Killed):
+        chats.create(user, "Help", message="Hello", client_message_id="key")
+    assert database["chatrooms"].count_documents({}) == 0
+    chat, _, created = chats.create(user, "Help", message="Hello", client_message_id="key")
+    assert created
+    assert len(assert_chat_is_consistent(database, chat["_id"])) == 1
+
+
+def test_a_chat_closed_while_another_is_opened_stands_in_no_ones_way(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    chat: Document,
+    meanwhile: Meanwhile,
+) -> None:
+    meanwhile(
+        stored_chats,
+        "open_chat_of",
+        before=lambda: chats.update(agent, chat["_id"], status="closed"),
+    )
+    another, _, created = chats.create(user, "Another", message="Hello")
+    assert created
+    assert len(assert_chat_is_consistent(database, another["_id"])) == 1
+    assert database["messages"].count_documents({}) == 1
+
+
+# Seeing
+
+
+def test_a_chat_is_seen_by_its_owner_and_by_agents(
+    user: Session, agent: Session, chat: Document
+) -> None:
+    for who in (user, agent):
+        assert chats.get(who, chat["_id"])[0]["_id"] == chat["_id"]
+        assert chats.get(who, str(chat["_id"]))[0]["_id"] == chat["_id"]
+
+
+@pytest.mark.parametrize("role", ["user", "guest"])
+def test_a_chat_is_not_seen_by_anybody_else(chat: Document, role: str) -> None:
+    stranger = somebody(role)
+    for call in (
+        lambda: chats.get(stranger, chat["_id"]),
+        lambda: chats.update(stranger, chat["_id"], read=True),
+        lambda: chats.update(stranger, chat["_id"], message="Hello"),
+        lambda: access_chat(stranger, chat["_id"]),
+    ):
+        with pytest.raises(errors.NotYourChat):
+            call()
+    assert stored(chat)["version"] == 1
+
+
+def test_each_side_has_its_own_unread_number(user: Session, agent: Session, chat: Document) -> None:
+    for _ in range(2):
+        messages.send(user, chat["_id"], "question")
+    for _ in range(3):
+        messages.send(agent, chat["_id"], "answer")
+    assert chats.get(user, chat["_id"])[0]["unreadCount"] == 3
+    assert chats.get(agent, chat["_id"])[0]["unreadCount"] == 2
+    assert chats.unread(user) == (1, 3)
+    assert chats.unread(agent) == (1, 2)
+    assert chats.unread(somebody("user")) == (0, 0)
+
+
+def test_a_chat_comes_with_its_newest_messages(user: Session, chat: Document) -> None:
+    for number in range(5):
+        messages.send(user, chat["_id"], f"{number}")
+    _, newest = chats.get(user, chat["_id"], 2)
+    assert [row["seq"] for row in newest] == [4, 5]
+    assert chats.get(user, chat["_id"], 0)[1] == []
+
+
+# Changing
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "value"),
+    [
+        ({"status": "pending"}, "status", "pending"),
+        ({"status": "closed"}, "status", "closed"),
+        ({"status": "archived"}, "status", "archived"),
+        ({"priority": "urgent"}, "priority", "urgent"),
+        ({"category": "billing"}, "category", "billing"),
+    ],
+)
+def test_an_agent_changes_a_chat(
+    database: Database[Document],
+    agent: Session,
+    chat: Document,
+    changes: dict[str, str],
+    field: str,
+    value: str,
+) -> None:
+    now, added = chats.update(agent, chat["_id"], **changes)
+    assert (now[field], added) == (value, [])
+    assert stored(chat)[field] == value
+    assert now["lastMessageAt"] == chat["lastMessageAt"]
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "closed"},
+        {"priority": "urgent"},
+        {"category": "billing"},
+        {"admin_id": None},
+        {"status": "active"},
+        {"message": "Hello", "priority": "high"},
+        {"read": True, "status": "closed"},
+    ],
+)
+def test_a_user_changes_nothing_of_that_and_no_part_is_applied(
+    user: Session, chat: Document, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(errors.AdminOnly):
+        chats.update(user, chat["_id"], **changes)
+    assert stored(chat)["version"] == 1
+
+
+def test_a_change_to_what_is_already_so_changes_nothing(agent: Session, chat: Document) -> None:
+    chats.update(agent, chat["_id"], status="active", priority="medium", admin_id=None)
+    assert stored(chat)["version"] == 1
+
+
+def test_all_parts_of_a_change_are_applied_at_once(
+    database: Database[Document], user: Session, make_session: MakeSession, chat: Document
+) -> None:
+    agent = make_session("admin", "Ada")
+    messages.send(user, chat["_id"], "Hello")
+    now, added = chats.update(
+        agent,
+        chat["_id"],
+        message="Here I am",
+        client_message_id="key",
+        status="pending",
+        priority="high",
+        category="support",
+        admin_id=str(agent.user_id),
+        read=True,
+    )
+    assert [row["content"] for row in added] == ["Here I am"]
+    assert (now["status"], now["priority"], now["category"]) == ("pending", "high", "support")
+    assert (now["adminId"], now["adminName"]) == (agent.user_id, "Ada")
+    assert (now["unreadCount"], now["lastSeq"]) == (0, 2)
+    assert now["_id"] == stored(chat)["_id"]
+    assert {name: now[name] for name in stored(chat)} == stored(chat)
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_a_repeated_change_with_a_message_changes_nothing(
+    database: Database[Document], agent: Session, chat: Document
+) -> None:
+    _, first = chats.update(
+        agent, chat["_id"], message="Hi", client_message_id="key", priority="high"
+    )
+    chats.update(agent, chat["_id"], priority="low")
+    _, again = chats.update(
+        agent, chat["_id"], message="Hi", client_message_id="key", priority="high"
+    )
+    assert again == first
+    assert stored(chat)["priority"] == "low"
+    assert len(assert_chat_is_consistent(database, chat["_id"])) == 1
+
+
+def test_a_goodbye_closes_the_chat_behind_it(
+    database: Database[Document], agent: Session, chat: Document
+) -> None:
+    now, added = chats.update(agent, chat["_id"], message="Goodbye", status="closed")
+    assert (now["status"], added[0]["seq"]) == ("closed", 1)
+    assert len(assert_chat_is_consistent(database, chat["_id"])) == 1
+
+
+def test_a_repeated_goodbye_is_no_error(agent: Session, chat: Document) -> None:
+    for _ in range(2):
+        now, added = chats.update(
+            agent, chat["_id"], message="Goodbye", client_message_id="key", status="closed"
+        )
+        assert (now["status"], [row["seq"] for row in added]) == ("closed", [1])
+
+
+def test_a_message_to_a_closed_chat_is_refused_with_all_that_came_with_it(
+    database: Database[Document], agent: Session, chat: Document
+) -> None:
+    chats.update(agent, chat["_id"], status="closed")
+    for changes in ({"priority": "high"}, {"status": "archived"}, {"status": "closed"}):
+        with pytest.raises(errors.ChatClosed):
+            chats.update(agent, chat["_id"], message="One more", **changes)
+    now = stored(chat)
+    assert (now["priority"], now["status"], now["version"]) == ("medium", "closed", 2)
+    assert assert_chat_is_consistent(database, chat["_id"]) == []
+
+
+def test_reopening_with_a_message_opens_first(
+    database: Database[Document], agent: Session, chat: Document
+) -> None:
+    chats.update(agent, chat["_id"], status="closed")
+    now, added = chats.update(
+        agent, chat["_id"], message="Back again", status="active", priority="high"
+    )
+    assert (now["status"], now["priority"], added[0]["seq"]) == ("active", "high", 1)
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_a_late_repetition_does_not_open_what_was_closed_since(
+    agent: Session, chat: Document
+) -> None:
+    changes = {"message": "Back again", "client_message_id": "key", "status": "active"}
+    chats.update(agent, chat["_id"], status="closed")
+    _, first = chats.update(agent, chat["_id"], **changes)
+    chats.update(agent, chat["_id"], status="closed")
+    now, again = chats.update(agent, chat["_id"], **changes)
+    assert (now["status"], again) == ("closed", first)
+    assert stored(chat)["status"] == "closed"
+
+
+def test_reopening_is_refused_while_the_user_has_another_open_chat(
+    database: Database[Document], user: Session, agent: Session, chat: Document
+) -> None:
+    chats.update(agent, chat["_id"], status="closed")
+    other, _, _ = chats.create(user, "Another")
+    with pytest.raises(errors.ChatOpen) as refusal:
+        chats.update(agent, chat["_id"], status="pending", message="Hello", priority="high")
+    assert refusal.value.data["chatId"] == str(other["_id"])
+    now = stored(chat)
+    assert (now["status"], now["priority"]) == ("closed", "medium")
+    assert database["messages"].count_documents({}) == 0
+
+
+def test_a_chat_closed_while_another_is_reopened_stands_in_no_ones_way(
+    user: Session, agent: Session, chat: Document, meanwhile: Meanwhile
+) -> None:
+    chats.update(agent, chat["_id"], status="closed")
+    other, _, _ = chats.create(user, "Another")
+    meanwhile(
+        stored_chats,
+        "open_chat_of",
+        before=lambda: chats.update(agent, other["_id"], status="closed"),
+    )
+    now, _ = chats.update(agent, chat["_id"], status="active")
+    assert (now["status"], now["epoch"]) == ("active", 1)
+
+
+def test_each_reopening_counts_the_epoch_up_and_nothing_else_does(
+    agent: Session, chat: Document
+) -> None:
+    epochs = []
+    for status in ("pending", "active", "closed", "archived", "pending", "archived", "active"):
+        epochs.append(chats.update(agent, chat["_id"], status=status)[0]["epoch"])
+    assert epochs == [0, 0, 0, 0, 1, 1, 2]
+
+
+def test_a_change_meets_another_and_both_stay(
+    agent: Session, chat: Document, meanwhile: Meanwhile
+) -> None:
+    meanwhile(
+        stored_chats,
+        "replace",
+        before=lambda: chats.update(agent, chat["_id"], category="billing"),
+    )
+    chats.update(agent, chat["_id"], priority="high")
+    assert (stored(chat)["priority"], stored(chat)["category"]) == ("high", "billing")
+
+
+def test_a_chat_is_assigned_and_unassigned(
+    agent: Session, make_session: MakeSession, chat: Document
+) -> None:
+    other = make_session("admin", "Ada")
+    now, _ = chats.update(agent, chat["_id"], admin_id=str(other.user_id))
+    assert (now["adminId"], now["adminName"], now["adminImage"]) == (other.user_id, "Ada", None)
+    now, _ = chats.update(agent, chat["_id"], admin_id=None)
+    assert (now["adminId"], now["adminName"], now["adminImage"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("wrong", ["", "zz", str(ObjectId()), "user", "disabled", 7])
+def test_only_an_active_agent_can_be_assigned(
+    agent: Session, make_session: MakeSession, chat: Document, wrong: object
+) -> None:
+    if wrong == "user":
+        wrong = str(make_session("user").user_id)
+    elif wrong == "disabled":
+        gone = make_session("admin")
+        accounts.update_user(make_session("admin"), gone.user_id, {"disabled": True})
+        wrong = str(gone.user_id)
+    with pytest.raises(errors.InvalidInput) as refusal:
+        chats.update(agent, chat["_id"], admin_id=wrong, message="Hello", priority="high")
+    assert list(refusal.value.data["fields"]) == ["adminId"]
+    assert stored(chat)["version"] == 1
+
+
+def test_read_marks_all_that_is_there(
+    database: Database[Document], user: Session, agent: Session, chat: Document
+) -> None:
+    messages.send(user, chat["_id"], "Hello")
+    now, _ = chats.update(agent, chat["_id"], read=True)
+    assert now["unreadCount"] == 0
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_many_chats_change_at_once_and_each_tells_how_it_went(
+    database: Database[Document], user: Session, agent: Session, chat: Document
+) -> None:
+    chats.update(agent, chat["_id"], status="closed")
+    second, _, _ = chats.create(user, "Second")
+    third, _, _ = chats.create(somebody("user"), "Third")
+    ids = [str(chat["_id"]), str(second["_id"]), "zz", str(third["_id"])]
+    results = chats.bulk_update(agent, ids, status="pending")
+    assert [row["_id"] for row in results] == ids
+    assert [row["ok"] for row in results] == [False, True, False, True]
+    assert isinstance(results[0]["problem"], errors.ChatOpen)
+    assert isinstance(results[2]["problem"], errors.ChatNotFound)
+    assert [stored(each)["status"] for each in (chat, second, third)] == [
+        "closed", "pending", "pending",
+    ]  # fmt: skip
+    assert_all_chats_are_consistent(database)
+
+
+def test_a_user_changes_no_chats_in_bulk(user: Session, chat: Document) -> None:
+    with pytest.raises(errors.AdminOnly):
+        chats.bulk_update(user, [chat["_id"]], status="closed")
+    assert stored(chat)["status"] == "active"
+
+
+# Deleting
+
+
+def test_a_deleted_chat_is_gone_with_its_messages(
+    database: Database[Document], user: Session, agent: Session, chat: Document
+) -> None:
+    kept, _, _ = chats.create(somebody("user"), "Kept", message="Hello")
+    messages.send(user, chat["_id"], "Hello")
+    chats.delete(agent, chat["_id"])
+    with pytest.raises(errors.ChatNotFound):
+        chats.get(user, chat["_id"])
+    assert database["messages"].count_documents({"chatId": chat["_id"]}) == 0
+    assert database["deletions"].count_documents({}) == 0
+    assert len(assert_chat_is_consistent(database, kept["_id"])) == 1
+
+
+def test_a_user_deletes_no_chat(user: Session, chat: Document) -> None:
+    with pytest.raises(errors.AdminOnly):
+        chats.delete(user, chat["_id"])
+    assert stored(chat)["_id"] == chat["_id"]
+
+
+def test_a_deleted_open_chat_leaves_its_user_free(
+    user: Session, agent: Session, chat: Document
+) -> None:
+    chats.delete(agent, chat["_id"])
+    assert chats.create(user, "Another")[2]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(stored_chats, "delete"), (stored_messages, "delete_of_chat")],
+)
+def test_a_deletion_that_was_cut_off_is_finished_at_the_next_start(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    chat: Document,
+    meanwhile: Meanwhile,
+    module: Any,
+    name: str,
+) -> None:
+    messages.send(user, chat["_id"], "Hello")
+    meanwhile(module, name, before=die)
+    with pytest.raises(Killed):
+        chats.delete(agent, chat["_id"])
+    assert chats.finish_deletions() == 1
+    for collection in ("chatrooms", "messages", "deletions"):
+        assert database[collection].count_documents({}) == 0
+    assert chats.finish_deletions() == 0
+
+
+# Listing
+
+
+def opened(subject: str, owner: Session | None = None, **fields: Any) -> Document:
+    return chats.create(owner or somebody("user"), subject, **fields)[0]
+
+
+def subjects(session: Session, limit: int = 50, **filters: Any) -> list[str]:
+    page = chats.list_chats(session, ChatFilters(**filters), limit)
+    return [row["subject"] for row in page.items]
+
+
+@pytest.fixture
+def shelf(agent: Session) -> dict[str, Document]:
+    """Four chats of four users, from the oldest to the newest, in all sorts of states."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    with clock.frozen(start):
+        one = opened("one", priority="low", message="Hello")
+    with clock.frozen(start + timedelta(hours=1)):
+        two = opened("two", category="billing")
+        chats.update(agent, two["_id"], status="pending")
+    with clock.frozen(start + timedelta(hours=2)):
+        three = opened("three", priority="urgent", category="billing", message="Hello")
+        chats.update(agent, three["_id"], status="closed", read=True)
+    with clock.frozen(start + timedelta(hours=3)):
+        four = opened("four", message="Hello")
+        chats.update(agent, four["_id"], status="archived")
+    return {"one": one, "two": two, "three": three, "four": four}
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({}, ["four", "three", "two", "one"]),
+        ({"status": ["active"]}, ["one"]),
+        ({"status": ["active", "closed"]}, ["three", "one"]),
+        ({"priority": ["low"]}, ["one"]),
+        ({"priority": ["low", "urgent"]}, ["three", "one"]),
+        ({"category": ["billing"]}, ["three", "two"]),
+        ({"category": ["billing"], "status": ["pending"]}, ["two"]),
+        ({"category": ["billing"], "priority": ["low"]}, []),
+        ({"unread": True}, ["four", "one"]),
+        ({"unread": False}, ["three", "two"]),
+        ({"assigned": "none"}, ["four", "three", "two", "one"]),
+        ({"assigned": "me"}, []),
+        ({"assigned": str(ObjectId())}, []),
+        ({"q": "tw"}, ["two"]),
+        ({"q": "TWO"}, ["two"]),
+        ({"q": "t"}, ["three", "two"]),
+        ({"q": "wo"}, []),
+        ({"q": "?!"}, []),
+        ({"q": "  "}, ["four", "three", "two", "one"]),
+    ],
+)
+def test_an_agent_narrows_the_list(
+    agent: Session, shelf: dict[str, Document], filters: dict[str, Any], found: list[str]
+) -> None:
+    assert subjects(agent, **filters) == found
+
+
+def test_the_list_is_searched_by_the_owners_name_and_email_too(agent: Session) -> None:
+    opened("one", somebody("user", "Ana Souza"))
+    owner = somebody("user", "Zoë")
+    opened("two", owner)
+    assert subjects(agent, q="sou ana") == ["one"]
+    assert subjects(agent, q="zoe") == ["two"]
+    assert subjects(agent, q=owner.email) == ["two"]
+
+
+def test_a_renamed_user_is_found_under_both_names(
+    make_session: MakeSession, agent: Session
+) -> None:
+    boss, owner = make_session("admin"), make_session("user", "Beatriz")
+    opened("one", owner)
+    accounts.update_user(boss, owner.user_id, {"name": "Wanda"})
+    assert subjects(agent, q="wanda") == ["one"]
+    assert subjects(agent, q="beatriz") == ["one"]
+
+
+def test_an_assigned_chat_is_on_its_agents_list_only(
+    make_session: MakeSession, chat: Document
+) -> None:
+    ada, bob = make_session("admin"), make_session("admin")
+    chats.update(ada, chat["_id"], admin_id=str(ada.user_id))
+    assert subjects(ada, assigned="me") == ["Help"]
+    assert subjects(bob, assigned="me") == []
+    assert subjects(bob, assigned=str(ada.user_id)) == ["Help"]
+    assert subjects(bob, assigned="none") == []
+
+
+@pytest.mark.parametrize("filters", [{"assigned": "zz"}, {"assigned": "ME"}, {"assigned": ""}])
+def test_a_wrong_filter_is_refused_by_name(agent: Session, filters: dict[str, Any]) -> None:
+    with pytest.raises(errors.InvalidInput) as refusal:
+        subjects(agent, **filters)
+    assert list(refusal.value.data["fields"]) == ["assigned"]
+
+
+def test_a_user_lists_their_own_chats_whatever_they_ask_for(
+    user: Session, agent: Session, shelf: dict[str, Document]
+) -> None:
+    first = opened("mine", user)
+    chats.update(agent, first["_id"], status="closed", message="Goodbye")
+    opened("mine too", user)
+    assert sorted(subjects(user)) == ["mine", "mine too"]
+    assert subjects(user, status=["closed"]) == ["mine"]
+    assert subjects(user, unread=True) == ["mine"]
+    assert subjects(user, unread=False) == ["mine too"]
+    assert subjects(user, q="one") == []
+    assert subjects(user, assigned=str(agent.user_id)) == []
+    assert subjects(somebody("user")) == []
+
+
+def test_the_latest_message_comes_first(agent: Session, shelf: dict[str, Document]) -> None:
+    messages.send(agent, shelf["two"]["_id"], "Sorry for the wait")
+    assert subjects(agent) == ["two", "four", "three", "one"]
+
+
+def test_pages_follow_each_other_without_gap_or_repetition(agent: Session) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    for number in range(7):
+        # Some share their time: then the id decides.
+        with clock.frozen(start + timedelta(hours=number // 3)):
+            opened(f"{number}")
+    everything = subjects(agent)
+    seen: list[str] = []
+    cursor = None
+    for _ in range(4):
+        page = chats.list_chats(agent, ChatFilters(), 2, cursor)
+        seen += [row["subject"] for row in page.items]
+        cursor = page.next_cursor
+    assert seen == everything
+    assert len(seen) == 7
+    assert cursor is None
+
+
+def test_a_cursor_grants_nothing(user: Session, agent: Session, shelf: dict[str, Document]) -> None:
+    opened("mine", user)
+    cursor = chats.list_chats(agent, ChatFilters(), 1).next_cursor
+    page = chats.list_chats(user, ChatFilters(), 50, cursor)
+    assert {row["subject"] for row in page.items} <= {"mine"}
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "=", "A" * 27, "A" * 26, "A" * 100, "ü" * 27])
+def test_a_made_up_cursor_is_refused(agent: Session, cursor: str) -> None:
+    if cursor == "A" * 27:
+        assert chats.list_chats(agent, ChatFilters(), 50, cursor).items == []
+        return
+    with pytest.raises(errors.InvalidInput) as refusal:
+        chats.list_chats(agent, ChatFilters(), 50, cursor)
+    assert list(refusal.value.data["fields"]) == ["cursor"]
+
+
+# What a poll compares
+
+
+def test_the_etag_of_a_chat_changes_with_everything_one_sees_of_it(
+    make_session: MakeSession, user: Session, chat: Document
+) -> None:
+    agent = make_session("admin")
+    owner = make_session("user")
+    chat, _, _ = chats.create(owner, "Help", message="Hello")
+    steps: list[Callable[[], Any]] = [
+        lambda: messages.send(owner, chat["_id"], "Hello?"),
+        lambda: messages.mark_read(agent, chat["_id"], 2),
+        lambda: messages.delete(agent, chat["_id"], 1),
+        lambda: chats.update(agent, chat["_id"], status="pending"),
+        lambda: chats.update(agent, chat["_id"], admin_id=str(agent.user_id)),
+        lambda: accounts.update_user(agent, owner.user_id, {"name": "New Name"}),
+        lambda: accounts.update_user(agent, agent.user_id, {"image": "https://x.example/a.png"}),
+    ]
+    seen = {chats.etag(owner, stored(chat))}
+    listed = {chats.list_state(agent, ChatFilters()).etag}
+    for number, step in enumerate(steps, 2):
+        step()
+        seen.add(chats.etag(owner, stored(chat)))
+        listed.add(chats.list_state(agent, ChatFilters()).etag)
+        assert (len(seen), len(listed)) == (number, number)
+
+
+def test_the_etag_stays_while_nothing_happens(
+    user: Session, agent: Session, chat: Document
+) -> None:
+    for who in (user, agent):
+        assert chats.etag(who, stored(chat)) == chats.etag(who, stored(chat))
+        assert chats.list_state(who, ChatFilters()) == chats.list_state(who, ChatFilters())
+    assert chats.etag(user, stored(chat)) != chats.etag(agent, stored(chat))
+
+
+def test_the_state_of_a_list_tells_of_chats_that_come_and_go(
+    agent: Session, shelf: dict[str, Document]
+) -> None:
+    seen = {chats.list_state(agent, ChatFilters(status=["active"])).etag}
+    new = opened("five")
+    seen.add(chats.list_state(agent, ChatFilters(status=["active"])).etag)
+    chats.update(agent, shelf["one"]["_id"], status="closed")
+    seen.add(chats.list_state(agent, ChatFilters(status=["active"])).etag)
+    chats.delete(agent, new["_id"])
+    seen.add(chats.list_state(agent, ChatFilters(status=["active"])).etag)
+    assert len(seen) == 4
+
+
+def test_the_state_of_a_list_carries_the_unread_total_of_all_chats(
+    agent: Session, shelf: dict[str, Document]
+) -> None:
+    state = chats.list_state(agent, ChatFilters(status=["closed"]), 1)
+    assert (state.unread_chats, state.unread_messages) == (2, 2)
+
+
+def test_the_unread_numbers_of_a_list_move_its_etag(
+    user: Session, agent: Session, chat: Document
+) -> None:
+    # The message is in no chat of this page, but the total above the page shows it.
+    before = chats.list_state(agent, ChatFilters(status=["closed"]))
+    messages.send(user, chat["_id"], "Hello")
+    assert chats.list_state(agent, ChatFilters(status=["closed"])).etag != before.etag
+
+
+def test_a_clock_that_jumps_back_still_lists_the_chat(
+    database: Database[Document], user: Session, chat: Document
+) -> None:
+    with time_machine.travel(datetime.now(UTC) - timedelta(days=30)):
+        messages.send(user, chat["_id"], "Hello")
+        assert subjects(user) == ["Help"]
+    assert_chat_is_consistent(database, chat["_id"])

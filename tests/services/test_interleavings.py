@@ -1,0 +1,471 @@
+"""The commit protocol in every order of its database calls, up to a number of switches.
+
+What `explore` cannot reach with two or three switches, nobody has thought of yet; the live
+tests then add real threads, processes and kills.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from chatapi import errors
+from chatapi.services import accounts, chats, messages
+from chatapi.services.accounts import Session
+from chatapi.store.database import Document
+from tests.consistency import assert_chat_is_consistent
+from tests.services.conftest import somebody
+from tests.services.schedule import Operation, Run, explore, pause_before_store_calls
+
+
+@pytest.fixture(autouse=True)
+def _switching(monkeypatch: pytest.MonkeyPatch) -> None:
+    pause_before_store_calls(monkeypatch)
+
+
+class World:
+    """One user with one chat, and an agent."""
+
+    def __init__(self, database: Database[Document], said: int = 0) -> None:
+        # Each scenario starts afresh; the indexes stay.
+        for name in ("chatrooms", "messages", "deletions"):
+            database[name].delete_many({})
+        self.database = database
+        self.user, self.agent = somebody("user"), somebody("admin")
+        self.chat, _, _ = chats.create(self.user, "Help")
+        self.id = self.chat["_id"]
+        for number in range(said):
+            messages.send(self.user, self.id, f"before {number}")
+
+    def send(self, who: Session, text: str, key: str | None = None) -> Operation:
+        return lambda: messages.send(who, self.id, text, key)
+
+    def update(self, **changes: Any) -> Operation:
+        return lambda: chats.update(self.agent, self.id, **changes)
+
+    def history(self) -> list[Document]:
+        return assert_chat_is_consistent(self.database, self.id)
+
+    def now(self) -> Document:
+        chat, _ = chats.get(self.agent, self.id)
+        return chat
+
+    def sent(self, text: str) -> list[int]:
+        """Return where in the history a text stands."""
+        return [row["seq"] for row in self.history() if row["content"] == text]
+
+
+def acknowledged(result: Any) -> Document | None:
+    """Return the message that a send was answered with, None if it was refused or killed."""
+    return result[0] if isinstance(result, tuple) else None
+
+
+def test_two_senders_are_both_in_the_history_once(database: Database[Document]) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database)]
+        return [world[0].send(world[0].user, "a"), world[0].send(world[0].agent, "b")]
+
+    def check(run: Run) -> None:
+        for text, result in zip("ab", run.results, strict=True):
+            message, created = result
+            assert created
+            assert world[0].sent(text) == [message["seq"]]
+        assert len(world[0].history()) == 2
+
+    assert explore(scenario, check, switches=3) > 4
+
+
+def test_a_sender_killed_anywhere_stops_nobody_and_its_retry_stands_once(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database)]
+        return [world[0].send(world[0].user, "a", "key"), world[0].send(world[0].agent, "b")]
+
+    def check(run: Run) -> None:
+        here = world[0]
+        here.history()
+        if not run.killed[0]:
+            assert here.sent("a") == [run.results[0][0]["seq"]]
+        if not run.killed[1]:
+            assert here.sent("b") == [run.results[1][0]["seq"]]
+        again, _ = messages.send(here.user, here.id, "a", "key")
+        assert here.sent("a") == [again["seq"]]
+        after, created = messages.send(here.agent, here.id, "c")
+        assert created
+        assert here.sent("c") == [after["seq"]]
+
+    assert explore(scenario, check, switches=2, kills=2) > 4
+
+
+def test_the_same_key_three_times_at_once_is_one_message(database: Database[Document]) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database)]
+        return [world[0].send(world[0].user, "a", "key") for _ in range(3)]
+
+    def check(run: Run) -> None:
+        found = world[0].history()
+        assert len(found) == 1
+        assert {result[0]["_id"] for result in run.results} == {found[0]["_id"]}
+        assert sum(created for _, created in run.results) <= 1
+
+    assert explore(scenario, check, switches=2) > 4
+
+
+def test_closing_against_sends_lets_nothing_in_afterwards(database: Database[Document]) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database)]
+        here = world[0]
+        return [
+            here.send(here.user, "a"),
+            here.update(status="closed"),
+            here.send(here.agent, "b"),
+        ]
+
+    def check(run: Run) -> None:
+        closed, _ = run.results[1]
+        found = world[0].history()
+        assert len(found) == closed["lastSeq"]
+        for text, result in (("a", run.results[0]), ("b", run.results[2])):
+            if isinstance(result, errors.ChatClosed):
+                assert world[0].sent(text) == []
+            else:
+                assert world[0].sent(text) == [result[0]["seq"]]
+
+    assert explore(scenario, check, switches=2) > 4
+
+
+def test_closing_and_reopening_against_sends_voids_what_was_under_way(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+    closed_at: list[int] = []
+
+    def close_and_reopen() -> Any:
+        here = world[0]
+        closed, _ = here.update(status="closed")()
+        closed_at[:] = [closed["lastSeq"]]
+        return here.update(status="active")()
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database)]
+        here = world[0]
+        return [here.send(here.user, "a", "key"), close_and_reopen, here.send(here.agent, "b")]
+
+    def check(run: Run) -> None:
+        found = world[0].history()
+        for row in found:
+            # What was written before the closing is not let in after the reopening.
+            assert row["epoch"] == (0 if row["seq"] <= closed_at[0] else 1)
+        for text, result in (("a", run.results[0]), ("b", run.results[2])):
+            message = acknowledged(result)
+            assert world[0].sent(text) == ([message["seq"]] if message else [])
+
+    assert explore(scenario, check, switches=2) > 100
+
+
+def test_a_sender_killed_around_a_closing_never_comes_back(database: Database[Document]) -> None:
+    world: list[World] = []
+    closed_at: list[int] = []
+
+    def close_and_reopen() -> Any:
+        here = world[0]
+        closed, _ = here.update(status="closed")()
+        closed_at[:] = [closed["lastSeq"]]
+        return here.update(status="active")()
+
+    def scenario() -> list[Operation]:
+        closed_at.clear()
+        world[:] = [World(database)]
+        here = world[0]
+        return [here.send(here.user, "a", "key"), close_and_reopen]
+
+    def check(run: Run) -> None:
+        here = world[0]
+        if run.killed[1]:
+            here.update(status="closed")()
+            closed_at[:] = [here.now()["lastSeq"]]
+            here.update(status="active")()
+        after, _ = messages.send(here.agent, here.id, "b")
+        assert here.sent("b") == [after["seq"]]
+        again, _ = messages.send(here.user, here.id, "a", "key")
+        assert here.sent("a") == [again["seq"]]
+        for row in here.history():
+            if closed_at and row["seq"] <= closed_at[0]:
+                assert row["epoch"] == 0
+
+    assert explore(scenario, check, switches=2, kills=1) > 4
+
+
+def test_parallel_creations_leave_one_open_chat(database: Database[Document]) -> None:
+    owner = somebody("user")
+
+    def scenario() -> list[Operation]:
+        database["chatrooms"].delete_many({})
+        database["messages"].delete_many({})
+        return [
+            lambda number=number: chats.create(owner, "Help", message=f"m{number}")
+            for number in range(3)
+        ]
+
+    def check(run: Run) -> None:
+        made = [result for result in run.results if isinstance(result, tuple)]
+        refused = [result for result in run.results if isinstance(result, errors.ChatOpen)]
+        assert (len(made), len(refused)) == (1, 2)
+        chat, first, created = made[0]
+        assert created
+        assert {refusal.data["chatId"] for refusal in refused} == {str(chat["_id"])}
+        history = assert_chat_is_consistent(database, chat["_id"])
+        assert [row["_id"] for row in history] == [first[0]["_id"]]
+        assert database["messages"].count_documents({}) == 1
+
+    assert explore(scenario, check, switches=2) > 4
+
+
+def test_the_same_creation_retried_at_once_is_one_chat(database: Database[Document]) -> None:
+    owner = somebody("user")
+
+    def scenario() -> list[Operation]:
+        database["chatrooms"].delete_many({})
+        database["messages"].delete_many({})
+        return [
+            lambda: chats.create(owner, "Help", message="m", client_message_id="key")
+            for _ in range(3)
+        ]
+
+    def check(run: Run) -> None:
+        assert sum(created for _, _, created in run.results) == 1
+        assert len({chat["_id"] for chat, _, _ in run.results}) == 1
+        assert len({first[0]["_id"] for _, first, _ in run.results}) == 1
+        assert_chat_is_consistent(database, run.results[0][0]["_id"])
+        assert database["messages"].count_documents({}) == 1
+
+    assert explore(scenario, check, switches=2) > 4
+
+
+def test_reopening_against_a_creation_leaves_one_open_chat(database: Database[Document]) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database)]
+        here = world[0]
+        here.update(status="closed")()
+        return [here.update(status="active"), lambda: chats.create(here.user, "Another")]
+
+    def check(run: Run) -> None:
+        refused = [result for result in run.results if isinstance(result, errors.ChatOpen)]
+        made = [result for result in run.results if isinstance(result, tuple)]
+        assert (len(made), len(refused)) == (1, 1)
+        assert refused[0].data["chatId"] == str(made[0][0]["_id"])
+        world[0].history()
+
+    assert explore(scenario, check, switches=3) > 4
+
+
+def test_closing_against_a_creation_is_never_an_answer_without_a_chat(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database)]
+        here = world[0]
+        return [lambda: chats.create(here.user, "Another"), here.update(status="closed")]
+
+    def check(run: Run) -> None:
+        result = run.results[0]
+        if isinstance(result, errors.ChatOpen):
+            assert result.data["chatId"] == str(world[0].id)
+        else:
+            assert isinstance(result, tuple), result
+        world[0].history()
+
+    assert explore(scenario, check, switches=3) > 4
+
+
+def test_a_message_with_a_change_is_applied_whole_in_every_order(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database)]
+        here = world[0]
+        return [
+            here.update(message="bye", status="closed", priority="high"),
+            here.send(here.user, "a"),
+        ]
+
+    def check(run: Run) -> None:
+        here = world[0]
+        chat, added = run.results[0]
+        now = here.now()
+        assert (now["status"], now["priority"]) == ("closed", "high")
+        found = here.history()
+        # The chat closed with this message: nothing stands behind it.
+        assert found[-1]["_id"] == added[0]["_id"]
+        assert chat["lastSeq"] == found[-1]["seq"]
+
+    assert explore(scenario, check, switches=3) > 4
+
+
+def test_a_message_with_a_change_is_not_applied_by_halves_when_killed(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database)]
+        here = world[0]
+        return [
+            here.update(message="bye", client_message_id="key", priority="high"),
+            here.send(here.user, "a"),
+        ]
+
+    def check(run: Run) -> None:
+        here = world[0]
+        assert (here.now()["priority"] == "high") == (here.sent("bye") != [])
+        # The retry of a call that was cut off does all of it.
+        here.update(message="bye", client_message_id="key", priority="high")()
+        assert here.now()["priority"] == "high"
+        assert len(here.sent("bye")) == 1
+
+    assert explore(scenario, check, switches=2, kills=2) > 4
+
+
+def test_an_open_status_with_a_message_never_opens_what_was_closed_meanwhile(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database)]
+        here = world[0]
+        return [
+            here.update(message="wait", status="pending"),
+            here.send(here.user, "a"),
+            here.update(status="closed"),
+            lambda: chats.create(here.user, "Another"),
+        ]
+
+    def check(run: Run) -> None:
+        here = world[0]
+        here.history()
+        # Open in the end only when it was found closed and opened, never past the epoch.
+        now = here.now()
+        assert now["isOpen"] == (now["epoch"] == 1)
+        assert (here.sent("wait") != []) == isinstance(run.results[0], tuple)
+
+    assert explore(scenario, check, switches=2) > 4
+
+
+def test_deleting_a_chat_against_a_send_leaves_nothing_behind(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database, said=1)]
+        here = world[0]
+        return [here.send(here.user, "a"), lambda: chats.delete(here.agent, here.id)]
+
+    def check(run: Run) -> None:
+        sent = run.results[0]
+        assert isinstance(sent, (tuple, errors.ChatNotFound)), sent
+        for name in ("chatrooms", "messages", "deletions"):
+            assert database[name].count_documents({}) == 0, name
+
+    assert explore(scenario, check, switches=3) > 4
+
+
+def test_a_deletion_killed_anywhere_is_finished_later(database: Database[Document]) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database, said=2)]
+        here = world[0]
+        return [lambda: chats.delete(here.agent, here.id)]
+
+    def check(run: Run) -> None:
+        begun = database["deletions"].count_documents({})
+        assert chats.finish_deletions() == begun
+        gone = database["chatrooms"].count_documents({}) == 0
+        assert gone or run.killed[0]
+        if gone:
+            assert database["messages"].count_documents({}) == 0
+        else:
+            assert len(world[0].history()) == 2
+        assert database["deletions"].count_documents({}) == 0
+
+    assert explore(scenario, check, switches=1, kills=1) > 4
+
+
+def test_reading_against_sends_keeps_the_unread_numbers_right(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database, said=2)]
+        here = world[0]
+        return [
+            lambda: messages.mark_read(here.agent, here.id, 1),
+            here.send(here.user, "a"),
+            lambda: messages.mark_read(here.agent, here.id, 2),
+        ]
+
+    def check(run: Run) -> None:
+        world[0].history()
+        now = world[0].now()
+        assert (now["readSeq"]["admin"], now["unread"]["admin"]) == (2, 1)
+
+    assert explore(scenario, check, switches=2) > 4
+
+
+def test_a_tombstone_of_the_last_message_against_a_send_keeps_the_preview_right(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database, said=1)]
+        here = world[0]
+        return [lambda: messages.delete(here.agent, here.id, 1), here.send(here.user, "a")]
+
+    def check(run: Run) -> None:
+        found = world[0].history()
+        assert [row["content"] for row in found] == [messages.TOMBSTONE, "a"]
+
+    assert explore(scenario, check, switches=3) > 4
+
+
+def test_agents_who_demote_each_other_at_once_leave_one(database: Database[Document]) -> None:
+    agents: list[Session] = []
+
+    def scenario() -> list[Operation]:
+        database["users"].delete_many({})
+        made = [accounts.create_user(f"{n}", f"{n}@example.org", None, "admin") for n in range(3)]
+        agents[:] = [accounts.session_for(user) for user in made]
+        return [
+            lambda number=number: accounts.update_user(
+                agents[number], agents[(number + 1) % 3].user_id, {"role": "user"}
+            )
+            for number in range(3)
+        ]
+
+    def check(run: Run) -> None:
+        refused = [result for result in run.results if isinstance(result, errors.LastAdmin)]
+        left = database["users"].count_documents({"role": "admin"})
+        assert left == len(refused) >= 1
+
+    assert explore(scenario, check, switches=2) > 4

@@ -1,0 +1,641 @@
+"""Messages: sending, reading, deleting, and what happens between the two writes of a send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from bson import ObjectId
+from pymongo.database import Database
+
+from chatapi import errors
+from chatapi.services import accounts, chats, messages
+from chatapi.services.access import access_chat
+from chatapi.services.accounts import Session
+from chatapi.store import chats as stored_chats
+from chatapi.store import messages as stored_messages
+from chatapi.store.database import Document
+from tests.consistency import assert_chat_is_consistent
+from tests.services.conftest import Killed, die, somebody
+
+Meanwhile = Callable[..., None]
+
+
+@pytest.fixture
+def chat(user: Session) -> Document:
+    """An open chat of the user without a message."""
+    return chats.create(user, "Help")[0]
+
+
+def texts(session: Session, chat: Document) -> list[str]:
+    return [row["content"] for row in messages.history(session, chat["_id"])[1]]
+
+
+def killed_between_the_writes(
+    meanwhile: Meanwhile, session: Session, chat: Document, text: str, key: str | None = None
+) -> None:
+    """Send a message and die before it is committed."""
+    meanwhile(stored_chats, "replace", before=die)
+    with pytest.raises(Killed):
+        messages.send(session, chat["_id"], text, key)
+
+
+# Sending
+
+
+def test_a_message_is_stored_with_its_sender_and_shown_in_the_chat(
+    database: Database[Document], user: Session, chat: Document
+) -> None:
+    message, created = messages.send(user, chat["_id"], "Hello", "key")
+    assert created
+    assert (message["seq"], message["content"], message["isRead"]) == (1, "Hello", False)
+    assert message["senderId"] == user.user_id
+    assert (message["senderName"], message["senderRole"]) == (user.name, "user")
+    (row,) = assert_chat_is_consistent(database, chat["_id"])
+    assert row["_id"] == message["_id"]
+    now, _ = chats.get(user, chat["_id"])
+    assert now["lastMessage"]["content"] == "Hello"
+    assert now["lastMessageAt"] == message["timestamp"]
+
+
+@pytest.mark.parametrize("role", ["user", "guest", "admin"])
+def test_each_role_signs_its_messages(database: Database[Document], role: str) -> None:
+    owner = somebody("guest" if role == "guest" else "user")
+    chat, _, _ = chats.create(owner, "Help")
+    sender = somebody("admin", image="https://x.example/a.png") if role == "admin" else owner
+    message, _ = messages.send(sender, chat["_id"], "Hello")
+    assert (message["senderRole"], message["senderImage"]) == (role, sender.image)
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_nobody_writes_into_someone_elses_chat(
+    database: Database[Document], chat: Document
+) -> None:
+    stranger = somebody("user")
+    with pytest.raises(errors.NotYourChat):
+        messages.send(stranger, chat["_id"], "Let me in")
+    assert assert_chat_is_consistent(database, chat["_id"]) == []
+
+
+@pytest.mark.parametrize(
+    "chat_id", ["", "zz", "0" * 24, None, 5, {"$gt": ""}, ObjectId(), "ß" * 24]
+)
+def test_no_chat_has_a_wrong_id(user: Session, chat: Document, chat_id: object) -> None:
+    for call in (
+        lambda: messages.send(user, chat_id, "x"),
+        lambda: messages.history(user, chat_id),
+        lambda: messages.mark_read(user, chat_id, 0),
+    ):
+        with pytest.raises(errors.ChatNotFound):
+            call()
+
+
+@pytest.mark.parametrize("status", chats.CLOSED_STATUSES)
+def test_a_closed_chat_takes_no_message_of_anybody(
+    database: Database[Document], user: Session, agent: Session, chat: Document, status: str
+) -> None:
+    chats.update(agent, chat["_id"], status=status)
+    for who in (user, agent):
+        with pytest.raises(errors.ChatClosed) as refusal:
+            messages.send(who, chat["_id"], "One more")
+        assert refusal.value.data["chatStatus"] == status
+    assert assert_chat_is_consistent(database, chat["_id"]) == []
+
+
+@pytest.mark.parametrize("status", chats.OPEN_STATUSES)
+def test_an_open_chat_takes_messages(
+    database: Database[Document], user: Session, agent: Session, chat: Document, status: str
+) -> None:
+    chats.update(agent, chat["_id"], status=status)
+    messages.send(user, chat["_id"], "One more")
+    assert len(assert_chat_is_consistent(database, chat["_id"])) == 1
+
+
+def test_5000_characters_beyond_the_basic_plane_come_back_as_they_were(
+    database: Database[Document], user: Session, chat: Document
+) -> None:
+    content = "👩‍💻é汉ا\n" * 714 + "🎉🎉"
+    assert len(content) == 5000
+    sent, _ = messages.send(user, chat["_id"], content)
+    _, (stored,) = messages.history(user, chat["_id"])
+    assert stored["content"] == sent["content"] == content
+    now, _ = chats.get(user, chat["_id"])
+    assert now["lastMessage"]["content"] == content[: messages.PREVIEW_LENGTH]
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_a_rename_is_seen_in_new_messages_only(
+    database: Database[Document], make_session: Any, chat: Document
+) -> None:
+    boss, sender = make_session("admin"), make_session("user", "Old Name")
+    chat, _, _ = chats.create(sender, "Help", message="before")
+    user = accounts.update_user(boss, sender.user_id, {"name": "New Name"})
+    messages.send(accounts.session_for(user), chat["_id"], "after")
+    history = assert_chat_is_consistent(database, chat["_id"])
+    assert [row["senderName"] for row in history] == ["Old Name", "New Name"]
+    assert chats.get(boss, chat["_id"])[0]["userName"] == "New Name"
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-400), timedelta(days=400)])
+def test_a_clock_that_jumps_does_not_change_the_order(
+    database: Database[Document], user: Session, chat: Document, jump: timedelta
+) -> None:
+    messages.send(user, chat["_id"], "first")
+    with time_machine.travel(datetime.now(UTC) + jump):
+        messages.send(user, chat["_id"], "second")
+        assert texts(user, chat) == ["first", "second"]
+    messages.send(user, chat["_id"], "third")
+    assert texts(user, chat) == ["first", "second", "third"]
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+# Sending again
+
+
+def test_a_retry_returns_the_first_message_and_changes_nothing(
+    database: Database[Document], user: Session, chat: Document
+) -> None:
+    first, _ = messages.send(user, chat["_id"], "Hello", "key")
+    before, _ = chats.get(user, chat["_id"])
+    again, created = messages.send(user, chat["_id"], "Something else", "key")
+    assert (again, created) == (first, False)
+    assert chats.get(user, chat["_id"])[0] == before
+    assert len(assert_chat_is_consistent(database, chat["_id"])) == 1
+
+
+def test_a_retry_after_the_closing_still_returns_the_first_message(
+    user: Session, agent: Session, chat: Document
+) -> None:
+    first, _ = messages.send(user, chat["_id"], "Hello", "key")
+    chats.update(agent, chat["_id"], status="closed")
+    assert messages.send(user, chat["_id"], "Hello", "key") == (first, False)
+
+
+def test_another_key_after_the_closing_is_refused(
+    user: Session, agent: Session, chat: Document
+) -> None:
+    messages.send(user, chat["_id"], "Hello", "key")
+    chats.update(agent, chat["_id"], status="closed")
+    with pytest.raises(errors.ChatClosed):
+        messages.send(user, chat["_id"], "Hello", "another")
+
+
+def test_a_retry_of_a_deleted_message_returns_its_tombstone(
+    user: Session, agent: Session, chat: Document
+) -> None:
+    messages.send(user, chat["_id"], "Hello", "key")
+    messages.delete(agent, chat["_id"], 1)
+    again, created = messages.send(user, chat["_id"], "Hello", "key")
+    assert (again["content"], created) == (messages.TOMBSTONE, False)
+
+
+def test_a_key_belongs_to_its_sender_and_its_chat(
+    database: Database[Document], user: Session, agent: Session, chat: Document
+) -> None:
+    other, _, _ = chats.create(somebody("user"), "Help")
+    sent = [
+        messages.send(user, chat["_id"], "of the user", "key"),
+        messages.send(agent, chat["_id"], "of the agent", "key"),
+        messages.send(agent, other["_id"], "in another chat", "key"),
+    ]
+    assert [created for _, created in sent] == [True, True, True]
+    assert len(assert_chat_is_consistent(database, chat["_id"])) == 2
+
+
+def test_messages_without_a_key_are_never_taken_for_retries(
+    database: Database[Document], user: Session, chat: Document
+) -> None:
+    for _ in range(3):
+        assert messages.send(user, chat["_id"], "Hello")[1]
+    assert len(assert_chat_is_consistent(database, chat["_id"])) == 3
+
+
+# Between the two writes
+
+
+def test_a_message_is_invisible_until_it_is_committed(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    chat: Document,
+    meanwhile: Meanwhile,
+) -> None:
+    seen: list[list[str]] = []
+    meanwhile(stored_messages, "insert", after=lambda: seen.append(texts(agent, chat)))
+    messages.send(user, chat["_id"], "Hello")
+    assert seen == [[]]
+    assert texts(agent, chat) == ["Hello"]
+
+
+def test_the_next_sender_commits_what_a_dead_one_left(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    chat: Document,
+    meanwhile: Meanwhile,
+) -> None:
+    killed_between_the_writes(meanwhile, user, chat, "left behind")
+    assert texts(agent, chat) == []
+    message, _ = messages.send(agent, chat["_id"], "next")
+    assert message["seq"] == 2
+    assert texts(agent, chat) == ["left behind", "next"]
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_the_retry_of_a_dead_sender_finds_its_own_message(
+    database: Database[Document], user: Session, chat: Document, meanwhile: Meanwhile
+) -> None:
+    killed_between_the_writes(meanwhile, user, chat, "Hello", "key")
+    message, _ = messages.send(user, chat["_id"], "Hello", "key")
+    assert message["seq"] == 1
+    assert texts(user, chat) == ["Hello"]
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_the_retry_of_a_message_that_is_under_way_waits_for_it(
+    database: Database[Document], user: Session, chat: Document, meanwhile: Meanwhile
+) -> None:
+    answers: list[tuple[Document, bool]] = []
+
+    def retry() -> None:
+        answers.append(messages.send(user, chat["_id"], "Hello", "key"))
+
+    meanwhile(stored_chats, "replace", before=retry)
+    first, created = messages.send(user, chat["_id"], "Hello", "key")
+    assert created
+    assert answers == [(first, False)]
+    assert len(assert_chat_is_consistent(database, chat["_id"])) == 1
+
+
+def test_two_helpers_commit_a_left_message_once(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    chat: Document,
+    meanwhile: Meanwhile,
+) -> None:
+    killed_between_the_writes(meanwhile, user, chat, "left behind")
+    second = somebody("admin")
+
+    def help_too() -> None:
+        messages.send(second, chat["_id"], "second helper")
+
+    # The first helper is about to commit what it found when the second does so.
+    meanwhile(stored_chats, "replace", before=help_too)
+    messages.send(agent, chat["_id"], "first helper")
+    assert texts(agent, chat) == ["left behind", "second helper", "first helper"]
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_a_closing_between_the_writes_keeps_the_message_out(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    chat: Document,
+    meanwhile: Meanwhile,
+) -> None:
+    meanwhile(
+        stored_messages,
+        "insert",
+        after=lambda: chats.update(agent, chat["_id"], status="closed"),
+    )
+    with pytest.raises(errors.ChatClosed):
+        messages.send(user, chat["_id"], "too late")
+    assert assert_chat_is_consistent(database, chat["_id"]) == []
+    assert database["messages"].count_documents({}) == 0
+
+
+def test_a_message_left_before_a_closing_stays_out_after_the_reopening(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    chat: Document,
+    meanwhile: Meanwhile,
+) -> None:
+    killed_between_the_writes(meanwhile, user, chat, "from before")
+    chats.update(agent, chat["_id"], status="closed")
+    chats.update(agent, chat["_id"], status="active")
+    messages.send(agent, chat["_id"], "after")
+    assert texts(agent, chat) == ["after"]
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_a_sender_that_slept_through_closing_and_reopening_sends_anew(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    chat: Document,
+    meanwhile: Meanwhile,
+) -> None:
+    def close_and_reopen() -> None:
+        chats.update(agent, chat["_id"], status="closed")
+        chats.update(agent, chat["_id"], status="active")
+
+    meanwhile(stored_messages, "insert", after=close_and_reopen)
+    message, _ = messages.send(user, chat["_id"], "Hello")
+    (row,) = assert_chat_is_consistent(database, chat["_id"])
+    assert (row["_id"], row["epoch"]) == (message["_id"], 1)
+
+
+def test_a_void_message_is_not_committed_by_a_helper_after_the_reopening(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    chat: Document,
+    meanwhile: Meanwhile,
+) -> None:
+    killed_between_the_writes(meanwhile, user, chat, "void", "key")
+    chats.update(agent, chat["_id"], status="archived")
+    chats.update(agent, chat["_id"], status="pending")
+    # The retry of the void message is a new message, in its own place.
+    messages.send(agent, chat["_id"], "after")
+    message, created = messages.send(user, chat["_id"], "void", "key")
+    assert (message["seq"], created) == (2, True)
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_a_deletion_between_the_writes_leaves_no_message_behind(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    chat: Document,
+    meanwhile: Meanwhile,
+) -> None:
+    meanwhile(stored_messages, "insert", after=lambda: chats.delete(agent, chat["_id"]))
+    with pytest.raises(errors.ChatNotFound):
+        messages.send(user, chat["_id"], "too late")
+    assert database["messages"].count_documents({}) == 0
+
+
+def test_a_change_and_its_message_come_together_when_a_helper_commits_them(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    chat: Document,
+    meanwhile: Meanwhile,
+) -> None:
+    meanwhile(stored_chats, "replace", before=die)
+    with pytest.raises(Killed):
+        chats.update(agent, chat["_id"], message="Urgent!", priority="urgent")
+    assert chats.get(agent, chat["_id"])[0]["priority"] == "medium"
+    messages.send(user, chat["_id"], "Thank you")
+    now, _ = chats.get(agent, chat["_id"])
+    assert (now["priority"], now["lastSeq"]) == ("urgent", 2)
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_a_goodbye_that_a_helper_commits_closes_the_chat_before_the_helpers_message(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    chat: Document,
+    meanwhile: Meanwhile,
+) -> None:
+    refused: list[bool] = []
+
+    def user_writes() -> None:
+        try:
+            messages.send(user, chat["_id"], "Wait!")
+        except errors.ChatClosed:
+            refused.append(True)
+
+    meanwhile(stored_chats, "replace", before=user_writes)
+    now, _ = chats.update(agent, chat["_id"], message="Goodbye", status="closed")
+    assert refused == [True]
+    assert (now["status"], now["lastSeq"]) == ("closed", 1)
+    assert texts(user, chat) == ["Goodbye"]
+    assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_so_many_writers_that_one_gives_up_is_said_as_busy(
+    database: Database[Document],
+    user: Session,
+    chat: Document,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stored_chats, "replace", lambda *_: False)
+    for call in (
+        lambda: messages.send(user, chat["_id"], "Hello"),
+        lambda: messages.mark_read(user, chat["_id"], 1),
+    ):
+        stored_chats.chatrooms().update_one({}, {"$set": {"lastSeq": 1}})
+        with pytest.raises(errors.Busy) as refusal:
+            call()
+        assert refusal.value.retry_after == 1
+        stored_chats.chatrooms().update_one({}, {"$set": {"lastSeq": 0}})
+
+
+# History
+
+
+@pytest.fixture
+def long_chat(user: Session) -> Document:
+    """A chat of ten messages."""
+    chat, _, _ = chats.create(user, "Help")
+    for number in range(1, 11):
+        messages.send(user, chat["_id"], f"message {number}")
+    return access_chat(user, chat["_id"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ({}, range(1, 11)),
+        ({"limit": 3}, [8, 9, 10]),
+        ({"before": 5}, [1, 2, 3, 4]),
+        ({"before": 5, "limit": 2}, [3, 4]),
+        ({"before": 1}, []),
+        ({"before": 100, "limit": 2}, [9, 10]),
+        ({"after": 8}, [9, 10]),
+        ({"after": 0, "limit": 2}, [1, 2]),
+        ({"after": 10}, []),
+        ({"after": 100}, []),
+        ({"after": 3, "before": 6}, [4, 5]),
+        ({"after": 3, "before": 9, "limit": 2}, [4, 5]),
+        ({"after": 6, "before": 3}, []),
+        ({"limit": 0}, []),
+    ],
+)
+def test_a_page_of_history_is_a_range(
+    user: Session, long_chat: Document, asked: dict[str, int], given: list[int]
+) -> None:
+    _, page = messages.history(user, long_chat["_id"], **asked)
+    assert [row["seq"] for row in page] == list(given)
+
+
+def test_nobody_reads_someone_elses_history(long_chat: Document) -> None:
+    with pytest.raises(errors.NotYourChat):
+        messages.history(somebody("user"), long_chat["_id"])
+    assert len(messages.history(somebody("admin"), long_chat["_id"])[1]) == 10
+
+
+# Reading
+
+
+def test_a_message_is_read_once_the_other_side_has_read_that_far(
+    user: Session, agent: Session, long_chat: Document
+) -> None:
+    messages.mark_read(agent, long_chat["_id"], 4)
+    _, page = messages.history(user, long_chat["_id"])
+    assert [row["isRead"] for row in page] == [True] * 4 + [False] * 6
+
+
+def test_ones_own_reading_does_not_mark_ones_own_messages(
+    user: Session, long_chat: Document
+) -> None:
+    messages.mark_read(user, long_chat["_id"], 10)
+    assert not any(row["isRead"] for row in messages.history(user, long_chat["_id"])[1])
+
+
+def test_reading_up_to_the_middle_leaves_the_rest_unread(
+    database: Database[Document], user: Session, agent: Session, chat: Document
+) -> None:
+    for number in range(9):
+        messages.send(agent if number % 3 == 0 else user, chat["_id"], f"{number}")
+    for seq, left in ((1, 6), (3, 4), (4, 4), (6, 2), (9, 0)):
+        messages.mark_read(agent, chat["_id"], seq)
+        now, _ = chats.get(agent, chat["_id"])
+        assert (now["unreadCount"], now["unreadByAdmin"]) == (left, left > 0)
+        assert_chat_is_consistent(database, chat["_id"])
+    assert chats.get(user, chat["_id"])[0]["unreadCount"] == 3
+
+
+def test_reading_never_moves_backwards(
+    database: Database[Document], agent: Session, long_chat: Document
+) -> None:
+    messages.mark_read(agent, long_chat["_id"], 7)
+    before = access_chat(agent, long_chat["_id"])
+    for seq in (7, 6, 1, 0):
+        assert messages.mark_read(agent, long_chat["_id"], seq) == before
+    assert access_chat(agent, long_chat["_id"]) == before
+    assert_chat_is_consistent(database, long_chat["_id"])
+
+
+def test_nobody_has_read_what_is_not_written_yet(
+    database: Database[Document], agent: Session, long_chat: Document
+) -> None:
+    with pytest.raises(errors.InvalidInput) as refusal:
+        messages.mark_read(agent, long_chat["_id"], 11)
+    assert "seq" in refusal.value.data["fields"]
+    assert access_chat(agent, long_chat["_id"])["readSeq"]["admin"] == 0
+
+
+def test_a_stranger_does_not_mark_anything_read(user: Session, long_chat: Document) -> None:
+    with pytest.raises(errors.NotYourChat):
+        messages.mark_read(somebody("user"), long_chat["_id"], 5)
+    assert access_chat(user, long_chat["_id"])["readSeq"] == {"user": 0, "admin": 0}
+
+
+def test_reading_while_a_message_arrives_counts_it_as_unread(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    long_chat: Document,
+    meanwhile: Meanwhile,
+) -> None:
+    meanwhile(stored_chats, "replace", before=lambda: messages.send(user, long_chat["_id"], "new"))
+    messages.mark_read(agent, long_chat["_id"], 10)
+    assert chats.get(agent, long_chat["_id"])[0]["unreadCount"] == 1
+    assert_chat_is_consistent(database, long_chat["_id"])
+
+
+def test_a_closed_chat_can_still_be_read(
+    database: Database[Document], agent: Session, long_chat: Document
+) -> None:
+    chats.update(agent, long_chat["_id"], status="closed")
+    messages.mark_read(agent, long_chat["_id"], 10)
+    assert chats.get(agent, long_chat["_id"])[0]["unreadCount"] == 0
+    assert_chat_is_consistent(database, long_chat["_id"])
+
+
+# Deleting
+
+
+def test_a_deleted_message_keeps_its_place_and_loses_its_text(
+    database: Database[Document], user: Session, agent: Session, long_chat: Document
+) -> None:
+    messages.delete(agent, long_chat["_id"], 4)
+    history = assert_chat_is_consistent(database, long_chat["_id"])
+    assert [row["content"] for row in history][2:5] == [
+        "message 3",
+        messages.TOMBSTONE,
+        "message 5",
+    ]
+    assert history[3]["deletedAt"] is not None
+    now = access_chat(user, long_chat["_id"])
+    assert now["version"] > long_chat["version"]
+    assert now["lastMessageAt"] == long_chat["lastMessageAt"]
+
+
+def test_a_deleted_last_message_is_gone_from_the_preview(
+    database: Database[Document], agent: Session, long_chat: Document
+) -> None:
+    messages.delete(agent, long_chat["_id"], 10)
+    now = access_chat(agent, long_chat["_id"])
+    assert now["lastMessage"]["content"] == messages.TOMBSTONE
+    assert_chat_is_consistent(database, long_chat["_id"])
+
+
+def test_a_message_that_arrives_during_the_deletion_keeps_its_preview(
+    database: Database[Document],
+    user: Session,
+    agent: Session,
+    long_chat: Document,
+    meanwhile: Meanwhile,
+) -> None:
+    meanwhile(stored_messages, "bury", after=lambda: messages.send(user, long_chat["_id"], "newer"))
+    messages.delete(agent, long_chat["_id"], 10)
+    assert access_chat(agent, long_chat["_id"])["lastMessage"]["content"] == "newer"
+    assert_chat_is_consistent(database, long_chat["_id"])
+
+
+def test_deleting_twice_is_harmless(
+    database: Database[Document], agent: Session, long_chat: Document
+) -> None:
+    messages.delete(agent, long_chat["_id"], 10)
+    messages.delete(agent, long_chat["_id"], 10)
+    assert_chat_is_consistent(database, long_chat["_id"])
+
+
+def test_a_deletion_that_was_cut_off_is_completed_by_asking_again(
+    database: Database[Document], agent: Session, long_chat: Document, meanwhile: Meanwhile
+) -> None:
+    meanwhile(stored_messages, "bury", after=die)
+    with pytest.raises(Killed):
+        messages.delete(agent, long_chat["_id"], 10)
+    messages.delete(agent, long_chat["_id"], 10)
+    assert_chat_is_consistent(database, long_chat["_id"])
+
+
+@pytest.mark.parametrize("seq", [0, -1, 11, 2**40])
+def test_there_is_no_message_beyond_the_history(
+    agent: Session, long_chat: Document, seq: int
+) -> None:
+    with pytest.raises(errors.MessageNotFound):
+        messages.delete(agent, long_chat["_id"], seq)
+
+
+def test_a_message_that_was_never_committed_cannot_be_deleted(
+    user: Session, agent: Session, chat: Document, meanwhile: Meanwhile
+) -> None:
+    killed_between_the_writes(meanwhile, user, chat, "left behind")
+    with pytest.raises(errors.MessageNotFound):
+        messages.delete(agent, chat["_id"], 1)
+
+
+def test_a_user_deletes_nothing_not_even_their_own(user: Session, long_chat: Document) -> None:
+    with pytest.raises(errors.AdminOnly):
+        messages.delete(user, long_chat["_id"], 1)
+    assert texts(user, long_chat)[0] == "message 1"
+
+
+def test_a_deleted_message_stays_counted_as_unread(
+    database: Database[Document], agent: Session, long_chat: Document
+) -> None:
+    # Counting it out would need the history; the place in it remains, and can be read.
+    messages.delete(agent, long_chat["_id"], 5)
+    assert chats.get(agent, long_chat["_id"])[0]["unreadCount"] == 10
+    assert_chat_is_consistent(database, long_chat["_id"])

@@ -1,0 +1,108 @@
+"""The queries of lists, and the compare-and-set behind every change."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from bson import ObjectId
+from pymongo.database import Database
+
+from chatapi.paging import Position
+from chatapi.store import chats
+from chatapi.store import database as store
+from chatapi.store.chats import Filter
+from chatapi.store.database import Document, Duplicate
+
+ID = ObjectId()
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _bound(database: Database[Document]) -> None:
+    store.bind(database)
+
+
+def document(user_id: ObjectId, *, is_open: bool) -> Document:
+    return {
+        "_id": ObjectId(),
+        "userId": user_id,
+        "isOpen": is_open,
+        "version": 1,
+        "searchTerms": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "query"),
+    [
+        (Filter(), {}),
+        (Filter(user_id=ID), {"userId": ID}),
+        (Filter(statuses=["active"]), {"status": "active"}),
+        (Filter(statuses=["active", "closed"]), {"status": {"$in": ["active", "closed"]}}),
+        (Filter(admin_id=ID), {"adminId": ID}),
+        (Filter(unassigned=True), {"adminId": None}),
+        (Filter(unread_by_admin=False), {"unreadByAdmin": False}),
+        (Filter(unread_by_user=True), {"unread.user": {"$gt": 0}}),
+        (Filter(unread_by_user=False), {"unread.user": 0}),
+        (Filter(terms=["a"]), {"searchTerms": "a"}),
+        (Filter(terms=["a", "b"]), {"searchTerms": {"$all": ["a", "b"]}}),
+        (
+            Filter(priorities=["low"], categories=["billing", "other"]),
+            {"priority": "low", "category": {"$in": ["billing", "other"]}},
+        ),
+    ],
+)
+def test_a_filter_asks_for_what_it_names(wanted: Filter, query: Document) -> None:
+    assert chats.query(wanted) == query
+
+
+def test_a_page_starts_behind_its_position() -> None:
+    query = chats.query(Filter(), Position(AT, ID))
+    assert query["lastMessageAt"] == {"$lte": AT}
+    assert query["$or"] == [
+        {"lastMessageAt": {"$lt": AT}},
+        {"lastMessageAt": AT, "_id": {"$lt": ID}},
+    ]
+
+
+def test_a_change_of_the_version_read_is_made_and_counted() -> None:
+    chat = document(ObjectId(), is_open=True)
+    chats.insert(chat)
+    assert chats.replace(chat["_id"], 1, {"status": "closed"})
+    found = chats.by_id(chat["_id"])
+    assert found is not None
+    assert (found["status"], found["version"]) == ("closed", 2)
+
+
+def test_a_change_of_an_older_version_is_not_made() -> None:
+    chat = document(ObjectId(), is_open=True)
+    chats.insert(chat)
+    for version in (0, 2):
+        assert not chats.replace(chat["_id"], version, {"status": "closed"})
+    assert not chats.replace(ObjectId(), 1, {"status": "closed"})
+    assert chats.by_id(chat["_id"]) == {n: v for n, v in chat.items() if n != "searchTerms"}
+
+
+def test_a_user_has_one_open_chat_and_any_number_of_closed_ones() -> None:
+    user_id = ObjectId()
+    for _ in range(3):
+        chats.insert(document(user_id, is_open=False))
+    first = document(user_id, is_open=True)
+    chats.insert(first)
+    with pytest.raises(Duplicate):
+        chats.insert(document(user_id, is_open=True))
+    chats.insert(document(ObjectId(), is_open=True))
+    assert chats.open_chat_of(user_id) is not None
+
+
+def test_opening_a_second_chat_is_refused_and_leaves_it_as_it_was() -> None:
+    user_id = ObjectId()
+    closed = document(user_id, is_open=False)
+    chats.insert(closed)
+    chats.insert(document(user_id, is_open=True))
+    with pytest.raises(Duplicate):
+        chats.replace(closed["_id"], 1, {"isOpen": True})
+    found = chats.by_id(closed["_id"])
+    assert found is not None
+    assert (found["isOpen"], found["version"]) == (False, 1)

@@ -1,0 +1,49 @@
+"""What the declarations promise, whatever the server."""
+
+from __future__ import annotations
+
+import mongomock
+import pytest
+from pymongo.database import Database
+
+from chatapi.store import indexes
+from chatapi.store.database import Document
+
+
+def test_preparing_the_database_twice_changes_nothing(database: Database[Document]) -> None:
+    before = {name: database[name].index_information() for name in indexes.INDEXES}
+    indexes.ensure(database, validators=False)
+    assert {name: database[name].index_information() for name in indexes.INDEXES} == before
+
+
+def test_what_is_declared_is_made() -> None:
+    database = mongomock.MongoClient()["test"]
+    indexes.ensure(database, validators=False)
+    for name, models in indexes.INDEXES.items():
+        made = set(database[name].index_information()) - {"_id_"}
+        assert made == {model.document["name"] for model in models}
+
+
+def test_the_stand_in_keeps_the_condition_of_the_partial_index(
+    database: Database[Document],
+) -> None:
+    index = database["chatrooms"].index_information()["one_open_chat"]
+    assert index["partialFilterExpression"] == {"isOpen": True}
+
+
+@pytest.mark.parametrize("name", indexes.INDEXES)
+def test_every_collection_has_a_validator_and_names_its_indexes_once(name: str) -> None:
+    assert indexes.VALIDATORS[name]["$jsonSchema"]["required"]
+    names = [model.document["name"] for model in indexes.INDEXES[name]]
+    assert len(names) == len(set(names))
+
+
+def test_no_index_answers_queries_only_under_a_condition() -> None:
+    # Not every planner uses partial indexes; the one there is guards and does nothing else.
+    partial = [
+        model.document["name"]
+        for models in indexes.INDEXES.values()
+        for model in models
+        if "partialFilterExpression" in model.document
+    ]
+    assert partial == ["one_open_chat"]

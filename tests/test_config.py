@@ -1,0 +1,136 @@
+"""What the product is told: production refuses what is missing or unsafe, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import config
+from chatapi import create_app
+from config import ConfigError
+
+SAFE = {
+    "SECRET_KEY": "Zk9cXb2m4Qe7Rt1Yw5Uo8Ip3Ls0Ad6Fg9Hj2Kl4",
+    "MONGO_URI": "mongodb://db.internal:27017/chat?w=majority",
+    "PUBLIC_URL": "https://chat.example",
+}
+
+
+def refusal(environ: dict[str, str], name: str = "production") -> str:
+    with pytest.raises(ConfigError) as error:
+        config.load(name, environ)
+    return str(error.value)
+
+
+def test_production_starts_with_what_is_safe() -> None:
+    values = config.load("production", SAFE)
+    assert values["SESSION_COOKIE_SECURE"] is True
+    assert values["SESSION_COOKIE_HTTPONLY"] is True
+    assert values["RATELIMIT_ENABLED"] is True
+    assert values["DEBUG"] is False
+    assert str(values["AUTH_COOKIE_NAME"]).startswith("__Host-")
+    assert str(values["SESSION_COOKIE_NAME"]).startswith("__Host-")
+
+
+@pytest.mark.parametrize("name", SAFE)
+def test_production_refuses_to_start_without(name: str) -> None:
+    environ = {key: value for key, value in SAFE.items() if key != name}
+    assert name in refusal(environ)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEY", ""),
+        ("SECRET_KEY", "dev"),
+        ("SECRET_KEY", "changeme"),
+        ("SECRET_KEY", "PASSWORD"),
+        ("SECRET_KEY", "x" * 31),
+        ("SECRET_KEY", "x" * 64),
+        ("SECRET_KEY", "abcabcabc" * 8),
+        ("SECRET_KEY", config.TestConfig.SECRET_KEY),
+        ("DEBUG", "1"),
+        ("SESSION_COOKIE_SECURE", "false"),
+        ("MONGO_URI", config.Config.MONGO_URI),
+        ("RATELIMIT_ENABLED", "false"),
+        ("RATELIMIT_ENABLED", ""),
+        ("PUBLIC_URL", ""),
+        ("PUBLIC_URL", "http://chat.example"),
+        ("CORS_ORIGINS", "http://shop.example"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "https://*.shop.example"),
+        ("CORS_ORIGINS", "https://shop.example/"),
+        ("CORS_ORIGINS", "https://shop.example,shop2.example"),
+        ("CORS_ORIGINS", "null"),
+        ("PASSWORD_MEMORY_KIB", "8"),
+        ("TRUSTED_PROXIES", "-1"),
+        ("TRUSTED_PROXIES", "11"),
+        ("TRUSTED_PROXIES", "many"),
+        ("PORT", "http"),
+        ("CHAT_CATEGORIES", " , "),
+        ("LIMIT_SEND", "often"),
+        ("LIMIT_LOGIN_ACCOUNT", ""),
+    ],
+)
+def test_production_refuses_an_unsafe_value_by_name(name: str, value: str) -> None:
+    text = refusal(SAFE | {name: value})
+    assert name in text
+    others = (set(SAFE) | {"DEBUG", "RATELIMIT_ENABLED"}) - {name}
+    assert not [other for other in others if other in text]
+
+
+def test_production_lists_every_problem_at_once() -> None:
+    text = refusal({"DEBUG": "1", "RATELIMIT_ENABLED": "0"})
+    for name in ("SECRET_KEY", "DEBUG", "MONGO_URI", "RATELIMIT_ENABLED", "PUBLIC_URL"):
+        assert name in text
+
+
+def test_the_refusal_never_repeats_the_secret() -> None:
+    assert "too-short-secret" not in refusal(SAFE | {"SECRET_KEY": "too-short-secret"})
+
+
+def test_the_app_is_not_made_of_an_unsafe_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SECRET_KEY", "dev")
+    with pytest.raises(ConfigError, match="SECRET_KEY"):
+        create_app("production")
+
+
+def test_an_unknown_environment_is_refused_by_name() -> None:
+    assert "APP_ENV" in refusal({}, "staging")
+    with pytest.raises(ConfigError, match="APP_ENV"):
+        config.load(environ={"APP_ENV": "prod"})
+
+
+def test_development_needs_no_setting_and_keeps_its_secret(tmp_path: Path) -> None:
+    environ = {"DATA_DIR": str(tmp_path)}
+    first = config.load("development", environ)
+    second = config.load("development", environ)
+    assert first["SECRET_KEY"] == second["SECRET_KEY"]
+    assert len(str(first["SECRET_KEY"])) >= 32
+    assert (tmp_path / "secret_key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("PORT", "9000", 9000),
+        ("RATELIMIT_ENABLED", "no", False),
+        ("RATELIMIT_ENABLED", "TRUE", True),
+        ("CHAT_CATEGORIES", "a, general ,,c", ("a", "general", "c")),
+        ("CORS_ORIGINS", "https://a.example,https://b.example:8443",
+         ("https://a.example", "https://b.example:8443")),
+        ("LOG_LEVEL", "DEBUG", "DEBUG"),
+        ("SESSION_IDLE_SECONDS", "60", 60),
+    ],
+)  # fmt: skip
+def test_values_of_the_environment_get_their_type(name: str, text: str, value: Any) -> None:
+    assert config.load("test", {name: text})[name] == value
+
+
+@pytest.mark.parametrize("name", ["TESTING", "VERSION", "APP_ENV"])
+def test_what_is_no_setting_is_not_taken_from_the_environment(name: str) -> None:
+    assert config.load("production", SAFE | {name: "1"})[name] != "1"

@@ -1,0 +1,212 @@
+"""Imports point down only: web layers -> services -> realtime, store.
+
+Each area of the product is listed with all that it may import of the product, and with what
+it may not import of others. An area that is not listed fails too: somebody has to decide.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PRODUCT = ("chatapi", "admin_ui", "chat_ui", "config", "wsgi")
+# Everybody may import these.
+COMMON = ("chatapi.errors", "chatapi.clock")
+WEB_FRAMEWORK = (
+    "flask",
+    "werkzeug",
+    "jinja2",
+    "marshmallow",
+    "apispec",
+    "wtforms",
+    "limits",
+) + tuple(f"flask_{name}" for name in ("login", "wtf", "limiter", "cors", "compress", "pymongo"))
+DATABASE = ("pymongo", "flask_pymongo", "mongomock")
+HTTP_CLIENTS = ("requests", "httpx", "urllib.request", "urllib3", "http.client", "aiohttp")
+# What the views of every web layer stand on.
+WEB = (
+    "chatapi.services",
+    "chatapi.schemas",
+    "chatapi.paging",
+    "chatapi.endpoint",
+    "chatapi.identity",
+    "chatapi.limits",
+    "chatapi.problem",
+    "chatapi.extensions",
+)
+
+
+@dataclass(frozen=True)
+class Area:
+    """What modules below a name may import of the product, and may not of others."""
+
+    allowed: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+
+
+AREAS = {
+    "config": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
+    "chatapi.errors": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
+    "chatapi.clock": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
+    "chatapi.paging": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
+    "chatapi.schemas": Area(forbidden=("flask", "flask_login", "werkzeug", *DATABASE)),
+    "chatapi.store": Area(("chatapi.store", "chatapi.paging"), WEB_FRAMEWORK),
+    "chatapi.realtime": Area(
+        ("chatapi.realtime", "chatapi.store", "chatapi.paging"), WEB_FRAMEWORK
+    ),
+    "chatapi.services": Area(
+        ("chatapi.services", "chatapi.realtime", "chatapi.store", "chatapi.paging"),
+        (*WEB_FRAMEWORK, *DATABASE),
+    ),
+    "chatapi.user_api": Area((*WEB, "chatapi.user_api"), DATABASE),
+    # Both APIs share what a body's fields are called in the services.
+    "chatapi.admin_api": Area((*WEB, "chatapi.admin_api", "chatapi.user_api.chats"), DATABASE),
+    "admin_ui": Area((*WEB, "admin_ui"), (*DATABASE, *HTTP_CLIENTS)),
+    "chat_ui": Area(("chat_ui",), (*DATABASE, *HTTP_CLIENTS)),
+    # The outermost: these wire the rest together.
+    "wsgi": Area(("chatapi",)),
+    "chatapi.cli": Area((*WEB, "chatapi.cli", "chatapi.store", "config")),
+    "chatapi": Area(("chatapi", "config", "admin_ui", "chat_ui")),
+}
+
+
+def modules(root: Path = ROOT) -> dict[str, str]:
+    """Return the source of every module of the product by its name."""
+    found = {}
+    for top in PRODUCT:
+        paths = (
+            [root / f"{top}.py"] if (root / f"{top}.py").exists() else (root / top).rglob("*.py")
+        )
+        for path in paths:
+            parts = path.relative_to(root).with_suffix("").parts
+            found[".".join(parts).removesuffix(".__init__")] = path.read_text()
+    return found
+
+
+def imports(source: str, known: set[str]) -> Iterator[str]:
+    """Yield every module that a source imports, wherever in it and however."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            for alias in node.names:
+                name = f"{base}.{alias.name}"
+                yield name if name in known else base
+        elif isinstance(node, ast.Call) and node.args:
+            function = ast.unparse(node.func)
+            argument = node.args[0]
+            if function.endswith(("import_module", "__import__")) and isinstance(
+                argument, ast.Constant
+            ):
+                yield str(argument.value)
+
+
+def below(name: str, areas: tuple[str, ...]) -> bool:
+    """Tell whether a module is one of these or inside one."""
+    return any(name == area or name.startswith(f"{area}.") for area in areas)
+
+
+def area_of(module: str) -> str | None:
+    """Return the narrowest area that a module belongs to."""
+    holding = [name for name in AREAS if below(module, (name,))]
+    # What is directly in a package of areas wires them; a new package has to be listed.
+    if holding == ["chatapi"] and module.count(".") > 1:
+        return None
+    return max(holding, key=len, default=None)
+
+
+def violations(sources: dict[str, str]) -> list[str]:
+    """Return a sentence for each import that the areas forbid."""
+    known = set(modules()) | set(sources)
+    found = []
+    for module, source in sorted(sources.items()):
+        name = area_of(module)
+        if name is None:
+            found.append(f"{module} belongs to no area; list it.")
+            continue
+        area = AREAS[name]
+        for imported in imports(source, known):
+            ours = imported.startswith(".") or below(imported, PRODUCT)
+            if ours and not below(imported, (*area.allowed, *COMMON)):
+                found.append(f"{module} imports {imported}.")
+            # The store lets failures of the database through, and some have to be caught.
+            if not ours and below(imported, area.forbidden) and imported != "pymongo.errors":
+                found.append(f"{module} imports {imported}.")
+    return found
+
+
+def test_imports_point_down_only() -> None:
+    assert violations(modules()) == []
+
+
+def test_every_module_is_looked_at() -> None:
+    found = modules()
+    for name in ("chatapi.services.messages", "chatapi.store.chats", "chatapi", "admin_ui", "wsgi"):
+        assert name in found
+    assert len(found) > 40
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("chatapi.services.chats", "import flask"),
+        ("chatapi.services.chats", "from flask import g"),
+        ("chatapi.services.chats", "from flask.globals import g"),
+        ("chatapi.services.chats", "import flask_login as x"),
+        ("chatapi.services.chats", "from pymongo import MongoClient"),
+        ("chatapi.services.chats", "import pymongo"),
+        ("chatapi.services.chats", "from chatapi import schemas"),
+        ("chatapi.services.chats", "from chatapi.schemas import ChatOut"),
+        ("chatapi.services.chats", "from chatapi.user_api import chats"),
+        ("chatapi.services.chats", "import chatapi.problem"),
+        ("chatapi.services.chats", "from . import messages"),
+        ("chatapi.services.chats", "def f():\n    from flask import g"),
+        ("chatapi.services.chats", "if TYPE_CHECKING:\n    from flask import Flask"),
+        ("chatapi.services.chats", "importlib.import_module('flask')"),
+        ("chatapi.services.deep.new", "from chatapi.identity import required"),
+        ("chatapi.store.chats", "from werkzeug.exceptions import NotFound"),
+        ("chatapi.store.chats", "from chatapi.services import chats"),
+        ("chatapi.store.chats", "from chatapi import realtime, services\nimport chatapi.services"),
+        ("chatapi.schemas", "from flask import request"),
+        ("chatapi.schemas", "from chatapi.store import users"),
+        ("chatapi.errors", "from chatapi import clock, problem"),
+        ("chatapi.user_api.chats", "from chatapi.store import chats"),
+        ("chatapi.user_api.chats", "from pymongo import MongoClient"),
+        ("chatapi.admin_api.users", "import chatapi.store.users"),
+        ("admin_ui.views", "from chatapi import store"),
+        ("admin_ui.views", "import chatapi.store.chats as chats"),
+        ("admin_ui.views", "from chatapi.user_api import chats"),
+        ("admin_ui.views", "import requests"),
+        ("admin_ui.views", "from urllib.request import urlopen"),
+        ("chat_ui.views", "from chatapi.services import chats"),
+        ("chat_ui.views", "from chatapi import schemas"),
+        ("chat_ui.views", "import admin_ui"),
+        ("config", "from chatapi import clock, schemas"),
+        ("chatapi.new_room.thing", "x = 1"),
+    ],
+)
+def test_a_forbidden_import_is_found(module: str, source: str) -> None:
+    assert violations({module: source})
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("chatapi.services.chats", "from chatapi import clock, errors, paging\nimport gevent"),
+        ("chatapi.services.chats", "from chatapi.store.database import Document"),
+        ("chatapi.services.chats", "from pymongo.errors import PyMongoError"),
+        ("chatapi.store.chats", "from pymongo import DESCENDING"),
+        ("chatapi.user_api.chats", "from flask import request\nfrom chatapi.services import chats"),
+        ("admin_ui.views", "from flask import request\nfrom chatapi.services import chats"),
+        ("chat_ui.views", "from flask import Blueprint\nfrom chatapi.errors import NotFound"),
+        ("chatapi.health", "from chatapi.extensions import mongo"),
+    ],
+)
+def test_an_import_that_points_down_is_fine(module: str, source: str) -> None:
+    assert violations({module: source}) == []

@@ -1,0 +1,148 @@
+"""Headers: what keeps a browser safe is on every answer, CORS is exact."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from pymongo.database import Database
+from werkzeug.test import TestResponse
+
+from chatapi import create_app
+from chatapi.store.database import Document
+from config import TestConfig
+from tests.user_api.callers import ROUTES, Caller, Route, caller_on
+
+SHOP = "https://shop.example"
+ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+def check_headers(answer: TestResponse) -> None:
+    for name, value in ALWAYS.items():
+        assert answer.headers[name] == value
+    assert len(answer.headers["X-Request-Id"]) == 32
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["Cache-Control"]
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=str)
+def test_the_safety_headers_are_on_every_answer(
+    route: Route, nobody: Caller, admin: Caller
+) -> None:
+    for somebody in (nobody, admin):
+        check_headers(somebody.call(route.method, route.path()))
+        check_headers(somebody.call("PUT", route.path()))
+
+
+def test_the_safety_headers_are_on_answers_of_no_route(nobody: Caller) -> None:
+    check_headers(nobody.get("/api/nothing"))
+    check_headers(nobody.get("/nothing"))
+    check_headers(nobody.send_raw("POST", "/api/auth/login", b"x" * 100_000))
+
+
+def test_strict_transport_security_is_sent_over_tls_alone(nobody: Caller) -> None:
+    name = "Strict-Transport-Security"
+    assert name not in nobody.get("/healthz").headers
+    answer = nobody.get("/healthz", base_url="https://chat.example")
+    assert "max-age=31536000" in answer.headers[name]
+
+
+def test_a_proxys_word_for_tls_counts_only_when_it_is_trusted(
+    database: Database[Document],
+) -> None:
+    forwarded = {"X-Forwarded-Proto": "https"}
+    for proxies in (0, 1):
+        app = create_app(TestConfig, database=database, TRUSTED_PROXIES=proxies)
+        answer = app.test_client().get("/healthz", headers=forwarded)
+        assert ("Strict-Transport-Security" in answer.headers) == bool(proxies)
+
+
+@pytest.fixture
+def shop_app(database: Database[Document]) -> Flask:
+    """An app that the pages of one shop may call."""
+    return create_app(TestConfig, database=database, CORS_ORIGINS=(SHOP,))
+
+
+@pytest.fixture
+def browser(shop_app: Flask) -> FlaskClient:
+    """A browser that asks it."""
+    return shop_app.test_client()
+
+
+def preflight(browser: FlaskClient, origin: str, headers: str = "authorization") -> TestResponse:
+    return browser.options(
+        "/api/chat",
+        headers={
+            "Origin": origin,
+            "Access-Control-Request-Method": "PATCH",
+            "Access-Control-Request-Headers": headers,
+        },
+    )
+
+
+def test_an_allowed_origin_may_ask_and_read_but_never_with_cookies(browser: FlaskClient) -> None:
+    answer = preflight(browser, SHOP)
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == SHOP
+    assert "PATCH" in answer.headers["Access-Control-Allow-Methods"]
+    assert "authorization" in answer.headers["Access-Control-Allow-Headers"].lower()
+    answer = browser.get("/api/config", headers={"Origin": SHOP})
+    assert answer.headers["Access-Control-Allow-Origin"] == SHOP
+    assert "Origin" in answer.headers["Vary"]
+    for name in ("ETag", "Link", "X-Next-Cursor", "X-Unread-Total", "Retry-After"):
+        assert name in answer.headers["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+def test_an_allowed_origin_reads_refusals_too(browser: FlaskClient) -> None:
+    for path in ("/api/chat", "/api/nothing"):
+        answer = browser.get(path, headers={"Origin": SHOP})
+        assert answer.status_code >= 400
+        assert answer.headers["Access-Control-Allow-Origin"] == SHOP
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example",
+        "http://shop.example",
+        "https://shop.example.evil.example",
+        "https://evil-shop.example",
+        "https://shop.example:8443",
+        "https://a.shop.example",
+        "https://shopxexample",
+        "null",
+        "",
+        "*",
+    ],
+)
+def test_another_origin_gets_no_permission(origin: str, browser: FlaskClient) -> None:
+    for answer in (
+        preflight(browser, origin),
+        browser.get("/api/config", headers={"Origin": origin}),
+        browser.get("/api/chat", headers={"Origin": origin}),
+    ):
+        assert "Access-Control-Allow-Origin" not in answer.headers
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+def test_a_preflight_does_not_allow_the_csrf_header(browser: FlaskClient) -> None:
+    answer = preflight(browser, SHOP, "x-csrf-token")
+    allowed = answer.headers.get("Access-Control-Allow-Headers", "")
+    assert "csrf" not in allowed.lower()
+
+
+def test_without_configured_origins_there_is_no_cors_at_all(app: Flask) -> None:
+    nobody = caller_on(app, None, None)
+    answer = nobody.get("/api/config", headers={"Origin": SHOP})
+    assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]

@@ -1,0 +1,201 @@
+"""How often somebody may do something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from pymongo.database import Database
+from werkzeug.test import TestResponse
+
+from chatapi import create_app
+from chatapi.services import accounts
+from chatapi.store.database import Document
+from config import TestConfig
+from tests.conftest import CLIENT, PASSWORD
+from tests.user_api.callers import Caller, caller_on, refused, stored
+
+MakeApp = Callable[..., Flask]
+
+
+@pytest.fixture
+def make_app(database: Database[Document]) -> MakeApp:
+    """`make_app(**settings)` -> an app that limits."""
+
+    def make(**settings: Any) -> Flask:
+        return create_app(TestConfig, database=database, RATELIMIT_ENABLED=True, **settings)
+
+    return make
+
+
+def somebody_on(app: Flask, role: str = "user") -> Caller:
+    """Return somebody new who is signed in, without having spent an attempt."""
+    session, token = accounts.guest("Guest", "guest@example.org", CLIENT)
+    if role != "guest":
+        email = f"{session.user_id}@example.org"
+        user = accounts.create_user("Somebody", email, PASSWORD, role=role)
+        session, token = accounts.login(email, PASSWORD, CLIENT)
+        return caller_on(app, user, token)
+    return caller_on(app, {"_id": session.user_id, "email": session.email, "role": role}, token)
+
+
+def limited(answer: TestResponse) -> Any:
+    body = refused(answer, 429, "too_many_requests")
+    assert int(answer.headers["Retry-After"]) == body["retryAfter"] >= 1
+    return body
+
+
+def test_sending_is_limited_by_account_over_all_ways_of_sending(
+    make_app: MakeApp, database: Database[Document]
+) -> None:
+    app = make_app(LIMIT_SEND="3 per hour")
+    user, other = somebody_on(app), somebody_on(app)
+    chat = user.open_chat()
+    path = f"/api/chat/{chat['_id']}"
+    for _ in range(2):
+        assert user.post(f"{path}/messages", {"content": "Hi"}).status_code == 201
+    assert user.patch(path, {"message": "Hi"}).status_code == 200
+    before = stored(database)
+    assert limited(user.post(f"{path}/messages", {"content": "Hi"}))["retryAfter"] <= 3601
+    limited(user.patch(path, {"message": "Hi"}))
+    assert stored(database) == before
+    assert user.get(path).status_code == 200
+    other.say(other.open_chat())
+
+
+def test_opening_chats_is_limited_by_account(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_CREATE_CHAT="1 per hour")
+    user, other = somebody_on(app), somebody_on(app)
+    user.open_chat()
+    limited(user.post("/api/chat", {"subject": "Again"}))
+    other.open_chat()
+
+
+@pytest.mark.parametrize(
+    ("path", "setting", "body"),
+    [
+        ("register", "LIMIT_REGISTER", {"name": "Ana", "password": PASSWORD}),
+        ("guest", "LIMIT_GUEST", {"name": "Ana"}),
+    ],
+)
+def test_new_accounts_and_guests_are_limited_by_address(
+    path: str, setting: str, body: dict[str, str], make_app: MakeApp, database: Database[Document]
+) -> None:
+    nobody = caller_on(make_app(**{setting: "2 per hour"}), None, None)
+    for number in range(2):
+        answer = nobody.post(f"/api/auth/{path}", body | {"email": f"{number}@example.org"})
+        assert answer.status_code == 201
+    before = stored(database)
+    limited(nobody.post(f"/api/auth/{path}", body | {"email": "last@example.org"}))
+    assert stored(database) == before
+
+
+def test_everything_else_is_limited_together(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_DEFAULT="3 per hour")
+    user, other = somebody_on(app), somebody_on(app)
+    for path in ("/api/chat", "/api/auth/me", "/api/config"):
+        assert user.get(path).status_code == 200
+    for path in ("/api/chat", "/api/auth/me", "/api/docs", "/api/openapi.json"):
+        limited(user.get(path))
+    assert other.get("/api/chat").status_code == 200
+    for path in ("/healthz", "/readyz"):
+        assert user.get(path).status_code == 200
+
+
+def login(app: Flask, email: str, address: str = "10.0.0.1", **headers: str) -> TestResponse:
+    """Sign in with a wrong password from an address."""
+    return app.test_client().post(
+        "/api/auth/login",
+        json={"email": email, "password": "wrong"},
+        headers=headers,
+        environ_overrides={"REMOTE_ADDR": address},
+    )
+
+
+def test_attempts_at_an_account_are_limited_from_whatever_address(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_LOGIN_ACCOUNT="3 per hour")
+    user = somebody_on(app)
+    for number in range(3):
+        refused(login(app, str(user.email), f"10.0.0.{number}"), 401, "wrong_credentials")
+    body = limited(login(app, f" {str(user.email).upper()} ", "10.0.0.9"))
+    assert body["title"] == "Too many sign-in attempts"
+    right = caller_on(app, None, None).post(
+        "/api/auth/login", {"email": user.email, "password": PASSWORD}
+    )
+    limited(right)
+    refused(login(app, "other@example.org"), 401, "wrong_credentials")
+
+
+def test_signing_in_forgives_the_attempts_before(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_LOGIN_ACCOUNT="3 per hour")
+    user = somebody_on(app)
+    for _ in range(3):
+        for _ in range(2):
+            refused(login(app, str(user.email)), 401, "wrong_credentials")
+        answer = caller_on(app, None, None).post(
+            "/api/auth/login", {"email": user.email, "password": PASSWORD}
+        )
+        assert answer.status_code == 200
+
+
+def test_attempts_from_an_address_are_limited_at_whatever_account(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_LOGIN_ADDRESS="3 per hour")
+    for number in range(3):
+        refused(login(app, f"{number}@example.org"), 401, "wrong_credentials")
+    limited(login(app, "next@example.org"))
+    refused(login(app, "next@example.org", "10.0.0.2"), 401, "wrong_credentials")
+
+
+def test_guessing_the_current_password_counts_as_attempts(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_LOGIN_ACCOUNT="2 per hour")
+    user = somebody_on(app)
+    body = {"current": "wrong", "new": "a new password"}
+    for _ in range(2):
+        refused(user.post("/api/auth/password", body), 422, "validation_failed", "current")
+    limited(user.post("/api/auth/password", body | {"current": PASSWORD}))
+
+
+def test_a_made_up_x_forwarded_for_does_not_escape_the_login_limit(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_LOGIN_ADDRESS="3 per hour", TRUSTED_PROXIES=0)
+    answers = [
+        login(app, f"{number}@example.org", **{"X-Forwarded-For": f"192.0.2.{number}"})
+        for number in range(4)
+    ]
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
+
+
+def test_behind_a_proxy_the_address_that_it_saw_counts(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_LOGIN_ADDRESS="3 per hour", TRUSTED_PROXIES=1)
+
+    def attempt(number: int, forwarded: str) -> int:
+        email = f"{number}@example.org"
+        return login(app, email, "127.0.0.1", **{"X-Forwarded-For": forwarded}).status_code
+
+    # The client may write what it likes; the proxy adds the address it saw at the end.
+    statuses = [attempt(number, f"198.51.100.{number}, 203.0.113.7") for number in range(4)]
+    assert statuses == [401, 401, 401, 429]
+    assert attempt(5, "203.0.113.7, 203.0.113.8") == 401
+
+
+def test_the_sessions_list_shows_the_address_that_the_proxy_saw(make_app: MakeApp) -> None:
+    app = make_app(TRUSTED_PROXIES=1)
+    nobody = caller_on(app, None, None)
+    answer = nobody.post(
+        "/api/auth/guest",
+        {"name": "Ana", "email": "ana@example.org"},
+        headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.7"},
+    )
+    nobody.headers["Authorization"] = f"Bearer {answer.json['token']}"
+    (row,) = nobody.get("/api/auth/sessions").json
+    assert row["address"] == "203.0.113.7"
+
+
+def test_no_limit_holds_when_limits_are_off(user: Caller, app: Flask) -> None:
+    assert not app.config["RATELIMIT_ENABLED"]
+    app.config["LIMIT_DEFAULT"] = "1 per hour"
+    for _ in range(3):
+        assert user.get("/api/auth/me").status_code == 200
+    for _ in range(40):
+        assert login(app, "nobody@example.org").status_code == 401

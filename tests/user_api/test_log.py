@@ -1,0 +1,183 @@
+"""The log: who did what, never what was said, nor a password, a token or a cookie."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask import Flask
+from pymongo.database import Database
+from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
+
+from chatapi import create_app
+from chatapi.store.database import Document
+from config import TestConfig
+from tests.conftest import PASSWORD
+from tests.user_api.callers import Caller, caller_on, refused
+
+SECRETS = {
+    "password": "hunter2-password-of-ana",
+    "new password": "hunter3-password-of-ana",
+    "message": "Message-nobody-may-log",
+    "first message": "First-message-nobody-may-log",
+    "subject": "Subject-nobody-may-log",
+    "search": "Search-nobody-may-log",
+}
+
+
+@pytest.fixture
+def app(database: Database[Document]) -> Flask:
+    """An app that logs everything it can."""
+    return create_app(TestConfig, database=database, LOG_LEVEL="DEBUG")
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> Any:
+    """`lines()` -> what was logged since the last call, parsed."""
+
+    def read() -> list[dict[str, Any]]:
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        return [json.loads(line) for line in captured.out.splitlines()]
+
+    return read
+
+
+def test_a_request_is_one_line_with_its_id_and_its_user(user: Caller, lines: Any) -> None:
+    lines()
+    answer = user.get("/api/chat?q=secret")
+    (line,) = lines()
+    assert line["event"] == "request"
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/api/chat", 200)
+    assert line["requestId"] == answer.headers["X-Request-Id"]
+    assert line["userId"] == user.id
+    assert isinstance(line["ms"], float)
+
+
+def test_a_refusal_is_logged_with_its_code(user: Caller, lines: Any) -> None:
+    lines()
+    answer = user.get("/api/chat/x")
+    found = lines()
+    assert {line["requestId"] for line in found} == {answer.headers["X-Request-Id"]}
+    assert {line.get("code") for line in found} == {"not_found"}
+
+
+def test_nothing_secret_is_ever_logged(
+    app: Flask,
+    admin: Caller,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    browser = app.test_client()
+    secrets = dict(SECRETS)
+    body = {"name": "Ana", "email": "ana@example.org", "password": secrets["password"]}
+    token = browser.post("/api/auth/register", json=body | {"cookie": True}).json["token"]
+    secrets["token"] = token
+    secrets["csrf"] = browser.get("/api/auth/csrf").json["csrfToken"]
+    user = caller_on(app, None, None)
+    user.headers["Authorization"] = f"Bearer {token}"
+    user.post("/api/auth/register", body)
+    user.post("/api/auth/login", body)
+    user.post("/api/auth/login", {"email": "ana@example.org", "password": secrets["password"]})
+    user.post("/api/auth/login", {"email": secrets["password"], "password": secrets["password"]})
+    chat = user.open_chat(subject=secrets["subject"], message=secrets["first message"])
+    user.say(chat, secrets["message"])
+    path = f"/api/chat/{chat['_id']}"
+    user.get(f"/api/chat?q={secrets['search']}")
+    user.post(f"{path}/messages", {"content": {secrets["message"]: 1}})
+    user.send_raw("POST", f"{path}/messages", f'{{"content": "{secrets["message"]}'.encode())
+    user.patch(path, {"message": secrets["message"], secrets["message"]: True})
+    browser.post(
+        f"{path}/messages",
+        json={"content": secrets["message"]},
+        headers={"X-CSRF-Token": secrets["csrf"]},
+    )
+    user.post(
+        "/api/auth/password",
+        {"current": secrets["password"], "new": secrets["new password"]},
+    )
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OperationFailure(
+            "E11000 duplicate key error collection: chat.messages index: order dup key: "
+            f'{{ content: "{secrets["message"]}" }}',
+            11000,
+            {"keyValue": {"content": secrets["message"]}},
+        )
+
+    monkeypatch.setattr("chatapi.store.messages.insert", fail)
+    assert user.post(f"{path}/messages", {"content": secrets["message"]}).status_code == 500
+    captured = capsys.readouterr()
+    logged = captured.out + captured.err
+    assert "OperationFailure" in logged
+    for name, secret in secrets.items():
+        assert secret not in logged, name
+    assert "Authorization" not in logged
+    assert "chat_session" not in logged
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of chats fails, for a reason that tells too much."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("mongodb://chat:secret@db.internal:27017 said no")
+
+    monkeypatch.setattr("chatapi.store.chats.newest", fail)
+
+
+@pytest.mark.usefixtures("broken")
+def test_an_error_tells_a_user_nothing_and_the_log_everything(user: Caller, lines: Any) -> None:
+    lines()
+    answer = user.get("/api/chat")
+    body = refused(answer, 500, "internal")
+    assert "debug" not in body
+    assert "mongodb" not in answer.text
+    assert "Traceback" not in answer.text
+    (error,) = (line for line in lines() if line["event"] == "request_failed")
+    assert error["requestId"] == body["requestId"]
+    assert "RuntimeError" in error["exception"]
+    assert "store" in error["exception"] or "services" in error["exception"]
+
+
+@pytest.mark.usefixtures("broken")
+def test_an_agent_sees_the_exception_of_an_error(admin: Caller) -> None:
+    body = refused(admin.get("/api/chat"), 500, "internal")
+    assert body["debug"]["exception"] == "RuntimeError"
+    assert "Traceback" not in body["debug"]["message"]
+
+
+@pytest.mark.parametrize("role", ["user", "admin"])
+def test_a_database_that_does_not_answer_is_503_with_retry_after(
+    role: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    somebody: Caller = request.getfixturevalue(role)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ServerSelectionTimeoutError("db.internal:27017: connection refused")
+
+    monkeypatch.setattr("chatapi.store.chats.newest", fail)
+    answer = somebody.get("/api/chat")
+    body = refused(answer, 503, "database_unavailable")
+    assert int(answer.headers["Retry-After"]) == body["retryAfter"] >= 1
+    assert ("debug" in body) == (role == "admin")
+    if role == "user":
+        assert "db.internal" not in answer.text
+
+
+def test_a_database_that_does_not_even_know_the_session_is_503(
+    user: Caller, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise ServerSelectionTimeoutError("db.internal:27017: connection refused")
+
+    monkeypatch.setattr("chatapi.store.sessions.with_user", fail)
+    for somebody in (user, admin):
+        answer = somebody.get("/api/chat")
+        assert "debug" not in refused(answer, 503, "database_unavailable")
+
+
+def test_the_password_of_the_tests_is_not_in_this_log(user: Caller, lines: Any) -> None:
+    user.post("/api/auth/login", {"email": user.email, "password": PASSWORD})
+    assert PASSWORD not in json.dumps(lines())
