@@ -95,7 +95,7 @@ def done(toast: str, otherwise: str, **events: dict[str, Any]) -> Response:
     if not htmx.is_htmx():
         return make_response(redirect(otherwise, 303))
     response = make_response(render("_toast.html", kind="ok", text=toast))
-    return htmx.trigger(htmx.vary(response), **{"console_changed": {}, **events})
+    return htmx.trigger(htmx.vary(response), **{**events, "console_changed": {}})
 
 
 def versioned(etag: str, *more: object) -> str:

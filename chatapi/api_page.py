@@ -115,7 +115,7 @@ class _Reader:
         }
 
     def _response(self, status: str, response: Json) -> Json:
-        (media,) = response.get("content", {}).values() or ({},)
+        media: Json = next(iter(response.get("content", {}).values()), {})
         return {
             "status": status,
             "description": response["description"],

@@ -166,7 +166,8 @@ def _flat(messages: Any, prefix: str = "") -> dict[str, list[str]]:
 
 def json_response(data: object, status: int = 200) -> Response:
     """Return data, shaped by a schema already, as a JSON answer."""
-    return Response(current_app.json.dumps(data), status=status, mimetype="application/json")
+    text = current_app.json.dumps(data, separators=(",", ":"))
+    return Response(text, status=status, mimetype="application/json")
 
 
 def _respond(contract: Contract, result: Any) -> Response:

@@ -150,7 +150,8 @@ class ExactMongoDB(MongoDBStorage):
     the package takes for none. So the counter is there before it is counted up.
     """
 
-    STORAGE_SCHEME = None  # RATELIMIT_STORAGE_URI goes on meaning the package's own.
+    # None of its own: RATELIMIT_STORAGE_URI goes on meaning the package's storage.
+    STORAGE_SCHEME = []  # noqa: RUF012 - limits' own way to register a scheme
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count a hit and return how many there are in this window."""

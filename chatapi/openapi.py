@@ -205,11 +205,16 @@ blueprint.add_url_rule("/docs", view_func=limited(docs))
 def _kept(name: str) -> Built:
     kept: dict[str, Built] = current_app.extensions.setdefault("openapi", {})
     if name not in kept:
-        made = document(current_app)
-        text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
-        kept["document"] = Built.of(text.encode(), "application/json")
-        kept["page"] = Built.of(api_page.render(made, _advice()).encode(), "text/html")
+        kept[name] = _build(name)
     return kept[name]
+
+
+def _build(name: str) -> Built:
+    made = document(current_app)
+    if name == "page":
+        return Built.of(api_page.render(made, _advice()).encode(), "text/html")
+    text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
+    return Built.of(text.encode(), "application/json")
 
 
 def document(app: Flask) -> dict[str, Any]:
@@ -224,7 +229,8 @@ def document(app: Flask) -> dict[str, Any]:
         tags=[{"name": name, "description": text} for name, text in TAGS.values()],
         plugins=[plugin],
     )
-    plugin.converter.add_attribute_function(_describe_field)
+    if plugin.converter is not None:  # It is, once there is a spec.
+        plugin.converter.add_attribute_function(_describe_field)
     _add_components(spec, app)
     paths: dict[str, dict[str, Any]] = {}
     for rule, contract, view in _endpoints(app):
@@ -512,8 +518,8 @@ def _add_components(spec: APISpec, app: Flask) -> None:
             "description": "From `GET /api/auth/csrf`, with the cookie that comes with it.",
         },
     )
-    for schema in (schemas.ProblemOut, *EVENT_SCHEMAS):
-        components.schema(_schema_name(schema), schema=schema)
+    for shape in (schemas.ProblemOut, *EVENT_SCHEMAS):
+        components.schema(_schema_name(shape), schema=shape)
 
 
 def _schema_name(schema: Any) -> str:

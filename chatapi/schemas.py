@@ -643,6 +643,27 @@ class StatsOut(Output):
     unassigned = fields.Integer(metadata={"example": 6})
 
 
+class RealtimeOut(Output):
+    """One worker process: ask again, and another may answer."""
+
+    process = fields.String(metadata={"example": "5f0c2a91"})
+    streams = fields.Integer(metadata={"example": 120, "description": "Open connections."})
+    accounts = fields.Integer(metadata={"example": 97})
+    longestQueue = fields.Integer(
+        metadata={"example": 0, "description": "Events that the slowest client has not got yet."}
+    )
+    mode = fields.String(
+        validate=validate.OneOf(("off", "stream", "poll")),
+        metadata={"description": "off while nobody listens; poll without change streams."},
+    )
+    connected = fields.Boolean(metadata={"example": True})
+    lagMs = fields.Float(
+        allow_none=True,
+        metadata={"example": 3.1, "description": "From the last change to its being told."},
+    )
+    secondsSinceLastLook = fields.Float(allow_none=True, metadata={"example": 0.2})
+
+
 class ProblemOut(Output):
     """RFC 9457. Some codes carry more: chatId, chatStatus, retryAfter."""
 

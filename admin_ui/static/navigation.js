@@ -59,7 +59,7 @@ function showFilters() {
     const values = given.getAll(field.name);
     field.value = values.length > 1 && field.name === "status" ? "open" : values[0] ?? "";
   }
-  form.querySelector("[data-clear]").hidden = narrowing(location.search) === "";
+  document.querySelector("[data-clear]").hidden = narrowing(location.search) === "";
 }
 
 /** Leave empty fields out of the address, and keep the open chat in it. */

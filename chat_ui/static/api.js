@@ -1,6 +1,7 @@
 /** The public API over HTTP: sessions, problems as errors, CSRF, ETags. */
 
 const TIMEOUT = 20_000;
+const PROTOCOL = "chat.v1";
 const SAFE = new Set(["GET", "HEAD"]);
 
 /** The server answered with a problem; `message` can be shown to the reader. */
@@ -82,6 +83,11 @@ export class CookieAuth {
     return data.csrfToken;
   }
 
+  /** What a WebSocket offers; the cookie travels by itself. */
+  protocols() {
+    return [PROTOCOL];
+  }
+
   /** The next request that changes something fetches a new CSRF token. */
   renew() {
     this.#token = null;
@@ -104,6 +110,11 @@ export class BearerAuth {
     return this.token ? { Authorization: `Bearer ${this.token}` } : {};
   }
 
+  /** A WebSocket can set no header: the token is one of the protocols it offers. */
+  protocols() {
+    return this.token ? [PROTOCOL, `bearer.${this.token}`] : [PROTOCOL];
+  }
+
   renew() {}
 }
 
@@ -120,6 +131,10 @@ export class Api {
   constructor(origin, auth) {
     this.origin = origin;
     this.auth = auth;
+  }
+
+  get socketUrl() {
+    return `${this.origin.replace(/^http/, "ws")}/api/ws`;
   }
 
   get(path, options) {

@@ -127,9 +127,11 @@ export class ChatApp extends Emitter {
     connection.on("back", () => {
       outbox.flush();
       updates.resync();
+      updates.live.check();
       this.conversation.retry();
     });
     session.on("change", (change) => this.#sessionChanged(change));
+    updates.signals.on("change", () => this.conversation.renderSignals());
     store.on("chats", () => this.#countUnread());
     store.on("removed", (id) => {
       if (id !== this.openId || session.state !== "signed-in") return;
@@ -277,7 +279,8 @@ export class ChatApp extends Emitter {
   }
 
   #countUnread() {
-    const unread = this.session.user && this.session.user.role !== "admin" ? this.store.unread : 0;
+    const mine = this.session.user && this.session.user.role !== "admin";
+    const unread = mine ? this.store.unread - this.conversation.beingRead : 0;
     if (unread === this.#unread) return;
     this.#unread = unread;
     this.emit("unread", unread);

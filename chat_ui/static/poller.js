@@ -11,7 +11,7 @@ export class Poller {
 
   /**
    * `task` is async and throws when it failed; its error may carry `retryAfter` in seconds.
-   * `interval` returns the milliseconds to the next round.
+   * `interval(failed)` returns the milliseconds to the next round.
    */
   constructor(task, interval) {
     this.task = task;
@@ -54,7 +54,7 @@ export class Poller {
     } catch (error) {
       this.#failures += 1;
       this.#again = false;
-      wait = backoff(this.#failures, this.interval(), error.retryAfter);
+      wait = backoff(this.#failures, this.interval(true), error.retryAfter);
     } finally {
       this.#running = false;
     }
@@ -65,6 +65,11 @@ export class Poller {
     } else {
       this.#schedule(wait);
     }
+  }
+
+  /** The interval has changed: wait as long as it says now, though not all to the same moment. */
+  reschedule() {
+    if (this.#failures === 0) this.#schedule(this.interval() * (0.5 + Math.random() * 0.5));
   }
 
   #schedule(wait) {

@@ -119,7 +119,12 @@ export class Store extends Emitter {
     const showsMore = this.loaded && this.#chats.size > chats.length;
     if (!showsMore || !nextCursor) this.nextCursor = nextCursor;
     this.loaded = true;
-    for (const chat of chats) this.#put(chat);
+    for (const chat of chats) {
+      const known = this.#chats.get(chat._id);
+      // Reading changes a chat but not its `updatedAt`: what came in later knows more.
+      if (known?.updatedAt === chat.updatedAt && this.#takenOver.get(chat._id) > asked) continue;
+      this.#put(chat);
+    }
     this.emit("chats");
   }
 
@@ -172,6 +177,14 @@ export class Store extends Emitter {
     this.emit("chats");
   }
 
+  /** The other side has read this side's messages up to `seq`. */
+  applyReadByThem(chatId, seq) {
+    const messages = this.conversation(chatId).messages.filter((message) => message.seq <= seq && !message.isRead && isOwn(message));
+    if (messages.length === 0) return;
+    this.conversation(chatId).merge(messages.map((message) => ({ ...message, isRead: true })));
+    this.emit("messages", { chatId, added: [] });
+  }
+
   applyRemoved(chatId) {
     this.#remove(chatId);
     this.emit("chats");
@@ -209,6 +222,11 @@ export class Store extends Emitter {
     this.#conversations.delete(chatId);
     this.emit("removed", chatId);
   }
+}
+
+/** Whether a message comes from the reader's side. */
+export function isOwn({ senderRole }) {
+  return senderRole === "user" || senderRole === "guest";
 }
 
 /** The number of a chat's newest message. */

@@ -90,6 +90,11 @@ export function capital(text) {
   return text.charAt(0).toLocaleUpperCase() + text.slice(1);
 }
 
+/** "Ana", "Ana and Ben", "Ana, Ben and Eva". */
+export function list(names) {
+  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+}
+
 export function plural(count, one, many = `${one}s`) {
   return `${count.toLocaleString()} ${count === 1 ? one : many}`;
 }

@@ -1,14 +1,23 @@
 /**
- * Keeps the store equal to the server. This is the one place where news come in: today by
- * polling; a stream would call the same `apply…` methods of the store.
+ * Keeps the store equal to the server. This is the one place where news come in: live while
+ * there is a connection, else by polling. Truth is what the API answers: whatever may be
+ * missing after an event is fetched, and everything is asked for again now and then.
  */
 
 import { ApiError, IdentityChanged } from "./api.js";
+import { Live } from "./live.js";
 import { Poller } from "./poller.js";
+import { Signals } from "./signals.js";
+import { lastSeq } from "./store.js";
 
 const VISIBLE = 3_000;
 const FOLDED = 6_000;
 const HIDDEN = 30_000;
+/** While news come in live, polling only makes sure. */
+const LIVE = 60_000;
+const LIVE_UNSEEN = 300_000;
+/** Silence of 6 s means that somebody has stopped typing. */
+const TYPING = 3_000;
 const NEWEST = 50;
 const PAGE = 50;
 const CATCH_UP = 200;
@@ -21,25 +30,41 @@ export class Updates {
   #listEtag = null;
   #chatEtag = null;
   #stale = false;
+  #wasUp = false;
+  #typedAt = 0;
+  /** The newest seq that was asked for because of an event, by chat. */
+  #askedFor = new Map();
 
-  constructor({ api, store, session }) {
+  constructor({ api, store, session, connection }) {
     this.api = api;
     this.store = store;
     this.session = session;
+    this.connection = connection;
+    this.signals = new Signals();
     this.poller = new Poller(
       () => this.#poll(),
-      () => (document.hidden ? HIDDEN : this.folded ? FOLDED : VISIBLE),
+      (failed) => this.#interval(failed),
     );
+    this.live = new Live({ api, place: (chatId) => store.conversation(chatId).loaded ? store.conversation(chatId).newest : null });
+    this.live.on("event", ({ event, data }) => this.#heard(event, data));
+    this.live.on("up", () => this.#up());
+    this.live.on("down", () => this.#down());
+    this.live.on("ended", (code) => this.#ended(code));
+    this.live.on("refused", () => this.refresh());
   }
 
   start() {
     this.poller.start();
+    this.live.start();
   }
 
   stop() {
     this.poller.stop();
+    this.live.stop();
     this.#listEtag = null;
     this.#chatEtag = null;
+    this.#wasUp = false;
+    this.#askedFor.clear();
   }
 
   refresh() {
@@ -52,12 +77,26 @@ export class Updates {
     if (this.openId) this.store.leave(this.openId);
     this.openId = chatId;
     this.#chatEtag = null;
+    this.#typedAt = 0;
+    this.#watch();
     this.refresh();
   }
 
   fold(folded) {
+    if (this.folded === folded) return;
     this.folded = folded;
-    if (!folded) this.refresh();
+    this.#watch();
+    if (folded) this.poller.reschedule();
+    else this.refresh();
+  }
+
+  /** The reader is typing: the other side is told so, now and then. */
+  types() {
+    const now = Date.now();
+    if (!this.openId || now - this.#typedAt < TYPING) return;
+    this.#typedAt = now;
+    if (this.live.isUp) this.live.say({ type: "typing", chatId: this.openId });
+    else if (this.connection.state === "online") this.api.post(`/api/chat/${this.openId}/typing`).catch(() => undefined);
   }
 
   /** After a time without contact: fetch again whatever is on the screen. */
@@ -86,6 +125,105 @@ export class Updates {
     await this.#asked(this.api.post(`/api/chat/${chatId}/read`, { seq }));
     this.store.applyRead(chatId, seq);
   }
+
+  // Live
+
+  #interval(failed = false) {
+    const unseen = document.hidden || this.folded;
+    if (this.live.isUp && !failed) return unseen ? LIVE_UNSEEN : LIVE;
+    return document.hidden ? HIDDEN : this.folded ? FOLDED : VISIBLE;
+  }
+
+  /** A folded widget only needs to know how much is unread, which the inbox tells. */
+  #watch() {
+    this.signals.forget();
+    this.live.watch(this.folded ? null : this.openId);
+  }
+
+  /** From here on news come in by themselves: now fetch what came before. */
+  #up() {
+    if (this.#wasUp) this.resync();
+    else this.refresh();
+    this.#wasUp = true;
+  }
+
+  #down() {
+    this.signals.forget();
+    this.poller.reschedule();
+  }
+
+  /** The session may be over, or another one than it was: the API knows. */
+  async #ended(code) {
+    if (code !== "session_ended" && code !== "forbidden") return;
+    try {
+      await this.session.check();
+    } catch {
+      // Without an answer the polls go on asking.
+    }
+    if (this.session.state === "signed-in") this.live.check();
+  }
+
+  #heard(event, data) {
+    switch (event) {
+      case "chat":
+        this.#heardChat(data);
+        break;
+      case "message":
+        this.signals.stops(data.senderId);
+        if (!this.store.applyMessages(data.chatId, [data])) this.refresh();
+        break;
+      case "read":
+        if (data.readerRole === "admin") this.store.applyReadByThem(data.chatId, data.seq);
+        break;
+      case "deleted":
+        if (data.seq === null || data.seq === undefined) this.store.applyRemoved(data.chatId);
+        else this.#fetchAgain(data.chatId, data.seq);
+        break;
+      case "typing":
+        if (data.chatId === this.openId && !this.folded && data.senderId !== this.session.user?._id) this.signals.types(data.senderId, data.senderName);
+        break;
+      case "presence":
+        if (data.role !== "admin") break;
+        if (data.chatId === this.openId && data.online) this.signals.comes(data.userId, data.name);
+        else this.signals.goes(data.userId);
+        break;
+    }
+  }
+
+  #heardChat(chat) {
+    if (chat.userId !== this.session.user?._id) {
+      // The cookie has become somebody else's.
+      this.session.check().catch(() => undefined);
+      return;
+    }
+    this.store.applyChat(chat);
+    this.#fillGap(chat._id);
+  }
+
+  /** Fetch what the open chat should hold and does not; once for each number it promises. */
+  #fillGap(chatId) {
+    const chat = this.store.chat(chatId);
+    const conversation = this.store.conversation(chatId);
+    if (!chat || chatId !== this.openId || this.folded || !conversation.loaded) return;
+    const promised = lastSeq(chat);
+    if (conversation.newest >= promised || this.#askedFor.get(chatId) >= promised) return;
+    this.#askedFor.set(chatId, promised);
+    this.refresh();
+  }
+
+  /** A message that is shown has changed. */
+  async #fetchAgain(chatId, seq) {
+    const { loaded, oldest, newest } = this.store.conversation(chatId);
+    if (!loaded || seq < oldest || seq > newest) return;
+    try {
+      const { data } = await this.#asked(this.api.get(`/api/chat/${chatId}/messages?after=${seq - 1}&limit=1`));
+      this.store.applyMessages(chatId, data);
+    } catch {
+      this.resync();
+    }
+  }
+
+  // Polling
 
   async #poll() {
     const open = this.folded ? null : this.openId;
@@ -131,6 +269,7 @@ export class Updates {
     this.store.applyChat({ ...answer.data, messages: [...older, ...between, ...messages] });
     if (wasStale) this.#stale = false;
     this.#chatEtag = answer.etag;
+    this.#fillGap(chatId);
   }
 
   /** The messages after `newest` and before `seq`: a gap is filled before it is shown. */

@@ -4,4 +4,4 @@ from flask import Blueprint
 
 blueprint = Blueprint("admin_api", __name__, url_prefix="/api/admin")
 
-from chatapi.admin_api import chats, stats, users  # noqa: E402, F401 - register the views
+from chatapi.admin_api import chats, realtime, stats, users  # noqa: E402, F401 - register the views

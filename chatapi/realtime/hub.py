@@ -18,6 +18,8 @@ from chatapi.store import messages
 from chatapi.store.database import Document
 
 QUEUE_LENGTH = 500
+# A chat that grew by more in one step, as by an import, is read by each listener in pages.
+MOST_AT_ONCE = 100
 
 
 @dataclass
@@ -62,8 +64,13 @@ class Listener:
     def close(self, code: str, retry_after: float) -> None:
         """End the listener, whatever is still queued; it catches up when it comes again."""
         if self.end is None:
-            self.end = Event("end", {"code": code, "retryAfter": retry_after})
+            self.end = Event("end", {"code": code, "retryAfter": round(retry_after, 2)})
             self._queue.put(self.end)
+
+    @property
+    def backlog(self) -> int:
+        """How many events wait to be sent."""
+        return self._queue.qsize()
 
 
 class Topic:
@@ -82,13 +89,14 @@ class Hub:
         self.topics: dict[ObjectId, Topic] = {}
         self.inbox: set[Listener] = set()  # agents: every chat
         self.owners: dict[ObjectId, set[Listener]] = {}  # users: their own chats
-        self.on_first: Callable[[], None] = lambda: None
+        self.on_join: Callable[[], None] = lambda: None
+        self.on_presence: Callable[[], None] = lambda: None
 
     def join_chat(self, chat_id: ObjectId, listener: Listener) -> None:
         """Let a listener hear of one chat. Join before reading: what comes later is queued."""
         with self._lock:
             self.topics.setdefault(chat_id, Topic()).listeners.add(listener)
-        self.on_first()
+        self.on_join()
 
     def leave_chat(self, chat_id: ObjectId, listener: Listener) -> None:
         """Take a listener off a chat."""
@@ -106,7 +114,7 @@ class Hub:
                 self.inbox.add(listener)
             else:
                 self.owners.setdefault(owner, set()).add(listener)
-        self.on_first()
+        self.on_join()
 
     def leave_inbox(self, owner: ObjectId | None, listener: Listener) -> None:
         """Take a listener off its inbox."""
@@ -118,54 +126,76 @@ class Hub:
                 if not self.owners[owner]:
                     del self.owners[owner]
 
-    def begin(self, chat: Document) -> None:
-        """Say how a chat was when its first listener read it."""
+    def begin(self, chat: Document) -> Document:
+        """Take a chat as a listener has read it; return its newest state that is known here.
+
+        A read may come from a server that lags behind what the tail has told already, and
+        that is not told again.
+        """
         with self._lock:
             topic = self.topics.get(chat["_id"])
-            if topic is not None and topic.chat is None:
+            if topic is None:
+                return chat
+            if topic.chat is None:
                 topic.chat = chat
+            return max(topic.chat, chat, key=_version)
 
     def changed(self, chat: Document) -> None:
         """Tell of a chat's new state: its new messages, who has read, then the chat."""
         event = Event("chat", chat)
         with self._lock:
-            everywhere = [*self.inbox, *self.owners.get(chat["userId"], ())]
             topic = self.topics.get(chat["_id"])
-        for listener in everywhere:
+            inside = topic.listeners if topic is not None else ()
+            owners = self.owners.get(chat["userId"], ())
+            # Who listens to the chat itself gets it below, after its messages.
+            outside = [each for each in (*self.inbox, *owners) if each not in inside]
+        for listener in outside:
             listener.put(event)
         if topic is None:
             return
         before = topic.chat
-        if before is not None and before["version"] >= chat["version"]:
+        if before is not None and _version(before) >= _version(chat):
             return
         events = [event]
         if before is not None:
-            news = messages.between(chat["_id"], before["lastSeq"] + 1, chat["lastSeq"])
-            told = [Event("message", {"chat": chat, "message": row}, row["seq"]) for row in news]
-            events = [*told, *_readings(before, chat), event]
+            events = [*_news(before, chat), *_readings(before, chat), event]
         topic.chat = chat
         for listener in list(topic.listeners):
             for each in events:
                 listener.put(each)
 
+    def removed(self, chat_id: ObjectId) -> None:
+        """Tell those in a chat that it is no more, should whoever deleted it have not."""
+        event = Event("deleted", {"chatId": chat_id, "seq": None})
+        with self._lock:
+            topic = self.topics.get(chat_id)
+            heard = list(topic.listeners) if topic is not None else []
+        for listener in heard:
+            listener.put(event)
+
     def signalled(self, signal: Document) -> None:
         """Tell of something that is not kept."""
+        if signal["kind"] == "presence":
+            self.on_presence()
+            return
         event = Event(signal["kind"], signal)
         with self._lock:
-            heard = [*self.inbox, *self.owners.get(signal["userId"], ())]
+            # A set: one listener may be in the chat and in an inbox.
+            heard = {*self.inbox, *self.owners.get(signal["userId"], ())}
             topic = self.topics.get(signal["chatId"])
             if topic is not None:
-                heard += topic.listeners
+                heard |= topic.listeners
         for listener in heard:
             listener.put(event)
 
     def present(self, event: Event, chat_id: ObjectId | None) -> None:
-        """Tell agents who is there, and a chat's listeners who looks at it."""
+        """Tell the listeners of a chat who is there, or with None the agents' inboxes."""
         with self._lock:
-            heard = set(self.inbox)
-            topic = self.topics.get(chat_id) if chat_id else None
-            if topic is not None:
-                heard |= topic.listeners
+            if chat_id is None:
+                heard = list(self.inbox)
+            else:
+                topic = self.topics.get(chat_id)
+                heard = list(topic.listeners) if topic is not None else []
         for listener in heard:
             listener.put(event)
 
@@ -187,12 +217,29 @@ class Hub:
             return not (self.topics or self.inbox or self.owners)
 
 
+def _version(chat: Document) -> int:
+    return int(chat["version"])
+
+
+def _news(before: Document, chat: Document) -> list[Event]:
+    if chat["lastSeq"] - before["lastSeq"] > MOST_AT_ONCE:
+        return []
+    rows = messages.between(chat["_id"], before["lastSeq"] + 1, chat["lastSeq"])
+    return [Event("message", {"chat": chat, "message": row}, row["seq"]) for row in rows]
+
+
 def _readings(before: Document, chat: Document) -> list[Event]:
     return [
-        Event("read", {"chatId": chat["_id"], "readerRole": side, "seq": seq})
+        reading(chat, side)
         for side, seq in chat["readSeq"].items()
         if seq > before["readSeq"][side]
     ]
+
+
+def reading(chat: Document, side: str) -> Event:
+    """Return the event that says how far a side has read."""
+    data = {"chatId": chat["_id"], "readerRole": side, "seq": chat["readSeq"][side]}
+    return Event("read", data)
 
 
 hub = Hub()

@@ -1,17 +1,19 @@
 """The tail of one process: follows the database and feeds the hub.
 
 It runs while somebody listens. It resumes by the change stream's token after every
-interruption; where the place is lost, it reads every chat that is listened to once more.
+interruption; where the place is lost, it reads every chat that is listened to once more
+and sends the inboxes' listeners to fetch theirs.
 Where the server has no change streams it polls each second, a little further back than it
 has seen, since the clocks of several hosts never quite agree.
 """
 
 from __future__ import annotations
 
+import contextvars
 import random
 import threading
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -28,6 +30,7 @@ POLL_SECONDS = 1.0
 OVERLAP = timedelta(seconds=5)
 LONGEST_PAUSE = 5.0
 IDLE_SECONDS = 60.0
+CHATS_AT_ONCE = 500
 
 
 class Tail:
@@ -37,13 +40,21 @@ class Tail:
         self.hub = target
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        # Set while whatever is written from now on will be told, sooner or later.
         self._following = threading.Event()
         self._stopped = threading.Event()
-        self._token: Any = None
-        self.mode = "off"
-        self.connected = False
+        self._failures = 0
+        self._idle_since = 0.0
         self.last_seen_at = 0.0
         self.lag_ms: float | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.mode, self.connected = "off", False
+        self._token: Any = None
+        self._polled_until: datetime | None = None
+        self._polled: dict[Any, int] = {}
+        self._missed = False
 
     def ensure_running(self, wait: float = 2.0) -> None:
         """Start following if nobody does, and wait until the tail hears of every write.
@@ -54,7 +65,11 @@ class Tail:
             if self._thread is None or not self._thread.is_alive():
                 self._stopped.clear()
                 self._following.clear()
-                self._thread = threading.Thread(target=self._run, name="tail", daemon=True)
+                # A context of its own: this is not a part of the request that started it.
+                run = contextvars.Context().run
+                self._thread = threading.Thread(
+                    target=run, args=(self._run,), name="tail", daemon=True
+                )
                 self._thread.start()
         self._following.wait(wait)
 
@@ -73,25 +88,38 @@ class Tail:
         }
 
     def _run(self) -> None:
-        failures = 0
-        idle_since = time.monotonic()
+        self._idle_since = time.monotonic()
+        self._failures = 0
         while not self._may_end():
             try:
-                self._follow(idle_since)
-                failures = 0
+                try:
+                    self._follow()
+                except changes.NoChangeStreams:
+                    self._poll()
             except changes.PlaceLost:
-                self._token = None
                 log.warning("tail_place_lost")
-                self._look_at_everything()
-            except changes.NoChangeStreams:
-                self._poll()
-            except Exception as error:
-                self.connected = False
-                failures += 1
-                pause = min(LONGEST_PAUSE, 0.1 * 2**failures) * random.uniform(0.5, 1)  # noqa: S311
-                log.warning("tail_interrupted", pause=round(pause, 2), exc_info=error)
-                self._stopped.wait(pause)
-            idle_since = time.monotonic()
+                self._lose_place()
+                self._pause()
+            except Exception as error:  # noqa: BLE001 - whatever it is, clients go on waiting
+                if self._token is None and self._polled_until is None:
+                    self._lose_place()
+                # The first of a row says it all.
+                note = log.info if self._failures else log.warning
+                note("tail_interrupted", exc_info=error)
+                self._pause()
+
+    def _lose_place(self) -> None:
+        """Let those who join wait for a new beginning; the others are told to look again."""
+        if self._following.is_set():
+            self._following.clear()
+            self._missed = True
+        self._token = None
+
+    def _pause(self) -> None:
+        self.connected = False
+        self._failures = min(self._failures + 1, 10)
+        longest = min(LONGEST_PAUSE, 0.1 * 2**self._failures)
+        self._stopped.wait(longest * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
 
     def _may_end(self) -> bool:
         """Tell whether to end, for good: nobody can join between the look and the end."""
@@ -99,53 +127,73 @@ class Tail:
             started = self.mode != "off"
             if not self._stopped.is_set() and not (started and self.hub.is_idle()):
                 return False
-            self.connected, self.mode, self._token, self._thread = False, "off", None, None
+            self._forget()
+            self._thread = None
             self._following.clear()
             return True
 
-    def _follow(self, idle_since: float) -> None:
-        resumed = self._token is not None
+    def _goes_on(self) -> bool:
+        """Tell whether somebody listens, or did a short while ago."""
+        now = time.monotonic()
+        if not self.hub.is_idle():
+            self._idle_since = now
+        return not self._stopped.is_set() and now - self._idle_since <= IDLE_SECONDS
+
+    def _follow(self) -> None:
         stream = changes.Stream(self._token)
-        self.mode, self.connected = "stream", True
         try:
-            if not resumed:
+            if self._token is None:
                 # What changed before the stream began, and after somebody read it.
-                self._look_at_chats()
+                self._look_again()
+            self._token, self._polled_until, self._polled = stream.token, None, {}
+            self.mode, self.connected = "stream", True
             self._following.set()
-            while not self._stopped.is_set():
+            while self._goes_on():
                 change = stream.next()
+                self._failures = 0
                 self._hand_on(change)
                 self._token = stream.token
-                if not self.hub.is_idle():
-                    idle_since = time.monotonic()
-                elif time.monotonic() - idle_since > IDLE_SECONDS:
-                    return
         finally:
             stream.close()
 
+    def _look_again(self) -> None:
+        listened = self.hub.listened_chats()
+        for start in range(0, len(listened), CHATS_AT_ONCE):
+            for chat in changes.chats_now(listened[start : start + CHATS_AT_ONCE]):
+                self.hub.changed(chat)
+        if self._missed or self._polled_until is not None:
+            self._missed = False
+            self.hub.interrupt(retry_after=1)
+
     def _poll(self) -> None:
-        self.mode, self.connected = "poll", True
-        seen_until = clock.now()
-        told: dict[Any, int] = {}
-        self._following.set()
-        idle_since = time.monotonic()
-        while not self._stopped.is_set():
+        """Look for changes each second; where an error cut it off, it goes on from there."""
+        if self.mode != "poll":
+            log.warning("tail_polls", reason="The database has no change streams.")
+        self.mode = "poll"
+        while self._goes_on():
             started = clock.now()
-            fresh: dict[Any, int] = {}
-            for kind, document in changes.since(seen_until - OVERLAP):
+            if self._polled_until is None:
+                self._polled_until = started
+                self._look_again_on_first_poll()
+            found: dict[Any, int] = {}
+            for kind, document in changes.since(self._polled_until - OVERLAP):
                 version = document.get("version", 0)
-                fresh[document["_id"]] = version
-                if told.get(document["_id"]) != version:
+                found[document["_id"]] = version
+                if self._polled.get(document["_id"]) != version:
                     self._hand_on((kind, document))
-            told, seen_until = fresh, started
+                    self._polled[document["_id"]] = version
+            self._polled, self._polled_until = found, started
             self.last_seen_at = time.monotonic()
-            if not self.hub.is_idle():
-                idle_since = time.monotonic()
-            elif time.monotonic() - idle_since > IDLE_SECONDS:
-                return
+            self.connected, self._failures = True, 0
+            self._following.set()
             self._stopped.wait(POLL_SECONDS)
 
-    def _hand_on(self, change: tuple[str, Document] | None) -> None:
+    def _look_again_on_first_poll(self) -> None:
+        if self._missed:
+            self._missed = False
+            self.hub.interrupt(retry_after=1)
+
+    def _hand_on(self, change: changes.Change | None) -> None:
         self.last_seen_at = time.monotonic()
         if change is None:
             return
@@ -153,22 +201,18 @@ class Tail:
         changed_at = document.get("changedAt") or document.get("at")
         if changed_at is not None:
             self.lag_ms = round((clock.now() - changed_at).total_seconds() * 1000, 1)
-        if kind == "chat":
-            self.hub.changed(document)
-        else:
-            self.hub.signalled(document)
-
-    def _look_at_chats(self) -> None:
-        for chat in changes.chats_now(self.hub.listened_chats()):
-            self.hub.changed(chat)
-
-    def _look_at_everything(self) -> None:
+        tell = {"chat": self.hub.changed, "signal": self.hub.signalled, "removed": self._removed}
         try:
-            self._look_at_chats()
-        except PyMongoError as error:
-            log.warning("tail_interrupted", exc_info=error)
-        self.hub.interrupt(retry_after=1)
+            tell[kind](document)
+        except PyMongoError:
+            raise
+        except Exception as error:
+            # One document of an unknown form must not keep all others from being told.
+            log.exception("change_not_told", kind=kind, id=str(document.get("_id")), exc_info=error)
+
+    def _removed(self, document: Document) -> None:
+        self.hub.removed(document["_id"])
 
 
 tail = Tail(hub)
-hub.on_first = tail.ensure_running
+hub.on_join = tail.ensure_running

@@ -7,11 +7,13 @@ chat was deleted.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
+from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
 from chatapi.store.database import Document, chatrooms, current, signals
@@ -22,7 +24,14 @@ NO_STREAMS = frozenset({40573, 40324, 115, 59, 20, 13, 303})
 TOO_OLD = frozenset({280, 286, 260})
 WAIT_MS = 500
 
-Change = tuple[str, Document]  # ("chat", the chat) or ("signal", the signal)
+# ("chat", the chat), ("signal", the signal) or ("removed", the `_id` of a deleted chat)
+Change = tuple[str, Document]
+
+_CHAT = {
+    "ns.coll": "chatrooms",
+    "operationType": {"$in": ["insert", "update", "replace", "delete"]},
+}
+_SIGNAL = {"ns.coll": "signals", "operationType": "insert"}
 
 
 class NoChangeStreams(Exception):
@@ -34,27 +43,25 @@ class PlaceLost(Exception):
 
 
 class Stream:
-    """The change stream from now, or from a token, on."""
+    """The change stream from now, or from a token, on.
+
+    Raises NoChangeStreams, PlaceLost, and PyMongoError while the database is away.
+    """
 
     def __init__(self, token: Any = None) -> None:
-        self.token = token
-        pipeline = [
-            {
-                "$match": {
-                    "ns.coll": {"$in": ["chatrooms", "signals"]},
-                    "operationType": {"$in": ["insert", "update", "replace"]},
-                }
-            }
-        ]
+        database = current()
+        if not isinstance(database, Database):
+            raise NoChangeStreams  # a stand-in, in memory
         try:
-            self._cursor = current().watch(
-                pipeline,
+            self._cursor = database.watch(
+                [{"$match": {"$or": [_CHAT, _SIGNAL]}}],
                 full_document="updateLookup",
                 resume_after=token,
                 max_await_time_ms=WAIT_MS,
             )
         except OperationFailure as error:
             raise _named(error) from error
+        self.token = self._cursor.resume_token or token
 
     def next(self) -> Change | None:
         """Return the next change, or None when WAIT_MS brought none.
@@ -68,14 +75,19 @@ class Stream:
         if not self._cursor.alive:
             raise PyMongoError("The change stream has ended.")
         self.token = self._cursor.resume_token
-        if event is None or event.get("fullDocument") is None:
+        if event is None:
             return None
+        if event["operationType"] == "delete":
+            return "removed", event["documentKey"]
+        if event.get("fullDocument") is None:
+            return None  # It was deleted since; that comes next.
         kind = "chat" if event["ns"]["coll"] == "chatrooms" else "signal"
         return kind, event["fullDocument"]
 
     def close(self) -> None:
         """Give the cursor back."""
-        self._cursor.close()
+        with contextlib.suppress(PyMongoError):
+            self._cursor.close()
 
 
 def _named(error: OperationFailure) -> Exception:

@@ -58,7 +58,6 @@ INDEXES: dict[str, list[IndexModel]] = {
     ],
     "presence": [
         IndexModel([("seenAt", UP)], name="recent"),
-        IndexModel([("chatId", UP), ("seenAt", UP)], name="chat"),
         IndexModel([("expiresAt", UP)], expireAfterSeconds=0, name="expiry"),
     ],
     "messages": [

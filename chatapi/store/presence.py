@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from bson import ObjectId
-
 from chatapi import clock
 from chatapi.store.database import Document, presence, signals
 
@@ -20,21 +18,23 @@ def signal(kind: str, **data: Any) -> None:
     signals().insert_one({"kind": kind, "at": now, "expiresAt": expires, **data})
 
 
-def beat(key: str, fields: Document) -> None:
-    """Note that somebody is here. `key` is one per process, user and chat."""
-    presence().replace_one({"_id": key}, fields, upsert=True)
+def beat(process: str, people: list[Document]) -> None:
+    """Note who is connected to a process now: `{userId, name, role, chatId}` each.
+
+    One document a process, however many are there: a beat is one write.
+    """
+    now = clock.now()
+    expires = now + timedelta(seconds=SIGNAL_SECONDS)
+    fields = {"people": people, "seenAt": now, "expiresAt": expires}
+    presence().replace_one({"_id": process}, fields, upsert=True)
 
 
-def leave(keys: list[str]) -> None:
-    """Take beats back, when a connection ends in order."""
-    presence().delete_many({"_id": {"$in": keys}})
+def leave(process: str) -> None:
+    """Take a process's beat back, when nobody is left there."""
+    presence().delete_one({"_id": process})
 
 
 def here(seen_since: datetime) -> list[Document]:
-    """Return every beat that is recent enough to believe."""
-    return list(presence().find({"seenAt": {"$gte": seen_since}}))
-
-
-def looking_at(chat_id: ObjectId, seen_since: datetime) -> list[Document]:
-    """Return the beats of those who look at a chat."""
-    return list(presence().find({"chatId": chat_id, "seenAt": {"$gte": seen_since}}))
+    """Return everybody in the beats that are recent enough to believe."""
+    rows = presence().find({"seenAt": {"$gte": seen_since}})
+    return [person for row in rows for person in row["people"]]

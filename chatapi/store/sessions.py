@@ -64,7 +64,8 @@ def delete_of_user(user_id: ObjectId, keep: str | None = None) -> None:
 
 def live_roles(session_ids: set[str], now: datetime) -> dict[str, str]:
     """Return the user's role for each of these sessions that may still be used."""
-    rows = list(sessions().find({"_id": {"$in": list(session_ids)}, "expiresAt": {"$gt": now}}))
+    where = {"_id": {"$in": list(session_ids)}, "expiresAt": {"$gt": now}}
+    rows = list(sessions().find(where, {"userId": 1}))
     owners = {row["userId"] for row in rows}
     active = {
         user["_id"]: user["role"]

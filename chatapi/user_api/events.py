@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Response, request
@@ -32,13 +34,8 @@ AGENT_HEARTBEAT = 5.0  # An agent who is gone must not seem to be there for long
 )
 def chat_events(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     """Stream a chat: its state, messages after Last-Event-ID or `after`, then live events."""
-    feed = Feed(session, request.remote_addr or "")
-    try:
-        opening = feed.subscribe(chat_id, _place(query["after"]))
-    except BaseException:
-        feed.close()
-        raise
-    return _event_stream(feed, opening)
+    after = _place(query["after"])
+    return _event_stream(session, lambda feed: feed.subscribe(chat_id, after))
 
 
 @endpoint(
@@ -51,8 +48,7 @@ def chat_events(session: Session, query: dict[str, Any], chat_id: str) -> Any:
 )
 def inbox_events(session: Session) -> Any:
     """Stream the inbox: every chat for agents, their own for others. Then fetch the list."""
-    feed = Feed(session, request.remote_addr or "")
-    return _event_stream(feed, feed.subscribe_inbox())
+    return _event_stream(session, Feed.subscribe_inbox)
 
 
 @endpoint(
@@ -77,11 +73,17 @@ def _place(after: int | None) -> int | None:
     return int(last[:12])
 
 
-def _event_stream(feed: Feed, opening: Iterator[Event]) -> Response:
-    response = Response(_frames(feed, opening), mimetype="text/event-stream")
+def _event_stream(session: Session, subscribe: Callable[[Feed], Iterator[Event]]) -> Response:
+    feed = Feed(session, request.remote_addr or "", request.environ.get("gunicorn.socket"))
+    try:
+        # Joined before the client sees the stream open: what it fetches then is not too old.
+        response = Response(_frames(feed, subscribe(feed)), mimetype="text/event-stream")
+    except BaseException:
+        feed.close()
+        raise
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
-    # A stream whose generator never began would never be closed by it.
+    # Not in the generator: one that never began would never end.
     response.call_on_close(feed.close)
     return response
 
@@ -89,16 +91,24 @@ def _event_stream(feed: Feed, opening: Iterator[Event]) -> Response:
 def _frames(feed: Feed, opening: Iterator[Event]) -> Iterator[bytes]:
     heartbeat = AGENT_HEARTBEAT if feed.session.is_admin else streams.HEARTBEAT_SECONDS
     yield f"retry: {RETRY_MS}\n\n".encode()
-    for event in feed.guarded(opening):
-        yield frames.sse(event, feed.session)
     sent_at = time.monotonic()
-    while not feed.is_finished:
-        for event in feed.next(max(0.0, sent_at + heartbeat - time.monotonic())):
-            yield frames.sse(event, feed.session)
+    events = feed.guarded(opening)
+    while True:
+        for event in events:
+            with feed.writing():
+                yield frames.sse(event, feed.session)
             sent_at = time.monotonic()
+        if feed.is_finished:
+            break
         if not feed.listens:
             # The chat was deleted, and nothing else was asked for.
             feed.listener.close("forbidden", 0)
-        if time.monotonic() - sent_at >= heartbeat:
-            yield b": \n\n"
+        elif time.monotonic() - sent_at >= heartbeat:
+            with feed.writing():
+                yield b": \n\n"
             sent_at = time.monotonic()
+        events = feed.next(max(0.0, sent_at + heartbeat - time.monotonic()))
+    if feed.link is not None:
+        # Nothing more is read from this connection: a process that ends need not wait for it.
+        with contextlib.suppress(OSError):
+            feed.link.shutdown(socket.SHUT_RD)

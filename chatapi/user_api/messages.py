@@ -42,17 +42,16 @@ def send_message(session: Session, body: dict[str, Any], chat_id: str) -> Any:
 )
 def list_messages(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     """Give a page of messages, ascending: the newest, before a seq, or after one."""
-    etag = chats.etag(session, access_chat(session, chat_id))
-    if not query["wait"] and not_modified(etag):
-        return unchanged(etag)
+    chat = access_chat(session, chat_id)
+    place = (query["before"], query["after"], query["limit"])
     if query["wait"] and query["after"] is not None and query["before"] is None:
-        waiting = (query["after"], query["limit"], query["wait"])
-        chat, page = streams.wait_for_messages(
-            session, request.remote_addr or "", chat_id, *waiting
-        )
+        here = request.remote_addr or ""
+        chat, page = streams.wait_for_messages(session, here, chat_id, *place[1:], query["wait"])
         return page, 200, {"ETag": f'"{chats.etag(session, chat)}"'}
-    _, page = messages.history(session, chat_id, query["before"], query["after"], query["limit"])
-    return page, 200, {"ETag": f'"{etag}"'}
+    etag = chats.etag(session, chat)
+    if not_modified(etag):
+        return unchanged(etag)
+    return messages.page(chat, *place), 200, {"ETag": f'"{etag}"'}
 
 
 @endpoint(

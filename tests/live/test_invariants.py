@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -49,6 +51,10 @@ def statuses(answers: list[Answer]) -> Counter[int]:
     return Counter(status for status, _, _ in answers)
 
 
+def together(answers: list[list[Answer]]) -> list[Answer]:
+    return list(chain.from_iterable(answers))
+
+
 def chat_of(database: Database[Document], who: Client) -> Document:
     (chat,) = [row for row in database["chatrooms"].find() if str(row["userId"]) == who.id]
     return chat
@@ -63,8 +69,8 @@ def test_16_senders_at_once_each_have_their_messages_in_the_history_once(
             who.send(chat_id, f"{number}.{count}", f"key {number}.{count}") for count in range(4)
         ]
 
-    answers = at_once([lambda number=number: speak(number) for number in range(SENDERS)])
-    acknowledged = {}
+    answers = at_once([partial(speak, number) for number in range(SENDERS)])
+    acknowledged: dict[str, Any] = {}
     for sender in answers:
         seqs = [message["seq"] for _, _, message in sender]
         assert [status for status, _, _ in sender] == [201] * 4
@@ -84,7 +90,7 @@ def test_the_same_message_sent_8_times_at_once_is_one(
     live_database: Database[Document], user: Client, chat_id: str
 ) -> None:
     for round_ in range(3):
-        answers = at_once([lambda: user.send(chat_id, "Hello", f"key {round_}")] * 8)
+        answers = at_once([partial(user.send, chat_id, "Hello", f"key {round_}")] * 8)
         assert statuses(answers) == {201: 1, 200: 7}
         assert len({message["_id"] for _, _, message in answers}) == 1
         assert len(assert_chat_is_consistent(live_database, chat_id)) == round_ + 1
@@ -119,9 +125,9 @@ def test_nothing_is_added_behind_a_closing_that_races_16_senders(
     for round_ in range(3):
         who = register(user.server)
         chat_id = who.open_chat()
-        closing: list[Callable[[], Answer]] = [lambda: agent.patch(chat_id, status="closed")]
+        closing: list[Callable[[], Answer]] = [partial(agent.patch, chat_id, status="closed")]
         sending = [
-            lambda number=number: (who if number % 2 else agent).send(chat_id, f"{number}")
+            partial((who if number % 2 else agent).send, chat_id, f"{number}")
             for number in range(SENDERS)
         ]
         # Each round closes a little later.
@@ -155,7 +161,7 @@ def test_a_chat_that_is_closed_and_opened_among_senders_takes_messages_only_whil
     def act(number: int) -> list[Answer]:
         return speak(number) if number else close_and_open()
 
-    answers = sum(at_once([lambda n=n: act(n) for n in range(SENDERS + 1)]), [])
+    answers = together(at_once([partial(act, number) for number in range(SENDERS + 1)]))
     history = assert_chat_is_consistent(live_database, chat_id)
     sent = {message["_id"] for status, _, message in answers if status == 201}
     assert sent == {str(row["_id"]) for row in history}
@@ -190,7 +196,7 @@ def test_reopenings_that_race_creations_leave_one_open_chat(
         agent.patch(chat_id, status="closed")
         closed.append(chat_id)
     actions: list[Callable[[], Answer]] = [
-        *(lambda chat_id=chat_id: agent.patch(chat_id, status="active") for chat_id in closed),
+        *(partial(agent.patch, chat_id, status="active") for chat_id in closed),
         *[lambda: user.call("POST", "/api/chat", {"subject": "Another"})] * 3,
     ]
     answers = at_once(actions)
@@ -216,10 +222,8 @@ def test_reading_that_races_sending_leaves_the_unread_numbers_right(
     def speak(who: Client) -> list[Answer]:
         return [who.send(chat_id, f"{count}") for count in range(8)]
 
-    actions = [
-        lambda who=who, act=act: act(who) for who in (user, agent) for act in (speak, speak, read)
-    ]
-    answers = sum(at_once(actions), [])
+    actions = [partial(act, who) for who in (user, agent) for act in (speak, speak, read)]
+    answers = together(at_once(actions))
     assert set(statuses(answers)) == {201, 204}
     assert len(assert_chat_is_consistent(live_database, chat_id)) == 32
 
@@ -243,7 +247,7 @@ def test_deleting_messages_and_renaming_people_among_senders_loses_nothing(
     def speak(who: Client) -> list[Answer]:
         return [who.send(chat_id, f"{count}") for count in range(8)]
 
-    answers = sum(at_once([bury, rename, lambda: speak(user), lambda: speak(agent)]), [])
+    answers = together(at_once([bury, rename, partial(speak, user), partial(speak, agent)]))
     assert set(statuses(answers)) == {200, 201, 204}
     history = assert_chat_is_consistent(live_database, chat_id)
     assert len(history) == 17
@@ -259,7 +263,7 @@ def test_a_chat_deleted_among_senders_is_gone_altogether(
     def delete() -> list[Answer]:
         return [agent.call("DELETE", f"/api/chat/{chat_id}")]
 
-    answers = sum(at_once([*[lambda: speak(user), lambda: speak(agent)] * 3, delete]), [])
+    answers = together(at_once([*[partial(speak, user), partial(speak, agent)] * 3, delete]))
     assert set(statuses(answers)) <= {201, 204, 404}
     for name in ("chatrooms", "messages", "deletions"):
         assert live_database[name].count_documents({}) == 0, name
@@ -273,8 +277,8 @@ def test_two_agents_who_demote_each_other_at_once_leave_one(
         one, two = register_agent(two_workers), register_agent(two_workers)
         at_once(
             [
-                lambda: one.call("PATCH", f"/api/admin/users/{two.id}", {"role": "user"}),
-                lambda: two.call("PATCH", f"/api/admin/users/{one.id}", {"role": "user"}),
+                partial(one.call, "PATCH", f"/api/admin/users/{two.id}", {"role": "user"}),
+                partial(two.call, "PATCH", f"/api/admin/users/{one.id}", {"role": "user"}),
             ]
         )
         assert live_database["users"].count_documents({"role": "admin"}) >= 1

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from pymongo.database import Database
@@ -65,10 +66,7 @@ def test_an_account_takes_exactly_so_many_attempts_from_everywhere_together(
 ) -> None:
     for round_ in range(2):
         email = f"victim{round_}@example.org"
-        attempts = [
-            lambda email=email, address=new_address(): sign_in(server, email, "guess", address)
-            for _ in range(24)
-        ]
+        attempts = [partial(sign_in, server, email, "guess", new_address()) for _ in range(24)]
         answers = at_once(attempts)
         assert statuses(answers) == {401: ACCOUNT_LIMIT, 429: 24 - ACCOUNT_LIMIT}
         for status, headers, problem in answers:
@@ -101,8 +99,8 @@ def test_an_address_takes_exactly_so_many_attempts_whatever_it_forwards(
     # The proxy appends the address it sees; what stands before it is the client's invention.
     address = new_address()
     attempts = [
-        lambda number=number: sign_in(
-            server, f"user{number}@example.org", "guess", f"{new_address()}, {address}"
+        partial(
+            sign_in, server, f"user{number}@example.org", "guess", f"{new_address()}, {address}"
         )
         for number in range(48)
     ]

@@ -233,6 +233,21 @@ def ask_everything(drive: Drive) -> None:
     for body in patches:
         ask("PATCH", f"/api/chat/{chat_id}", json=body)
     ask("DELETE", f"/api/chat/{chat_id}/messages/1")
+    ask_for_lists(drive, token)
+    ask("GET", "/api/admin/stats")
+    ask("POST", "/api/admin/chats/bulk", json={"ids": [chat_id, WRONG_ID], "priority": "low"})
+    ask("PATCH", f"/api/admin/users/{session.user_id}", json={"name": "New Name"})
+    ask_about_accounts(drive)
+    ask_the_console(drive, chat_id, str(session.user_id))
+    ask("DELETE", f"/api/chat/{chat_id}")
+    ask("PATCH", f"/api/admin/users/{session.user_id}", json={"disabled": True})
+    other = accounts.find("other@example.org")
+    assert other is not None
+    ask("PATCH", f"/api/admin/users/{other['_id']}", json={"role": "user"})
+
+
+def ask_for_lists(drive: Drive, token: str) -> None:
+    ask = drive.ask
     narrowings = [
         "", "status=active", "status=active&status=pending", "priority=high",
         "priority=high&priority=low", "category=billing", "category=billing&category=other",
@@ -260,16 +275,6 @@ def ask_everything(drive: Drive) -> None:
         for page in ("", f"&cursor={cursor}"):
             ask("GET", f"/api/admin/users?{query}{page}")
             ask("GET", f"/admin/users?{query}{page}")
-    ask("GET", "/api/admin/stats")
-    ask("POST", "/api/admin/chats/bulk", json={"ids": [chat_id, WRONG_ID], "priority": "low"})
-    ask("PATCH", f"/api/admin/users/{session.user_id}", json={"name": "New Name"})
-    ask_about_accounts(drive)
-    ask_the_console(drive, chat_id, str(session.user_id))
-    ask("DELETE", f"/api/chat/{chat_id}")
-    ask("PATCH", f"/api/admin/users/{session.user_id}", json={"disabled": True})
-    other = accounts.find("other@example.org")
-    assert other is not None
-    ask("PATCH", f"/api/admin/users/{other['_id']}", json={"role": "user"})
 
 
 def ask_about_accounts(drive: Drive) -> None:
@@ -329,7 +334,8 @@ def test_no_request_scans_a_collection(
     for command in commands:
         for collection, wanted in asked(command):
             sort = command.get("sort", {}) if command["name"] == "find" else {}
-            shape = f"{collection} {sorted(wanted)} {wanted if collection == 'chatrooms' else ''} {sort}"
+            values = wanted if collection == "chatrooms" else sorted(wanted)
+            shape = f"{collection} {values} {sort}"
             if shape not in seen and scans(live_database, collection, wanted, sort):
                 found.append(f"{command['name']} {collection} {wanted}")
             seen.add(shape)
@@ -352,14 +358,13 @@ def test_streams_and_the_start_scan_nothing_either(
     wire.sent.clear()
     list(changes.since(datetime.now(UTC) - timedelta(seconds=5)))
     changes.chats_now([chat_id, ObjectId()])
-    presence.beat("key", {"seenAt": datetime.now(UTC), "chatId": chat_id})
+    presence.beat("process", [])
     presence.here(datetime.now(UTC))
-    presence.looking_at(chat_id, datetime.now(UTC))
-    presence.leave(["key"])
+    presence.leave("process")
     stored_sessions.of_user(drive.agent_id)
     stored_sessions.live_roles({drive.agent.id, "gone"}, datetime.now(UTC))
     messages.page(chats.get(drive.agent, chat_id)[0], after=0)
-    assert len(wire.sent) >= 9
+    assert len(wire.sent) >= 8
     found = [
         (collection, wanted)
         for command in wire.sent

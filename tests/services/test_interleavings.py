@@ -6,6 +6,8 @@ tests then add real threads, processes and kills.
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,14 +16,29 @@ from pymongo.database import Database
 from chatapi import errors
 from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
+from chatapi.store import chats as stored_chats
 from chatapi.store.database import Document
 from tests.consistency import assert_chat_is_consistent
 from tests.services.conftest import somebody
 from tests.services.schedule import Operation, Run, explore, pause_before_store_calls
 
 
-@pytest.fixture(autouse=True)
-def _switching(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, params=["one process", "processes that know little"])
+def _switching(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let operations switch at store calls, in one process or each in one of its own.
+
+    A process remembers chats as it last saw them. Here the others saw them when they were new.
+    """
+    if request.param != "one process":
+        remembered: dict[Any, Document] = {}
+        insert = stored_chats.insert
+
+        def remember(chat: Document) -> None:
+            insert(chat)
+            remembered[chat["_id"]] = deepcopy(chat)
+
+        monkeypatch.setattr(stored_chats, "insert", remember)
+        monkeypatch.setattr(stored_chats, "last_seen", remembered.get)
     pause_before_store_calls(monkeypatch)
 
 
@@ -213,10 +230,7 @@ def test_parallel_creations_leave_one_open_chat(database: Database[Document]) ->
     def scenario() -> list[Operation]:
         database["chatrooms"].delete_many({})
         database["messages"].delete_many({})
-        return [
-            lambda number=number: chats.create(owner, "Help", message=f"m{number}")
-            for number in range(3)
-        ]
+        return [partial(chats.create, owner, "Help", message=f"m{number}") for number in range(3)]
 
     def check(run: Run) -> None:
         made = [result for result in run.results if isinstance(result, tuple)]
@@ -457,10 +471,8 @@ def test_agents_who_demote_each_other_at_once_leave_one(database: Database[Docum
         made = [accounts.create_user(f"{n}", f"{n}@example.org", None, "admin") for n in range(3)]
         agents[:] = [accounts.session_for(user) for user in made]
         return [
-            lambda number=number: accounts.update_user(
-                agents[number], agents[(number + 1) % 3].user_id, {"role": "user"}
-            )
-            for number in range(3)
+            partial(accounts.update_user, agents[one], agents[other].user_id, {"role": "user"})
+            for one, other in ((0, 1), (1, 2), (2, 0))
         ]
 
     def check(run: Run) -> None:

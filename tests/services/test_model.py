@@ -50,13 +50,16 @@ class Model:
     def open_chat(self, owner: int) -> Chat | None:
         return next((c for c in self.chats if c.owner == owner and c.status in OPEN), None)
 
+    def refused_for(self, refusal: errors.ChatOpen, other: Chat | None) -> None:
+        assert other is not None
+        assert refusal.data["chatId"] == str(other.id)
+
     def create(self, owner: int, text: str | None) -> None:
         in_the_way = self.open_chat(owner)
         try:
             chat, _, created = chats.create(self.people[owner], "Help", message=text)
         except errors.ChatOpen as refusal:
-            assert in_the_way is not None
-            assert refusal.data["chatId"] == str(in_the_way.id)
+            self.refused_for(refusal, in_the_way)
             return
         assert created
         assert in_the_way is None
@@ -93,13 +96,13 @@ class Model:
             return
         chat = self.chats[which % len(self.chats)]
         other = self.open_chat(chat.owner)
-        changes = {"message": text} if text else {}
+        changes: dict[str, Any] = {"message": text} if text else {}
         try:
             chats.update(self.people[2], chat.id, status=status, read=read, **changes)
         except errors.ChatOpen as refusal:
             assert status in OPEN
-            assert other is not None
-            assert refusal.data["chatId"] == str(other.id) != str(chat.id)
+            assert other is not chat
+            self.refused_for(refusal, other)
             return
         except errors.ChatClosed:
             assert text

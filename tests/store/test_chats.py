@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from bson import ObjectId
@@ -38,17 +38,17 @@ def document(user_id: ObjectId, *, is_open: bool) -> Document:
     [
         (Filter(), {}),
         (Filter(user_id=ID), {"userId": ID}),
-        (Filter(statuses=["active"]), {"status": "active"}),
-        (Filter(statuses=["active", "closed"]), {"status": {"$in": ["active", "closed"]}}),
+        (Filter(statuses=("active",)), {"status": "active"}),
+        (Filter(statuses=("active", "closed")), {"status": {"$in": ["active", "closed"]}}),
         (Filter(admin_id=ID), {"adminId": ID}),
         (Filter(unassigned=True), {"adminId": None}),
         (Filter(unread_by_admin=False), {"unreadByAdmin": False}),
         (Filter(unread_by_user=True), {"unread.user": {"$gt": 0}}),
         (Filter(unread_by_user=False), {"unread.user": 0}),
-        (Filter(terms=["a"]), {"searchTerms": "a"}),
-        (Filter(terms=["a", "b"]), {"searchTerms": {"$all": ["a", "b"]}}),
+        (Filter(terms=("a",)), {"searchTerms": "a"}),
+        (Filter(terms=("a", "b")), {"searchTerms": {"$all": ["a", "b"]}}),
         (
-            Filter(priorities=["low"], categories=["billing", "other"]),
+            Filter(priorities=("low",), categories=("billing", "other")),
             {"priority": "low", "category": {"$in": ["billing", "other"]}},
         ),
     ],
@@ -81,7 +81,9 @@ def test_a_change_of_an_older_version_is_not_made() -> None:
     for version in (0, 2):
         assert not chats.replace(chat["_id"], version, {"status": "closed"})
     assert not chats.replace(ObjectId(), 1, {"status": "closed"})
-    assert chats.by_id(chat["_id"]) == {n: v for n, v in chat.items() if n != "searchTerms"}
+    found = chats.by_id(chat["_id"])
+    assert found is not None
+    assert (found.get("status"), found["version"]) == (None, 1)
 
 
 def test_a_user_has_one_open_chat_and_any_number_of_closed_ones() -> None:
@@ -106,3 +108,51 @@ def test_opening_a_second_chat_is_refused_and_leaves_it_as_it_was() -> None:
     found = chats.by_id(closed["_id"])
     assert found is not None
     assert (found["isOpen"], found["version"]) == (False, 1)
+
+
+def test_a_process_remembers_a_chat_as_its_own_change_left_it() -> None:
+    chat = document(ObjectId(), is_open=True)
+    chats.insert(chat)
+    read = chats.by_id(chat["_id"])
+    assert read is not None
+    assert chats.last_seen(chat["_id"]) == read
+    assert chats.replace(chat["_id"], 1, {"status": "closed"})
+    known, found = chats.last_seen(chat["_id"]), chats.by_id(chat["_id"])
+    assert known is not None
+    assert found is not None
+    assert (
+        (known["status"], known["version"]) == (found["status"], found["version"]) == ("closed", 2)
+    )
+
+
+def test_a_process_forgets_a_chat_when_somebody_else_changed_it() -> None:
+    chat = document(ObjectId(), is_open=True)
+    chats.insert(chat)
+    chats.by_id(chat["_id"])
+    store.chatrooms().update_one({"_id": chat["_id"]}, {"$inc": {"version": 1}})
+    assert not chats.replace(chat["_id"], 1, {"status": "closed"})
+    assert chats.last_seen(chat["_id"]) is None
+
+
+def test_a_page_is_the_newest_whatever_was_read_before() -> None:
+    made = [document(ObjectId(), is_open=True) | {"status": "active"} for _ in range(6)]
+    for number, chat in enumerate(made):
+        chats.insert(chat | {"lastMessageAt": AT + timedelta(hours=number)})
+    wanted = Filter(statuses=("active",))
+
+    def page() -> list[int]:
+        ids = [chat["_id"] for chat in made]
+        return [ids.index(row["_id"]) for row in chats.newest(wanted, 3)]
+
+    assert page() == [5, 4, 3]
+    # Chats leave the filter, move up, come in from behind, and a clock jumps back.
+    chats.replace(made[5]["_id"], 1, {"status": "closed"})
+    assert page() == [4, 3, 2]
+    chats.replace(made[0]["_id"], 1, {"lastMessageAt": AT + timedelta(hours=9)})
+    assert page() == [0, 4, 3]
+    chats.replace(made[4]["_id"], 1, {"lastMessageAt": AT - timedelta(hours=9)})
+    assert page() == [0, 3, 2]
+    for chat in (made[0], made[3]):
+        chats.delete(chat["_id"])
+    assert page() == [2, 1, 4]
+    assert page() == [2, 1, 4]

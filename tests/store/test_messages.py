@@ -21,9 +21,8 @@ def _bound(database: Database[Document]) -> None:
 
 
 def message(seq: int, key: str, chat: ObjectId = CHAT, sender: ObjectId = SENDER) -> Document:
-    return {
-        "_id": ObjectId(), "chatId": chat, "seq": seq, "senderId": sender, "sendKey": key, "content": key,
-    }  # fmt: skip
+    ids = {"_id": ObjectId(), "chatId": chat, "senderId": sender}
+    return ids | {"seq": seq, "sendKey": key, "content": key}
 
 
 def test_a_seq_is_taken_once_in_a_chat() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import mongomock
 from bson import ObjectId
@@ -26,6 +26,15 @@ UNKNOWN_ID = "0123456789abcdef01234567"
 MALFORMED_IDS = ("x", "123", "z" * 24, "0" * 25, "undefined", "$ne", "0123456789abcdef0123456é")
 
 
+class Answer(TestResponse):
+    """An answer whose JSON a test takes as it comes."""
+
+    @property
+    def json(self) -> Any:
+        """The body, read as JSON."""
+        return super().json
+
+
 @dataclass
 class Caller:
     """Somebody with a Bearer token, or nobody."""
@@ -36,7 +45,7 @@ class Caller:
     email: str | None = None
     role: str | None = None
 
-    def call(self, method: str, path: str, json: Any = None, **options: Any) -> TestResponse:
+    def call(self, method: str, path: str, json: Any = None, **options: Any) -> Answer:
         """Send a request; `headers` among the options are added to the caller's own."""
         headers = self.headers | options.pop("headers", {})
         answer = self.client.open(path, method=method, json=json, headers=headers, **options)
@@ -44,29 +53,29 @@ class Caller:
             conformance.check(self.client.application, method, path, answer)
         if answer.mimetype == "text/event-stream":
             answer.close()
-        return answer
+        return cast("Answer", answer)
 
-    def get(self, path: str, **options: Any) -> TestResponse:
+    def get(self, path: str, **options: Any) -> Answer:
         return self.call("GET", path, **options)
 
-    def post(self, path: str, json: Any = None, **options: Any) -> TestResponse:
+    def post(self, path: str, json: Any = None, **options: Any) -> Answer:
         return self.call("POST", path, json, **options)
 
-    def patch(self, path: str, json: Any = None, **options: Any) -> TestResponse:
+    def patch(self, path: str, json: Any = None, **options: Any) -> Answer:
         return self.call("PATCH", path, json, **options)
 
-    def delete(self, path: str, **options: Any) -> TestResponse:
+    def delete(self, path: str, **options: Any) -> Answer:
         return self.call("DELETE", path, **options)
 
     def send_raw(
         self, method: str, path: str, body: bytes, content_type: str | None = "application/json"
-    ) -> TestResponse:
+    ) -> Answer:
         """Send a body as it is."""
         answer = self.client.open(
             path, method=method, data=body, content_type=content_type, headers=self.headers
         )
         conformance.check(self.client.application, method, path, answer)
-        return answer
+        return cast("Answer", answer)
 
     def open_chat(self, **fields: Any) -> Any:
         """Open a chat and return it as the API shows it."""
@@ -95,7 +104,7 @@ def refused(answer: TestResponse, status: int, code: str, field: str | None = No
     """Check that an answer is a refusal of the right form; return its body."""
     assert answer.status_code == status, answer.text
     assert answer.mimetype == "application/problem+json"
-    body = answer.json
+    body: Any = answer.json
     assert body["code"] == code
     assert body["status"] == status
     assert body["type"] == f"/api/docs#{code}"

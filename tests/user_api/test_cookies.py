@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from pymongo.database import Database
-from werkzeug.test import TestResponse
 
 from chatapi import create_app
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import PASSWORD, MakeUser
-from tests.user_api.callers import BODIES, ROUTES, Caller, Route, refused, stored
+from tests.user_api.callers import BODIES, ROUTES, Answer, Caller, Route, refused, stored
 
 CHANGING = [
     route
@@ -30,14 +29,14 @@ class Browser:
         self.client: FlaskClient = app.test_client()
         self.sign_in(email)
 
-    def sign_in(self, email: str) -> TestResponse:
+    def sign_in(self, email: str) -> Answer:
         """Sign in, and get the CSRF token that belongs to the session."""
         answer = self.client.post(
             "/api/auth/login", json={"email": email, "password": PASSWORD, "cookie": True}
         )
         assert answer.status_code == 200, answer.text
-        self.csrf = self.client.get("/api/auth/csrf").json["csrfToken"]
-        return answer
+        self.csrf: str = cast("Answer", self.client.get("/api/auth/csrf")).json["csrfToken"]
+        return cast("Answer", answer)
 
     @property
     def cookie(self) -> str:
@@ -47,13 +46,13 @@ class Browser:
 
     def call(
         self, method: str, path: str, json: Any = None, csrf: str | None = None, **headers: str
-    ) -> TestResponse:
+    ) -> Answer:
         """Send a request. csrf -- "" for none, None for the right one."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         token = self.csrf if csrf is None else csrf
         if token:
             sent["X-CSRF-Token"] = token
-        return self.client.open(path, method=method, json=json, headers=sent)
+        return cast("Answer", self.client.open(path, method=method, json=json, headers=sent))
 
 
 @pytest.fixture
@@ -230,4 +229,4 @@ def test_the_token_for_bearer_and_the_cookie_are_one_session(
     )
     cookie = client.get_cookie("chat_session")
     assert cookie is not None
-    assert cookie.value == answer.json["token"]
+    assert cookie.value == cast("Answer", answer).json["token"]

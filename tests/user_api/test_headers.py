@@ -80,14 +80,12 @@ def browser(shop_app: Flask) -> FlaskClient:
 
 
 def preflight(browser: FlaskClient, origin: str, headers: str = "authorization") -> TestResponse:
-    return browser.options(
-        "/api/chat",
-        headers={
-            "Origin": origin,
-            "Access-Control-Request-Method": "PATCH",
-            "Access-Control-Request-Headers": headers,
-        },
-    )
+    sent = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": headers,
+    }
+    return browser.options("/api/chat", headers=sent)
 
 
 def test_an_allowed_origin_may_ask_and_read_but_never_with_cookies(browser: FlaskClient) -> None:

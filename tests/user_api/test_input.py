@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask.testing import FlaskClient
 from marshmallow import fields
 from pymongo.database import Database
-from werkzeug.test import TestResponse
 
 from chatapi import schemas
 from chatapi.store.database import Document
-from tests.user_api.callers import BODIES, WITH_BODY, Caller, Route, refused, stored
+from tests.user_api.callers import BODIES, WITH_BODY, Answer, Caller, Route, refused, stored
 
 NOT_TEXT: list[Any] = [
     {}, {"$gt": ""}, {"$ne": None}, {"$regex": ".*"}, [], ["a"], [{"$gt": ""}], 0, 7, -1.5, True,
@@ -67,7 +66,7 @@ def send(user: Caller, admin: Caller) -> Any:
     """`send(route, body)` -> the answer to somebody who may; a chat is there."""
     chat = user.open_chat(message="Hello")
 
-    def call(route: Route, body: Any) -> TestResponse:
+    def call(route: Route, body: Any) -> Answer:
         path = route.path(chat_id=chat["_id"], user_id=user.id)
         somebody = user if route.rule == "/api/chat" else admin
         return somebody.send_raw(route.method, path, json.dumps(body).encode())
@@ -145,7 +144,8 @@ def test_a_flag_is_true_or_false(target: Target, send: Any, database: Database[D
 def test_a_list_is_a_list_of_texts(target: Target, send: Any, database: Database[Document]) -> None:
     before = stored(database)
     valid = BODIES[str(target.route)]
-    for value in (None, "a", 1, {}, {"$in": []}, [], ["a"] * 201):
+    values: list[Any] = [None, "a", 1, {}, {"$in": []}, [], ["a"] * 201]
+    for value in values:
         answer = send(target.route, valid | {target.name: value})
         refused(answer, 422, "validation_failed", target.name)
     for value in (*NOT_TEXT_OR_NULL, "\ud800", "a\x00", "x" * 101):
@@ -187,7 +187,8 @@ def test_a_body_that_is_no_object_is_refused(
     route: Route, send: Any, database: Database[Document]
 ) -> None:
     before = stored(database)
-    for body in ([], [{}], "text", 1, True, None):
+    bodies: list[Any] = [[], [{}], "text", 1, True, None]
+    for body in bodies:
         refused(send(route, body), 422, "validation_failed", "body")
     assert stored(database) == before
 
@@ -286,15 +287,16 @@ def test_an_empty_body_is_an_empty_object(content_type: str | None, user: Caller
 def test_a_body_sent_in_chunks_is_read(user: Caller) -> None:
     chunked: dict[str, Any] = {"wsgi.input_terminated": True}
 
-    def send(body: bytes) -> TestResponse:
+    def send(body: bytes) -> Answer:
         client: FlaskClient = user.client
-        return client.post(
+        answer = client.post(
             "/api/chat",
             input_stream=io.BytesIO(body),
             content_type="application/json",
             headers=user.headers | {"Transfer-Encoding": "chunked"},
             environ_overrides=chunked,
         )
+        return cast("Answer", answer)
 
     assert send(b'{"subject": "Help"}').status_code == 201
     refused(send(b"{"), 400, "bad_json")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask import Flask
@@ -15,7 +15,7 @@ from chatapi.services import accounts
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import CLIENT, PASSWORD
-from tests.user_api.callers import Caller, caller_on, refused, stored
+from tests.user_api.callers import Answer, Caller, caller_on, refused, stored
 
 MakeApp = Callable[..., Flask]
 
@@ -104,14 +104,15 @@ def test_everything_else_is_limited_together(make_app: MakeApp) -> None:
         assert user.get(path).status_code == 200
 
 
-def login(app: Flask, email: str, address: str = "10.0.0.1", **headers: str) -> TestResponse:
+def login(app: Flask, email: str, address: str = "10.0.0.1", **headers: str) -> Answer:
     """Sign in with a wrong password from an address."""
-    return app.test_client().post(
+    answer = app.test_client().post(
         "/api/auth/login",
         json={"email": email, "password": "wrong"},
         headers=headers,
         environ_overrides={"REMOTE_ADDR": address},
     )
+    return cast("Answer", answer)
 
 
 def test_attempts_at_an_account_are_limited_from_whatever_address(make_app: MakeApp) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask import Flask
@@ -14,7 +14,7 @@ from chatapi import create_app
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import PASSWORD
-from tests.user_api.callers import Caller, caller_on, refused
+from tests.user_api.callers import Answer, Caller, caller_on, refused
 
 SECRETS = {
     "password": "hunter2-password-of-ana",
@@ -72,9 +72,9 @@ def test_nothing_secret_is_ever_logged(
     browser = app.test_client()
     secrets = dict(SECRETS)
     body = {"name": "Ana", "email": "ana@example.org", "password": secrets["password"]}
-    token = browser.post("/api/auth/register", json=body | {"cookie": True}).json["token"]
-    secrets["token"] = token
-    secrets["csrf"] = browser.get("/api/auth/csrf").json["csrfToken"]
+    signed = cast("Answer", browser.post("/api/auth/register", json=body | {"cookie": True}))
+    token = secrets["token"] = signed.json["token"]
+    secrets["csrf"] = cast("Answer", browser.get("/api/auth/csrf")).json["csrfToken"]
     user = caller_on(app, None, None)
     user.headers["Authorization"] = f"Bearer {token}"
     user.post("/api/auth/register", body)

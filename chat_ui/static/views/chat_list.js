@@ -58,13 +58,13 @@ export class ChatList {
   #item(chat, current) {
     const { outbox, mode } = this.app;
     const unsent = outbox.entries(chat._id).filter(({ state }) => state !== "sent");
-    const signature = JSON.stringify([chat, current, unsent.map(({ state }) => state), new Date().toDateString()]);
+    const signature = JSON.stringify([chat, current, current && this.app.conversation.beingRead, unsent.map(({ state }) => state), new Date().toDateString()]);
     const known = this.#items.get(chat._id);
     if (known?.signature === signature) return known.element;
 
     const last = chat.lastMessage;
     const mine = last && (last.senderRole === "user" || last.senderRole === "guest");
-    const unread = chat.unreadCount > 0;
+    const unread = chat.unreadCount > 0 && !(current && this.app.conversation.beingRead > 0);
     const sender = last && last.senderRole !== "system" ? h("span", { class: "preview-sender" }, mine ? "You: " : `${last.senderName}: `) : null;
     const preview = unsent.some(({ state }) => state === "refused")
       ? h("span", { class: "preview not-sent" }, "Message not sent")

@@ -21,7 +21,7 @@ export class Composer {
       "aria-label": "Message",
       "aria-describedby": "chat-composer-hint chat-composer-count",
       placeholder: "Write a message…",
-      oninput: () => this.#changed(),
+      oninput: () => this.#typed(),
       onkeydown: (event) => this.#key(event),
     });
     this.button = h("button", { type: "submit", class: "button primary send", title: "Send (Enter)", disabled: true }, icon("send"), h("span", { class: "send-label" }, "Send"));
@@ -56,6 +56,11 @@ export class Composer {
   focus() {
     this.text.focus({ preventScroll: true });
     this.text.setSelectionRange(this.text.value.length, this.text.value.length);
+  }
+
+  #typed() {
+    this.#changed();
+    if (this.text.value.trim()) this.app.updates.types();
   }
 
   #changed() {

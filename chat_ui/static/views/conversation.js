@@ -2,8 +2,8 @@
 
 import { h, spoken } from "../dom.js";
 import { icon } from "../icons.js";
-import { lastSeq } from "../store.js";
-import { capital, plural } from "../text.js";
+import { isOwn, lastSeq } from "../store.js";
+import { capital, list, plural } from "../text.js";
 import { dayKey } from "../time.js";
 import { avatar } from "./avatar.js";
 import { STATUS_TEXT, statusChip } from "./chat_list.js";
@@ -41,10 +41,11 @@ export class ConversationView {
     this.scroller = h("div", { class: "messages-scroll", tabindex: 0, role: "region", "aria-label": "Conversation", onscroll: () => this.#scrolled() }, this.inner);
     this.jump = h("button", { type: "button", class: "jump", hidden: true, onclick: () => this.#toBottom({ smooth: true }) });
     this.skeleton = h("div", { class: "skeleton-messages", "aria-hidden": "true" }, ...Array.from({ length: 5 }, () => h("span")));
+    this.typing = h("p", { class: "typing", role: "status" });
     this.footer = h("div", { class: "conversation-foot" });
     this.placeholder = h("div", { class: "placeholder" });
     this.body = h("div", { class: "conversation-body" }, this.skeleton, this.scroller, this.jump);
-    this.element = h("section", { class: "conversation", "aria-label": "Chat" }, this.placeholder, this.header, this.body, this.footer);
+    this.element = h("section", { class: "conversation", "aria-label": "Chat" }, this.placeholder, this.header, this.body, this.typing, this.footer);
 
     this.observer = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.#loadOlder(), { root: this.scroller, rootMargin: `${LOAD_AHEAD} 0px 0px 0px` });
     this.observer.observe(this.older);
@@ -99,6 +100,26 @@ export class ConversationView {
     this.#markRead();
   }
 
+  /** How many messages count as unread although the reader has them before their eyes. */
+  get beingRead() {
+    const chat = this.chatId && this.app.store.chat(this.chatId);
+    return chat && this.#looking && this.app.store.conversation(this.chatId).newest >= lastSeq(chat) ? chat.unreadCount : 0;
+  }
+
+  /** Show who types, and who of support is here. */
+  renderSignals() {
+    const chat = this.chatId && this.app.store.chat(this.chatId);
+    const { typing } = this.app.updates.signals;
+    const names = typing.length > 0 ? list(typing) : "";
+    if (this.typing.dataset.names !== names) {
+      this.typing.dataset.names = names;
+      this.typing.replaceChildren(
+        ...(names ? [h("span", { class: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i")), h("span", { class: "typing-text" }, h("bdi", {}, names), ` ${typing.length > 1 ? "are" : "is"} typing…`)] : []),
+      );
+    }
+    if (chat) this.#renderHeader(chat);
+  }
+
   /** Contact is back: what failed for the lack of it is tried again. */
   retry() {
     if (this.#olderFailed) this.#loadOlder({ again: true });
@@ -146,7 +167,8 @@ export class ConversationView {
   }
 
   #renderHeader(chat) {
-    const signature = JSON.stringify([chat.subject, chat.status, chat.category, chat.adminName, chat.adminImage]);
+    const { here } = this.app.updates.signals;
+    const signature = JSON.stringify([chat.subject, chat.status, chat.category, chat.adminName, chat.adminImage, here]);
     if (this.header.dataset.signature === signature) return;
     this.header.dataset.signature = signature;
     const hadFocus = this.header.contains(this.header.getRootNode().activeElement);
@@ -161,7 +183,9 @@ export class ConversationView {
           "p",
           {},
           statusChip(chat.status),
-          h("span", { class: "quiet-text", dir: "auto" }, [chat.adminName ? `with ${chat.adminName}` : "Support team", capital(chat.category)].join(" · ")),
+          here.length > 0
+            ? h("span", { class: "here", title: list(here) }, h("bdi", {}, list(here)), ` from support ${here.length > 1 ? "are" : "is"} here`)
+            : h("span", { class: "quiet-text", dir: "auto" }, [chat.adminName ? `with ${chat.adminName}` : "Support team", capital(chat.category)].join(" · ")),
         ),
       ),
       this.app.foldButton() ?? "",
@@ -171,6 +195,7 @@ export class ConversationView {
 
   #renderFooter(chat) {
     const open = chat.status === "active" || chat.status === "pending";
+    this.typing.hidden = !open;
     const kind = open ? "composer" : chat.status;
     if (this.footer.dataset.kind === kind) return;
     const hadFocus = this.footer.contains(this.footer.getRootNode().activeElement);
@@ -200,7 +225,7 @@ export class ConversationView {
   #noticeUnread(conversation) {
     if (this.#unreadFrom !== null) return;
     const unread = this.app.store.chat(this.chatId)?.unreadCount ?? 0;
-    const theirs = conversation.messages.filter(({ senderRole }) => senderRole === "admin" || senderRole === "system");
+    const theirs = conversation.messages.filter((message) => !isOwn(message));
     this.#unreadFrom = (unread > 0 && unread <= theirs.length && theirs.at(-unread).seq) || 0;
     // A line above the very first message would part it from nothing.
     if (this.#unreadFrom === conversation.oldest) this.#unreadFrom = 0;
@@ -289,7 +314,7 @@ export class ConversationView {
   }
 
   #received(added) {
-    const theirs = added.filter(({ senderRole }) => senderRole === "admin" || senderRole === "system");
+    const theirs = added.filter((message) => !isOwn(message));
     if (theirs.length > 0) {
       if (!this.#stick) this.#newBelow += theirs.length;
       // What arrives while nobody looks begins at a line, unless there is one already.

@@ -2,6 +2,7 @@
 
 import { h, spoken } from "../dom.js";
 import { icon } from "../icons.js";
+import { isOwn } from "../store.js";
 import { linked } from "../text.js";
 import { clock, dayName, timeElement } from "../time.js";
 import { avatar } from "./avatar.js";
@@ -15,15 +16,14 @@ const TOGETHER = 5 * 60_000;
  * be rendered again; a message keeps its key when it is confirmed.
  */
 export function rows({ messages, pending, unreadFrom, dayKey, app, page, actions }) {
-  const isMine = (message) => message.senderRole === "user" || message.senderRole === "guest";
-  const lastMine = messages.findLast(isMine)?.seq;
-  const readTo = messages.findLast((message) => isMine(message) && message.isRead)?.seq ?? 0;
+  const lastMine = messages.findLast(isOwn)?.seq;
+  const readTo = messages.findLast((message) => isOwn(message) && message.isRead)?.seq ?? 0;
 
   const items = messages.map((message) => ({
-    key: message.clientMessageId && isMine(message) ? `id:${message.clientMessageId}` : `seq:${message.seq}`,
+    key: message.clientMessageId && isOwn(message) ? `id:${message.clientMessageId}` : `seq:${message.seq}`,
     page: page(message.seq),
     seq: message.seq,
-    mine: isMine(message),
+    mine: isOwn(message),
     system: message.senderRole === "system",
     sender: message.senderId ?? message.senderRole,
     name: message.senderName,

@@ -1,0 +1,758 @@
+"""A crowd of clients in one process: event streams, WebSockets, long polls, and senders.
+
+`bench.swarm` starts this as a process of its own, tells it what to do by lines of JSON on
+standard input and reads one line of JSON for each. It ends with its input.
+
+A client is a socket, a few numbers and, if it is told to keep them, the messages it was
+given: one process holds thousands. Like any client it comes back when its connection ends,
+and goes on after the last message it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import re
+import resource
+import socket
+import struct
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+STAMP = re.compile(r"@(\d+)@")
+OPEN_SECONDS = 90  # A connection that is not ready by then is given up and tried again.
+AWAY_SECONDS = 0.25  # How long a client waits before it comes back, when nobody says.
+SMALL_BUFFER = 4096
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close by RST
+LARGEST_LINE = 64 * 1024 * 1024
+
+
+class Http:
+    """One keep-alive connection for plain requests; opened again whenever it is closed."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self.crowd = crowd
+        self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def request(
+        self, method: str, path: str, token: str, body: object = None
+    ) -> tuple[int, Any]:
+        """Send a request and return its status and JSON. Raises OSError when it is cut off."""
+        data = b"" if body is None else json.dumps(body).encode()
+        head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n"
+        if data:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+        try:
+            if self.streams is not None and self.streams[0].at_eof():
+                self.close()
+            if self.streams is None:
+                self.streams = await asyncio.open_connection(*self.crowd.server)
+            reader, writer = self.streams
+            writer.write(f"{head}\r\n".encode() + data)
+            return await asyncio.wait_for(_answer(reader, self), OPEN_SECONDS)
+        except (OSError, EOFError, ValueError, TimeoutError) as error:
+            self.close()
+            raise ConnectionError(repr(error)) from error
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self.streams is not None:
+            self.streams[1].transport.abort()
+            self.streams = None
+
+
+async def _answer(reader: asyncio.StreamReader, link: Http) -> tuple[int, Any]:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+    status = int(head[9:12])
+    length = re.search(r"content-length: (\d+)", head)
+    data = await reader.readexactly(int(length[1])) if length else b""
+    if "connection: close" in head:
+        link.close()
+    return status, json.loads(data) if data else None
+
+
+class Link(asyncio.Protocol):
+    """One connection of a client, from its first byte to its last."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.transport: Any = None
+        self.raw = b""
+        self.is_through = False  # past the head of the answer
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport, self.client.link = transport, self
+        transport.write(self.greeting())
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.client.lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.raw += data
+        if not self.is_through:
+            head, separator, rest = self.raw.partition(b"\r\n\r\n")
+            if not separator:
+                return
+            status = int(head[9:12])
+            if status not in {101, 200}:
+                self.client.refused(status)
+                self.transport.abort()
+                return
+            self.is_through, self.raw = True, rest
+            self.begun()
+        self.read()
+
+    def greeting(self) -> bytes:
+        """Return the request that opens the stream."""
+        raise NotImplementedError
+
+    def begun(self) -> None:
+        """Do what there is to do when the server has let us in."""
+
+    def read(self) -> None:
+        """Take what is whole off `raw` and hand it on."""
+        raise NotImplementedError
+
+
+class EventStream(Link):
+    """Server-sent events, in chunked transfer coding."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client)
+        self.text = b""
+
+    def greeting(self) -> bytes:
+        client = self.client
+        path = f"/api/chat/{client.chat}/events" if client.chat else "/api/events"
+        head = f"Host: bench\r\nAuthorization: Bearer {client.token}\r\n"
+        if client.chat and client.seq is not None:
+            # What an EventSource does: a query at first, the header when it comes back.
+            if client.visits > 1:
+                head += f"Last-Event-ID: {client.seq}\r\n"
+            else:
+                path += f"?after={client.seq}"
+        return f"GET {path} HTTP/1.1\r\n{head}Accept: text/event-stream\r\n\r\n".encode()
+
+    def begun(self) -> None:
+        if self.client.chat is None:
+            self.client.came_in()
+
+    def read(self) -> None:
+        while (end := self.raw.find(b"\r\n")) >= 0:
+            size = int(self.raw[:end], 16)
+            if len(self.raw) < end + size + 4:
+                break
+            self.text += self.raw[end + 2 : end + 2 + size]
+            self.raw = self.raw[end + size + 4 :]
+        *blocks, self.text = self.text.split(b"\n\n")
+        for block in blocks:
+            fields = dict(line.partition(b": ")[::2] for line in block.split(b"\n"))
+            if b"event" in fields:
+                self.client.told(fields[b"event"].decode(), json.loads(fields[b"data"]))
+
+
+class WebSocket(Link):
+    """The WebSocket, spoken by hand: the library would cost more than the rest together."""
+
+    def greeting(self) -> bytes:
+        return (
+            f"GET /api/ws HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {self.client.token}\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: bGl2ZWNoYXQgYmVuY2ggIQ==\r\n\r\n"
+        ).encode()
+
+    def begun(self) -> None:
+        place = {"chatId": self.client.chat, "after": self.client.seq if self.client.chat else None}
+        self.say({"type": "subscribe", "ref": "in", **place})
+
+    def read(self) -> None:
+        while len(self.raw) >= 2:
+            size, start = self.raw[1] & 0x7F, 2
+            if size == 126 and len(self.raw) >= 4:
+                size, start = int.from_bytes(self.raw[2:4], "big"), 4
+            elif size == 127 and len(self.raw) >= 10:
+                size, start = int.from_bytes(self.raw[2:10], "big"), 10
+            elif size > 125:
+                break
+            if len(self.raw) < start + size:
+                break
+            kind, payload = self.raw[0] & 0x0F, self.raw[start : start + size]
+            self.raw = self.raw[start + size :]
+            if kind == 1:
+                self._heard(json.loads(payload))
+            elif kind == 9:
+                self._frame(10, payload)
+            elif kind == 8:
+                self.transport.close()
+
+    def say(self, data: object) -> None:
+        """Send a text frame."""
+        self._frame(1, json.dumps(data).encode())
+
+    def hang_up(self) -> None:
+        """Close as the protocol wants it; the server answers and closes the connection."""
+        self._frame(8, b"\x03\xe8")
+
+    def _heard(self, frame: dict[str, Any]) -> None:
+        if frame["event"] not in {"ok", "problem"}:
+            self.client.told(frame["event"], frame["data"])
+        elif frame["ref"] == "in" and frame["event"] == "ok":
+            self.client.came_in()
+        elif frame["ref"] == "in":
+            self.client.refused(frame["data"]["status"])
+            self.transport.abort()
+        else:
+            self.client.answered(frame)
+
+    def _frame(self, kind: int, payload: bytes) -> None:
+        size = len(payload)
+        length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+        # Masked by zeros, which leave the payload as it is.
+        self.transport.write(bytes([0x80 | kind]) + length + bytes(4) + payload)
+
+
+class Client:
+    """Somebody who listens, and comes back until told to stop.
+
+    chat -- the id of a chat, or None for the inbox. seq -- the last message it was told of.
+    """
+
+    __slots__ = (
+        "answers",
+        "chat",
+        "chats",
+        "crowd",
+        "fresh",
+        "is_admin",
+        "is_ready",
+        "is_slow",
+        "keeps",
+        "kind",
+        "link",
+        "number",
+        "pause",
+        "poller",
+        "rows",
+        "seq",
+        "stopped",
+        "token",
+        "visits",
+        "visits_before",
+        "waiting",
+    )
+
+    def __init__(self, crowd: Crowd, plan: dict[str, Any]) -> None:
+        self.crowd = crowd
+        self.number: int = plan["number"]
+        self.kind: str = plan["kind"]  # sse, ws, poll
+        self.token: str = plan["token"]
+        self.chat: str | None = plan["chat"]
+        self.is_admin: bool = plan.get("is_admin", False)
+        self.keeps: bool = plan.get("keeps", False)
+        self.seq: int | None = 0 if self.keeps else None
+        self.rows: list[tuple[int, str, str]] = []
+        self.chats: dict[str, dict[str, Any]] = {}  # of an inbox: the newest state of each
+        self.fresh: set[str] = set()  # the chats this connection has told of
+        self.link: Link | None = None
+        self.poller: Http | None = None
+        self.waiting: asyncio.Future[None] | None = None
+        self.answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self.visits = self.visits_before = 0
+        self.pause = AWAY_SECONDS
+        self.is_ready = self.is_slow = self.stopped = False
+
+    async def live(self) -> None:
+        """Connect, and again whenever the connection ends."""
+        if self.kind == "poll":
+            await self._poll()
+            return
+        loop = asyncio.get_running_loop()
+        while not self.stopped:
+            async with self.crowd.doors:
+                self.waiting = loop.create_future()
+                self.visits += 1
+                self.fresh = set()
+                with contextlib.suppress(OSError, TimeoutError):
+                    await self._connect()
+                    if self.stopped:
+                        self.cut("reset")
+                    await asyncio.wait_for(asyncio.shield(self.waiting), OPEN_SECONDS)
+                if not self.is_ready and self.link is not None:
+                    self.link.transport.abort()
+            if self.is_ready and self.keeps and self.chat is None:
+                await self._fetch()
+            while self.link is not None:
+                self.waiting = loop.create_future()
+                await self.waiting
+            self.waiting = None
+            if not self.stopped:
+                await asyncio.sleep(self.pause * random.uniform(0.5, 1.5))
+
+    async def _connect(self) -> None:
+        sock = socket.socket()
+        sock.setblocking(False)
+        if self.is_slow:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+        loop = asyncio.get_running_loop()
+        make = EventStream if self.kind == "sse" else WebSocket
+        try:
+            await loop.sock_connect(sock, self.crowd.server)
+            await loop.create_connection(lambda: make(self), sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    async def _fetch(self) -> None:
+        """Fetch the list, as a client does when its inbox's stream has begun.
+
+        What the stream has told since is newer, or will be followed by what is.
+        """
+        with contextlib.suppress(ConnectionError):
+            status, rows = await self.crowd.ask("GET", "/api/chat?limit=100", self.token)
+            if status == 200:
+                self.chats |= {row["_id"]: row for row in rows if row["_id"] not in self.fresh}
+                return
+        self.crowd.counts["list fetch failed"] += 1
+        self.cut("reset")
+
+    async def _poll(self) -> None:
+        self.poller = Http(self.crowd)
+        while not self.stopped:
+            self.visits += 1
+            path = f"/api/chat/{self.chat}/messages?after={self.seq or 0}&wait=10&limit=100"
+            try:
+                status, answer = await self.poller.request("GET", path, self.token)
+            except ConnectionError:
+                self.is_ready = False
+                await asyncio.sleep(self.pause)
+                continue
+            if status == 200:
+                self.came_in()
+                for row in answer:
+                    self._take(row)
+            else:
+                self.refused(status)
+                await asyncio.sleep(self.pause)
+        self.poller.close()
+
+    def came_in(self) -> None:
+        """Note that the stream has begun: what is written from now on will come."""
+        self.is_ready, self.pause = True, AWAY_SECONDS
+        self._wake()
+
+    def refused(self, status: int) -> None:
+        """Note that the server did not let us in."""
+        self.crowd.counts[f"refused {status}"] += 1
+        self.pause = 1.0
+        if status not in {429, 503}:
+            self.crowd.fault(self, f"was refused with {status}")
+            self.stopped = True
+
+    def lost(self, link: Link) -> None:
+        """Note that a connection has ended."""
+        if self.link is link:
+            self.link, self.is_ready = None, False
+            for answer in self.answers.values():
+                if not answer.done():
+                    answer.set_exception(ConnectionError("cut off"))
+            self._wake()
+
+    def _wake(self) -> None:
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(None)
+
+    def told(self, name: str, data: dict[str, Any]) -> None:
+        """Take an event."""
+        if name == "message":
+            self._take(data)
+        elif name == "chat":
+            if self.chat is None:
+                self.crowd.note(data["lastMessage"], "inbox")
+                if self.keeps:
+                    self.chats[data["_id"]] = data
+                    self.fresh.add(data["_id"])
+            else:
+                if self.seq is None:
+                    self.seq = data["lastSeq"]
+                self.came_in()
+        elif name == "end":
+            self.crowd.counts[f"end {data['code']}"] += 1
+            self.pause = max(AWAY_SECONDS, data["retryAfter"])
+            if data["code"] in {"session_ended", "forbidden"}:
+                self.crowd.fault(self, f"was sent away: {data['code']}")
+
+    def _take(self, row: dict[str, Any]) -> None:
+        self.crowd.note(row, "chat")
+        if self.seq is not None and row["seq"] != self.seq + 1:
+            self.crowd.fault(self, f"was told of message {row['seq']} after {self.seq}")
+        self.seq = row["seq"]
+        if self.keeps:
+            self.rows.append((row["seq"], row["_id"], row["content"]))
+
+    def answered(self, frame: dict[str, Any]) -> None:
+        """Hand a WebSocket's answer to whoever waits for it."""
+        waiting = self.answers.pop(frame["ref"], None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(frame)
+
+    async def say(self, kind: str, **data: Any) -> dict[str, Any]:
+        """Send something over the WebSocket and return the answer's frame."""
+        if not isinstance(self.link, WebSocket) or not self.is_ready:
+            raise ConnectionError("not connected")
+        ref = f"{time.monotonic_ns()}"
+        self.answers[ref] = asyncio.get_running_loop().create_future()
+        self.link.say({"type": kind, "chatId": self.chat, "ref": ref, **data})
+        try:
+            return await asyncio.wait_for(self.answers[ref], 30)
+        except TimeoutError:
+            raise ConnectionError("no answer") from None
+        finally:
+            self.answers.pop(ref, None)
+
+    def cut(self, how: str) -> None:
+        """End the connection: "clean", or "reset" without a word."""
+        if self.link is None:
+            return
+        transport = self.link.transport
+        if how == "clean" and isinstance(self.link, WebSocket):
+            self.link.hang_up()
+        elif how == "clean":
+            transport.close()
+        else:
+            sock = transport.get_extra_info("socket")
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            transport.abort()
+
+    def stop(self, how: str) -> None:
+        """End the connection for good."""
+        self.stopped = True
+        self.cut(how)
+        if self.poller is not None:
+            self.poller.close()
+
+
+class Crowd:
+    """All clients of this process, and what it is told to do with them."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self.server = (address, port)
+        self.clients: list[Client] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.doors = asyncio.Semaphore(50)
+        self.deliveries: list[tuple[int, int, str]] = []
+        self.faults: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.sent: dict[str, tuple[str, int, str]] = {}
+        self.idle: list[Http] = []
+        self.is_talking = False
+
+    def note(self, row: dict[str, Any] | None, where: str) -> None:
+        """Note when a message that carries the time of its sending arrives."""
+        found = STAMP.search(row["content"]) if row else None
+        if found:
+            self.deliveries.append((int(found[1]), time.monotonic_ns(), where))
+
+    def fault(self, client: Client, what: str) -> None:
+        """Note what must not happen."""
+        if len(self.faults) < 50:
+            self.faults.append(f"{client.kind} client {client.number} {what}")
+
+    def start(self, work: Any) -> None:
+        """Run something beside the rest."""
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.faults.append(f"the benchmark itself failed: {task.exception()!r}")
+
+    async def ask(self, method: str, path: str, token: str, body: object = None) -> Any:
+        """Send a plain request over any idle connection."""
+        link = self.idle.pop() if self.idle else Http(self)
+        try:
+            return await link.request(method, path, token, body)
+        finally:
+            self.idle.append(link)
+
+    async def do_open(
+        self, plans: list[dict[str, Any]], parallel: int, seconds: float
+    ) -> dict[str, Any]:
+        """Let clients come in, so many at a time, and wait until they are there."""
+        self.doors = asyncio.Semaphore(parallel)
+        started = time.monotonic()
+        fresh = [Client(self, plan) for plan in plans]
+        self.clients += fresh
+        for client in fresh:
+            self.start(client.live())
+        while time.monotonic() < started + seconds and not all(each.is_ready for each in fresh):
+            await asyncio.sleep(0.02)
+        return {"ready": sum(each.is_ready for each in fresh), "counts": self.counts}
+
+    async def do_send(
+        self, senders: list[dict[str, Any]], rate: float, seconds: float, seed: int
+    ) -> dict[str, Any]:
+        """Send at a steady rate, whoever is slow; return when each was sent and answered."""
+        chance = random.Random(seed)
+        started = time.monotonic()
+        answers: list[tuple[int, int]] = []
+        failures: Counter[str] = Counter()
+
+        async def send(number: int) -> None:
+            sender = chance.choice(senders)
+            stamp = time.monotonic_ns()
+            text = f"A message of a usual length, no more. @{stamp}@"
+            path = f"/api/chat/{sender['chat']}/messages"
+            body = {"content": text, "clientMessageId": f"{seed}-{number}"}
+            status = 0
+            try:
+                status, _ = await self.ask("POST", path, sender["token"], body)
+            except ConnectionError:
+                # The server closed an idle connection at this very moment.
+                with contextlib.suppress(ConnectionError):
+                    status, _ = await self.ask("POST", path, sender["token"], body)
+            if status in {200, 201}:
+                answers.append((stamp, time.monotonic_ns()))
+            else:
+                failures[str(status)] += 1
+
+        for number in range(int(rate * seconds)):
+            await asyncio.sleep(max(0.0, started + number / rate - time.monotonic()))
+            self.start(send(number))
+        end = time.monotonic() + 20
+        while self.tasks and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        return {"answers": answers, "failures": failures}
+
+    async def do_deliveries(self) -> dict[str, Any]:
+        """Return (sent, received, where) of every delivery since the last time."""
+        await asyncio.sleep(1)
+        found, self.deliveries = self.deliveries, []
+        return {"deliveries": found}
+
+    async def do_brace(self) -> dict[str, Any]:
+        """Get ready for a storm: whoever comes back now does so at once."""
+        self.doors = asyncio.Semaphore(100_000)
+        for client in self.clients:
+            client.visits_before = client.visits
+        return {}
+
+    async def do_storm(self, targets: dict[str, int], seconds: float) -> dict[str, Any]:
+        """Return when each had come back and caught up, after the server went.
+
+        targets -- the last seq of each chat: who has it, has caught up.
+        """
+        end = time.monotonic() + seconds
+        away = [client for client in self.clients if not client.stopped]
+        times: list[float] = []
+        while away and time.monotonic() < end:
+            still = [
+                client
+                for client in away
+                if not client.is_ready
+                or client.visits == client.visits_before
+                or (client.chat is not None and (client.seq or 0) < targets.get(client.chat, 0))
+            ]
+            times += [time.monotonic()] * (len(away) - len(still))
+            away = still
+            await asyncio.sleep(0.01)
+        return {"times": times, "away": len(away), "counts": self.counts}
+
+    async def do_talk(self, rate: float, seed: int, rough: float) -> dict[str, Any]:
+        """Begin to talk as the clients do, and to treat their connections badly.
+
+        rate -- messages a second. rough -- accidents a second.
+        """
+        self.is_talking = True
+        chance = random.Random(seed)
+        self.start(self._talk(rate, chance))
+        self.start(self._read(rate / 4, chance))
+        self.start(self._hurt(rough, chance))
+        return {}
+
+    async def _talk(self, rate: float, chance: random.Random) -> None:
+        speakers = [client for client in self.clients if client.chat is not None]
+        number = 0
+        next_at = time.monotonic()
+        while self.is_talking:
+            next_at += 1 / rate
+            await asyncio.sleep(max(0.0, next_at - time.monotonic()))
+            number += 1
+            speaker = chance.choice(speakers)
+            self.start(self._send(speaker, f"{os.getpid()}-{number}", chance))
+            if chance.random() < 0.2:
+                self.start(self._signal(speaker))
+
+    async def _send(self, speaker: Client, key: str, chance: random.Random) -> None:
+        """Send one message and insist until it is acknowledged, as the API says."""
+        body = {"content": f"Message {key} @{time.monotonic_ns()}@ é 漢 🙂", "clientMessageId": key}
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                if speaker.kind == "ws" and speaker.is_ready and chance.random() < 0.7:
+                    frame = await speaker.say("send", **body)
+                    status, row = 201 if frame["event"] == "ok" else 0, frame["data"]
+                    status = status or row["status"]
+                else:
+                    path = f"/api/chat/{speaker.chat}/messages"
+                    status, row = await self.ask("POST", path, speaker.token, body)
+                if status in {200, 201}:
+                    self.sent[key] = (row["chatId"], row["seq"], row["_id"])
+                    return
+                self.counts[f"send answered {status}"] += 1
+                if status not in {429, 503}:
+                    self.fault(speaker, f"could not send: {status} {row}")
+                    return
+            except ConnectionError:
+                self.counts["send repeated"] += 1
+            await asyncio.sleep(0.3)
+        self.fault(speaker, f"could not send {key} within 60 s")
+
+    async def _signal(self, speaker: Client) -> None:
+        with contextlib.suppress(ConnectionError):
+            status, _ = await self.ask("POST", f"/api/chat/{speaker.chat}/typing", speaker.token)
+            if status != 204:
+                self.counts[f"typing answered {status}"] += 1
+
+    async def _read(self, rate: float, chance: random.Random) -> None:
+        readers = [client for client in self.clients if client.chat is not None]
+        while self.is_talking:
+            await asyncio.sleep(1 / rate)
+            reader = chance.choice(readers)
+            path, body = f"/api/chat/{reader.chat}/read", {"seq": reader.seq or 0}
+            with contextlib.suppress(ConnectionError):
+                status, _ = await self.ask("POST", path, reader.token, body)
+                if status != 204:
+                    self.counts[f"read answered {status}"] += 1
+
+    async def _hurt(self, rate: float, chance: random.Random) -> None:
+        streaming = [client for client in self.clients if client.kind != "poll"]
+        while self.is_talking:
+            await asyncio.sleep(1 / rate)
+            client = chance.choice(streaming)
+            what = chance.choice(("clean", "reset", "reset", "frozen", "slow"))
+            self.counts[f"accident: {what}"] += 1
+            if what in {"clean", "reset"}:
+                client.cut(what)
+            elif client.link is not None:
+                self.start(self._freeze(client, client.link, what, chance.uniform(2, 15)))
+
+    async def _freeze(self, client: Client, link: Link, what: str, seconds: float) -> None:
+        """Stop reading for a while, or read a little now and then, and sometimes give up."""
+        if what == "slow":
+            client.is_slow = True
+            client.cut("reset")
+            await asyncio.sleep(1)
+            if client.link is None:
+                return
+            link = client.link
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and client.link is link and self.is_talking:
+            link.transport.pause_reading()
+            await asyncio.sleep(0.4 if what == "slow" else max(0.0, end - time.monotonic()))
+            if client.link is link:
+                link.transport.resume_reading()
+                await asyncio.sleep(0.02)
+        client.is_slow = False
+        if client.link is link and time.monotonic_ns() % 3 == 0:
+            client.cut("reset")
+
+    async def do_state(self) -> dict[str, Any]:
+        """Return how far this process is."""
+        delays = [(received - sent) / 1e6 for sent, received, _ in self.deliveries]
+        self.deliveries = []
+        return {
+            "ready": sum(client.is_ready for client in self.clients),
+            "clients": len(self.clients),
+            "sent": len(self.sent),
+            "delays": delays,
+            "faults": len(self.faults),
+            "counts": self.counts,
+        }
+
+    async def do_hush(self) -> dict[str, Any]:
+        """Stop talking and hurting; return when every message sent is acknowledged."""
+        self.is_talking = False
+        end = time.monotonic() + 70
+        while time.monotonic() < end and len(self.tasks) > len(self.clients):
+            await asyncio.sleep(0.1)
+        return {"sent": self.sent, "busy": len(self.tasks) - len(self.clients)}
+
+    async def do_settle(self, targets: dict[str, int], seconds: float) -> dict[str, Any]:
+        """Wait until everybody has been told everything, and tell what they were told.
+
+        targets -- the last seq of each chat.
+        """
+        end = time.monotonic() + seconds
+
+        def behind(client: Client) -> bool:
+            if client.chat is not None:
+                return (client.seq or 0) < targets[client.chat]
+            return any(chat["lastSeq"] < targets[key] for key, chat in client.chats.items())
+
+        while time.monotonic() < end:
+            if all(each.is_ready and not behind(each) for each in self.clients):
+                break
+            await asyncio.sleep(0.1)
+        # An inbox also hears of what changes after the last message: who has read.
+        await asyncio.sleep(1)
+        return {
+            "clients": [
+                {
+                    "number": each.number,
+                    "kind": each.kind,
+                    "chat": each.chat,
+                    "is_admin": each.is_admin,
+                    "is_ready": each.is_ready,
+                    "visits": each.visits,
+                    "rows": each.rows,
+                    "chats": each.chats,
+                }
+                for each in self.clients
+            ],
+            "faults": self.faults,
+            "counts": self.counts,
+        }
+
+    async def do_close(self, how: str) -> dict[str, Any]:
+        """Let everybody go."""
+        for client in self.clients:
+            client.stop(how)
+        for link in self.idle:
+            link.close()
+        end = time.monotonic() + 15
+        while self.tasks and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        self.clients, self.idle = [], []
+        return {"left": len(self.tasks), "faults": self.faults}
+
+
+async def obey(address: str, port: int) -> None:
+    """Do what standard input says, line by line, until it ends."""
+    crowd = Crowd(address, port)
+    commands = asyncio.StreamReader(limit=LARGEST_LINE)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
+    while line := await commands.readline():
+        asked = json.loads(line)
+        answer = await getattr(crowd, f"do_{asked.pop('do')}")(**asked)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def main() -> None:
+    """Run until the input ends."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    asyncio.run(obey(sys.argv[1], int(sys.argv[2])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Many people at once, signed in, each user with a chat: written straight to the database."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from bson import ObjectId
+
+from chatapi.services import accounts, chats, messages
+from chatapi.store import database
+
+BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody signed in; `chat` is the id of a user's chat, "" for agents."""
+
+    token: str
+    chat: str
+
+
+def add(count: int, role: str = "user") -> list[Person]:
+    """Make so many accounts with a session each, and for users a chat with one message."""
+    people: list[Person] = []
+    while len(people) < count:
+        people += _add_some(min(BATCH, count - len(people)), role)
+    return people
+
+
+def _add_some(count: int, role: str) -> list[Person]:
+    rows: dict[str, list[dict[str, Any]]] = {
+        name: [] for name in ("users", "sessions", "chatrooms", "messages")
+    }
+    pattern = _session_row(role)
+    people = []
+    for _ in range(count):
+        token = secrets.token_urlsafe(32)
+        name = f"{role.capitalize()} {token[:6]}"
+        user = accounts.new_user(name, f"{ObjectId()}@example.com", role, None)
+        rows["users"].append(user | {"loginKey": user["email"]})
+        key = hashlib.sha256(token.encode()).hexdigest()
+        rows["sessions"].append(
+            pattern | {"_id": key, "publicId": ObjectId(), "userId": user["_id"]}
+        )
+        chat_id = ""
+        if role != "admin":
+            session = accounts.session_for(user)
+            chat = chats.new_chat(session, "Parcel is late", "general", "medium")
+            first = messages.new(session, chat, "It should have arrived on Monday.", None)
+            rows["chatrooms"].append(chat | messages.taking_in(chat, first))
+            rows["messages"].append(first)
+            chat_id = str(chat["_id"])
+        people.append(Person(token, chat_id))
+    for name, documents in rows.items():
+        if documents:
+            database.current()[name].insert_many(documents)
+    return people
+
+
+def _session_row(role: str) -> dict[str, Any]:
+    """Return a stored session as signing in makes it."""
+    user = accounts.create_user("Pattern", f"{ObjectId()}@example.com", None, role)
+    session, _ = accounts.begin_session(user, accounts.ClientInfo("bench", "127.0.0.1"))
+    row = database.sessions().find_one({"_id": session.id})
+    if row is None:
+        raise LookupError("the session that was just begun")
+    return row

@@ -1,0 +1,123 @@
+"""The hand that guides a few processes of `bench.clients`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from deploy import run
+
+Answer = dict[str, Any]
+
+
+class SwarmFailed(Exception):
+    """A process of clients ended, or did not answer in time."""
+
+
+class Swarm:
+    """Some processes full of clients. Use it in a `with` block: they end with it."""
+
+    def __init__(self, address: str, port: int, processes: int = 2) -> None:
+        command = [
+            *(sys.executable, str(run.ROOT / "deploy" / "leash.py")),
+            *(str(int(signal.SIGKILL)), str(os.getpid())),
+            *(sys.executable, "-m", "bench.clients", address, str(port)),
+        ]
+        self.processes = [
+            subprocess.Popen(
+                command,
+                cwd=run.ROOT,
+                env={**os.environ, "PYTHONPATH": str(run.ROOT)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=-1,
+            )
+            for _ in range(processes)
+        ]
+
+    def ask(self, do: str, within: float = 60, **what: Any) -> list[Answer]:
+        """Tell every process the same and return what each answers.
+
+        Raises SwarmFailed when one does not within so many seconds.
+        """
+        return self.ask_each(do, [what] * len(self.processes), within)
+
+    def ask_each(self, do: str, whats: Sequence[Answer], within: float = 60) -> list[Answer]:
+        """Tell each process something of its own and return what each answers."""
+        for number, what in enumerate(whats):
+            self.tell(number, do, **what)
+        end = time.monotonic() + within
+        return [self.hear(number, end - time.monotonic()) for number in range(len(whats))]
+
+    def tell(self, number: int, do: str, **what: Any) -> None:
+        """Tell one process; `hear` its answer before the next is told."""
+        pipe = self.processes[number].stdin
+        assert pipe is not None
+        try:
+            pipe.write(json.dumps({"do": do, **what}).encode() + b"\n")
+            pipe.flush()
+        except OSError as error:
+            raise SwarmFailed(f"Process {number} of clients has ended.") from error
+
+    def hear(self, number: int, seconds: float) -> Answer:
+        """Return the answer of one process. Raises SwarmFailed without one."""
+        pipe = self.processes[number].stdout
+        assert pipe is not None
+        if not select.select([pipe], [], [], max(0.0, seconds))[0]:
+            raise SwarmFailed(f"Process {number} of clients did not answer in time.")
+        line = pipe.readline()
+        if not line:
+            raise SwarmFailed(f"Process {number} of clients has ended.")
+        answer: Answer = json.loads(line)
+        return answer
+
+    def open(self, plans: Sequence[Answer], parallel: int, seconds: float) -> int:
+        """Let clients in, dealt out to the processes; return how many were there in time."""
+        count = len(self.processes)
+        whats = [
+            {"plans": plans[number::count], "parallel": max(1, parallel // count)}
+            for number in range(count)
+        ]
+        asked = [what | {"seconds": seconds} for what in whats]
+        answers = self.ask_each("open", asked, seconds + 30)
+        return sum(answer["ready"] for answer in answers)
+
+    def freeze(self, number: int) -> None:
+        """Stop one process where it stands."""
+        os.kill(self.processes[number].pid, signal.SIGSTOP)
+
+    def thaw(self, number: int) -> None:
+        """Let it go on."""
+        os.kill(self.processes[number].pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        """End the processes."""
+        for number, process in enumerate(self.processes):
+            self.thaw(number)
+            process.kill()
+        for process in self.processes:
+            process.wait(10)
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,231 @@
+/**
+ * The live connection: one WebSocket a tab, for the inbox and the open chat.
+ *
+ * A WebSocket, because a browser allows some two hundred of them to a host and only six
+ * event streams over HTTP/1.1: the seventh tab would wait for ever. It also takes a token
+ * where no header can be set, and carries what is told to the server.
+ *
+ * It promises nothing: what it brings may have gaps, and it may be dead without a sign.
+ * Whoever uses it fetches after "up" and goes on asking now and then.
+ */
+
+import { Emitter } from "./events.js";
+import { backoff } from "./poller.js";
+
+const OPENS_WITHIN = 10_000;
+const FIRST_RETRY = 1_500;
+/** A server that stops says to all when to come back; they must not come in one moment. */
+const SPREAD = 1_000;
+/** Silence of ours after which the server is asked for a sign of life. */
+const ASK_AFTER = 25_000;
+const ASK_AFTER_UNSEEN = 60_000;
+const ANSWERS_WITHIN = 5_000;
+/** How often the clock is looked at: this finds that the computer has slept. */
+const TICK = 5_000;
+
+const INBOX = "inbox";
+const SIGN_OF_LIFE = "alive";
+const CHAT = "chat:";
+/** What the code of a closed connection says where the last event did not get through. */
+const MEANINGS = { 4401: "session_ended", 4403: "forbidden", 4408: "too_slow", 1012: "restarting", 1008: "too_slow" };
+
+/**
+ * Emits "event" ({event, data}), "up", "down", "ended" (the code of the server's last event),
+ * and "refused" (the id of a chat that may not be listened to).
+ */
+export class Live extends Emitter {
+  /** True while news come in by themselves. */
+  isUp = false;
+  #socket = null;
+  #started = false;
+  #failures = 0;
+  #timer = null;
+  #ticker = null;
+  #deadline = null;
+  #saidAt = 0;
+  #chatId = null;
+  #forbidden = false;
+
+  /** `place(chatId)` returns the seq after which a chat's messages are wanted, or null. */
+  constructor({ api, place }) {
+    super();
+    this.api = api;
+    this.place = place;
+    this.seen = () => {
+      if (!document.hidden) this.check();
+      this.#tick();
+    };
+    this.online = () => this.check();
+    this.offline = () => this.#lost(backoff(1, FIRST_RETRY));
+    this.hidden = () => this.#drop();
+    this.violation = (event) => {
+      if (event.blockedURI.startsWith(new URL(this.api.socketUrl).origin)) this.#forbid();
+    };
+  }
+
+  start() {
+    if (this.#started) return;
+    this.#started = true;
+    this.#failures = 0;
+    document.addEventListener("visibilitychange", this.seen);
+    document.addEventListener("securitypolicyviolation", this.violation);
+    window.addEventListener("online", this.online);
+    window.addEventListener("offline", this.offline);
+    // A page that is left must not be kept from being kept: an open socket would.
+    window.addEventListener("pagehide", this.hidden);
+    window.addEventListener("pageshow", this.online);
+    this.#connect();
+    this.#tick();
+  }
+
+  stop() {
+    this.#started = false;
+    this.#drop();
+    clearTimeout(this.#timer);
+    clearTimeout(this.#ticker);
+    document.removeEventListener("visibilitychange", this.seen);
+    document.removeEventListener("securitypolicyviolation", this.violation);
+    window.removeEventListener("online", this.online);
+    window.removeEventListener("offline", this.offline);
+    window.removeEventListener("pagehide", this.hidden);
+    window.removeEventListener("pageshow", this.online);
+  }
+
+  /** Listen to this chat beside the inbox, or to none. */
+  watch(chatId) {
+    if (chatId === this.#chatId) return;
+    const left = this.#chatId;
+    this.#chatId = chatId;
+    if (left) this.say({ type: "unsubscribe", chatId: left });
+    this.#subscribe();
+  }
+
+  /** Tell the server something; false when there is no connection. */
+  say(frame) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#saidAt = Date.now();
+    this.#socket.send(JSON.stringify(frame));
+    return true;
+  }
+
+  /** There is reason to doubt: ask for a sign of life, or try to connect now. */
+  check() {
+    if (!this.#started) return;
+    if (this.isUp) this.#ask();
+    else if (!this.#socket) this.#connect();
+  }
+
+  #connect() {
+    clearTimeout(this.#timer);
+    if (!this.#started || this.#socket || this.#forbidden || !window.WebSocket) return;
+    if (!navigator.onLine) return; // The event "online" tries again.
+    let socket;
+    try {
+      socket = new WebSocket(this.api.socketUrl, this.api.auth.protocols());
+    } catch {
+      this.#forbid();
+      return;
+    }
+    this.#socket = socket;
+    this.#awaitAnswer(OPENS_WITHIN);
+    // The chat first: when the inbox is confirmed, both are.
+    socket.onopen = () => {
+      this.#subscribe();
+      this.say({ type: "subscribe", chatId: null, ref: INBOX });
+    };
+    socket.onmessage = ({ data }) => this.#heard(JSON.parse(data));
+    socket.onclose = ({ code }) => {
+      if (MEANINGS[code]) this.#ended({ code: MEANINGS[code] });
+      else this.#lost();
+    };
+  }
+
+  #subscribe() {
+    const chatId = this.#chatId;
+    if (chatId) this.say({ type: "subscribe", chatId, after: this.place(chatId), ref: CHAT + chatId });
+  }
+
+  #heard({ event, ref, data }) {
+    // Until the inbox is confirmed, other frames are not yet the answer that is awaited.
+    if (this.isUp || ref === INBOX) {
+      clearTimeout(this.#deadline);
+      this.#deadline = null;
+    }
+    if (event === "ok") this.#confirmed(ref);
+    else if (event === "problem") this.#problem(ref, data);
+    else if (event === "end") this.#ended(data);
+    else this.emit("event", { event, data });
+  }
+
+  #confirmed(ref) {
+    if (ref !== INBOX || this.isUp) return;
+    this.isUp = true;
+    this.#failures = 0;
+    this.emit("up");
+  }
+
+  #problem(ref, { status, retryAfter = null }) {
+    const about = typeof ref === "string" && ref.startsWith(CHAT) ? ref.slice(CHAT.length) : null;
+    if (about && (status === 403 || status === 404)) this.emit("refused", about);
+    else if (about || ref === INBOX) this.#lost(retryAfter === null ? undefined : backoff(1, FIRST_RETRY, retryAfter));
+  }
+
+  /** The server has said its last word. */
+  #ended({ code, retryAfter = 0 }) {
+    this.#lost(retryAfter * 1000 + Math.random() * SPREAD);
+    this.emit("ended", code);
+  }
+
+  /** The connection is of no use any more; come back, later after each failure. */
+  #lost(wait) {
+    const wasUp = this.isUp;
+    this.#drop();
+    if (!this.#started) return;
+    this.#failures = wasUp ? 1 : this.#failures + 1;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#connect(), wait ?? backoff(this.#failures, FIRST_RETRY));
+  }
+
+  #drop() {
+    clearTimeout(this.#deadline);
+    this.#deadline = null;
+    const socket = this.#socket;
+    this.#socket = null;
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+    if (!this.isUp) return;
+    this.isUp = false;
+    this.emit("down");
+  }
+
+  /** The page's policy does not allow the connection, and will not while it is open. */
+  #forbid() {
+    if (this.#forbidden) return;
+    this.#forbidden = true;
+    console.warn(`Support chat: messages arrive later than they could. Allow ${new URL(this.api.socketUrl).origin} in this page's connect-src.`);
+    this.#drop();
+    clearTimeout(this.#timer);
+  }
+
+  #tick() {
+    clearTimeout(this.#ticker);
+    if (!this.#started) return;
+    const patience = document.hidden ? ASK_AFTER_UNSEEN : ASK_AFTER;
+    if (this.isUp && Date.now() - this.#saidAt > patience) this.#ask();
+    this.#ticker = setTimeout(() => this.#tick(), document.hidden ? ASK_AFTER_UNSEEN : TICK);
+  }
+
+  /** The protocol's own pings are hidden from scripts; asking for the inbox again costs as little. */
+  #ask() {
+    if (this.#deadline) return;
+    this.say({ type: "subscribe", chatId: null, ref: SIGN_OF_LIFE });
+    this.#awaitAnswer(ANSWERS_WITHIN);
+  }
+
+  #awaitAnswer(milliseconds) {
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(() => this.#lost(), milliseconds);
+  }
+}

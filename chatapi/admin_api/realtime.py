@@ -1,0 +1,17 @@
+"""How real time does, for whoever watches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chatapi.admin_api import blueprint
+from chatapi.endpoint import endpoint
+from chatapi.schemas import RealtimeOut
+from chatapi.services import streams
+from chatapi.services.accounts import Session
+
+
+@endpoint(blueprint, "GET", "/realtime", who="admin", returns={200: RealtimeOut()})
+def realtime(session: Session) -> Any:  # noqa: ARG001 - the endpoint gives it
+    """Tell how the worker process that answers does: open streams, its tail and its lag."""
+    return streams.state()

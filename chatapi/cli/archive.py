@@ -1,0 +1,184 @@
+"""The file that a backup is: gzip'd BSON behind a header that says what is in it.
+
+The file is two gzip members. The first, of a fixed size, is one line of JSON (`zcat FILE |
+head -n 1` shows it): format, version, date, the number of documents of each collection, and
+the SHA-256 and length of the second. The second is a row of entries: one byte for the kind
+("N" new, "A" again: replaces what stands earlier), one for the collection's place in the
+header's list, and the document in BSON, with its types exactly as the database keeps them.
+
+It is written under another name, with mode 0600, and gets its own when all of it is on the
+disk: a file of that name is whole, or is what was there before.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from bson.raw_bson import RawBSONDocument
+
+FORMAT = "live chat backup"
+VERSION = 1
+NEW, AGAIN = b"N", b"A"
+LEVEL = 5
+_HEADER_TEXT = 4096
+_CHUNK = 1 << 20
+
+Header = dict[str, Any]
+
+
+class BadArchive(Exception):
+    """A file that is no whole backup of ours; the text says why."""
+
+
+def _member(header: Header) -> bytes:
+    """Return the first member: the same length whatever the header says."""
+    text = json.dumps(header, ensure_ascii=True).ljust(_HEADER_TEXT - 1) + "\n"
+    if len(text) > _HEADER_TEXT:
+        raise ValueError("There are too many collections for a backup's header.")
+    return gzip.compress(text.encode(), compresslevel=0, mtime=0)
+
+
+_HEADER_SIZE = len(_member({}))
+
+
+class Writer:
+    """Takes the entries of a new file."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._length = 0
+        # One stream of compressed bytes, digested on its way to the disk.
+        self._squeeze = zlib.compressobj(LEVEL, zlib.DEFLATED, 31)
+        self.names: list[str] = []
+        self.counts: dict[str, int] = {}
+        file.write(bytes(_HEADER_SIZE))
+
+    def add(self, name: str, document: RawBSONDocument, *, again: bool = False) -> None:
+        """Add a document. `again`: it may be in the file already, and this one holds."""
+        if name not in self.counts:
+            self.names.append(name)
+            self.counts[name] = 0
+        self.counts[name] += not again
+        place = bytes([self.names.index(name)])
+        self._write(self._squeeze.compress((AGAIN if again else NEW) + place + document.raw))
+
+    def _write(self, squeezed: bytes) -> None:
+        self._digest.update(squeezed)
+        self._length += len(squeezed)
+        self._file.write(squeezed)
+
+    def close(self, facts: Header) -> Header:
+        """Write the header and return it."""
+        self._write(self._squeeze.flush())
+        header = {
+            "format": FORMAT,
+            "version": VERSION,
+            **facts,
+            "collections": [{"name": name, "count": self.counts[name]} for name in self.names],
+            "sha256": self._digest.hexdigest(),
+            "length": self._length,
+        }
+        self._file.seek(0)
+        self._file.write(_member(header))
+        return header
+
+
+@contextmanager
+def new(path: Path) -> Iterator[Writer]:
+    """Yield a Writer; the file appears when the block ends well, or not at all.
+
+    Raises BlockingIOError while another process writes the same file.
+    """
+    part = path.with_name(path.name + ".part")
+    descriptor = os.open(part, os.O_CREAT | os.O_RDWR, 0o600)
+    with os.fdopen(descriptor, "w+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # What a killed run has left is nobody's any more.
+        os.fchmod(descriptor, 0o600)
+        file.truncate(0)
+        try:
+            yield Writer(file)
+            file.flush()
+            os.fsync(descriptor)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        # Some file systems know no such thing for a directory.
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check(path: Path, seen: Callable[[int], None] = lambda _: None) -> Header:
+    """Read the whole file and return its header. Raises BadArchive.
+
+    seen -- called with the number of bytes read since the last call.
+    """
+    try:
+        with path.open("rb") as file:
+            header = _read_header(file)
+            digest, length = hashlib.sha256(), 0
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+                length += len(chunk)
+                seen(len(chunk))
+    except OSError as error:
+        raise BadArchive(f"it cannot be read ({error.strerror})") from None
+    if length != header["length"]:
+        raise BadArchive(
+            f"it is {'cut off' if length < header['length'] else 'too long'}: "
+            f"{length:,} of {header['length']:,} bytes"
+        )
+    if digest.hexdigest() != header["sha256"]:
+        raise BadArchive("its checksum is wrong, so something in it has changed")
+    return header
+
+
+def _read_header(file: IO[bytes]) -> Header:
+    try:
+        header = json.loads(gzip.decompress(file.read(_HEADER_SIZE)))
+    except (OSError, EOFError, zlib.error, ValueError):
+        raise BadArchive("it is not a backup of this product, or its beginning is lost") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise BadArchive("it is not a backup of this product")
+    if header.get("version") != VERSION:
+        raise BadArchive(
+            f"it has version {header.get('version')!r}, and this release reads version {VERSION}"
+        )
+    try:
+        for row in header["collections"]:
+            str(row["name"]), int(row["count"])
+        int(header["length"]), str(header["sha256"])
+    except (KeyError, TypeError, ValueError):
+        raise BadArchive("its header lacks something") from None
+    return header
+
+
+def entries(path: Path, header: Header) -> Iterator[tuple[bool, str, RawBSONDocument]]:
+    """Yield (again, collection, document) of a file that was checked."""
+    names = [str(row["name"]) for row in header["collections"]]
+    with path.open("rb") as file:
+        file.seek(_HEADER_SIZE)
+        with gzip.GzipFile(fileobj=file) as stream:
+            while head := stream.read(6):
+                size = int.from_bytes(head[2:6], "little")
+                document = RawBSONDocument(head[2:6] + stream.read(size - 4))
+                yield head[:1] == AGAIN, names[head[1]], document

@@ -1,0 +1,82 @@
+"""Does what a chat says of its history agree with the history?
+
+For `restore` and `verify`. A chat and its messages can be read while people write: what
+stands up to the chat's `lastSeq` never changes but for tombstones, so the chat is read
+first, and looked at once more before anything is said against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bson import ObjectId
+
+from chatapi.services.chats import OPEN_STATUSES
+from chatapi.services.messages import PREVIEW_LENGTH
+from chatapi.store import upkeep
+from chatapi.store.database import Document
+
+_AT_ONCE = 100
+_SIDES = {"user": "admin", "admin": "user"}
+
+
+def problems(newest: int | None = None) -> Iterator[tuple[int, list[str]]]:
+    """Yield, batch by batch, how many chats were compared and what is wrong with them.
+
+    newest -- compare only so many chats, those with the latest messages.
+    """
+    for batch in upkeep.chat_batches(_AT_ONCE, newest):
+        histories = upkeep.histories([chat["_id"] for chat in batch])
+        found = []
+        for chat in batch:
+            if wrong_with(chat, histories[chat["_id"]]):
+                found += _still_wrong(chat["_id"])
+        yield len(batch), found
+
+
+def _still_wrong(chat_id: ObjectId) -> list[str]:
+    """Compare a chat again: it may have been deleted or a message buried in between."""
+    chat = upkeep.chat(chat_id)
+    if chat is None:
+        return []
+    found = wrong_with(chat, upkeep.histories([chat_id])[chat_id])
+    return [f"chat {chat_id}: {problem}" for problem in found]
+
+
+def wrong_with(chat: Document, messages: Sequence[Document]) -> list[str]:
+    """Return what a chat says wrongly of its messages, given ascending."""
+    history = [message for message in messages if message["seq"] <= chat["lastSeq"]]
+    found = []
+    if [message["seq"] for message in history] != list(range(1, chat["lastSeq"] + 1)):
+        # The rest would only repeat it.
+        return [f"its history has {len(history)} of the messages 1 to {chat['lastSeq']}"]
+    if chat["messageCount"] != len(history):
+        found.append(f"messageCount is {chat['messageCount']}, not {len(history)}")
+    if chat["isOpen"] != (chat["status"] in OPEN_STATUSES):
+        found.append(f"isOpen is {chat['isOpen']} and the status {chat['status']}")
+    keys = {(message["senderId"], message["sendKey"]) for message in history}
+    if len(keys) != len(history):
+        found.append("a message stands in it twice")
+    for side, other in _SIDES.items():
+        written = sum(message["side"] == side for message in history)
+        unread = sum(
+            message["side"] == other and message["seq"] > chat["readSeq"][side]
+            for message in history
+        )
+        if chat["counts"][side] != written:
+            found.append(f"counts.{side} is {chat['counts'][side]}, not {written}")
+        if chat["unread"][side] != unread:
+            found.append(f"unread.{side} is {chat['unread'][side]}, not {unread}")
+    return found + _wrong_preview(chat, history)
+
+
+def _wrong_preview(chat: Document, history: Sequence[Document]) -> list[str]:
+    if not history:
+        return [] if chat["lastMessage"] is None else ["lastMessage shows a message it has not"]
+    last, shown = history[-1], chat["lastMessage"] or {}
+    found = []
+    if chat["lastMessageAt"] != last["timestamp"]:
+        found.append("lastMessageAt is not the time of its last message")
+    if shown.get("content") != last["content"][:PREVIEW_LENGTH]:
+        found.append("lastMessage is not its last message")
+    return found
