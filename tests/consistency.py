@@ -65,7 +65,7 @@ def _assert_messages(chat: Document, history: list[Document]) -> None:
         assert epoch <= row["epoch"] <= chat["epoch"], "from before a closing"
         epoch = row["epoch"]
         if row["clientMessageId"] is not None:
-            assert row["sendKey"] == row["clientMessageId"]
+            assert row["sendKey"] == f"client:{row['clientMessageId']}"
 
 
 def _assert_numbers(chat: Document, history: list[Document]) -> None:

@@ -102,9 +102,18 @@ function restoreDraft() {
 
 function keepDraft(text) {
   const key = draftKey(text.form.dataset.chat);
-  if (text.value) localStorage.setItem(key, text.value);
-  else localStorage.removeItem(key);
   showLength(text);
+  try {
+    if (text.value) localStorage.setItem(key, text.value);
+    else localStorage.removeItem(key);
+  } catch {
+    // The store is full or switched off: the text is still in its field.
+  }
+}
+
+/** Leave nothing of one's writing to whoever uses this browser next. */
+function forgetDrafts() {
+  for (const key of Object.keys(localStorage)) if (key.startsWith(draftKey(""))) localStorage.removeItem(key);
 }
 
 function showLength(text) {
@@ -151,6 +160,7 @@ export function watchConversation() {
     if (event.target.closest("#jump")) byId("history").scrollTo({ top: 0, behavior: "smooth" });
   });
 
+  document.addEventListener("submit", (event) => event.target.matches("[data-sign-out]") && forgetDrafts());
   document.addEventListener("input", (event) => event.target.id === "message" && keepDraft(event.target));
   document.addEventListener("keydown", (event) => {
     if (event.target.id !== "message" || event.key !== "Enter" || event.shiftKey) return;

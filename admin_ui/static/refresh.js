@@ -32,11 +32,17 @@ let held = 0;
 let today = new Date().toDateString();
 
 class Lost extends Error {
-  constructor(seconds) {
-    super("no answer");
+  constructor(text, seconds = 0) {
+    super(text);
     this.seconds = seconds;
   }
 }
+
+const TEXTS = {
+  429: "Too many requests at once. Going on in a moment…",
+  503: "The service does not answer right now. Trying again…",
+};
+const LOST = "Connection lost. Trying again…";
 
 /** Fetch what is shown again, once more if it is asked for meanwhile. */
 export function refresh() {
@@ -63,7 +69,7 @@ export function keepFresh() {
     if ((event.movementX || event.movementY) && event.target.closest?.("#list")) moved = Date.now();
   }, { passive: true });
   window.addEventListener("online", () => refresh());
-  window.addEventListener("offline", () => showLost());
+  window.addEventListener("offline", () => show(LOST));
   window.addEventListener("pageshow", (event) => event.persisted && refresh());
   schedule();
 }
@@ -82,11 +88,12 @@ async function round() {
     await Promise.all(panes.map(update));
     failures = 0;
     wait = 0;
-    byId("banner").textContent = "";
+    show("");
   } catch (error) {
     failures += 1;
     wait = (error.seconds ?? 0) * 1000;
-    showLost();
+    show(error instanceof Lost ? error.message : LOST);
+    if (!(error instanceof Lost)) console.error(error);
   }
   if (today !== new Date().toDateString()) {
     today = new Date().toDateString();
@@ -94,8 +101,9 @@ async function round() {
   }
 }
 
-function showLost() {
-  byId("banner").textContent = "Connection lost. Trying again…";
+function show(text) {
+  const banner = byId("banner");
+  if (banner.textContent !== text) banner.textContent = text;
 }
 
 async function update({ place, root }) {
@@ -116,7 +124,14 @@ async function update({ place, root }) {
     }
     return;
   }
-  if (!response.ok) throw new Lost(Number(response.headers.get("Retry-After")) || 0);
+  if (response.status === 403) {
+    // Not an agent any more: the whole page says so.
+    location.reload();
+    return;
+  }
+  if (!response.ok) {
+    throw new Lost(TEXTS[response.status] ?? LOST, Number(response.headers.get("Retry-After")) || 0);
+  }
   // Something else was put there meanwhile: that is newer.
   if (byId(root) !== shown || shown.dataset.etag !== etag || shown.dataset.poll !== poll) return;
   await morphInto(byId(place), text);
@@ -132,7 +147,7 @@ async function ask(address, etag) {
   try {
     return await fetch(address, { headers, signal: AbortSignal.timeout(PATIENCE) });
   } catch {
-    throw new Lost(0);
+    throw new Lost(LOST);
   }
 }
 

@@ -9,6 +9,7 @@
  * Whoever uses it fetches after "up" and goes on asking now and then.
  */
 
+import { ApiError, NetworkError } from "./api.js";
 import { Emitter } from "./events.js";
 import { backoff } from "./poller.js";
 
@@ -45,6 +46,9 @@ export class Live extends Emitter {
   #saidAt = 0;
   #chatId = null;
   #forbidden = false;
+  /** What waits for an answer, by the `ref` that the answer repeats. */
+  #asked = new Map();
+  #refs = 0;
 
   /** `place(chatId)` returns the seq after which a chat's messages are wanted, or null. */
   constructor({ api, place }) {
@@ -108,6 +112,16 @@ export class Live extends Emitter {
     return true;
   }
 
+  /** Tell the server something and wait until it has done it. Throws ApiError, NetworkError. */
+  ask(frame) {
+    this.#refs += 1;
+    const ref = this.#refs;
+    return new Promise((resolve, reject) => {
+      if (!this.say({ ...frame, ref })) reject(new NetworkError());
+      else this.#asked.set(ref, { resolve, reject });
+    });
+  }
+
   /** There is reason to doubt: ask for a sign of life, or try to connect now. */
   check() {
     if (!this.#started) return;
@@ -151,20 +165,25 @@ export class Live extends Emitter {
       clearTimeout(this.#deadline);
       this.#deadline = null;
     }
-    if (event === "ok") this.#confirmed(ref);
-    else if (event === "problem") this.#problem(ref, data);
+    if (event === "ok") this.#confirmed(ref, data);
+    else if (event === "problem") this.#refused(ref, data);
     else if (event === "end") this.#ended(data);
     else this.emit("event", { event, data });
   }
 
-  #confirmed(ref) {
+  #confirmed(ref, data) {
+    this.#asked.get(ref)?.resolve(data);
+    this.#asked.delete(ref);
     if (ref !== INBOX || this.isUp) return;
     this.isUp = true;
     this.#failures = 0;
     this.emit("up");
   }
 
-  #problem(ref, { status, retryAfter = null }) {
+  #refused(ref, problem) {
+    const { status, retryAfter = null } = problem;
+    this.#asked.get(ref)?.reject(new ApiError(status, problem, retryAfter));
+    this.#asked.delete(ref);
     const about = typeof ref === "string" && ref.startsWith(CHAT) ? ref.slice(CHAT.length) : null;
     if (about && (status === 403 || status === 404)) this.emit("refused", about);
     else if (about || ref === INBOX) this.#lost(retryAfter === null ? undefined : backoff(1, FIRST_RETRY, retryAfter));
@@ -195,6 +214,9 @@ export class Live extends Emitter {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
     }
+    const unanswered = [...this.#asked.values()];
+    this.#asked.clear();
+    for (const { reject } of unanswered) reject(new NetworkError());
     if (!this.isUp) return;
     this.isUp = false;
     this.emit("down");

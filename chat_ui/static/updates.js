@@ -45,7 +45,10 @@ export class Updates {
       () => this.#poll(),
       (failed) => this.#interval(failed),
     );
-    this.live = new Live({ api, place: (chatId) => store.conversation(chatId).loaded ? store.conversation(chatId).newest : null });
+    this.live = new Live({
+      api,
+      place: (chatId) => (store.conversation(chatId).loaded ? store.conversation(chatId).newest : null),
+    });
     this.live.on("event", ({ event, data }) => this.#heard(event, data));
     this.live.on("up", () => this.#up());
     this.live.on("down", () => this.#down());
@@ -122,7 +125,8 @@ export class Updates {
   }
 
   async markRead(chatId, seq) {
-    await this.#asked(this.api.post(`/api/chat/${chatId}/read`, { seq }));
+    const told = this.live.isUp ? this.live.ask({ type: "read", chatId, seq }) : this.api.post(`/api/chat/${chatId}/read`, { seq });
+    await this.#asked(told);
     this.store.applyRead(chatId, seq);
   }
 

@@ -9,8 +9,10 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
+from chatapi.cli.backup import backup_data, restore_data
 from chatapi.cli.demo import seed_demo
 from chatapi.cli.imports import import_conversations
+from chatapi.cli.verify import verify_deployment
 from chatapi.errors import EmailTaken
 from chatapi.schemas import EmailAddress, NewPassword
 from chatapi.services import accounts, chats
@@ -19,7 +21,15 @@ from chatapi.store import database, indexes
 
 def init_app(app: Flask) -> None:
     """Add the commands to an app."""
-    for command in (init_db, create_admin, seed_demo, import_conversations):
+    for command in (
+        init_db,
+        create_admin,
+        seed_demo,
+        import_conversations,
+        verify_deployment,
+        backup_data,
+        restore_data,
+    ):
         app.cli.add_command(command)
 
 

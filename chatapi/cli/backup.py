@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from bson import ObjectId, encode
+from bson import ObjectId, decode, encode
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from flask import current_app
@@ -37,7 +37,7 @@ from flask.cli import with_appcontext
 
 from chatapi import clock
 from chatapi.cli import archive, consistency
-from chatapi.cli.terminal import failing_by_name, interrupted_by_signals, progress
+from chatapi.cli.terminal import failing_by_name, progress
 from chatapi.services import chats
 from chatapi.services.messages import PREVIEW_LENGTH
 from chatapi.store import database, indexes, upkeep
@@ -60,7 +60,7 @@ Step = Callable[[int], object]
 @click.option("--sessions", is_flag=True, help="Sessions, too: people stay signed in.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @with_appcontext
-def backup(file: Path, sessions: bool, overwrite: bool) -> None:
+def backup_data(file: Path, sessions: bool, overwrite: bool) -> None:
     """Save all chats, messages and people to FILE while the product runs.
 
     FILE appears, readable by you alone, when it is complete. It holds everybody's messages
@@ -68,7 +68,7 @@ def backup(file: Path, sessions: bool, overwrite: bool) -> None:
     """
     if file.exists() and not overwrite:
         raise click.ClickException(f"{file} exists. Name another file, or give --overwrite.")
-    with failing_by_name(f"flask --app wsgi backup {file}"), interrupted_by_signals():
+    with failing_by_name(f"flask --app wsgi backup {file}"):
         if upkeep.unfinished_restore():
             raise click.ClickException(
                 "A restore was cut off here, so this is not all of the data. Restore again first."
@@ -89,7 +89,7 @@ def backup(file: Path, sessions: bool, overwrite: bool) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--replace", is_flag=True, help="Delete what is in the database now.")
 @with_appcontext
-def restore(file: Path, replace: bool) -> None:
+def restore_data(file: Path, replace: bool) -> None:
     """Bring back what `backup` has saved to FILE. Stop the product first.
 
     The file is checked as a whole before anything is touched. A database that holds anything
@@ -230,16 +230,9 @@ def _with_preview(chat: RawBSONDocument, last: RawBSONDocument | None) -> RawBSO
     text = last["content"][:PREVIEW_LENGTH]
     if chat["lastMessage"]["content"] == text:
         return chat
-    document: Document = encode_back(chat)
+    document = decode(chat.raw, _AWARE)
     document["lastMessage"]["content"] = text
     return _raw(document)
-
-
-def encode_back(document: RawBSONDocument) -> Document:
-    """Return a raw document as one that can be changed."""
-    from bson import decode
-
-    return dict(decode(document.raw, _AWARE))
 
 
 def _raw(document: Document) -> RawBSONDocument:
@@ -287,8 +280,11 @@ def load(file: Path, header: archive.Header, step: Step = lambda _: None) -> Non
 
 
 def finish(header: archive.Header) -> list[str]:
-    """Check what was loaded, make the indexes, and return what is wrong, as sentences."""
-    problems = [
+    """Check what was loaded, make the indexes, and return what is wrong, as sentences.
+
+    A chat that was inconsistent when it was saved is so again; all of it is there.
+    """
+    missing = [
         f"{row['name']} has {upkeep.count(row['name']):,} documents, the file {row['count']:,}."
         for row in header["collections"]
         if upkeep.count(row["name"]) != row["count"]
@@ -296,13 +292,14 @@ def finish(header: archive.Header) -> list[str]:
     # What `init-db` does.
     indexes.ensure(database.current())
     chats.finish_deletions()
+    differing: list[str] = []
     with progress(_count(header, "chatrooms"), "Comparing chats and histories") as bar:
         for compared, found in consistency.problems():
-            problems += found
+            differing += found
             bar.update(compared)
-    if not problems:
+    if not missing:
         upkeep.finish_restore()
-    return problems
+    return missing + differing
 
 
 def _count(header: archive.Header, name: str) -> int:

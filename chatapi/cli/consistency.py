@@ -1,4 +1,4 @@
-"""Does what a chat says of its history agree with the history?
+"""Whether what a chat says of its history agrees with the history.
 
 For `restore` and `verify`. A chat and its messages can be read while people write: what
 stands up to the chat's `lastSeq` never changes but for tombstones, so the chat is read

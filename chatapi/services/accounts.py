@@ -125,7 +125,13 @@ def login(email: str, password: str, client: ClientInfo) -> tuple[Session, str]:
         raise errors.WrongCredentials
     if known_hash and passwords.is_outdated(known_hash):
         users.rehash(user["_id"], known_hash, passwords.make(password))
-    return begin_session(user, client)
+    session, token = begin_session(user, client)
+    # A password that is changed at this moment must not leave this session behind.
+    now = users.by_id(user["_id"])
+    if now is None or not passwords.matches_now(now.get("passwordHash"), password, known_hash):
+        sessions.delete(session.id)
+        raise errors.WrongCredentials
+    return session, token
 
 
 def open_session(token: str) -> Session | None:

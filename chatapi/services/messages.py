@@ -153,7 +153,7 @@ def new(session: Session, chat: Document, content: str, client_message_id: str |
         "chatId": chat["_id"],
         "seq": chat["lastSeq"] + 1,
         "epoch": chat["epoch"],
-        "sendKey": client_message_id or str(message_id),
+        "sendKey": _send_key(client_message_id) if client_message_id else f"own:{message_id}",
         "clientMessageId": client_message_id,
         "senderId": session.user_id,
         "senderName": session.name,
@@ -255,6 +255,11 @@ def _commit(session: Session, chat: Document, message: Document) -> Document | N
     raise errors.Busy(retryAfter=1)
 
 
+def _send_key(client_message_id: str) -> str:
+    """Return the key that no message without such an id can have."""
+    return f"client:{client_message_id}"
+
+
 def _can_take(chat: Document, message: Document) -> bool:
     return bool(
         chat["isOpen"]
@@ -267,7 +272,7 @@ def first_sent(session: Session, chat: Document, client_message_id: str | None) 
     """Return the message that a client_message_id was first used for, if it is in the chat."""
     if client_message_id is None:
         return None
-    found = messages.by_send_key(chat["_id"], session.user_id, client_message_id)
+    found = messages.by_send_key(chat["_id"], session.user_id, _send_key(client_message_id))
     return found if found and found["seq"] <= chat["lastSeq"] else None
 
 

@@ -37,6 +37,11 @@ def matches(password_hash: str | None, password: str) -> bool:
     return bool(password_hash)
 
 
+def matches_now(password_hash: str | None, password: str, known_hash: str | None) -> bool:
+    """Tell the same where a hash that the password matches is known: cheap if it still is it."""
+    return password_hash == known_hash or matches(password_hash, password)
+
+
 def is_outdated(password_hash: str) -> bool:
     """Tell whether a hash was made at another cost than today's."""
     return _hashers[0].check_needs_rehash(password_hash)

@@ -27,8 +27,7 @@ from gevent.monkey import get_original
 from pymongo.errors import PyMongoError
 
 from chatapi import clock, errors
-from chatapi.realtime.hub import Event as Event  # what a feed yields
-from chatapi.realtime.hub import Listener, hub, reading
+from chatapi.realtime.hub import Event, Listener, hub, reading
 from chatapi.realtime.tail import tail
 from chatapi.services import messages
 from chatapi.services.access import access_chat
@@ -36,6 +35,8 @@ from chatapi.services.accounts import Session
 from chatapi.store import messages as stored_messages
 from chatapi.store import presence, sessions
 from chatapi.store.database import Document
+
+__all__ = ["Event", "Feed", "caps", "shutdown", "state", "typing", "wait_for_messages"]
 
 log = structlog.get_logger("chat.streams")
 
@@ -117,7 +118,6 @@ class _Told:
     seq: int = 0
     read: dict[str, int] = field(default_factory=dict)
     is_open: bool = False
-    is_left: bool = False
 
 
 class Feed:
@@ -184,9 +184,7 @@ class Feed:
 
     def unsubscribe(self, chat_id: ObjectId) -> None:
         """Leave a chat, if it was joined."""
-        told = self._told.pop(chat_id, None)
-        if told is not None:
-            told.is_left = True
+        if self._told.pop(chat_id, None) is not None:
             hub.leave_chat(chat_id, self.listener)
 
     def subscribe_inbox(self) -> Iterator[Event]:
@@ -289,21 +287,25 @@ class Feed:
         if told is None or not told.is_open or event.seq is None or event.seq <= told.seq:
             return
         yield from self._until(event.data["chat"], told, event.seq - 1)
-        if not told.is_left:
+        if self._is_in(event.data["chat"], told):
             told.seq = event.seq
             yield event
 
     def _until(self, chat: Document, told: _Told, last: int | None = None) -> Iterator[Event]:
         """Yield what the history holds beyond what was told, up to a seq."""
         last = chat["lastSeq"] if last is None else last
-        while told.seq < last and not told.is_left:
+        while told.seq < last and self._is_in(chat, told):
             upper = min(told.seq + CATCH_UP_PAGE, last)
             for row in stored_messages.between(chat["_id"], told.seq + 1, upper):
-                if told.is_left:
+                if not self._is_in(chat, told):
                     return
                 told.seq = row["seq"]
                 yield Event("message", {"chat": chat, "message": row}, row["seq"])
             told.seq = upper
+
+    def _is_in(self, chat: Document, told: _Told) -> bool:
+        """Tell whether the chat was not left, or joined anew, in the meantime."""
+        return self._told.get(chat["_id"]) is told
 
     def _deleted(self, event: Event) -> Iterator[Event]:
         self.unsubscribe(event.data["chatId"])
@@ -569,6 +571,7 @@ def end_the_stuck(open_feeds: list[Feed]) -> None:
 
 def _people(open_feeds: list[Feed]) -> dict[Place, Document]:
     """Return the agents who are connected here, each with each chat they look at."""
+    nowhere: list[ObjectId | None] = [None]
     return {
         (feed.session.user_id, chat_id): {
             "userId": feed.session.user_id,
@@ -578,7 +581,7 @@ def _people(open_feeds: list[Feed]) -> dict[Place, Document]:
         }
         for feed in open_feeds
         if feed.is_present and feed.listener.end is None
-        for chat_id in [*feed.chats] or [None]
+        for chat_id in feed.chats or nowhere
     }
 
 

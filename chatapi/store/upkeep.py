@@ -6,13 +6,11 @@ For `verify`, `backup` and `restore`; no request comes here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
-from pymongo import ReplaceOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
@@ -25,7 +23,8 @@ SHORT_LIVED = frozenset(
     {"signals", "presence", "attempts", "attemptWindows", "counters", "windows", "maintenance"}
 )
 _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument, tz_aware=True)
-_RESTORE = {"_id": "restore"}
+_RESTORE: Document = {"_id": "restore"}
+_NOT_PLANNED = frozenset({"rejectedPlans", "parsedQuery"})
 
 
 def server() -> Document:
@@ -60,9 +59,9 @@ def _told(database: Database[Document], command: str) -> Document:
         return {}
 
 
-def pool_size() -> int | None:
+def pool_size() -> int:
     """Return how many connections this process's client keeps at most."""
-    return current().client.options.pool_options.max_pool_size
+    return int(current().client.options.pool_options.max_pool_size or 0)
 
 
 def write_concern() -> Document:
@@ -104,7 +103,9 @@ def plan(name: str, where: Document, sort: Document | None = None) -> list[str]:
             if isinstance(part.get("stage"), str):
                 found.append(part["stage"])
             below += [
-                value for name, value in part.items() if name not in {"rejectedPlans", "parsedQuery"}
+                value
+                for name, value in part.items()
+                if name not in {"rejectedPlans", "parsedQuery"}
             ]
         elif isinstance(part, list):
             below += part
@@ -197,8 +198,8 @@ def insert(name: str, documents: Sequence[RawBSONDocument]) -> None:
 
 def replace(name: str, documents: Sequence[RawBSONDocument]) -> None:
     """Put documents in the place of those with their ids, or add them."""
-    changes = [ReplaceOne({"_id": each["_id"]}, each, upsert=True) for each in documents]
-    _raw(name).bulk_write(changes, ordered=True)
+    for document in documents:
+        _raw(name).replace_one({"_id": document["_id"]}, document, upsert=True)
 
 
 def clear() -> None:
@@ -252,8 +253,3 @@ def histories(chat_ids: Sequence[ObjectId]) -> dict[ObjectId, list[Document]]:
 
 def chat(chat_id: ObjectId) -> Document | None:
     return current()["chatrooms"].find_one({"_id": chat_id}, {"searchTerms": 0})
-
-
-def expire(session_id: str, at: datetime) -> None:
-    """Let a session have ended at a time."""
-    current()["sessions"].update_one({"_id": session_id}, {"$set": {"expiresAt": at}})

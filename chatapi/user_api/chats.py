@@ -17,7 +17,7 @@ from chatapi.schemas import (
     ChatsQuery,
     ChatWithMessagesOut,
 )
-from chatapi.services import chats
+from chatapi.services import chats, messages
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
 from chatapi.services.chats import ChatFilters
@@ -92,11 +92,12 @@ def list_chats(session: Session, query: dict[str, Any]) -> Any:
 )
 def get_chat(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     """Give a chat and its newest messages, ascending."""
-    etag = chats.etag(session, access_chat(session, chat_id))
+    chat = access_chat(session, chat_id)
+    etag = chats.etag(session, chat)
     if not_modified(etag):
         return unchanged(etag)
-    chat, newest = chats.get(session, chat_id, query["messages"])
-    return chat | {"messages": newest}, 200, {"ETag": f'"{etag}"'}
+    newest = messages.page(chat, limit=query["messages"])
+    return chats.shown(session, chat) | {"messages": newest}, 200, {"ETag": f'"{etag}"'}
 
 
 @endpoint(

@@ -82,6 +82,8 @@ limited_websocket.contract = endpoint.Contract(  # type: ignore[attr-defined]
     {},
     "default",
 )
+blueprint.add_url_rule("/ws", "websocket", limited_websocket, methods=["GET"], websocket=True)
+# Without an upgrade werkzeug needs a rule of its own, to be told what is missing.
 blueprint.add_url_rule("/ws", "websocket", limited_websocket, methods=["GET"])
 
 

@@ -22,12 +22,18 @@ class Browser:
 
     def __init__(self, app: Flask) -> None:
         self.client = app.test_client()
-        self.session: Session | None = None
+        self._session: Session | None = None
         self.token = ""
+
+    @property
+    def session(self) -> Session:
+        """Who this is."""
+        assert self._session is not None, "not signed in"
+        return self._session
 
     def sign_in(self, user: dict[str, Any]) -> Browser:
         """Get the cookie of a session, without the sign-in page."""
-        self.session, token = accounts.login(user["email"], PASSWORD, CLIENT)
+        self._session, token = accounts.login(user["email"], PASSWORD, CLIENT)
         self.client.set_cookie("chat_session", token)
         return self
 

@@ -7,11 +7,13 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
 
 from admin_ui import assets
+from admin_ui import chats as views
 from chatapi import clock
 from chatapi.services import accounts, chats, messages
 from tests.admin_ui.conftest import FRAGMENT, Browser
@@ -32,15 +34,17 @@ HOSTILE = [
 
 
 @pytest.fixture
-def chat(make_chat: MakeChat, make_session: MakeSession) -> dict:
+def chat(make_chat: MakeChat, make_session: MakeSession) -> dict[str, Any]:
     return make_chat(make_session(name="Ana Souza"), subject="Parcel is late", message="Hello?")
 
 
-def stored(agent: Browser, chat: dict) -> dict:
+def stored(agent: Browser, chat: dict[str, Any]) -> dict[str, Any]:
     return chats.get(agent.session, chat["_id"])[0]
 
 
-def test_the_list_is_a_page_or_the_rows_that_the_page_includes(agent: Browser, chat: dict) -> None:
+def test_the_list_is_a_page_or_the_rows_that_the_page_includes(
+    agent: Browser, chat: dict[str, Any]
+) -> None:
     for path in ("/admin", "/admin/", "/admin/chats"):
         page, fragment = agent.get(path), agent.fragment(path)
         assert "<!doctype html>" in page.text
@@ -52,7 +56,7 @@ def test_the_list_is_a_page_or_the_rows_that_the_page_includes(agent: Browser, c
         assert page.headers["Cache-Control"] == "no-store"
 
 
-def test_a_row_shows_all_that_matters(agent: Browser, chat: dict) -> None:
+def test_a_row_shows_all_that_matters(agent: Browser, chat: dict[str, Any]) -> None:
     chats.update(agent.session, chat["_id"], admin_id=str(agent.session.user_id))
     text = agent.fragment("/admin").text
     for shown in ("Ana Souza", "Parcel is late", "Hello?", "Active", "Medium", "General"):
@@ -67,7 +71,7 @@ def test_a_guest_is_marked(agent: Browser, make_chat: MakeChat, make_session: Ma
     assert '<span class="guest">Guest</span>' in agent.fragment("/admin").text
 
 
-def test_the_title_tells_how_much_is_unread(agent: Browser, chat: dict) -> None:
+def test_the_title_tells_how_much_is_unread(agent: Browser, chat: dict[str, Any]) -> None:
     assert "<title>(1) Inbox</title>" in agent.get("/admin").text
     messages.mark_read(agent.session, chat["_id"], 1)
     assert "<title>Inbox</title>" in agent.get("/admin").text
@@ -134,7 +138,7 @@ def test_pages_follow_each_other_by_cursor(agent: Browser, make_chat: MakeChat, 
     assert "Back to the newest" in text
 
 
-def test_a_poll_with_nothing_new_is_a_304(agent: Browser, chat: dict) -> None:
+def test_a_poll_with_nothing_new_is_a_304(agent: Browser, chat: dict[str, Any]) -> None:
     for path in ("/admin?status=open", f"/admin/chats/{chat['_id']}?first=1&new=0"):
         first = agent.fragment(path)
         etag = first.headers["ETag"]
@@ -146,13 +150,13 @@ def test_a_poll_with_nothing_new_is_a_304(agent: Browser, chat: dict) -> None:
         assert agent.fragment(path, If_None_Match=etag).status_code == 200
 
 
-def test_a_page_is_never_a_304(agent: Browser, chat: dict) -> None:
+def test_a_page_is_never_a_304(agent: Browser, chat: dict[str, Any]) -> None:
     etag = agent.fragment("/admin").headers["ETag"]
     assert agent.get("/admin", If_None_Match=etag).status_code == 200
 
 
 def test_opening_a_chat_marks_it_read_and_shows_where_the_new_begins(
-    agent: Browser, chat: dict
+    agent: Browser, chat: dict[str, Any]
 ) -> None:
     response = agent.fragment(f"/admin/chats/{chat['_id']}")
     assert "<html" not in response.text
@@ -161,12 +165,14 @@ def test_opening_a_chat_marks_it_read_and_shows_where_the_new_begins(
     assert "new-line" not in agent.fragment(f"/admin/chats/{chat['_id']}").text
 
 
-def test_a_poll_marks_nothing_read(agent: Browser, chat: dict) -> None:
+def test_a_poll_marks_nothing_read(agent: Browser, chat: dict[str, Any]) -> None:
     assert "Hello?" in agent.fragment(f"/admin/chats/{chat['_id']}?first=1&new=1").text
     assert stored(agent, chat)["unreadCount"] == 1
 
 
-def test_the_page_of_a_chat_has_the_list_beside_it(agent: Browser, chat: dict, ids: Ids) -> None:
+def test_the_page_of_a_chat_has_the_list_beside_it(
+    agent: Browser, chat: dict[str, Any], ids: Ids
+) -> None:
     response = agent.get(f"/admin/chats/{chat['_id']}?status=closed")
     assert "Hello?" in response.text
     assert ids(response) == []
@@ -181,7 +187,7 @@ def test_a_chat_that_is_not_there_is_a_404_in_words(agent: Browser) -> None:
         assert agent.fragment(f"/admin/chats/{chat_id}").headers["HX-Retarget"] == "#toasts"
 
 
-def test_status_priority_and_category_apply_at_once(agent: Browser, chat: dict) -> None:
+def test_status_priority_and_category_apply_at_once(agent: Browser, chat: dict[str, Any]) -> None:
     agent.get("/admin")
     for name, value in (("status", "pending"), ("priority", "urgent"), ("category", "billing")):
         response = agent.post(f"/admin/chats/{chat['_id']}?first=1&new=0", **{name: value})
@@ -196,14 +202,16 @@ def test_status_priority_and_category_apply_at_once(agent: Browser, chat: dict) 
     "fields",
     [{"status": "odd"}, {"category": "odd"}, {"adminId": "odd"}, {"adminId": "a" * 24}, {}],
 )
-def test_a_change_to_what_is_none_is_refused(agent: Browser, chat: dict, fields: dict) -> None:
+def test_a_change_to_what_is_none_is_refused(
+    agent: Browser, chat: dict[str, Any], fields: dict[str, Any]
+) -> None:
     response = agent.post(f"/admin/chats/{chat['_id']}", **fields)
     assert response.status_code == 422
     assert response.headers["HX-Retarget"] == "#toasts"
     assert stored(agent, chat)["version"] == 1
 
 
-def test_assignment(agent: Browser, chat: dict, make_user: MakeUser) -> None:
+def test_assignment(agent: Browser, chat: dict[str, Any], make_user: MakeUser) -> None:
     other = make_user(name="Olu Other", role="admin")
     path = f"/admin/chats/{chat['_id']}"
     agent.post(path, adminId="me")
@@ -214,7 +222,7 @@ def test_assignment(agent: Browser, chat: dict, make_user: MakeUser) -> None:
     assert stored(agent, chat)["adminId"] is None
 
 
-def test_a_form_works_without_htmx(agent: Browser, chat: dict) -> None:
+def test_a_form_works_without_htmx(agent: Browser, chat: dict[str, Any]) -> None:
     path = f"/admin/chats/{chat['_id']}"
     for where, fields in (
         (path, {"status": "pending"}),
@@ -226,7 +234,7 @@ def test_a_form_works_without_htmx(agent: Browser, chat: dict) -> None:
     assert agent.post(f"{path}/delete", htmx=False).location == "/admin"
 
 
-def test_sending(agent: Browser, chat: dict) -> None:
+def test_sending(agent: Browser, chat: dict[str, Any]) -> None:
     path = f"/admin/chats/{chat['_id']}/messages"
     fields = {"message": "One\r\n\r\ntwo", "clientMessageId": "abc"}
     for _ in range(2):
@@ -240,7 +248,7 @@ def test_sending(agent: Browser, chat: dict) -> None:
 
 @pytest.mark.parametrize("text", ["", "   ", "x" * 5001])
 def test_a_message_that_is_refused_is_explained_beside_the_field(
-    agent: Browser, chat: dict, text: str
+    agent: Browser, chat: dict[str, Any], text: str
 ) -> None:
     path = f"/admin/chats/{chat['_id']}/messages"
     response = agent.post(path, message=text)
@@ -253,7 +261,7 @@ def test_a_message_that_is_refused_is_explained_beside_the_field(
     assert text.strip() in page.text
 
 
-def test_send_and_close(agent: Browser, chat: dict) -> None:
+def test_send_and_close(agent: Browser, chat: dict[str, Any]) -> None:
     response = agent.post(f"/admin/chats/{chat['_id']}/messages", message="Bye", status="closed")
     assert "Reopen" in response.text
     assert 'id="composer"' not in response.text
@@ -261,7 +269,7 @@ def test_send_and_close(agent: Browser, chat: dict) -> None:
     assert stored(agent, chat)["lastMessage"]["content"] == "Bye"
 
 
-def test_nothing_is_sent_into_a_closed_chat(agent: Browser, chat: dict) -> None:
+def test_nothing_is_sent_into_a_closed_chat(agent: Browser, chat: dict[str, Any]) -> None:
     chats.update(agent.session, chat["_id"], status="closed")
     response = agent.post(f"/admin/chats/{chat['_id']}/messages", message="Too late")
     assert response.status_code == 409
@@ -282,7 +290,7 @@ def test_reopening_beside_another_open_chat_is_refused_with_the_way_there(
     assert f"/admin/chats/{new['_id']}" in response.text
 
 
-def test_reading(agent: Browser, chat: dict) -> None:
+def test_reading(agent: Browser, chat: dict[str, Any]) -> None:
     path = f"/admin/chats/{chat['_id']}/read"
     assert agent.post(path, seq="1").status_code == 204
     assert stored(agent, chat)["unreadCount"] == 0
@@ -291,13 +299,13 @@ def test_reading(agent: Browser, chat: dict) -> None:
 
 
 def test_older_messages_come_in_pages(
-    agent: Browser, chat: dict, make_session: MakeSession
+    agent: Browser, chat: dict[str, Any], make_session: MakeSession
 ) -> None:
     for number in range(2, 121):
         messages.send(agent.session, chat["_id"], f"Message {number}")
     opened = agent.fragment(f"/admin/chats/{chat['_id']}").text
     assert re.findall(r'id="m-(\d+)"', opened) == [str(n) for n in range(71, 121)]
-    path = re.search(r'hx-get="([^"]+before=71)"', opened).group(1)
+    path = re.findall(r'hx-get="([^"]+before=71)"', opened)[0]
     older = agent.fragment(path).text
     assert re.findall(r'id="m-(\d+)"', older) == [str(n) for n in range(21, 71)]
     assert "<html" not in older
@@ -307,12 +315,16 @@ def test_older_messages_come_in_pages(
     assert "before=" not in oldest
 
 
-def test_a_window_left_far_behind_starts_anew(agent: Browser, chat: dict) -> None:
-    for number in range(450):
+def test_a_window_left_far_behind_starts_anew(
+    agent: Browser, chat: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "LONGEST_WINDOW", 8)
+    monkeypatch.setattr(views, "WINDOW", 4)
+    for number in range(9):
         messages.send(agent.session, chat["_id"], str(number))
     text = agent.fragment(f"/admin/chats/{chat['_id']}?first=1&new=0").text
-    assert 'id="older-402"' in text
-    assert 'id="m-401"' not in text
+    assert 'id="older-7"' in text
+    assert 'id="m-6"' not in text
 
 
 def test_what_the_user_has_seen_is_marked(
@@ -327,7 +339,7 @@ def test_what_the_user_has_seen_is_marked(
     assert ">Seen<" in agent.fragment(path).text
 
 
-def test_days_are_parted_where_the_reader_is(agent: Browser, chat: dict) -> None:
+def test_days_are_parted_where_the_reader_is(agent: Browser, chat: dict[str, Any]) -> None:
     for hour in (20, 23):
         with clock.frozen(datetime(2026, 3, 1, hour, 30, tzinfo=UTC)):
             messages.send(agent.session, chat["_id"], "Late")
@@ -342,7 +354,9 @@ def test_days_are_parted_where_the_reader_is(agent: Browser, chat: dict) -> None
         assert agent.fragment(path).status_code == 200
 
 
-def test_deleting_a_message_asks_first_and_leaves_a_note(agent: Browser, chat: dict) -> None:
+def test_deleting_a_message_asks_first_and_leaves_a_note(
+    agent: Browser, chat: dict[str, Any]
+) -> None:
     path = f"/admin/chats/{chat['_id']}/messages/1/delete"
     assert "<dialog" in agent.fragment(path).text
     assert "Hello?" in agent.get(path).text
@@ -354,7 +368,7 @@ def test_deleting_a_message_asks_first_and_leaves_a_note(agent: Browser, chat: d
     assert agent.fragment(path.replace("/1/", "/9/")).status_code == 404
 
 
-def test_deleting_a_chat_asks_first(agent: Browser, chat: dict) -> None:
+def test_deleting_a_chat_asks_first(agent: Browser, chat: dict[str, Any]) -> None:
     path = f"/admin/chats/{chat['_id']}/delete"
     assert "Parcel is late" in agent.fragment(path).text
     response = agent.post(path)
@@ -393,7 +407,7 @@ def test_what_refused_is_named_with_the_reason(
 
 
 @pytest.mark.parametrize("fields", [{"status": "closed"}, {"ids": ["a" * 24]}, {}])
-def test_a_bulk_change_of_nothing_is_refused(agent: Browser, fields: dict) -> None:
+def test_a_bulk_change_of_nothing_is_refused(agent: Browser, fields: dict[str, Any]) -> None:
     assert agent.post("/admin/chats/bulk", **fields).status_code == 422
 
 
@@ -434,7 +448,7 @@ def test_links_in_messages_open_elsewhere_and_say_nothing_of_us(
     assert "noopener" in text
 
 
-def test_nothing_is_inline(agent: Browser, chat: dict) -> None:
+def test_nothing_is_inline(agent: Browser, chat: dict[str, Any]) -> None:
     for path in ("/admin", f"/admin/chats/{chat['_id']}", "/admin/users", "/admin/nothing"):
         text = agent.get(path).text
         assert not re.search(r"<script(?![^>]* src=)", text)
@@ -455,6 +469,6 @@ def test_a_hundred_chats_are_one_small_page(agent: Browser, make_chat: MakeChat)
     assert size + len(gzip.compress(page.data, 4)) < 100_000
 
 
-def test_a_poll_asks_for_the_page_that_is_shown(agent: Browser, chat: dict) -> None:
+def test_a_poll_asks_for_the_page_that_is_shown(agent: Browser, chat: dict[str, Any]) -> None:
     response = agent.client.get("/admin?status=open&q=parcel", headers=FRAGMENT)
     assert 'data-poll="/admin?status=active&amp;status=pending&amp;q=parcel"' in response.text

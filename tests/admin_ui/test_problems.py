@@ -70,6 +70,11 @@ def test_a_wrong_method_and_a_body_too_large_are_told(agent: Browser) -> None:
     assert response.status_code == 413
 
 
+def test_one_module_reads_and_writes_the_headers_of_htmx() -> None:
+    texts = {path.name: path.read_text() for path in assets.FOLDER.glob("*.py")}
+    assert [name for name, text in texts.items() if '"HX-' in text] == ["htmx.py"]
+
+
 def test_static_files_are_kept_for_a_year_under_their_release(app: Flask, browser: Browser) -> None:
     with app.test_request_context():
         paths = [

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from chatapi.services import accounts
 from tests.admin_ui.conftest import Browser
 from tests.conftest import MakeSession, MakeUser
+
+
+def account(email: str) -> dict[str, Any]:
+    found = accounts.find(email)
+    assert found is not None
+    return found
 
 
 def test_the_list_is_a_page_or_its_rows(agent: Browser, make_user: MakeUser) -> None:
@@ -58,14 +66,14 @@ def test_pages(agent: Browser, make_user: MakeUser) -> None:
     ],
 )
 def test_somebody_is_changed(
-    agent: Browser, make_user: MakeUser, name: str, value: str, stored: object
+    agent: Browser, make_user: MakeUser, name: str, value: Any, stored: object
 ) -> None:
     user = make_user()
     response = agent.post(f"/admin/users/{user['_id']}", **{name: value})
     assert response.status_code == 200
     assert response.headers["HX-Retarget"] == f"#user-{user['_id']}"
     assert "console:dismiss" in response.headers["HX-Trigger"]
-    assert accounts.find(user["email"])[name] == stored
+    assert account(user["email"])[name] == stored
     plain = agent.post(f"/admin/users/{user['_id']}", htmx=False, **{name: value})
     assert (plain.status_code, plain.location) == (303, "/admin/users")
 
@@ -75,7 +83,7 @@ def test_an_empty_image_is_none(agent: Browser, make_user: MakeUser) -> None:
     path = f"/admin/users/{user['_id']}"
     agent.post(path, name="A", image="https://example.org/a.png")
     agent.post(path, name="A", image="")
-    assert accounts.find(user["email"])["image"] is None
+    assert account(user["email"])["image"] is None
 
 
 @pytest.mark.parametrize(
@@ -87,7 +95,7 @@ def test_an_empty_image_is_none(agent: Browser, make_user: MakeUser) -> None:
     ],
 )
 def test_what_is_wrong_stands_beside_its_field(
-    agent: Browser, make_user: MakeUser, fields: dict[str, str], wrong: str
+    agent: Browser, make_user: MakeUser, fields: dict[str, Any], wrong: str
 ) -> None:
     user = make_user()
     for htmx in (True, False):
@@ -95,11 +103,11 @@ def test_what_is_wrong_stands_beside_its_field(
         assert response.status_code == 422
         assert f'id="{wrong}-error"' in response.text
         assert ("<html" in response.text) is not htmx
-    assert accounts.find(user["email"])["name"] == user["name"]
+    assert account(user["email"])["name"] == user["name"]
 
 
 @pytest.mark.parametrize("fields", [{"role": "user"}, {"disabled": "true"}])
-def test_the_last_agent_stays_one(agent: Browser, fields: dict[str, str]) -> None:
+def test_the_last_agent_stays_one(agent: Browser, fields: dict[str, Any]) -> None:
     path = f"/admin/users/{agent.session.user_id}"
     response = agent.post(path, **fields)
     assert response.status_code == 409

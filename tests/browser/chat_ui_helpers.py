@@ -49,7 +49,8 @@ class HostSite:
                 self.send_header(
                     "Content-Security-Policy",
                     f"default-src 'self'; script-src {site.chat_url}; "
-                    f"connect-src {site.chat_url}; style-src 'unsafe-inline'; img-src 'self'",
+                    f"connect-src {site.chat_url} {site.chat_url.replace('http', 'ws', 1)}; "
+                    "style-src 'unsafe-inline'; img-src 'self'",
                 )
                 self.end_headers()
                 if found:
@@ -83,6 +84,11 @@ def open_chat(page: Page, url: str, who: dict[str, Any], chat_id: str) -> None:
     sign_in(page, url, who)
     page.locator(f'a[href="#chat/{chat_id}"]').click()
     expect(page.locator(".messages-scroll")).to_be_visible()
+
+
+def without_live_connection(page: Page) -> None:
+    """Let the next page that is opened find no WebSocket: it has to poll."""
+    page.add_init_script("delete window.WebSocket")
 
 
 def composer(page: Page) -> Locator:

@@ -20,6 +20,7 @@ from tests.browser.chat_ui_helpers import (
     send,
     sign_in,
     widget_token,
+    without_live_connection,
 )
 from tests.servers import AppServer, start_app, start_database
 
@@ -390,6 +391,7 @@ def test_unavailable_service_is_announced_and_recovers_by_itself(
     page_errors.allow("status of 503")
     chat_id = make_chat(server, ana)
     page = new_page()
+    without_live_connection(page)
     open_chat(page, server.url, ana, chat_id)
     api = re.compile(r"/api/")
     problem = {"code": "database_unavailable", "detail": "Back in a moment."}
@@ -409,6 +411,7 @@ def test_polls_are_conditional_and_rare_in_a_hidden_tab(
 ) -> None:
     chat_id = make_chat(server, ana, "Hi")
     page = new_page()
+    without_live_connection(page)
     page.clock.install()
     open_chat(page, server.url, ana, chat_id)
     expect(bubble(page, "Hi")).to_be_visible()
@@ -516,6 +519,7 @@ def test_message_to_a_chat_closed_meanwhile_is_refused_with_the_reason(
     page_errors.allow(CUT)
     chat_id = make_chat(server, ana)
     page = new_page()
+    without_live_connection(page)
     open_chat(page, server.url, ana, chat_id)
     expect(composer(page)).to_be_visible()
     news = re.compile(r"/api/chat(/[0-9a-f]{24}\?messages=50)?$")
@@ -871,6 +875,7 @@ def test_folded_widget_shows_what_is_unread(
 ) -> None:
     app, site = embedded
     page = new_page(width=375, height=667)
+    without_live_connection(page)
     enter_widget(page, site)
     token = widget_token(page)
     _, _, chats = app.request("GET", "/api/chat", token)

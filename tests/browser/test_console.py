@@ -545,6 +545,31 @@ def test_a_chat_that_somebody_else_deletes_closes(
     expect(desk.page.locator(".toast.problem")).to_contain_text("was deleted")
 
 
+def test_who_is_no_agent_any_more_sees_nothing_more(
+    desk: Desk, make_chat: Any, page_errors: PageErrors
+) -> None:
+    page_errors.allow("status of 403")
+    make_chat()
+    server, boss = desk.server, desk.server.admin()
+    me = server.request("GET", "/api/auth/me", token=desk.agent["token"])[2]
+    path = f"/api/admin/users/{me['_id']}"
+    server.request("PATCH", path, token=boss["token"], json={"role": "user"})
+    expect(desk.page.locator("h1")).to_have_text("For support agents only", timeout=9000)
+    assert desk.page.locator("#rows").count() == 0
+
+
+def test_signing_out_leaves_no_draft_behind(desk: Desk, make_chat: Any) -> None:
+    page = desk.page
+    chat = make_chat()
+    page.reload()
+    desk.open(chat)
+    page.type("#message", "A secret")
+    assert page.evaluate("localStorage.length") == 1
+    page.click("[data-sign-out] button")
+    expect(page.locator("#password")).to_be_visible()
+    assert page.evaluate("localStorage.length") == 0
+
+
 def test_people_are_changed_in_place(sign_in: Callable[..., Desk], page_errors: PageErrors) -> None:
     page_errors.allow("status of (409|422)")
     desk = sign_in("/admin/users")

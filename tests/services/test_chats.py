@@ -401,6 +401,21 @@ def test_a_chat_closed_while_another_is_reopened_stands_in_no_ones_way(
     assert (now["status"], now["epoch"]) == ("active", 1)
 
 
+def test_a_chat_that_another_agent_opens_meanwhile_does_not_stand_in_its_own_way(
+    user: Session, agent: Session, chat: Document, meanwhile: Meanwhile
+) -> None:
+    chats.update(agent, chat["_id"], status="closed")
+    other, _, _ = chats.create(user, "Another")
+
+    def close_that_and_open_this() -> None:
+        chats.update(agent, other["_id"], status="closed")
+        chats.update(agent, chat["_id"], status="pending")
+
+    meanwhile(stored_chats, "open_chat_of", before=close_that_and_open_this)
+    now, _ = chats.update(agent, chat["_id"], status="active")
+    assert (now["status"], now["epoch"]) == ("active", 1)
+
+
 def test_each_reopening_counts_the_epoch_up_and_nothing_else_does(
     agent: Session, chat: Document
 ) -> None:

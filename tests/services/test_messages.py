@@ -636,3 +636,14 @@ def test_a_deleted_message_stays_counted_as_unread(
     messages.delete(agent, long_chat["_id"], 5)
     assert chats.get(agent, long_chat["_id"])[0]["unreadCount"] == 10
     assert_chat_is_consistent(database, long_chat["_id"])
+
+
+def test_a_client_message_id_is_never_taken_for_a_message_without_one(
+    make_chat: Any, make_session: Any
+) -> None:
+    user = make_session()
+    chat = make_chat(user)
+    first, _ = messages.send(user, chat["_id"], "without an id")
+    second, created = messages.send(user, chat["_id"], "another", str(first["_id"]))
+    assert created
+    assert (second["seq"], second["content"]) == (first["seq"] + 1, "another")

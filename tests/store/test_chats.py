@@ -134,6 +134,18 @@ def test_a_process_forgets_a_chat_when_somebody_else_changed_it() -> None:
     assert chats.last_seen(chat["_id"]) is None
 
 
+def test_a_process_does_not_mix_what_it_remembers_with_a_change_of_something_newer() -> None:
+    chat = document(ObjectId(), is_open=True)
+    chats.insert(chat)
+    chats.by_id(chat["_id"])
+    store.chatrooms().update_one(
+        {"_id": chat["_id"]}, {"$set": {"userName": "New"}, "$inc": {"version": 1}}
+    )
+    assert chats.replace(chat["_id"], 2, {"status": "closed"})
+    known = chats.last_seen(chat["_id"])
+    assert known is None or known["userName"] == "New"
+
+
 def test_a_page_is_the_newest_whatever_was_read_before() -> None:
     made = [document(ObjectId(), is_open=True) | {"status": "active"} for _ in range(6)]
     for number, chat in enumerate(made):

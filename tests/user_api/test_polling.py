@@ -183,3 +183,11 @@ def test_an_etag_does_not_outlive_a_new_release_of_the_app(
     monkeypatch.setattr("chatapi.services.chats.REPRESENTATION", "next")
     for path, etag in etags.items():
         assert poll(user, path, etag).status_code == 200
+
+
+def test_a_poll_that_may_wait_but_has_nothing_to_wait_for_is_a_poll(
+    user: Caller, chat_path: str
+) -> None:
+    etag = user.get(f"{chat_path}/messages").headers["ETag"]
+    answer = user.get(f"{chat_path}/messages?wait=5", headers={"If-None-Match": etag})
+    assert answer.status_code == 304

@@ -29,6 +29,8 @@ export class ConversationView {
   #loadingOlder = false;
   #olderFailed = false;
   #marking = false;
+  /** True once the server knows that everything before the reader's eyes has been read. */
+  #caughtUp = false;
   #width = 0;
 
   constructor(app) {
@@ -69,6 +71,7 @@ export class ConversationView {
     this.#oldest = null;
     this.#newBelow = 0;
     this.#olderFailed = false;
+    this.#caughtUp = false;
     this.#rows.clear();
     this.#pages.clear();
     this.list.replaceChildren();
@@ -100,9 +103,12 @@ export class ConversationView {
     this.#markRead();
   }
 
-  /** How many messages count as unread although the reader has them before their eyes. */
+  /**
+   * How many messages count as unread only until the server knows better: they came in while
+   * the reader was looking. Showing them as unread would be a flicker.
+   */
   get beingRead() {
-    const chat = this.chatId && this.app.store.chat(this.chatId);
+    const chat = this.#caughtUp && this.app.store.chat(this.chatId);
     return chat && this.#looking && this.app.store.conversation(this.chatId).newest >= lastSeq(chat) ? chat.unreadCount : 0;
   }
 
@@ -396,6 +402,8 @@ export class ConversationView {
 
   async #markRead() {
     const chat = this.chatId && this.app.store.chat(this.chatId);
+    if (!this.#looking) this.#caughtUp = false;
+    else if (chat?.unreadCount === 0) this.#caughtUp = true;
     if (!chat || chat.unreadCount === 0 || this.#marking || !this.#looking || this.app.session.state !== "signed-in") return;
     const seq = this.app.store.conversation(this.chatId).newest;
     // The list may know of messages that the conversation does not show yet.

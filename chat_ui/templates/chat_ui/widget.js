@@ -3,6 +3,10 @@
  *
  *     <script src="https://chat.example/widget.js" defer></script>
  *
+ * If the page has a Content-Security-Policy, it has to allow https://chat.example in script-src
+ * and both https://chat.example and wss://chat.example in connect-src. Without the latter the
+ * chat works as well, but messages arrive some seconds later.
+ *
  * Optional attributes: data-position="left" and data-label="Need help?".
  * The page can then call LiveChat.open(), LiveChat.close() and LiveChat.toggle().
  */

@@ -1,0 +1,587 @@
+"""The users' chat while it is live: news come in by themselves, and every cut heals."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Request, Route, WebSocketRoute, expect
+
+from tests.browser.chat_ui_helpers import (
+    HostSite,
+    bubble,
+    composer,
+    host_site,
+    open_chat,
+    send,
+    sign_in,
+    widget_token,
+)
+from tests.browser.conftest import Server
+from tests.browser.proxy import Proxy
+from tests.servers import AppServer, DatabaseServer, start_app, start_database
+
+CUT = r"net::ERR_|WebSocket connection|status of (502|503)"
+A_BLINK = 1_000
+
+
+@pytest.fixture
+def ana(server: Any) -> dict[str, Any]:
+    """Somebody with an account."""
+    return server.user("Ana Souza")
+
+
+@pytest.fixture(scope="module")
+def agent(server: Any) -> dict[str, Any]:
+    """Somebody who answers."""
+    return server.admin("Marta Oliveira")
+
+
+def make_chat(server: Any, who: dict[str, Any], *texts: str) -> str:
+    """Open a chat with messages of its user and return its id."""
+    status, _, chat = server.request("POST", "/api/chat", who["token"], {"subject": "Help"})
+    assert status == 201, chat
+    for text in texts:
+        say(server, who, chat["_id"], text)
+    return str(chat["_id"])
+
+
+def say(server: Any, who: dict[str, Any], chat_id: str, text: str) -> int:
+    """Write a message through the API and return its seq."""
+    path = f"/api/chat/{chat_id}/messages"
+    status, _, message = server.request("POST", path, who["token"], {"content": text})
+    assert status == 201, message
+    return int(message["seq"])
+
+
+def type_in(server: Any, who: dict[str, Any], chat_id: str) -> None:
+    """Signal that somebody types."""
+    status, _, answer = server.request("POST", f"/api/chat/{chat_id}/typing", who["token"])
+    assert status == 204, answer
+
+
+def history(server: Any, who: dict[str, Any], chat_id: str) -> list[str]:
+    """Return the texts that the server has, in their order."""
+    _, _, messages = server.request("GET", f"/api/chat/{chat_id}/messages?limit=200", who["token"])
+    return [message["content"] for message in messages]
+
+
+def expect_history(page: Page, server: Any, who: dict[str, Any], chat_id: str) -> None:
+    """Wait until the screen shows exactly what the server has."""
+    expect(page.locator(".bubble")).to_have_text(history(server, who, chat_id), timeout=20_000)
+
+
+def until(condition: Callable[[], bool], page: Page, seconds: float = 15) -> None:
+    """Wait for something that is no part of a page, while the page goes on."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "It did not happen."
+        page.wait_for_timeout(50)
+
+
+def requests_of(page: Page) -> list[Request]:
+    """Collect what a page asks the API for from now on."""
+    asked: list[Request] = []
+    page.on("request", lambda request: asked.append(request) if "/api/" in request.url else None)
+    return asked
+
+
+def frames_sent(page: Page) -> list[dict[str, Any]]:
+    """Collect the frames that a page sends from now on."""
+    frames: list[dict[str, Any]] = []
+
+    def sent(frame: str | bytes) -> None:
+        frames.append(json.loads(frame))
+
+    page.on("websocket", lambda socket: socket.on("framesent", sent))
+    return frames
+
+
+def open_live(page: Page, url: str, who: dict[str, Any], chat_id: str) -> None:
+    """Sign in, open a chat, and wait until it is listened to."""
+    heard: list[str] = []
+    page.on(
+        "websocket",
+        lambda socket: socket.on("framereceived", lambda frame: heard.append(str(frame))),
+    )
+    open_chat(page, url, who, chat_id)
+    until(lambda: any(f'"ref":"chat:{chat_id}"' in frame for frame in heard), page)
+    page.wait_for_load_state("networkidle")
+
+
+# In a blink
+
+
+def test_message_appears_without_any_poll(server: Any, new_page: Any, ana: Any, agent: Any) -> None:
+    chat_id = make_chat(server, ana, "Hello")
+    page = new_page()
+    page.clock.install()
+    open_live(page, server.url, ana, chat_id)
+    asked = requests_of(page)
+    page.clock.run_for(20_000)
+    assert asked == []
+
+    say(server, agent, chat_id, "Good morning")
+    expect(bubble(page, "Good morning")).to_be_visible(timeout=A_BLINK)
+    expect(
+        page.locator("[aria-live=polite]").get_by_text("Marta Oliveira: Good morning")
+    ).to_be_attached()
+
+    def unread() -> int:
+        _, _, chat = server.request("GET", f"/api/chat/{chat_id}", ana["token"])
+        return int(chat["unreadCount"])
+
+    until(lambda: unread() == 0, page)
+    assert asked == []
+
+
+def test_live_page_still_makes_sure_once_a_minute(server: Any, new_page: Any, ana: Any) -> None:
+    chat_id = make_chat(server, ana, "Hello")
+    page = new_page()
+    page.clock.install()
+    open_live(page, server.url, ana, chat_id)
+    with page.expect_response(re.compile(r"/api/chat$")) as answer:
+        page.clock.run_for(65_000)
+    assert answer.value.status == 304
+
+
+def test_message_that_is_seen_at_once_never_counts_as_unread(
+    server: Any, new_page: Any, ana: Any, agent: Any
+) -> None:
+    chat_id = make_chat(server, ana, "Hello")
+    page = new_page()
+    open_live(page, server.url, ana, chat_id)
+    page.evaluate(
+        "window.titles = []; new MutationObserver(() => titles.push(document.title))"
+        ".observe(document.querySelector('title'), {childList: true})"
+    )
+    for number in range(3):
+        say(server, agent, chat_id, f"Message {number}")
+        expect(bubble(page, f"Message {number}")).to_be_visible(timeout=A_BLINK)
+    assert page.evaluate("titles") == []
+    expect(page.locator(".chat-item .badge")).to_have_count(0)
+
+
+def test_list_and_title_follow_a_chat_that_is_not_open(
+    server: Any, new_page: Any, ana: Any, agent: Any
+) -> None:
+    chat_id = make_chat(server, ana, "Hello")
+    page = new_page()
+    sign_in(page, server.url, ana)
+    page.wait_for_load_state("networkidle")
+    say(server, agent, chat_id, "Look here")
+    expect(page).to_have_title("(1) Support chat", timeout=A_BLINK)
+    expect(page.locator(".chat-item .preview")).to_contain_text("Look here")
+    server.request("PATCH", f"/api/chat/{chat_id}", agent["token"], {"status": "closed"})
+    expect(page.locator(".chat-item .chip")).to_have_text("Closed", timeout=A_BLINK)
+
+
+def test_read_mark_and_closing_show_at_once(
+    server: Any, new_page: Any, ana: Any, agent: Any
+) -> None:
+    chat_id = make_chat(server, ana)
+    page = new_page()
+    open_live(page, server.url, ana, chat_id)
+    send(page, "Have you seen this?")
+    expect(page.locator(".receipt")).to_have_text("Sent")
+    server.request("POST", f"/api/chat/{chat_id}/read", agent["token"], {"seq": 1})
+    expect(page.locator(".receipt")).to_have_text("Read", timeout=A_BLINK)
+    server.request("PATCH", f"/api/chat/{chat_id}", agent["token"], {"status": "closed"})
+    expect(page.get_by_text("This chat is closed.")).to_be_visible(timeout=A_BLINK)
+
+
+def test_deleted_message_and_deleted_chat_are_gone_at_once(
+    server: Any, new_page: Any, ana: Any, agent: Any
+) -> None:
+    chat_id = make_chat(server, ana, "One", "Two")
+    page = new_page()
+    open_live(page, server.url, ana, chat_id)
+    expect(page.locator(".bubble")).to_have_text(["One", "Two"])
+    server.request("DELETE", f"/api/chat/{chat_id}/messages/1", agent["token"])
+    expect(page.locator(".bubble.deleted")).to_have_count(1, timeout=A_BLINK)
+    expect(bubble(page, "One")).to_have_count(0)
+    server.request("DELETE", f"/api/chat/{chat_id}", agent["token"])
+    expect(page.get_by_text("This chat no longer exists.")).to_be_visible(timeout=A_BLINK)
+    expect(page.locator(".chat-item")).to_have_count(0)
+
+
+# Signals
+
+
+def test_agent_who_types_is_named_until_the_message_or_silence(
+    server: Any, new_page: Any, ana: Any, agent: Any
+) -> None:
+    chat_id = make_chat(server, ana, "Hello")
+    page = new_page()
+    open_live(page, server.url, ana, chat_id)
+    typing = page.get_by_role("status").get_by_text("Marta Oliveira is typing…")
+    height = page.locator(".messages-scroll").evaluate("box => box.clientHeight")
+    type_in(server, ana, chat_id)
+    type_in(server, agent, chat_id)
+    expect(typing).to_be_visible(timeout=A_BLINK)
+    expect(page.locator(".typing")).to_have_text("Marta Oliveira is typing…")
+    assert page.locator(".messages-scroll").evaluate("box => box.clientHeight") == height
+    say(server, agent, chat_id, "Here I am")
+    expect(typing).to_have_count(0, timeout=A_BLINK)
+
+    type_in(server, agent, chat_id)
+    expect(typing).to_be_visible(timeout=A_BLINK)
+    page.wait_for_timeout(4_500)
+    expect(typing).to_be_visible()
+    expect(typing).to_have_count(0, timeout=3_000)
+
+
+def test_typing_is_told_to_the_agent_but_not_at_every_key(
+    server: Any, new_page: Any, ana: Any
+) -> None:
+    chat_id = make_chat(server, ana, "Hello")
+    page = new_page()
+    frames = frames_sent(page)
+    open_live(page, server.url, ana, chat_id)
+
+    def told() -> int:
+        return sum(frame["type"] == "typing" and frame["chatId"] == chat_id for frame in frames)
+
+    composer(page).press_sequentially("It does not", delay=20)
+    page.wait_for_timeout(200)
+    assert told() == 1
+    page.wait_for_timeout(3_000)
+    composer(page).press_sequentially(" work")
+    until(lambda: told() == 2, page, 2)
+    composer(page).press("Enter")
+    expect(page.locator(".receipt")).to_have_text("Sent")
+    expect(page.locator(".typing")).to_have_text("")
+    assert told() == 2
+
+
+def test_agent_who_looks_at_the_chat_is_shown(
+    server: Any, browser: Any, new_page: Any, ana: Any, agent: Any
+) -> None:
+    chat_id = make_chat(server, ana, "Hello")
+    page = new_page()
+    open_live(page, server.url, ana, chat_id)
+    # A page of another kind of client: it only listens to the chat, as the console does.
+    listener = new_page()
+    listener.goto(f"{server.url}/chat")
+    listener.evaluate(
+        "([token, chatId]) => new Promise((ready) => {"
+        "  window.ws = new WebSocket(`ws://${location.host}/api/ws`, ['chat.v1', `bearer.${token}`]);"
+        "  ws.onopen = () => ws.send(JSON.stringify({type: 'subscribe', chatId}));"
+        "  ws.onmessage = ready;"
+        "})",
+        [agent["token"], chat_id],
+    )
+    here = page.get_by_text("Marta Oliveira from support is here")
+    expect(here).to_be_visible(timeout=10_000)
+    listener.evaluate("ws.close()")
+    expect(here).to_have_count(0, timeout=15_000)
+
+
+# Connections that fail
+
+
+@pytest.fixture
+def proxied(server: Any) -> Iterator[Proxy]:
+    """The product behind a network that can fail."""
+    with Proxy(int(server.url.rpartition(":")[2])) as proxy:
+        yield proxy
+
+
+def test_cut_network_is_shown_and_heals_completely(
+    server: Any, proxied: Proxy, new_page: Any, page_errors: Any, ana: Any, agent: Any
+) -> None:
+    page_errors.allow(CUT)
+    chat_id = make_chat(server, ana, "Before")
+    page = new_page()
+    open_live(page, proxied.url, ana, chat_id)
+    type_in(server, agent, chat_id)
+    expect(page.locator(".typing")).not_to_be_empty()
+    proxied.cut()
+    expect(page.locator(".typing")).to_be_empty()
+    expect(page.get_by_text("You are offline.")).to_be_visible(timeout=10_000)
+    send(page, "Written meanwhile")
+    for number in range(60):
+        say(server, agent, chat_id, f"Missed {number}")
+    server.request("DELETE", f"/api/chat/{chat_id}/messages/1", agent["token"])
+
+    proxied.restore()
+    expect(page.get_by_text("You are offline.")).to_be_hidden(timeout=20_000)
+    expect(bubble(page, "Written meanwhile")).to_be_visible(timeout=20_000)
+    expect(page.locator(".receipt")).to_have_text("Sent", timeout=20_000)
+    expect_history(page, server, ana, chat_id)
+    until(lambda: proxied.sockets == 1, page)
+    say(server, agent, chat_id, "Live again")
+    expect(bubble(page, "Live again")).to_be_visible(timeout=A_BLINK)
+
+
+def test_computer_that_has_slept_does_not_trust_its_connection(
+    server: Any, proxied: Proxy, new_page: Any, page_errors: Any, ana: Any, agent: Any
+) -> None:
+    page_errors.allow(CUT)
+    chat_id = make_chat(server, ana, "Before")
+    page = new_page()
+    page.clock.install()
+    open_live(page, proxied.url, ana, chat_id)
+    # No request finds out what the socket does not know.
+    page.route(re.compile(r"/api/chat"), lambda route: route.abort())
+    proxied.lose()
+    say(server, agent, chat_id, "While you slept")
+    page.clock.fast_forward("01:00:00")
+    page.wait_for_timeout(500)
+    page.clock.run_for(5_000)
+    page.unroute(re.compile(r"/api/chat"))
+    page.clock.run_for(3_000)
+    expect_history(page, server, ana, chat_id)
+    say(server, agent, chat_id, "Good morning")
+    expect(bubble(page, "Good morning")).to_be_visible(timeout=A_BLINK)
+
+
+def test_tab_that_is_looked_at_again_is_checked(
+    server: Any, proxied: Proxy, new_page: Any, ana: Any, agent: Any
+) -> None:
+    chat_id = make_chat(server, ana, "Before")
+    page = new_page()
+    page.clock.install()
+    open_live(page, proxied.url, ana, chat_id)
+    proxied.lose()
+    say(server, agent, chat_id, "Unheard")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.clock.run_for(8_000)
+    expect(bubble(page, "Unheard")).to_be_visible()
+    until(lambda: proxied.sockets == 2, page)
+    say(server, agent, chat_id, "Heard")
+    expect(bubble(page, "Heard")).to_be_visible(timeout=A_BLINK)
+
+
+@dataclass
+class Own:
+    """Servers that a test may stop and start again, and a page of another origin."""
+
+    app: AppServer
+    database: DatabaseServer
+    site: HostSite
+    server: Server
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
+    """Servers of this file alone."""
+    with (
+        host_site() as site,
+        start_database(tmp_path_factory.mktemp("own") / "db") as database,
+        start_app(
+            database.uri, env={"RATELIMIT_ENABLED": "false", "CORS_ORIGINS": site.origin}
+        ) as app,
+    ):
+        site.chat_url = app.url
+        yield Own(app, database, site, Server(app, database.uri))
+
+
+@pytest.mark.parametrize("what", ["app", "database"])
+def test_restart_is_survived_without_a_reload(
+    own: Own, new_page: Any, page_errors: Any, what: str
+) -> None:
+    page_errors.allow(CUT)
+    server, stopped = own.server, getattr(own, what)
+    ben, marta = server.user(f"Ben {what}"), server.admin(f"Marta {what}")
+    chat_id = make_chat(server, ben, "Before")
+    page = new_page()
+    open_live(page, server.url, ben, chat_id)
+    composer(page).fill("Half a sent")
+    stopped.stop()
+    send(page, "Written meanwhile")
+    expect(page.get_by_text("Not sent yet, trying again")).to_be_visible(timeout=30_000)
+    stopped.start()
+    expect(page.locator(".receipt")).to_have_text("Sent", timeout=30_000)
+    expect(page.locator(".banner")).to_be_hidden(timeout=20_000)
+    say(server, marta, chat_id, "After")
+    expect_history(page, server, ben, chat_id)
+    assert history(server, ben, chat_id) == ["Before", "Written meanwhile", "After"]
+    # By then it is live again.
+    page.wait_for_timeout(2_000)
+    say(server, marta, chat_id, "And live")
+    expect(bubble(page, "And live")).to_be_visible(timeout=A_BLINK)
+
+
+def test_refused_websocket_leaves_polling(
+    server: Any, new_page: Any, page_errors: Any, ana: Any, agent: Any
+) -> None:
+    page_errors.allow("WebSocket connection")
+    chat_id = make_chat(server, ana, "Hello")
+    with Proxy(int(server.url.rpartition(":")[2]), upgrades=False) as proxy:
+        page = new_page()
+        open_chat(page, proxy.url, ana, chat_id)
+        asked = requests_of(page)
+        say(server, agent, chat_id, "By poll")
+        expect(bubble(page, "By poll")).to_be_visible()
+        expect(page.locator(".banner")).to_be_hidden()
+        composer(page).press_sequentially("I am")
+        until(lambda: any(request.url.endswith("/typing") for request in asked), page)
+
+
+# The server's last word
+
+
+def test_ended_session_asks_to_sign_in_and_keeps_the_text(
+    server: Any, new_page: Any, page_errors: Any, ana: Any, agent: Any
+) -> None:
+    page_errors.allow("status of 401")
+    chat_id = make_chat(server, ana, "Hello")
+    page = new_page()
+    open_live(page, server.url, ana, chat_id)
+    composer(page).fill("I was in the middle of")
+    body = {"current": ana["password"], "new": "a quite different password"}
+    server.request("POST", "/api/auth/password", ana["token"], body)
+    dialog = page.get_by_role("dialog", name="Please sign in again")
+    expect(dialog).to_be_visible(timeout=8_000)
+    expect(composer(page)).to_have_value("I was in the middle of")
+    dialog.get_by_label("Password").fill("a quite different password")
+    dialog.get_by_role("button", name="Sign in").click()
+    expect(dialog).to_have_count(0)
+    page.wait_for_load_state("networkidle")
+    say(server, agent, chat_id, "Welcome back")
+    expect(bubble(page, "Welcome back")).to_be_visible(timeout=A_BLINK)
+    expect(composer(page)).to_have_value("I was in the middle of")
+
+
+@pytest.mark.parametrize("code", ["restarting", "too_slow", "forbidden"])
+def test_connection_that_the_server_ends_is_made_again(
+    server: Any, new_page: Any, ana: Any, agent: Any, code: str
+) -> None:
+    chat_id = make_chat(server, ana, "Hello")
+    page = new_page()
+    sockets: list[WebSocketRoute] = []
+
+    def between(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+        socket.connect_to_server()
+
+    page.route_web_socket(re.compile("/api/ws$"), between)
+    open_chat(page, server.url, ana, chat_id)
+    expect(bubble(page, "Hello")).to_be_visible()
+    until(lambda: len(sockets) == 1, page)
+    page.wait_for_timeout(500)
+    sockets[0].send(json.dumps({"event": "end", "data": {"code": code, "retryAfter": 0.5}}))
+    say(server, agent, chat_id, "Meanwhile")
+    until(lambda: len(sockets) == 2, page, 4)
+    expect(bubble(page, "Meanwhile")).to_be_visible()
+    page.wait_for_timeout(500)
+    say(server, agent, chat_id, "Live again")
+    expect(bubble(page, "Live again")).to_be_visible(timeout=A_BLINK)
+    expect_history(page, server, ana, chat_id)
+
+
+def test_lost_event_is_fetched(server: Any, new_page: Any, ana: Any, agent: Any) -> None:
+    chat_id = make_chat(server, ana, "Hello")
+    page = new_page()
+    losing = []
+
+    def between(socket: WebSocketRoute) -> None:
+        upstream = socket.connect_to_server()
+
+        def from_server(frame: str | bytes) -> None:
+            if not (losing and json.loads(frame)["event"] == "message"):
+                socket.send(frame)
+
+        upstream.on_message(from_server)
+
+    page.route_web_socket(re.compile("/api/ws$"), between)
+    open_chat(page, server.url, ana, chat_id)
+    expect(bubble(page, "Hello")).to_be_visible()
+    page.wait_for_timeout(500)
+    losing.append(True)
+    say(server, agent, chat_id, "Never told")
+    expect(bubble(page, "Never told")).to_be_visible(timeout=A_BLINK)
+    losing.clear()
+    say(server, agent, chat_id, "Told")
+    expect(bubble(page, "Told")).to_be_visible(timeout=A_BLINK)
+    expect_history(page, server, ana, chat_id)
+
+
+# Many places at once
+
+
+def test_eight_tabs_of_one_browser_stay_live(
+    server: Any, new_page: Any, ana: Any, agent: Any
+) -> None:
+    chat_id = make_chat(server, ana, "Hello")
+    first = new_page()
+    open_live(first, server.url, ana, chat_id)
+    tabs = [first, *(first.context.new_page() for _ in range(7))]
+    for tab in tabs[1:]:
+        tab.goto(f"{server.url}/chat#chat/{chat_id}")
+        expect(bubble(tab, "Hello")).to_be_visible()
+    for tab in tabs:
+        tab.wait_for_load_state("networkidle")
+    say(server, agent, chat_id, "To all of you")
+    for tab in tabs:
+        expect(bubble(tab, "To all of you")).to_be_visible(timeout=A_BLINK)
+    send(first, "From the first")
+    for tab in tabs:
+        expect(bubble(tab, "From the first")).to_be_visible(timeout=A_BLINK)
+
+
+def test_widget_is_live_on_a_page_of_another_origin(own: Own, new_page: Any) -> None:
+    server, marta = own.server, own.server.admin("Marta")
+    page = new_page()
+    page.clock.install()
+    page.goto(own.site.origin)
+    page.get_by_role("button", name="Support chat").click()
+    page.get_by_label("Your name").fill("Visitor")
+    page.get_by_label("E-mail").fill("visitor@example.org")
+    page.get_by_role("button", name="Start chatting").click()
+    expect(page.get_by_role("button", name="Start a chat")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    # Begun elsewhere, it is in the list at once.
+    chat_id = make_chat(server, {"token": widget_token(page)}, "Is it waterproof?")
+    page.locator(".chat-item").click(timeout=A_BLINK)
+    expect(bubble(page, "Is it waterproof?")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    type_in(server, marta, chat_id)
+    expect(page.locator(".typing")).to_have_text("Marta is typing…", timeout=A_BLINK)
+    say(server, marta, chat_id, "To 10 metres.")
+    expect(bubble(page, "To 10 metres.")).to_be_visible(timeout=A_BLINK)
+
+    page.get_by_role("button", name="Fold the chat").last.click()
+    asked = requests_of(page)
+    say(server, marta, chat_id, "Shall I send one?")
+    expect(page.get_by_role("button", name=re.compile("1 unread"))).to_be_visible(timeout=A_BLINK)
+    page.clock.run_for(60_000)
+    assert asked == []
+    page.get_by_role("button", name="Support chat").first.click()
+    expect(bubble(page, "Shall I send one?")).to_be_visible(timeout=A_BLINK)
+
+
+def test_widget_polls_where_the_pages_policy_forbids_the_connection(
+    server: Any, new_page: Any, page_errors: Any
+) -> None:
+    page = new_page()
+    page_errors.allow("Content Security Policy")
+    ben = server.user("Ben")
+    chat_id = make_chat(server, ben, "Hello")
+
+    def strict(route: Route) -> None:
+        answer = route.fetch()
+        policy = answer.headers["content-security-policy"]
+        route.fulfill(
+            response=answer,
+            headers=answer.headers
+            | {
+                "content-security-policy": policy.replace(
+                    "connect-src 'self'", f"connect-src {server.url}"
+                )
+            },
+        )
+
+    page.route(re.compile(r"/chat$"), strict)
+    with page.expect_console_message(
+        lambda message: "connect-src" in message.text and message.type == "warning"
+    ):
+        open_chat(page, server.url, ben, chat_id)
+    say(server, ben, chat_id, "From my phone")
+    expect(bubble(page, "From my phone")).to_be_visible()
