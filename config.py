@@ -55,6 +55,8 @@ class Config:
     SESSION_COOKIE_HTTPONLY = True
     SESSION_COOKIE_SAMESITE = "Lax"
     SESSION_COOKIE_SECURE = False
+    # A late answer must not bring back the token of before a sign-in.
+    SESSION_REFRESH_EACH_REQUEST = False
     PERMANENT_SESSION_LIFETIME = timedelta(days=30)
     AUTH_COOKIE_NAME = "chat_session"
     WTF_CSRF_TIME_LIMIT = None  # as long as the cookie session, so that no open page goes stale

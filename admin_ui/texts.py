@@ -12,6 +12,13 @@ from flask import request
 
 ZONE_COOKIE = "chat_zone"
 HUES = 8
+FORMS = {
+    "clock": "%H:%M",
+    "date": "%-d %b %Y",
+    "day": "%-d %B %Y",
+    "long": "%-d %b %Y, %H:%M UTC",
+    "short": "%-d %b",
+}
 
 
 def initials(name: str) -> str:
@@ -36,9 +43,12 @@ def hue(key: object) -> int:
     return int(str(key)[-2:], 16) % HUES
 
 
-def stamp(at: datetime) -> str:
-    """Return a time as it is shown until the page's script writes it in the reader's zone."""
-    return f"{at.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+def stamp(at: datetime, form: str = "long") -> str:
+    """Return a time as it is shown until the page's script writes it in the reader's zone.
+
+    form -- a key of FORMS; about as wide as what the script writes, so that nothing moves.
+    """
+    return at.astimezone(UTC).strftime(FORMS[form])
 
 
 def zone() -> tzinfo:

@@ -42,7 +42,8 @@ def create_app(
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=count, x_proto=count, x_host=count
         )
-    login_manager.init_app(app)
+    # Without its context processor, which would ask the database for every page, error pages too.
+    login_manager.init_app(app, add_context_processor=False)
     csrf.init_app(app)
     log.init_app(app)
     limiter.init_app(app)

@@ -120,7 +120,8 @@ def client() -> ClientInfo:
 
 def csrf_token() -> str:
     """Return the CSRF token of this browser, making one on first use."""
-    csrf_store.permanent = True
+    if not csrf_store:
+        csrf_store.permanent = True
     return str(generate_csrf())
 
 

@@ -144,7 +144,7 @@ export function watchConversation() {
     if (target.id === "conversation" || target === document.body) {
       showChoices(target);
       // Opening it has marked it read: the list should say so at once.
-      if (settle() && target !== document.body) refresh();
+      if (settle() && target !== document.body) refresh({ atOnce: true });
     } else {
       before = null;
     }

@@ -16,6 +16,7 @@ const HIDDEN = 30_000;
 const LONGEST = 30_000;
 const PATIENCE = 15_000;
 const STILL = 600;
+const MOST_HELD = 4;
 
 const panes = [
   { place: "list", root: "rows" },
@@ -44,8 +45,13 @@ const TEXTS = {
 };
 const LOST = "Connection lost. Trying again…";
 
-/** Fetch what is shown again, once more if it is asked for meanwhile. */
-export function refresh() {
+/**
+ * Fetch what is shown again, once more if it is asked for meanwhile.
+ *
+ * atOnce -- even if a hand is moving over the list, because it has just done something.
+ */
+export function refresh({ atOnce = false } = {}) {
+  if (atOnce) held = MOST_HELD;
   if (running) {
     again = true;
     return running;
@@ -64,7 +70,7 @@ export function refresh() {
 export function keepFresh() {
   if (!byId("rows")) return;
   document.addEventListener("visibilitychange", () => (document.hidden ? schedule() : refresh()));
-  document.addEventListener("console:changed", () => refresh());
+  document.addEventListener("console:changed", () => refresh({ atOnce: true }));
   document.addEventListener("pointermove", (event) => {
     if ((event.movementX || event.movementY) && event.target.closest?.("#list")) moved = Date.now();
   }, { passive: true });
@@ -79,7 +85,7 @@ function schedule() {
   let delay = document.hidden ? HIDDEN : VISIBLE;
   if (failures) delay = Math.min(LONGEST, VISIBLE * 2 ** (failures - 1)) * (0.8 + Math.random() * 0.4);
   if (held) delay = STILL;
-  timer = setTimeout(refresh, Math.max(delay, wait));
+  timer = setTimeout(() => refresh(), Math.max(delay, wait));
 }
 
 async function round() {
@@ -153,7 +159,7 @@ async function ask(address, etag) {
 
 /** Tell whether a hand is moving over the list: rows must not jump just before a click. */
 function underTheHand() {
-  if (Date.now() - moved < STILL && held < 4) {
+  if (Date.now() - moved < STILL && held < MOST_HELD) {
     held += 1;
     return true;
   }

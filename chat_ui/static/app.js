@@ -131,6 +131,7 @@ export class ChatApp extends Emitter {
       this.conversation.retry();
     });
     session.on("change", (change) => this.#sessionChanged(change));
+    updates.live.on("up", () => outbox.flush());
     updates.signals.on("change", () => this.conversation.renderSignals());
     store.on("chats", () => this.#countUnread());
     store.on("removed", (id) => {

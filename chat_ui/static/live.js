@@ -17,6 +17,8 @@ const OPENS_WITHIN = 10_000;
 const FIRST_RETRY = 1_500;
 /** A server that stops says to all when to come back; they must not come in one moment. */
 const SPREAD = 1_000;
+/** A session that is over opens nothing: whoever finds it is not over calls `check`. */
+const UNASKED = 15_000;
 /** Silence of ours after which the server is asked for a sign of life. */
 const ASK_AFTER = 25_000;
 const ASK_AFTER_UNSEEN = 60_000;
@@ -106,9 +108,10 @@ export class Live extends Emitter {
 
   /** Tell the server something; false when there is no connection. */
   say(frame) {
-    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+    const socket = this.#socket;
+    if (!socket || socket.readyState !== socket.OPEN) return false;
     this.#saidAt = Date.now();
-    this.#socket.send(JSON.stringify(frame));
+    socket.send(JSON.stringify(frame));
     return true;
   }
 
@@ -191,7 +194,8 @@ export class Live extends Emitter {
 
   /** The server has said its last word. */
   #ended({ code, retryAfter = 0 }) {
-    this.#lost(retryAfter * 1000 + Math.random() * SPREAD);
+    const pause = code === "session_ended" ? UNASKED : retryAfter * 1000;
+    this.#lost(pause + Math.random() * SPREAD);
     this.emit("ended", code);
   }
 

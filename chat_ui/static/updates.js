@@ -253,16 +253,22 @@ export class Updates {
   }
 
   async #pollChat(chatId) {
+    // Contact may be lost and found again while this runs: then it is done once more.
     const wasStale = this.#stale;
-    let answer;
+    this.#stale = false;
     try {
-      answer = await this.#asked(this.api.get(`/api/chat/${chatId}?messages=${NEWEST}`, { etag: this.#chatEtag }));
+      await this.#fetchChat(chatId, wasStale);
     } catch (error) {
+      this.#stale ||= wasStale;
       if (!(error instanceof ApiError) || (error.status !== 404 && error.status !== 403)) throw error;
       if (error.status === 403) await this.session.check();
       this.store.applyRemoved(chatId);
-      return;
     }
+  }
+
+  async #fetchChat(chatId, wasStale) {
+    const etag = wasStale ? null : this.#chatEtag;
+    const answer = await this.#asked(this.api.get(`/api/chat/${chatId}?messages=${NEWEST}`, { etag }));
     if (answer.status === 304 || chatId !== this.openId) return;
 
     const conversation = this.store.conversation(chatId);
@@ -271,7 +277,6 @@ export class Updates {
     const between = missing ? await this.#between(chatId, conversation.newest, messages[0].seq) : [];
     const older = wasStale ? await this.#loadedAgain(chatId, conversation, messages[0]?.seq) : [];
     this.store.applyChat({ ...answer.data, messages: [...older, ...between, ...messages] });
-    if (wasStale) this.#stale = false;
     this.#chatEtag = answer.etag;
     this.#fillGap(chatId);
   }

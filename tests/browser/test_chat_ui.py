@@ -264,6 +264,7 @@ def test_message_is_sent_once_although_its_answer_was_lost(
     page_errors.allow(CUT)
     chat_id = make_chat(server, ana)
     page = new_page()
+    without_live_connection(page)
     open_chat(page, server.url, ana, chat_id)
     sent: list[str] = []
 

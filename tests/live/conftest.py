@@ -74,6 +74,20 @@ def live_server(_shared_app_server: AppServer, live_database: Database[Document]
     return _shared_app_server
 
 
+@pytest.fixture(scope="session")
+def _second_app_server(
+    database_server: DatabaseServer, _shared_app_server: AppServer
+) -> Iterator[AppServer]:
+    with start_app(database_server.uri, env={"RATELIMIT_ENABLED": "false"}) as server:
+        yield server
+
+
+@pytest.fixture
+def other_server(live_server: AppServer, _second_app_server: AppServer) -> AppServer:
+    """A second gunicorn on the database of `live_server`, as on another host."""
+    return _second_app_server
+
+
 @pytest.fixture
 def own_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
     """A database server of this test alone, to be killed and started again."""

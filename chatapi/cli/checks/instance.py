@@ -147,13 +147,12 @@ class Instance:
             yield "open", None
             name = ""
             end = time.monotonic() + seconds
-            while time.monotonic() < end and (line := response.readline().decode().rstrip("\n")):
-                yield from ()
-                if line.startswith("event: "):
-                    name = line.removeprefix("event: ")
-                elif line.startswith("data: "):
-                    yield name, json.loads(line.removeprefix("data: "))
-                response.readline() if line.startswith("data: ") else None
+            while time.monotonic() < end and (raw := response.readline()):
+                kind, _, value = raw.decode().rstrip("\n").partition(": ")
+                if kind == "event":
+                    name = value
+                elif kind == "data":
+                    yield name, json.loads(value)
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(str(error) or type(error).__name__) from None
         finally:

@@ -40,7 +40,6 @@ class People:
 
     def __init__(self) -> None:
         self._run = secrets.token_hex(8)
-        self._chats: dict[str, str] = {}
         self.left_over = 0
 
     def arrive(self) -> None:

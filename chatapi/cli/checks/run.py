@@ -134,6 +134,12 @@ class Run:
         """Send a request and fail unless the answer has this status."""
         answer = self.call(method, path, who, json, **more)
         expect(
+            answer.status == status or answer.status != 429,
+            f"{method} {path} was refused by a rate limit (429).",
+            "The limits are lower than this run needs, or it ran too often: wait "
+            f"{answer.headers.get('retry-after', 'some')} s and run it again.",
+        )
+        expect(
             answer.status == status,
             f"{method} {path} answered {answer.told}, not {status}.",
             "The instance's log says more about this request: look for "

@@ -1,0 +1,1 @@
+"""What `flask verify` checks, by the parts of the customer's checklist."""

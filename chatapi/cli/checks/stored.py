@@ -1,0 +1,178 @@
+"""Checks of the database: what it is, what is in it, and whether it agrees with itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bson import ObjectId
+from pymongo.errors import OperationFailure, PyMongoError
+
+from chatapi.cli import consistency
+from chatapi.cli.checks.run import Check, Failed, NotApplicable, Run, expect
+from chatapi.store import chats, database, indexes, upkeep
+
+INIT_DB = "Run: flask --app wsgi init-db"
+CUSTOMERS_INDEXES = (
+    [("userId", 1), ("createdAt", -1)],
+    [("adminId", 1), ("createdAt", -1)],
+    [("status", 1)],
+)
+MOST_COMPARED = 1000
+MOST_SHOWN = 5
+
+
+def server(run: Run) -> str:
+    """Ask the server what it is."""
+    told = upkeep.server()
+    expect(told["writable"], "The server takes no writes: it is no primary.", "See rs.status().")
+    run.setting("MONGO_URI")
+    what = "SecantusDB" if told["embedded"] else "MongoDB"
+    if run.production:
+        expect(
+            not told["embedded"],
+            "MONGO_URI names the embedded database, which is meant for one machine.",
+            "Set up MongoDB as a replica set: docs/deployment.md.",
+        )
+    return f"{what} {told['version']}, {told['form']}, takes writes"
+
+
+def connection_string(run: Run) -> str:
+    """Ask the database through this very connection, and how writes are made safe."""
+    database.ping()
+    expect(
+        upkeep.acknowledged(),
+        "MONGO_URI says w=0: a message could be lost and nobody would know.",
+        "Add w=majority to MONGO_URI.",
+    )
+    concern = upkeep.write_concern()
+    safe = concern.get("w") == "majority" or concern.get("j") or concern.get("journal")
+    expect(
+        safe or not run.production or "w" not in concern,
+        f"MONGO_URI asks for {concern} only: an acknowledged message can be lost.",
+        "Add w=majority to MONGO_URI.",
+    )
+    return f"the database {run.config['DATABASE_NAME']} answers; writes wait for {_said(concern)}"
+
+
+def _said(concern: dict[str, Any]) -> str:
+    if not concern:
+        return "what the server's default says"
+    return ", ".join(f"{name}={value}" for name, value in sorted(concern.items()))
+
+
+def collection(name: str) -> Check:
+    """Return a check that a collection is there."""
+
+    def check(_: Run) -> str:
+        expect(name in upkeep.collections(), f"There is no collection {name}.", INIT_DB)
+        return f"{upkeep.estimate([name]):,} documents"
+
+    return check
+
+
+def collections(_: Run) -> str:
+    """Look for all collections and their validators, in the server's own list."""
+    there = upkeep.collections()
+    missing = sorted(set(indexes.INDEXES) - set(there))
+    expect(not missing, f"There is no collection {', '.join(missing)}.", INIT_DB)
+    for name, wanted in indexes.VALIDATORS.items():
+        found = there[name].get("validator")
+        expect(found, f"{name} has no validator.", INIT_DB)
+        expect(found == wanted, f"The validator of {name} is another than ours.", INIT_DB)
+    left = upkeep.unfinished_restore()
+    expect(not left, "A restore was cut off: the data is not all there.", "Restore again.")
+    return f"{len(indexes.INDEXES)} collections, {len(indexes.VALIDATORS)} with a validator"
+
+
+def all_indexes(_: Run) -> str:
+    """Compare the server's own list of indexes with what is declared."""
+    keys = [facts["key"] for facts in upkeep.indexes_of("chatrooms").values()]
+    for wanted in CUSTOMERS_INDEXES:
+        expect(
+            wanted in keys,
+            f"chatrooms has no index on {dict(wanted)}, which the checklist names.",
+            INIT_DB,
+        )
+    for name, models in indexes.INDEXES.items():
+        there = upkeep.indexes_of(name)
+        for model in models:
+            document = model.document
+            index = str(document["name"])
+            expect(index in there, f"{name} has no index {index}.", INIT_DB)
+            same = there[index]["key"] == list(document["key"].items()) and all(
+                there[index].get(option) == document.get(option)
+                for option in ("unique", "partialFilterExpression", "expireAfterSeconds")
+            )
+            expect(
+                same,
+                f"The index {index} of {name} is another than the declared one.",
+                f"Drop it, then {INIT_DB[0].lower()}{INIT_DB[1:]}.",
+            )
+    total = sum(map(len, indexes.INDEXES.values()))
+    return f"the three named ones, and all {total} that are declared"
+
+
+def pooling(run: Run) -> str:
+    """Read the pool of this client, and what the server has left for it."""
+    size, wanted = upkeep.pool_size(), run.config["DATABASE_POOL_SIZE"]
+    expect(size == wanted, f"The pool holds {size} connections, not DATABASE_POOL_SIZE={wanted}.")
+    left = upkeep.server()["connections"]
+    expect(
+        left is None or left >= size,
+        f"The server has {left} connections left, and a worker may want {size}.",
+        "Lower DATABASE_POOL_SIZE or raise net.maxIncomingConnections.",
+    )
+    return f"up to {size} a worker" + (f"; the server has {left:,} left" if left else "")
+
+
+def planned(_: Run) -> str:
+    """Let the server explain the queries that lists, chats and sessions make."""
+    nobody = ObjectId()
+    order = {"lastMessageAt": -1, "_id": -1}
+    asked: list[tuple[str, str, dict[str, Any], dict[str, int] | None]] = [
+        ("all chats", "chatrooms", chats.query(chats.Filter()), order),
+        ("a user's chats", "chatrooms", chats.query(chats.Filter(user_id=nobody)), order),
+        ("chats by status", "chatrooms", chats.query(chats.Filter(statuses=("active",))), order),
+        ("an agent's chats", "chatrooms", chats.query(chats.Filter(admin_id=nobody)), order),
+        ("search", "chatrooms", chats.query(chats.Filter(terms=("verify",))), None),
+        ("history", "messages", {"chatId": nobody, "seq": {"$gte": 1, "$lte": 50}}, {"seq": 1}),
+        ("a session", "sessions", {"_id": "none"}, None),
+        ("signing in", "users", {"loginKey": "none"}, None),
+    ]
+    for what, name, where, sort in asked:
+        try:
+            stages = upkeep.plan(name, where, sort)
+        except OperationFailure as error:
+            raise NotApplicable(f"this server explains no query ({error.code})") from None
+        # An empty filter in the order of an index reads that index, page by page.
+        by_index = "COLLSCAN" not in stages or not where
+        expect(by_index, f"The query for {what} reads all of {name}.", INIT_DB)
+    return f"the server answers {len(asked)} kinds of queries by an index"
+
+
+def no_corruption(_: Run) -> str:
+    """Compare chats with their histories, the newest if there are too many for now."""
+    total = upkeep.estimate(["chatrooms"])
+    newest = MOST_COMPARED if total > MOST_COMPARED else None
+    compared, problems = 0, []
+    for count, found in consistency.problems(newest):
+        compared += count
+        problems += found
+    if problems:
+        shown = "; ".join(problems[:MOST_SHOWN])
+        raise Failed(
+            f"{len(problems)} things do not agree: {shown}.",
+            "Keep a copy (flask backup) before anything is changed, and ask the developers.",
+        )
+    expect(not upkeep.unfinished_restore(), "A restore was cut off.", "Restore again.")
+    which = "all" if newest is None else f"the newest {compared:,} of about {total:,}"
+    return f"{which if newest else f'all {compared:,}'} chats agree with their histories"
+
+
+def answers() -> str | None:
+    """Return why the database cannot be asked, None if it can."""
+    try:
+        database.ping()
+    except PyMongoError as error:
+        return f"The database does not answer ({type(error).__name__})."
+    return None
