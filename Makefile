@@ -12,7 +12,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
 PYTEST_ARGS ?=
 
-.PHONY: help run test lint format bench clean chromium
+.PHONY: help run test lint format bench soak verify clean chromium
 
 help: ## List the targets
 	@echo "make TARGET [NAME=value ...]"
@@ -39,8 +39,14 @@ format: .venv/.development ## Format the code and mend what ruff can mend
 	@$(PY) -m ruff check --fix-only .
 	@$(PY) -m ruff format .
 
-bench: .venv/.development ## Measure the budgets of docs/architecture.md
-	@$(PY) -m bench
+bench: .venv/.development ## Measure the budgets and write bench/results.md (15 minutes)
+	@$(PY) -m bench --write $(BENCH_ARGS)
+
+soak: .venv/.development ## Ten minutes of clients and accidents; then everything must agree
+	@$(PY) -m bench.soak $(SOAK_ARGS)
+
+verify: .venv/.runtime ## Run the deployment checklist against what `make run` serves
+	@$(PY) deploy/run.py flask verify $(VERIFY_ARGS)
 
 clean: ## Remove what make, tests and tools made; the data in ./var stays
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov

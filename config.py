@@ -6,10 +6,65 @@ No other module reads an environment variable. `docs/deployment.md` has the tabl
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from limits import parse
+from pymongo.errors import ConfigurationError, InvalidURI
+from pymongo.uri_parser import parse_uri
+
+# What the environment may set; the rest of a configuration is not for a deployment to change.
+SETTINGS = frozenset(
+    {
+        "SECRET_KEY",
+        "MONGO_URI",
+        "DATABASE_TIMEOUT_MS",
+        "DATABASE_POOL_SIZE",
+        "DATA_DIR",
+        "PORT",
+        "WEB_CONCURRENCY",
+        "PUBLIC_URL",
+        "TRUSTED_PROXIES",
+        "CORS_ORIGINS",
+        "CHAT_CATEGORIES",
+        "SESSION_IDLE_SECONDS",
+        "SESSION_ABSOLUTE_SECONDS",
+        "PASSWORD_TIME_COST",
+        "PASSWORD_MEMORY_KIB",
+        "RATELIMIT_ENABLED",
+        "RATELIMIT_STORAGE_URI",
+        "LIMIT_REGISTER",
+        "LIMIT_GUEST",
+        "LIMIT_CREATE_CHAT",
+        "LIMIT_SEND",
+        "LIMIT_DEFAULT",
+        "LIMIT_LOGIN_ADDRESS",
+        "LIMIT_LOGIN_ACCOUNT",
+        "STREAMS_PER_ACCOUNT",
+        "STREAMS_PER_ADDRESS",
+        "LOG_LEVEL",
+        "SEED_DEMO",
+        "DEBUG",
+    }
+)
+# The lowest and highest value of each number.
+RANGES = {
+    "DATABASE_TIMEOUT_MS": (100, 60_000),
+    "DATABASE_POOL_SIZE": (1, 10_000),
+    "PORT": (1, 65_535),
+    "WEB_CONCURRENCY": (1, 256),
+    "TRUSTED_PROXIES": (0, 10),
+    "SESSION_IDLE_SECONDS": (60, 366 * 24 * 3600),
+    "SESSION_ABSOLUTE_SECONDS": (60, 366 * 24 * 3600),
+    "PASSWORD_TIME_COST": (1, 20),
+    "PASSWORD_MEMORY_KIB": (8, 4 * 1024 * 1024),
+    "STREAMS_PER_ACCOUNT": (1, 100_000),
+    "STREAMS_PER_ADDRESS": (1, 100_000),
+}
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 KNOWN_SECRETS = frozenset({"dev", "development", "secret", "changeme", "change-me", "password"})
 MINIMUM_SECRET_LENGTH = 32
 
@@ -40,6 +95,7 @@ class Config:
     DATABASE_POOL_SIZE = 50
     DATA_DIR = "./var"
     PORT = 8000
+    WEB_CONCURRENCY = 1
     PUBLIC_URL = ""
     SEED_DEMO = False
     LOG_LEVEL = "INFO"
@@ -80,7 +136,7 @@ class Config:
     LIMIT_SEND = "120 per minute"
     LIMIT_DEFAULT = "1200 per minute"
     # Exact across workers: counted in the database, whatever the storage above.
-    LIMIT_LOGIN_ADDRESS = "30 per 5 minutes"
+    LIMIT_LOGIN_ADDRESS = "100 per 5 minutes"
     LIMIT_LOGIN_ACCOUNT = "10 per 5 minutes"
 
     # Open streams (SSE, long-poll, WebSocket) in one worker process.
@@ -110,7 +166,7 @@ class Config:
             name: getattr(cls, name) for name in dir(cls) if name.isupper()
         }
         for name, default in list(values.items()):
-            if name not in environ or name in {"APP_ENV", "TESTING", "VERSION"}:
+            if name not in SETTINGS or name not in environ:
                 continue
             values[name] = _convert(name, environ[name], default)
         cls.check(values)
@@ -119,9 +175,13 @@ class Config:
     @classmethod
     def check(cls, values: dict[str, object]) -> None:
         """Refuse what cannot work in any environment."""
-        proxies = values["TRUSTED_PROXIES"]
-        if not isinstance(proxies, int) or not 0 <= proxies <= 10:
-            raise ConfigError("TRUSTED_PROXIES must be a number from 0 to 10.")
+        for name, (low, high) in RANGES.items():
+            if not low <= int(str(values[name])) <= high:
+                raise ConfigError(f"{name} must be a number from {low} to {high}.")
+        if str(values["LOG_LEVEL"]).upper() not in LOG_LEVELS:
+            raise ConfigError(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}.")
+        _check_database(str(values["MONGO_URI"]))
+        _check_storage(str(values["RATELIMIT_STORAGE_URI"]))
         if "general" not in _as_tuple(values["CHAT_CATEGORIES"]):
             raise ConfigError("CHAT_CATEGORIES must list 'general', the default of a new chat.")
         origins = values["CORS_ORIGINS"]
@@ -132,9 +192,23 @@ class Config:
                 _check_limit(name, str(value))
 
 
-def _check_limit(name: str, value: str) -> None:
-    from limits import parse
+def _check_database(uri: str) -> None:
+    try:
+        options = parse_uri(uri, validate=True)["options"]
+    except (InvalidURI, ConfigurationError, ValueError):
+        # The text of the error may hold the password.
+        raise ConfigError("MONGO_URI must be a MongoDB address: mongodb://host/name") from None
+    if options.get("w") == 0 or options.get("journal") is False:
+        raise ConfigError("MONGO_URI must not turn acknowledged, journaled writes off.")
 
+
+def _check_storage(uri: str) -> None:
+    schemes = ("worker", "memory", "mongodb", "mongodb+srv", "redis", "rediss", "redis+sentinel")
+    if uri.partition("://")[0] not in schemes:
+        raise ConfigError("RATELIMIT_STORAGE_URI must be worker://, mongodb://… or redis://…")
+
+
+def _check_limit(name: str, value: str) -> None:
     try:
         parse(value)
     except ValueError:
@@ -142,8 +216,6 @@ def _check_limit(name: str, value: str) -> None:
 
 
 def _check_origin(origin: str) -> None:
-    from urllib.parse import urlsplit
-
     parts = urlsplit(origin)
     if (
         parts.scheme not in {"http", "https"}
@@ -223,6 +295,11 @@ class ProductionConfig(Config):
             problems.append("SESSION_COOKIE_SECURE must stay on: cookies travel over TLS only.")
         if values["MONGO_URI"] == Config.MONGO_URI:
             problems.append("MONGO_URI must name the production database.")
+        alone = str(values["RATELIMIT_STORAGE_URI"]).startswith(("worker", "memory"))
+        if alone and int(str(values["WEB_CONCURRENCY"])) > 1:
+            problems.append(
+                "RATELIMIT_STORAGE_URI must name a storage that the workers share: mongodb://…"
+            )
         if not values["RATELIMIT_ENABLED"]:
             problems.append("RATELIMIT_ENABLED must be on.")
         public = str(values["PUBLIC_URL"])
@@ -242,8 +319,6 @@ def _as_tuple(value: object) -> tuple[object, ...]:
 
 def _development_secret(data_dir: Path) -> str:
     """Return the secret kept in DATA_DIR/secret_key, made on first use (mode 0600)."""
-    import secrets
-
     path = data_dir / "secret_key"
     data_dir.mkdir(parents=True, exist_ok=True)
     try:

@@ -20,7 +20,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from bench import data
+from bench import data, streams
 from bench.load import Cost, Request, measure
 from chatapi import clock, create_app
 from chatapi.services import accounts, chats
@@ -91,7 +91,22 @@ def main() -> None:
     parser.add_argument("--chats", type=int, default=100_000)
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--write", action="store_true", help="write bench/results.md")
+    parser.add_argument("--only", choices=("requests", "streams"), help="one half, not written")
     options = parser.parse_args()
+    if options.only and options.write:
+        parser.error("--write takes both halves")
+    report = heading()
+    if options.only != "streams":
+        report += requests(options)
+    if options.only != "requests":
+        report += real_time(options)
+    print("\n" + "\n".join(report))
+    if options.write:
+        RESULTS.write_text("\n".join(report) + "\n")
+
+
+def requests(options: argparse.Namespace) -> list[str]:
+    """Measure requests and return their part of the report."""
     rows = options.chats // (20 if options.quick else 1)
     length = options.messages // (10 if options.quick else 1)
     with (
@@ -104,10 +119,20 @@ def main() -> None:
         create_app(DevelopmentConfig, MONGO_URI=database.uri, DATA_DIR=folder)
         bench = Bench(database, app, options.quick)
         figures(bench, floor, rows, length)
-    report = written(bench, rows, length)
-    print(f"\n{report}")
-    if options.write:
-        RESULTS.write_text(report)
+    return [*written(bench, rows, length), ""]
+
+
+def real_time(options: argparse.Namespace) -> list[str]:
+    """Measure streams, on a database of their own, and return their part of the report."""
+    with (
+        tempfile.TemporaryDirectory(prefix="livechat-bench-") as folder,
+        start_database(Path(folder) / "db") as database,
+    ):
+        create_app(DevelopmentConfig, MONGO_URI=database.uri, DATA_DIR=folder)
+        with start_app(database.uri):
+            pass  # It prepares the database.
+        environment = {"LOG_LEVEL": "INFO", **WIDE}
+        return streams.report(streams.measure(database, environment, options.quick))
 
 
 def figures(bench: Bench, floor: Floor, rows: int, length: int) -> None:
@@ -201,7 +226,20 @@ def _etag(bench: Bench, path: str, token: str) -> str:
     return str(headers["etag"])
 
 
-def written(bench: Bench, rows: int, length: int) -> str:
+def heading() -> list[str]:
+    """Return what stands above the report."""
+    return [
+        "# What the product costs",
+        "",
+        (
+            f"{clock.now():%Y-%m-%d}, {_machine()}, Python {platform.python_version()}, "
+            f"commit {_commit()}. `make bench` made this page."
+        ),
+        "",
+    ]
+
+
+def written(bench: Bench, rows: int, length: int) -> list[str]:
     """Return the report: the ratios against their budgets, then every figure."""
     costs = bench.costs
 
@@ -222,12 +260,7 @@ def written(bench: Bench, rows: int, length: int) -> str:
         (f"304 / full chat of {length:,}", ratio(f"{open_many}, 304", open_many), 0.4),
     ]
     lines = [
-        "# What the product costs",
-        "",
-        (
-            f"{clock.now():%Y-%m-%d}, {_machine()}, Python {platform.python_version()}, "
-            f"commit {_commit()}. `make bench` made this page."
-        ),
+        "## Requests",
         "",
         str(__doc__).partition("\n\n")[2].strip(),
         "",
@@ -245,7 +278,7 @@ def written(bench: Bench, rows: int, length: int) -> str:
         f"| {cost.requests:,} |"
         for name, cost in costs.items()
     ]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _machine() -> str:

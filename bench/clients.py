@@ -88,6 +88,8 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self.transport, self.client.link = transport, self
         transport.write(self.greeting())
+        if self.client.stopped:
+            transport.abort()
 
     def connection_lost(self, _: Exception | None) -> None:
         self.client.lost(self)
@@ -279,8 +281,6 @@ class Client:
                 self.fresh = set()
                 with contextlib.suppress(OSError, TimeoutError):
                     await self._connect()
-                    if self.stopped:
-                        self.cut("reset")
                     await asyncio.wait_for(asyncio.shield(self.waiting), OPEN_SECONDS)
                 if not self.is_ready and self.link is not None:
                     self.link.transport.abort()

@@ -12,12 +12,11 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bench import people
 from bench.load import cpu_seconds
 from bench.people import Person
-from bench.swarm import Swarm
+from bench.swarm import Answer, Swarm
 from chatapi.services import accounts, messages
 from tests.servers import ADDRESS, AppServer, DatabaseServer, start_app
 
@@ -26,7 +25,7 @@ CLIENTS = 1000
 RATE = 50
 PARALLEL = 100
 KINDS = {"sse": "SSE", "ws": "WebSocket"}
-NO_CAPS = {"STREAMS_PER_ACCOUNT": "1000000", "STREAMS_PER_ADDRESS": "1000000"}
+NO_CAPS = {"STREAMS_PER_ACCOUNT": "100000", "STREAMS_PER_ADDRESS": "100000"}
 
 
 @dataclass
@@ -64,15 +63,17 @@ def measure(database: DatabaseServer, environment: dict[str, str], quick: bool) 
     results = []
     for kind in KINDS:
         found = Found(kind)
-        with start_app(database.uri, env=environment | NO_CAPS) as app:
-            with Swarm(ADDRESS, app.port) as swarm:
-                _warm_up(app, swarm, kind, users, agents)
-                base = memory(app.worker_pids())
-                _open(swarm, kind, users[: sizes.clients - AGENTS], agents)
-                _idle(found, app, database, base, sizes.clients, 3)
-                _latency(found, app, database, swarm, users[: sizes.clients - AGENTS], sizes)
-                _storm(found, app, swarm, users[: sizes.clients - AGENTS])
-                swarm.ask("close", how="reset")
+        with (
+            start_app(database.uri, env=environment | NO_CAPS) as app,
+            Swarm(ADDRESS, app.port) as swarm,
+        ):
+            _warm_up(swarm, kind, users, agents)
+            base = memory(app.worker_pids())
+            _open(swarm, kind, users[: sizes.clients - AGENTS], agents)
+            _idle(found, app, database, base, sizes.clients, 3)
+            _latency(found, app, database, swarm, users[: sizes.clients - AGENTS], sizes)
+            _storm(found, app, swarm, users[: sizes.clients - AGENTS])
+            swarm.ask("close", how="reset")
         larger = [count for count in sizes.idle if count > sizes.clients]
         if larger:
             with start_app(database.uri, env=environment | NO_CAPS) as app:
@@ -81,11 +82,9 @@ def measure(database: DatabaseServer, environment: dict[str, str], quick: bool) 
     return results
 
 
-def _warm_up(
-    app: AppServer, swarm: Swarm, kind: str, users: list[Person], agents: list[Person]
-) -> None:
-    """Let the worker load and set up whatever it does only once."""
-    _open(swarm, kind, users[:30], agents[:2])
+def _warm_up(swarm: Swarm, kind: str, users: list[Person], agents: list[Person]) -> None:
+    """Let the worker set up what it needs only once, such as a full pool of connections."""
+    _open(swarm, kind, users[: 3 * PARALLEL], agents[:2])
     senders = [{"token": each.token, "chat": each.chat} for each in users[:30]]
     swarm.tell(0, "send", senders=senders, rate=50, seconds=1, seed=os.getpid())
     swarm.hear(0, 60)
@@ -102,7 +101,7 @@ def _crowd(
     counts: Sequence[int],
 ) -> None:
     with Swarm(ADDRESS, app.port) as swarm:
-        _warm_up(app, swarm, kind, users, [])
+        _warm_up(swarm, kind, users, [])
         base = memory(app.worker_pids())
         there = 0
         for count in counts:
@@ -119,8 +118,9 @@ def _crowd(
 
 
 def _open(swarm: Swarm, kind: str, users: Iterable[Person], agents: Iterable[Person]) -> None:
-    plans = [{"kind": kind, "token": each.token, "chat": each.chat} for each in users]
-    plans += [{"kind": kind, "token": each.token, "chat": None} for each in agents]
+    plans: list[Answer] = [
+        {"kind": kind, "token": each.token, "chat": each.chat or None} for each in (*users, *agents)
+    ]
     numbered = [plan | {"number": number} for number, plan in enumerate(plans)]
     there = swarm.open(numbered, PARALLEL, 120)
     if there < len(numbered):
@@ -270,5 +270,3 @@ def report(results: Sequence[Found]) -> list[str]:
     for found in results:
         lines += [f"| {what} | {value} | {budget} |" for what, value, budget in found.lines]
     return lines
-
-

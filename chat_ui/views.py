@@ -6,7 +6,17 @@ import functools
 import hashlib
 from pathlib import Path
 
-from flask import Blueprint, Response, current_app, make_response, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    current_app,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
 
 STATIC = Path(__file__).parent / "static"
 A_YEAR = 31_536_000
@@ -20,7 +30,13 @@ blueprint = Blueprint(
 )
 
 
-@blueprint.get("/chat")
+@blueprint.get("/")
+def home() -> ResponseReturnValue:
+    """Send whoever opens the bare address to the chat."""
+    return redirect(url_for("chat_ui.page"))
+
+
+@blueprint.get("/chat", strict_slashes=False)
 def page() -> Response:
     """Answer the chat page; it is empty until its script has asked the API."""
     response = make_response(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import click
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 from pymongo import MongoClient
@@ -35,6 +36,8 @@ def create_app(
     """
     app = Flask(__name__, static_folder=None)
     app.config.update(_settings(config) | overrides)
+    if app.debug and app.config["APP_ENV"] == "production":
+        raise configuration.ConfigError("FLASK_DEBUG must be off.")
     _configure_services(app)
     _connect(app, database)
     if app.config["TRUSTED_PROXIES"]:
@@ -69,6 +72,10 @@ def _configure_services(app: Flask) -> None:
     accounts.lifetimes.absolute = timedelta(seconds=app.config["SESSION_ABSOLUTE_SECONDS"])
 
 
+def _in_command() -> bool:
+    return click.get_current_context(silent=True) is not None
+
+
 def _connect(app: Flask, database: Database[Any] | None) -> None:
     uri = app.config["MONGO_URI"]
     app.config["DATABASE_NAME"] = parse_uri(uri)["database"] or DEFAULT_DATABASE
@@ -80,7 +87,8 @@ def _connect(app: Flask, database: Database[Any] | None) -> None:
             maxPoolSize=app.config["DATABASE_POOL_SIZE"],
             serverSelectionTimeoutMS=timeout,
             connectTimeoutMS=timeout,
-            socketTimeoutMS=10 * timeout,
+            # A request gives up on a database that hangs; a command may take its time.
+            socketTimeoutMS=None if _in_command() else 2 * timeout,
             waitQueueTimeoutMS=timeout,
         )
         client: MongoClient[Any] = mongo.cx  # type: ignore[assignment]

@@ -140,7 +140,14 @@ def _load_query(schema: Schema) -> Any:
         if len(values) > 1 and not many:
             raise errors.InvalidInput.of(name, "May be given once.")
         given[name] = values if many else values[0]
-    return check(schema, given)
+    try:
+        return check(schema, given)
+    except errors.InvalidInput as error:
+        # A parameter that may stand several times is still one parameter to its sender.
+        found: dict[str, list[str]] = {}
+        for path, texts in error.data["fields"].items():
+            found.setdefault(path.partition(".")[0], []).extend(texts)
+        raise errors.InvalidInput(found) from None
 
 
 def check(schema: Schema, given: Any) -> Any:

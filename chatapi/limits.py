@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from flask import Config, Flask, current_app, request
+from flask import Config, Flask, Response, current_app, request
 from flask_limiter import Limiter
 from limits import parse
 from limits.storage import MemoryStorage, MongoDBStorage, Storage
@@ -25,7 +25,6 @@ from pymongo.errors import DuplicateKeyError
 from chatapi import clock, identity
 from chatapi.errors import TooManyAttempts, TooManyRequests
 from chatapi.services.accounts import Session, normal_email
-from config import Config as Settings
 
 View = Callable[..., Any]
 
@@ -73,20 +72,32 @@ class WorkerMemory(MemoryStorage):
 limiter = Limiter(account, strategy="fixed-window", key_prefix="chat")
 
 
-def limited(view: View, name: str = "default") -> View:
-    """Wrap a view with the limit that config.py calls LIMIT_<NAME>, counted per account.
+BY_ADDRESS = frozenset({"register", "guest"})  # a token at hand must buy no new allowance
 
-    All views of one name count together. Where config.py has LIMIT_<NAME>_ADDRESS, it holds
-    for the address, too. Without a session the address is what counts.
+
+def limited(view: View, name: str = "default") -> View:
+    """Wrap a view with the limit that config.py calls LIMIT_<NAME>.
+
+    All views of one name count together, per account, or per address without a session
+    and where accounts are made. Opening chats counts those that were opened: what was
+    refused, or was a repetition, counts as any other request.
     """
-    setting = f"LIMIT_{name.upper()}"
-    view = limiter.shared_limit(lambda: current_app.config[setting], scope=name)(view)
-    if hasattr(Settings, f"{setting}_ADDRESS"):
-        by_address = limiter.shared_limit(
-            lambda: current_app.config[f"{setting}_ADDRESS"], scope=name, key_func=address
-        )
-        view = by_address(view)
+    key = address if name in BY_ADDRESS else account
+    view = limiter.shared_limit(
+        lambda: current_app.config[f"LIMIT_{name.upper()}"],
+        scope=name,
+        key_func=key,
+        deduct_when=_was_created if name == "create_chat" else None,
+    )(view)
+    if name == "create_chat":
+        view = limiter.shared_limit(
+            lambda: current_app.config["LIMIT_DEFAULT"], scope="default", key_func=key
+        )(view)
     return view
+
+
+def _was_created(response: Response) -> bool:
+    return response.status_code == 201
 
 
 def count(name: str, session: Session) -> None:
@@ -127,9 +138,11 @@ class LoginAttempts:
         """Count an attempt at this account from this address. Raises TooManyAttempts."""
         if not current_app.config["RATELIMIT_ENABLED"]:
             return
+        # The account first: what it refuses does not use up the address's allowance, which a
+        # whole office may share.
         for setting, key in (
-            ("LIMIT_LOGIN_ADDRESS", address()),
             ("LIMIT_LOGIN_ACCOUNT", f"login:{normal_email(email)}"),
+            ("LIMIT_LOGIN_ADDRESS", address()),
         ):
             limit = parse(current_app.config[setting])
             if not self._counter.hit(limit, "login", key):

@@ -313,7 +313,10 @@ class ChatIn(Input):
 class ChatPatch(Input):
     message = Text(1, MESSAGE_LENGTH, multiline=True, metadata={"description": "A message to add."})
     clientMessageId = Text(1, CLIENT_MESSAGE_ID_LENGTH, allow_none=True, metadata=RETRY_KEY)
-    read = Flag(metadata={"description": "true: the caller's side has read everything."})
+    read = Flag(
+        validate=validate.Equal(True, error="Can only be true: nothing becomes unread again."),
+        metadata={"description": "true: the caller's side has read everything."},
+    )
     status = Choice(STATUSES)
     priority = Choice(PRIORITIES)
     category = Choice(categories)

@@ -52,7 +52,6 @@ def test_production_refuses_to_start_without(name: str) -> None:
         ("SECRET_KEY", "abcabcabc" * 8),
         ("SECRET_KEY", config.TestConfig.SECRET_KEY),
         ("DEBUG", "1"),
-        ("SESSION_COOKIE_SECURE", "false"),
         ("MONGO_URI", config.Config.MONGO_URI),
         ("RATELIMIT_ENABLED", "false"),
         ("RATELIMIT_ENABLED", ""),
@@ -72,6 +71,13 @@ def test_production_refuses_to_start_without(name: str) -> None:
         ("CHAT_CATEGORIES", " , "),
         ("LIMIT_SEND", "often"),
         ("LIMIT_LOGIN_ACCOUNT", ""),
+        ("MONGO_URI", "mongodb://db.example/livechat?w=0"),
+        ("MONGO_URI", "mongodb://db.example/livechat?w=1&journal=false"),
+        ("MONGO_URI", "garbage"),
+        ("RATELIMIT_STORAGE_URI", "foo://x"),
+        ("PASSWORD_TIME_COST", "0"),
+        ("SESSION_IDLE_SECONDS", "0"),
+        ("DATABASE_POOL_SIZE", "-1"),
     ],
 )
 def test_production_refuses_an_unsafe_value_by_name(name: str, value: str) -> None:
@@ -79,6 +85,30 @@ def test_production_refuses_an_unsafe_value_by_name(name: str, value: str) -> No
     assert name in text
     others = (set(SAFE) | {"DEBUG", "RATELIMIT_ENABLED"}) - {name}
     assert not [other for other in others if other in text]
+
+
+def test_several_workers_need_a_storage_that_they_share() -> None:
+    several = SAFE | {"WEB_CONCURRENCY": "4"}
+    assert "RATELIMIT_STORAGE_URI" in refusal(several)
+    shared = {"RATELIMIT_STORAGE_URI": "mongodb://db.internal/limits"}
+    assert config.load("production", several | shared)["WEB_CONCURRENCY"] == 4
+
+
+def test_an_unknown_log_level_is_refused() -> None:
+    assert "LOG_LEVEL" in refusal(SAFE | {"LOG_LEVEL": "VERBOSE"})
+
+
+@pytest.mark.parametrize(
+    "name", ["AUTH_COOKIE_NAME", "SESSION_COOKIE_SECURE", "MAX_CONTENT_LENGTH"]
+)
+def test_what_keeps_cookies_and_bodies_safe_is_not_for_the_environment(name: str) -> None:
+    assert config.load("production", SAFE | {name: "0"}) == config.load("production", SAFE)
+
+
+def test_the_deployment_guide_names_every_setting() -> None:
+    guide = (Path(config.__file__).parent / "docs" / "deployment.md").read_text()
+    missing = [name for name in config.SETTINGS - {"DEBUG"} if f"`{name}`" not in guide]
+    assert missing == []
 
 
 def test_production_lists_every_problem_at_once() -> None:

@@ -1,12 +1,16 @@
 /** Starts everything. All listeners stand on the document: the page below may be replaced. */
 
+import { watchAlerts } from "./alerts.js";
 import { watchConversation } from "./conversation.js";
 import { watchDialogs } from "./dialogs.js";
 import { watchKeys } from "./keyboard.js";
+import { goLive } from "./live.js";
 import { watchNavigation } from "./navigation.js";
+import { watchNews } from "./news.js";
 import { afterSwap, byId } from "./page.js";
 import { keepFresh, refresh } from "./refresh.js";
 import { watchSelection } from "./selection.js";
+import { watchSignals } from "./signals.js";
 import { localise, rememberZone } from "./times.js";
 import { toast, watchToasts } from "./toasts.js";
 
@@ -30,7 +34,11 @@ if (byId("dialogs")) {
   watchSelection();
   watchNavigation();
   watchKeys();
+  watchNews();
+  watchSignals();
+  watchAlerts();
   keepFresh();
+  goLive();
   // The days of the open conversation were parted in another zone.
   if (newZone && byId("chat")) refresh();
 }

@@ -1,7 +1,9 @@
 /** The open conversation: where it is scrolled to, what is read, and the answer being written. */
 
-import { afterSwap, agent, announce, byId, post } from "./page.js";
+import { on } from "./live.js";
 import { showChoices } from "./morph.js";
+import { afterSwap, agent, announce, byId } from "./page.js";
+import { markRead } from "./reading.js";
 import { refresh } from "./refresh.js";
 import { toast } from "./toasts.js";
 
@@ -76,21 +78,6 @@ function showJump() {
   button.firstElementChild.textContent = waiting === 1 ? "1 new message" : `${waiting} new messages`;
 }
 
-/** Note that what is on the screen has been read. */
-async function markRead() {
-  const chat = byId("chat");
-  if (!chat || document.hidden || Number(chat.dataset.read) >= Number(chat.dataset.last)) return;
-  const was = chat.dataset.read;
-  chat.dataset.read = chat.dataset.last;
-  try {
-    const response = await post(`/admin/chats/${chat.dataset.chat}/read`, { seq: chat.dataset.last });
-    if (!response.ok) throw new Error(response.statusText);
-    refresh();
-  } catch {
-    chat.dataset.read = was;
-  }
-}
-
 const draftKey = (chat) => `draft:${agent()}:${chat}`;
 
 function restoreDraft() {
@@ -138,6 +125,15 @@ function accepted(form) {
   keepDraft(text);
 }
 
+/** Show that a message is deleted, if it is in an older part, which nothing fetches again. */
+function bury(seq) {
+  const message = byId(`m-${seq}`);
+  if (!message?.closest(".older") || message.matches(".gone")) return;
+  message.classList.add("gone");
+  message.querySelector(".text").textContent = "This message was deleted.";
+  message.querySelector(".bury").remove();
+}
+
 export function watchConversation() {
   document.addEventListener("htmx:before:swap", () => { before = look(); });
   afterSwap((target) => {
@@ -155,7 +151,7 @@ export function watchConversation() {
     waiting = 0;
     showJump();
   }, { capture: true, passive: true });
-  document.addEventListener("visibilitychange", markRead);
+  document.addEventListener("visibilitychange", () => markRead());
   document.addEventListener("click", (event) => {
     if (event.target.closest("#jump")) byId("history").scrollTo({ top: 0, behavior: "smooth" });
   });
@@ -178,13 +174,9 @@ export function watchConversation() {
     const { sourceElement, response } = event.detail.ctx;
     if (sourceElement.id === "composer" && response.status < 300) accepted(sourceElement);
   });
-  document.addEventListener("console:buried", (event) => {
-    // It may be in an older part, which no poll looks at.
-    const message = byId(`m-${event.detail.seq}`);
-    if (!message?.closest(".older")) return;
-    message.classList.add("gone");
-    message.querySelector(".text").textContent = "This message was deleted.";
-    message.querySelector(".bury").remove();
+  document.addEventListener("console:buried", (event) => bury(event.detail.seq));
+  on("event", (name, { chatId, seq }) => {
+    if (name === "deleted" && seq && chatId === byId("chat")?.dataset.chat) bury(seq);
   });
   document.addEventListener("htmx:response:error", (event) => {
     const { sourceElement } = event.detail.ctx;

@@ -1,5 +1,6 @@
 /** Keys. Those that are a single letter can be switched off in the help. */
 
+import { showSwitches } from "./alerts.js";
 import { openTemplate } from "./dialogs.js";
 import { closeChat } from "./navigation.js";
 import { byId } from "./page.js";
@@ -20,6 +21,7 @@ function step(by) {
 function help() {
   openTemplate("help");
   document.querySelector("#dialogs [data-shortcuts]").checked = on();
+  showSwitches();
 }
 
 const letters = {

@@ -8,7 +8,8 @@ htmx.registerExtension("console", {
     return !(oldNode.tagName === "TIME" && oldNode.dateTime === newNode.dateTime);
   },
   htmx_before_morph_attr(element, { attrName, newValue }) {
-    if (attrName === "open") return false;
+    // Kept by signals.js: who types in a row's chat, and who of the agents is online.
+    if (attrName === "open" || attrName === "data-typing" || attrName === "label") return false;
     const busy = element.closest(".htmx-request");
     if (busy && attrName === "disabled" && newValue === null) return false;
     return !(attrName === "class" && element === busy);

@@ -14,6 +14,7 @@ export function closeChat() {
   htmx.process(pane);
   history.pushState({ htmx: true }, "", `/admin${location.search}`);
   showPlace();
+  document.dispatchEvent(new CustomEvent("console:left"));
   byId(`open-${chat}`)?.focus({ preventScroll: true });
 }
 

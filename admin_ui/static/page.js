@@ -1,5 +1,7 @@
 /** What every module needs: finding things, and the page's CSRF token. */
 
+const PATIENCE = 15_000;
+
 export const byId = (id) => document.getElementById(id);
 
 export const agent = () => document.body.dataset.agent;
@@ -24,6 +26,7 @@ export function post(address, fields) {
     body: new URLSearchParams({ ...fields, csrf_token: csrf() }),
     headers: { "HX-Request": "true", "HX-Request-Type": "partial" },
     keepalive: true,
+    signal: AbortSignal.timeout(PATIENCE),
   });
 }
 

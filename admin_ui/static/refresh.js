@@ -1,18 +1,28 @@
 /**
  * Keeps what the page shows up to date: `refresh()` asks for the list and the open
- * conversation again and swaps in only what has changed. It runs every three seconds, and
- * whenever something says that there may be news.
+ * conversation again and swaps in only what has changed. It runs whenever something says
+ * that there may be news, and every three seconds unless news come in live.
  */
 
 import { morphInto } from "./morph.js";
 import { byId } from "./page.js";
 import { askToSignIn, signingIn } from "./dialogs.js";
 import { closeChat } from "./navigation.js";
+import { markRead, reading } from "./reading.js";
 import { localise } from "./times.js";
 import { toast } from "./toasts.js";
 
 const VISIBLE = 3000;
 const HIDDEN = 30_000;
+/** While news come in live, asking only makes sure. */
+const LIVE = 45_000;
+const LIVE_HIDDEN = 120_000;
+/** Several events of one cause come together. */
+const TOGETHER = 30;
+/** Between two refreshes that events lead to; it grows while they keep coming. */
+const GAP = 150;
+const LONGEST_GAP = 1000;
+const HIDDEN_GAP = 2000;
 const LONGEST = 30_000;
 const PATIENCE = 15_000;
 const STILL = 600;
@@ -23,8 +33,14 @@ const panes = [
   { place: "conversation", root: "chat" },
 ];
 
+let live = false;
 let timer;
+let nudged = null;
+let nudgedAt = 0;
+let gap = GAP;
 let running = null;
+let fetching = null;
+let listIsNext = false;
 let again = false;
 let failures = 0;
 let wait = 0;
@@ -49,14 +65,17 @@ const LOST = "Connection lost. Trying again…";
  * Fetch what is shown again, once more if it is asked for meanwhile.
  *
  * atOnce -- even if a hand is moving over the list, because it has just done something.
+ * anew -- give up what is being fetched: it may wait on a connection that is dead.
  */
-export function refresh({ atOnce = false } = {}) {
+export function refresh({ atOnce = false, anew = false } = {}) {
   if (atOnce) held = MOST_HELD;
   if (running) {
     again = true;
+    if (anew) fetching.abort();
     return running;
   }
   clearTimeout(timer);
+  fetching = new AbortController();
   running = round().finally(() => {
     running = null;
     if (!again) return schedule();
@@ -66,11 +85,35 @@ export function refresh({ atOnce = false } = {}) {
   return running;
 }
 
+/** There is news somewhere: refresh at once, but in a burst only now and then. */
+export function nudge() {
+  // The server has said how long it wants to be left alone.
+  if (nudged || wait) return;
+  const ago = Date.now() - nudgedAt;
+  gap = ago > 2 * LONGEST_GAP ? GAP : Math.min(LONGEST_GAP, gap * 1.4);
+  const pause = (document.hidden ? HIDDEN_GAP : gap) - ago;
+  nudged = setTimeout(() => {
+    nudged = null;
+    nudgedAt = Date.now();
+    refresh();
+  }, Math.max(TOGETHER, pause));
+}
+
+/** News come in by themselves from now on, or not any more: ask rarely, or often. */
+export function pace(isLive) {
+  live = isLive;
+  if (!running) schedule();
+}
+
+/** Tell whether the server has answered the last time. */
+export const isReachable = () => failures === 0;
+
 /** Begin, on a page that has something to keep up to date. */
 export function keepFresh() {
   if (!byId("rows")) return;
   document.addEventListener("visibilitychange", () => (document.hidden ? schedule() : refresh()));
   document.addEventListener("console:changed", () => refresh({ atOnce: true }));
+  document.addEventListener("console:read", () => listIsNext || refresh());
   document.addEventListener("pointermove", (event) => {
     if ((event.movementX || event.movementY) && event.target.closest?.("#list")) moved = Date.now();
   }, { passive: true });
@@ -83,6 +126,7 @@ export function keepFresh() {
 function schedule() {
   clearTimeout(timer);
   let delay = document.hidden ? HIDDEN : VISIBLE;
+  if (live) delay = (document.hidden ? LIVE_HIDDEN : LIVE) * (0.9 + Math.random() * 0.2);
   if (failures) delay = Math.min(LONGEST, VISIBLE * 2 ** (failures - 1)) * (0.8 + Math.random() * 0.4);
   if (held) delay = STILL;
   timer = setTimeout(() => refresh(), Math.max(delay, wait));
@@ -91,11 +135,27 @@ function schedule() {
 async function round() {
   if (signingIn()) return;
   try {
-    await Promise.all(panes.map(update));
+    const [list, conversation] = panes.map((pane) => () => update(pane));
+    if (byId("chat") && !document.hidden) {
+      // What is seen at once is never shown as unread.
+      listIsNext = true;
+      await conversation();
+      await Promise.race([reading(), new Promise((go) => setTimeout(go, LONGEST_GAP))]);
+      listIsNext = false;
+      await list();
+    } else {
+      await Promise.all([list(), conversation()]);
+    }
+    const wasLost = failures > 0;
     failures = 0;
     wait = 0;
     show("");
+    if (wasLost) document.dispatchEvent(new CustomEvent("console:contact"));
+    // What could not be noted before is noted now.
+    markRead();
   } catch (error) {
+    listIsNext = false;
+    if (fetching.signal.aborted) return;
     failures += 1;
     wait = (error.seconds ?? 0) * 1000;
     show(error instanceof Lost ? error.message : LOST);
@@ -151,7 +211,7 @@ async function ask(address, etag) {
     Accept: "text/html",
   };
   try {
-    return await fetch(address, { headers, signal: AbortSignal.timeout(PATIENCE) });
+    return await fetch(address, { headers, signal: AbortSignal.any([fetching.signal, AbortSignal.timeout(PATIENCE)]) });
   } catch {
     throw new Lost(LOST);
   }

@@ -22,7 +22,6 @@ from pymongo.errors import PyMongoError
 from chatapi import clock
 from chatapi.realtime.hub import Hub, hub
 from chatapi.store import changes
-from chatapi.store.database import Document
 
 log = structlog.get_logger("chat.tail")
 
@@ -45,6 +44,8 @@ class Tail:
         self._stopped = threading.Event()
         self._failures = 0
         self._idle_since = 0.0
+        # How often it began without a token: what happened before, nobody has told.
+        self.beginnings = 0
         self.last_seen_at = 0.0
         self.lag_ms: float | None = None
         self._forget()
@@ -145,6 +146,7 @@ class Tail:
             if self._token is None:
                 # What changed before the stream began, and after somebody read it.
                 self._look_again()
+                self.beginnings += 1
             self._token, self._polled_until, self._polled = stream.token, None, {}
             self.mode, self.connected = "stream", True
             self._following.set()
@@ -201,17 +203,20 @@ class Tail:
         changed_at = document.get("changedAt") or document.get("at")
         if changed_at is not None:
             self.lag_ms = round((clock.now() - changed_at).total_seconds() * 1000, 1)
-        tell = {"chat": self.hub.changed, "signal": self.hub.signalled, "removed": self._removed}
         try:
-            tell[kind](document)
+            if kind == "chat":
+                self.hub.changed(document)
+            elif kind == "signal":
+                self.hub.signalled(document)
+            elif kind == "removed":
+                self.hub.removed(document["_id"])
+            else:
+                self.hub.access_changed(document["_id"])
         except PyMongoError:
             raise
         except Exception as error:
             # One document of an unknown form must not keep all others from being told.
             log.exception("change_not_told", kind=kind, id=str(document.get("_id")), exc_info=error)
-
-    def _removed(self, document: Document) -> None:
-        self.hub.removed(document["_id"])
 
 
 tail = Tail(hub)

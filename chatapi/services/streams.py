@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import itertools
+import random
 import select
 import socket
 import threading
@@ -45,7 +46,10 @@ CATCH_UP_PAGE = 200
 CARE_SECONDS = 3.0
 STUCK_SECONDS = 10.0
 PRESENCE_SECONDS = 9.0
-SESSIONS_AT_ONCE = 500
+# While the tail tells of sessions that end, all are looked at only this often.
+SWEEP_SECONDS = 30.0
+# Some servers take quadratic time for a list of ids.
+SESSIONS_AT_ONCE = 50
 PROCESS = uuid.uuid4().hex
 
 
@@ -141,6 +145,8 @@ class Feed:
         self.is_present = is_present and session.is_admin
         self.listener = Listener()
         self.is_finished = False
+        # Spread, so that those who came together are not all looked at together.
+        self.checked_at = time.monotonic() - random.uniform(0, SWEEP_SECONDS)  # noqa: S311
         # Since when the present write to the client has lasted.
         self.writing_since: float | None = None
         self._told: dict[ObjectId, _Told] = {}
@@ -178,8 +184,8 @@ class Feed:
         for side, seq in chat["readSeq"].items():
             if seq:
                 yield reading(chat, side)
-        for person in presence.here(clock.now() - _believable()):
-            if person["chatId"] == chat_id:
+        for person, places in caretaker.known():
+            if chat_id in places:
                 yield _presence(person, online=True, chat_id=chat_id)
 
     def unsubscribe(self, chat_id: ObjectId) -> None:
@@ -196,7 +202,7 @@ class Feed:
 
     def _inbox_opening(self) -> Iterator[Event]:
         if self.session.is_admin:
-            for person, places in _by_user(presence.here(clock.now() - _believable())):
+            for person, places in caretaker.known():
                 yield _presence(person, online=True, chat_id=_one_of(places))
 
     def _arrive(self) -> None:
@@ -438,6 +444,8 @@ class Caretaker:
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._cared_at = 0.0
+        self._suspects: set[object] = set()
+        self._beginnings = 0
         self._mine: dict[Place, Document] = {}
         self._known: dict[ObjectId, tuple[Document, set[ObjectId]]] = {}
 
@@ -452,12 +460,22 @@ class Caretaker:
                 )
                 self._thread.start()
 
+    def known(self) -> list[tuple[Document, set[ObjectId]]]:
+        """Return who is there and the chats they look at, as far as it was told of yet."""
+        return list(self._known.values())
+
     def wake(self) -> None:
         """Look at once who is there."""
         self._wake.set()
 
+    def suspect(self, key: object) -> None:
+        """Look at once whether this session, or this user's sessions, may go on."""
+        self._suspects.add(key)
+        self._wake.set()
+
     def _run(self) -> None:
         self._cared_at = time.monotonic()
+        self._wake.set()  # The first look is at once.
         while not self._may_end():
             self._wake.wait(max(0.0, self._cared_at + CARE_SECONDS - time.monotonic()))
             self._wake.clear()
@@ -479,10 +497,33 @@ class Caretaker:
             self._cared_at = time.monotonic()
             end_the_gone(open_feeds)
             end_the_stuck(open_feeds)
+        self._attempt(self._check_sessions, open_feeds, is_due)
         self._attempt(self._keep_presence, open_feeds, is_due)
-        if is_due:
-            for start in range(0, len(open_feeds), SESSIONS_AT_ONCE):
-                end_the_unauthorised(open_feeds[start : start + SESSIONS_AT_ONCE])
+
+    def _check_sessions(self, open_feeds: list[Feed], is_due: bool) -> None:
+        """Look at the sessions that the tail tells of, at those that run out, and, now and
+        then or where nobody tells of any, at all."""
+        suspects, self._suspects = self._suspects, set()
+        beginnings = tail.beginnings
+        everybody = is_due and (tail.mode != "stream" or beginnings != self._beginnings)
+        now, moment = clock.now(), time.monotonic()
+        doubtful = [
+            feed
+            for feed in open_feeds
+            if everybody
+            or feed.session.id in suspects
+            or feed.session.user_id in suspects
+            or (is_due and feed.session.expires_at <= now)
+            or (is_due and moment - feed.checked_at > SWEEP_SECONDS)
+        ]
+        try:
+            for start in range(0, len(doubtful), SESSIONS_AT_ONCE):
+                end_the_unauthorised(doubtful[start : start + SESSIONS_AT_ONCE])
+        except PyMongoError:
+            self._suspects |= suspects
+            raise
+        if everybody:
+            self._beginnings = beginnings
 
     def _attempt(self, work: Callable[..., None], *arguments: Any) -> None:
         try:
@@ -530,12 +571,14 @@ class Caretaker:
 
 caretaker = Caretaker()
 hub.on_presence = caretaker.wake
+hub.on_access = caretaker.suspect
 
 
 def end_the_unauthorised(open_feeds: list[Feed]) -> None:
     """End the feeds whose session is over, or whose user may not do the same any more."""
     roles = sessions.live_roles({feed.session.id for feed in open_feeds}, clock.now())
     for feed in open_feeds:
+        feed.checked_at = time.monotonic()
         role = roles.get(feed.session.id)
         if role is None:
             feed.listener.close("session_ended", 0)

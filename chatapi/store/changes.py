@@ -24,14 +24,19 @@ NO_STREAMS = frozenset({40573, 40324, 115, 59, 20, 13, 303})
 TOO_OLD = frozenset({280, 286, 260})
 WAIT_MS = 500
 
-# ("chat", the chat), ("signal", the signal) or ("removed", the `_id` of a deleted chat)
+# ("chat", the chat), ("signal", the signal), ("removed", the `_id` of a deleted chat), or
+# ("access", the `_id` of a session that is gone or of a user who has changed)
 Change = tuple[str, Document]
 
-_CHAT = {
-    "ns.coll": "chatrooms",
-    "operationType": {"$in": ["insert", "update", "replace", "delete"]},
-}
-_SIGNAL = {"ns.coll": "signals", "operationType": "insert"}
+_WATCHED = [
+    {
+        "ns.coll": "chatrooms",
+        "operationType": {"$in": ["insert", "update", "replace", "delete"]},
+    },
+    {"ns.coll": "signals", "operationType": "insert"},
+    {"ns.coll": "sessions", "operationType": "delete"},
+    {"ns.coll": "users", "operationType": {"$in": ["update", "replace", "delete"]}},
+]
 
 
 class NoChangeStreams(Exception):
@@ -54,7 +59,7 @@ class Stream:
             raise NoChangeStreams  # a stand-in, in memory
         try:
             self._cursor = database.watch(
-                [{"$match": {"$or": [_CHAT, _SIGNAL]}}],
+                [{"$match": {"$or": _WATCHED}}],
                 full_document="updateLookup",
                 resume_after=token,
                 max_await_time_ms=WAIT_MS,
@@ -77,6 +82,8 @@ class Stream:
         self.token = self._cursor.resume_token
         if event is None:
             return None
+        if event["ns"]["coll"] in {"sessions", "users"}:
+            return "access", event["documentKey"]
         if event["operationType"] == "delete":
             return "removed", event["documentKey"]
         if event.get("fullDocument") is None:

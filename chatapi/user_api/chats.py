@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import request
+from flask import current_app, request
 
 from chatapi import errors
 from chatapi.endpoint import endpoint, not_modified, unchanged
@@ -140,4 +140,6 @@ def as_changes(body: dict[str, Any]) -> dict[str, Any]:
 
 def _next_page(cursor: str) -> str:
     query = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
-    return f"{request.base_url}?{urlencode([*query, ('cursor', cursor)])}"
+    # Where users find us, if that is configured: the Host header says whatever its sender likes.
+    base = current_app.config["PUBLIC_URL"].rstrip("/") or request.host_url.rstrip("/")
+    return f"{base}{request.path}?{urlencode([*query, ('cursor', cursor)])}"

@@ -98,6 +98,7 @@ def _frames(feed: Feed, opening: Iterator[Event]) -> Iterator[bytes]:
             with feed.writing():
                 yield frames.sse(event, feed.session)
             sent_at = time.monotonic()
+            del event  # A quiet stream would keep the last one, and what it was made of.
         if feed.is_finished:
             break
         if not feed.listens:

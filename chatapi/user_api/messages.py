@@ -44,7 +44,8 @@ def list_messages(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     """Give a page of messages, ascending: the newest, before a seq, or after one."""
     chat = access_chat(session, chat_id)
     place = (query["before"], query["after"], query["limit"])
-    if query["wait"] and query["after"] is not None and query["before"] is None:
+    may_wait = query["after"] is not None and query["before"] is None
+    if query["wait"] and may_wait and request.method == "GET":
         here = request.remote_addr or ""
         chat, page = streams.wait_for_messages(session, here, chat_id, *place[1:], query["wait"])
         return page, 200, {"ETag": f'"{chats.etag(session, chat)}"'}

@@ -175,9 +175,9 @@ class _Socket:
             pass
         except Exception as error:  # noqa: BLE001 - it ends this client's connection only
             problem.log.error("socket_failed", exc_info=error)
-        # The client may answer the closing; then whoever reads here is let go.
-        self.over.wait(LINGER_SECONDS)
-        self.feed.cut()
+        # The client may answer the closing; if it does not, whoever reads here is let go.
+        if not self.over.wait(LINGER_SECONDS):
+            self.feed.cut()
 
     def _send_event(self, event: Event) -> None:
         if event.name == "end":

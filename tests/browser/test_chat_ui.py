@@ -612,6 +612,7 @@ def test_tab_whose_cookie_was_replaced_by_another_tab_writes_in_nobody_elses_nam
     chat_id = make_chat(server, ana, "Ana's chat")
     ben = server.user("Ben")
     page = new_page()
+    without_live_connection(page)
     open_chat(page, server.url, ana, chat_id)
     send(page, "Mine")
     expect(page.locator(".receipt")).to_have_text("Sent")

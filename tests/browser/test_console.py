@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import NewPage, PageErrors, Server
+from tests.browser.console_helpers import (
+    Desk,
+    new_chat,
+    numbers,
+    sit_down,
+    without_live_connection,
+)
 
-numbers = itertools.count(1)
 HOSTILE = [
     "<script>window.hacked=1</script>",
     '"><img src=x onerror="window.hacked=1">',
@@ -27,66 +32,24 @@ HOSTILE = [
 ]
 
 
-@dataclass
-class Desk:
-    """An agent's browser and what stands behind it."""
-
-    page: Page
-    server: Server
-    agent: dict[str, Any]
-
-    def open(self, chat: dict[str, Any]) -> None:
-        """Click a chat in the list."""
-        self.page.click(f"#open-{chat['_id']}")
-        expect(self.page.locator("#chat")).to_have_attribute("data-chat", chat["_id"])
-
-    def say(self, chat: dict[str, Any], text: str) -> None:
-        """Let the user of a chat write, through the API."""
-        path = f"/api/chat/{chat['_id']}/messages"
-        status, _, answer = self.server.request(
-            "POST", path, token=chat["token"], json={"content": text}
-        )
-        assert status == 201, answer
-
-    def answer(self, chat: dict[str, Any], text: str) -> None:
-        """Let another agent write, through the API."""
-        path = f"/api/chat/{chat['_id']}/messages"
-        self.server.request("POST", path, token=self.agent["token"], json={"content": text})
-
-    def chat(self, chat: dict[str, Any]) -> dict[str, Any]:
-        """Return a chat as it is stored."""
-        path = f"/api/chat/{chat['_id']}?messages=200"
-        found: dict[str, Any] = self.server.request("GET", path, token=self.agent["token"])[2]
-        return found
-
-
 @pytest.fixture
 def make_chat(server: Server) -> Callable[..., dict[str, Any]]:
     """`make_chat(subject=…, message=…)` -> a new chat with its user's token."""
-
-    def make(name: str | None = None, **fields: Any) -> dict[str, Any]:
-        user = server.user(name)
-        body = {"subject": f"Question {next(numbers)}", "message": "Hello?", **fields}
-        status, _, answer = server.request("POST", "/api/chat", token=user["token"], json=body)
-        assert status == 201, answer
-        return {**answer, "token": user["token"], "email": user["email"]}
-
-    return make
+    return partial(new_chat, server)
 
 
 @pytest.fixture
 def sign_in(server: Server, new_page: NewPage) -> Callable[..., Desk]:
-    """`sign_in(path="/admin", **new_page options)` -> a Desk of a new agent."""
+    """`sign_in(path="/admin", live=True, **new_page options)` -> a Desk of a new agent.
 
-    def enter(path: str = "/admin", **options: Any) -> Desk:
-        agent = server.admin(f"Ada {next(numbers)}")
+    live -- False: without a WebSocket, so that the page has to poll.
+    """
+
+    def enter(path: str = "/admin", live: bool = True, **options: Any) -> Desk:
         page = new_page(**options)
-        page.goto(server.url + path)
-        page.fill("#email", agent["email"])
-        page.fill("#password", agent["password"])
-        page.click("button.primary")
-        page.wait_for_selector("#rows, #people")
-        return Desk(page, server, agent)
+        if not live:
+            without_live_connection(page)
+        return sit_down(server, page, path=path)
 
     return enter
 
@@ -95,6 +58,12 @@ def sign_in(server: Server, new_page: NewPage) -> Callable[..., Desk]:
 def desk(sign_in: Callable[..., Desk]) -> Desk:
     """An agent at the inbox."""
     return sign_in()
+
+
+@pytest.fixture
+def polling_desk(sign_in: Callable[..., Desk]) -> Desk:
+    """An agent at the inbox, where no live connection can be made."""
+    return sign_in(live=False)
 
 
 def polled(page: Page, path: str = "/admin") -> int:
@@ -129,8 +98,8 @@ def test_an_agent_signs_in_opens_a_chat_and_answers(desk: Desk, make_chat: Any) 
     assert len({each["clientMessageId"] for each in sent[1:]}) == 2
 
 
-def test_a_poll_shows_news_and_disturbs_nothing(desk: Desk, make_chat: Any) -> None:
-    page = desk.page
+def test_a_poll_shows_news_and_disturbs_nothing(polling_desk: Desk, make_chat: Any) -> None:
+    desk, page = polling_desk, polling_desk.page
     chat, other = make_chat(message="First"), make_chat()
     for number in range(60):
         desk.answer(chat, f"Line {number}\n" * 3)
@@ -193,8 +162,8 @@ def test_older_messages_load_on_scrolling_up_and_nothing_jumps(desk: Desk, make_
     assert page.locator(".message").count() == 131
 
 
-def test_nothing_new_costs_a_304_and_no_swap(desk: Desk, make_chat: Any) -> None:
-    page = desk.page
+def test_nothing_new_costs_a_304_and_no_swap(polling_desk: Desk, make_chat: Any) -> None:
+    desk, page = polling_desk, polling_desk.page
     chat = make_chat()
     page.goto(f"{desk.server.url}/admin?q={chat['email']}")
     desk.open(chat)
@@ -288,8 +257,8 @@ def test_views_are_one_click(desk: Desk, make_chat: Any) -> None:
     expect(page.locator("[data-view][aria-current]")).to_have_text("All")
 
 
-def test_many_chats_are_closed_at_once(desk: Desk, make_chat: Any) -> None:
-    page = desk.page
+def test_many_chats_are_closed_at_once(polling_desk: Desk, make_chat: Any) -> None:
+    desk, page = polling_desk, polling_desk.page
     word = f"bulk{next(numbers)}x"
     made = [make_chat(subject=f"{word} {n}") for n in range(5)]
     page.goto(f"{desk.server.url}/admin?q={word}")
@@ -328,8 +297,9 @@ def test_what_could_not_be_done_in_bulk_is_told(desk: Desk, make_chat: Any) -> N
 
 
 def test_an_expired_session_asks_over_the_page_and_all_goes_on(
-    desk: Desk, make_chat: Any, page_errors: PageErrors
+    polling_desk: Desk, make_chat: Any, page_errors: PageErrors
 ) -> None:
+    desk = polling_desk
     page_errors.allow("status of 401")
     page = desk.page
     chat = make_chat()
@@ -389,8 +359,9 @@ def test_a_token_that_went_stale_is_renewed(
 
 
 def test_an_outage_is_told_and_ends_by_itself(
-    desk: Desk, make_chat: Any, page_errors: PageErrors
+    polling_desk: Desk, make_chat: Any, page_errors: PageErrors
 ) -> None:
+    desk = polling_desk
     page_errors.allow("net::ERR_|Failed to fetch|status of 503")
     page = desk.page
     chat = make_chat()
@@ -477,8 +448,8 @@ def test_what_people_write_is_text_and_nothing_else(desk: Desk, make_chat: Any) 
     assert page.locator("#injected").count() == 0
 
 
-def test_the_keyboard_is_enough(desk: Desk, make_chat: Any) -> None:
-    page = desk.page
+def test_the_keyboard_is_enough(polling_desk: Desk, make_chat: Any) -> None:
+    page = polling_desk.page
     word = f"keys{next(numbers)}x"
     second, first = make_chat(subject=f"{word} b"), make_chat(subject=f"{word} a")
     page.keyboard.press("/")
@@ -486,7 +457,9 @@ def test_the_keyboard_is_enough(desk: Desk, make_chat: Any) -> None:
     expect(page.locator("#rows tbody tr")).to_have_count(2)
     page.keyboard.press("Escape")
     expect(page.locator("#q")).to_have_value("")
+    expect(page).to_have_url(re.compile("/admin$"))
     page.fill("#q", word)
+    expect(page).to_have_url(re.compile(f"q={word}$"))
     expect(page.locator("#rows tbody tr")).to_have_count(2)
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("j")

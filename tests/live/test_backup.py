@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import signal
@@ -12,6 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +28,15 @@ from pymongo.database import Database
 from chatapi import create_app
 from chatapi.cli import archive
 from chatapi.cli import backup as backup_command
-from chatapi.services import chats, messages
+from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.store import database as store_database
 from chatapi.store import indexes, upkeep
 from chatapi.store.database import Document
 from config import TestConfig
 from deploy import run
-from tests.consistency import assert_all_chats_are_consistent
 from tests.conftest import PASSWORD, MakeChat, MakeSession
+from tests.consistency import assert_all_chats_are_consistent
 from tests.servers import DatabaseServer
 
 SAVED = ("users", "chatrooms", "messages", "deletions")
@@ -133,8 +136,6 @@ def test_a_restored_chat_goes_on(
 
 
 def _session(user: Document | None) -> Session:
-    from chatapi.services import accounts
-
     assert user is not None
     return accounts.session_for(user)
 
@@ -142,9 +143,8 @@ def _session(user: Document | None) -> Session:
 def test_the_file_is_private_and_says_what_is_in_it(
     database: Database[Document], conversation: Document, file: Path
 ) -> None:
-    os.umask(before := os.umask(0))
+    before = os.umask(0)
     try:
-        os.umask(0)
         saved(database, file)
     finally:
         os.umask(before)
@@ -427,6 +427,61 @@ def test_a_users_next_chat_opened_during_the_backup_leaves_one_open(
     assert opened == [first["_id"] if reopened else second[0]]
 
 
+class Crowd:
+    """Twelve users and an agent who send, answer, delete, close, open and remove chats."""
+
+    def __init__(self, make_session: MakeSession, make_chat: MakeChat) -> None:
+        self.agent = make_session("admin")
+        self.owners = [make_session() for _ in range(12)]
+        self.rooms = [make_chat(owner, message="Begin")["_id"] for owner in self.owners]
+        self.deleted: set[ObjectId] = set()
+        for owner, room in zip(self.owners, self.rooms, strict=True):
+            for number in range(10):
+                messages.send(owner, room, f"before {number}")
+
+    def send(self, number: int) -> None:
+        messages.send(self.owners[number % 8], self.rooms[number % 8], f"during {number}")
+
+    def answer_and_bury(self, number: int) -> None:
+        room = self.rooms[number % 4]
+        chat, _ = chats.update(self.agent, room, message=f"answer {number}", read=True)
+        messages.delete(self.agent, room, chat["lastSeq"])
+
+    def next_chat(self, number: int) -> None:
+        index = 8 + number % 2
+        chats.update(self.agent, self.rooms[index], message="Bye", status="closed")
+        chat, _, _ = chats.create(self.owners[index], "Next", message="Again")
+        self.rooms[index] = chat["_id"]
+
+    def delete_and_open(self, number: int) -> None:
+        index = 10 + number % 2
+        self.deleted.add(self.rooms[index])
+        chats.delete(self.agent, self.rooms[index])
+        chat, _, _ = chats.create(self.owners[index], "New", message="Hello")
+        self.rooms[index] = chat["_id"]
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Let all of it go on inside the block, each kind in a thread of its own."""
+        done = threading.Event()
+
+        def keep(act: Callable[[int], None]) -> None:
+            for number in itertools.count():
+                if done.is_set():
+                    return
+                act(number)
+
+        acts = (self.send, self.answer_and_bury, self.next_chat, self.delete_and_open)
+        with ThreadPoolExecutor(len(acts)) as pool:
+            running = [pool.submit(keep, act) for act in acts]
+            try:
+                yield
+            finally:
+                done.set()
+        for each in running:
+            each.result()
+
+
 def test_a_backup_while_everybody_writes_is_consistent(
     database: Database[Document],
     target: Database[Document],
@@ -436,71 +491,23 @@ def test_a_backup_while_everybody_writes_is_consistent(
     file: Path,
 ) -> None:
     monkeypatch.setattr(backup_command, "CHATS_AT_ONCE", 3)
-    agent = make_session("admin")
-    owners = [make_session() for _ in range(12)]
-    rooms = [make_chat(owner, message="Begin")["_id"] for owner in owners]
-    for owner, room in zip(owners, rooms, strict=True):
-        for number in range(10):
-            messages.send(owner, room, f"before {number}")
-    acknowledged = {row["_id"] for row in database["messages"].find({}, {"_id": 1})}
-    deleted: set[ObjectId] = set()
-    done = threading.Event()
-    failures: list[BaseException] = []
-
-    def keep(act: Callable[[int], object]) -> threading.Thread:
-        def work() -> None:
-            number = 0
-            try:
-                while not done.is_set():
-                    act(number)
-                    number += 1
-            except BaseException as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        return thread
-
-    def send(number: int) -> None:
-        messages.send(owners[number % 8], rooms[number % 8], f"during {number}")
-
-    def answer_and_bury(number: int) -> None:
-        chat, _ = chats.update(agent, rooms[number % 4], message=f"answer {number}", read=True)
-        messages.delete(agent, chat["_id"], chat["lastSeq"])
-
-    def next_chats(number: int) -> None:
-        owner = owners[8 + number % 2]
-        chats.update(agent, rooms[8 + number % 2], message="Bye", status="closed")
-        chat, _, _ = chats.create(owner, "Next", message="Again")
-        rooms[8 + number % 2] = chat["_id"]
-
-    def open_and_delete(number: int) -> None:
-        index = 10 + number % 2
-        deleted.add(rooms[index])
-        chats.delete(agent, rooms[index])
-        chat, _, _ = chats.create(owners[index], "New", message="Hello")
-        rooms[index] = chat["_id"]
-
-    writers = [keep(act) for act in (send, answer_and_bury, next_chats, open_and_delete)]
-    try:
+    crowd = Crowd(make_session, make_chat)
+    stay = {"chatId": {"$in": crowd.rooms[:10]}}
+    acknowledged = {row["_id"] for row in database["messages"].find(stay)}
+    files = [file.with_suffix(f".{number}") for number in range(3)]
+    with crowd.busy():
         time.sleep(0.2)
-        for number in range(3):
-            backup_command.save(file.with_suffix(f".{number}"))
-    finally:
-        done.set()
-        for writer in writers:
-            writer.join()
-    assert not failures
+        for each in files:
+            backup_command.save(each)
+    assert crowd.deleted
     assert_all_chats_are_consistent(database)
-    for number in range(3):
-        restored(target, file.with_suffix(f".{number}"), "--replace")
+    for each in files:
+        restored(target, each, "--replace")
         there = {row["_id"] for row in target["messages"].find({}, {"_id": 1})}
-        of_deleted = {
-            row["_id"] for row in target["messages"].find({"chatId": {"$in": list(deleted)}})
+        assert acknowledged <= there
+        assert there <= {row["_id"] for row in database["messages"].find({}, {"_id": 1})} | {
+            row["_id"] for row in target["messages"].find({"chatId": {"$in": [*crowd.deleted]}})
         }
-        kept_rooms = {"chatId": {"$in": rooms[:8]}}
-        must = {row["_id"] for row in database["messages"].find(kept_rooms)} & acknowledged
-        assert must <= there | of_deleted
 
 
 @pytest.fixture(autouse=True)

@@ -40,6 +40,16 @@ def is_of(who: Client, online: bool, chat_id: str | None = None):  # type: ignor
     )
 
 
+def hears_nothing_of(events: EventStream, who: Client, seconds: float) -> None:
+    """Check that for so long nothing is said of somebody's presence."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        events.read(left)
+        news, events.seen = events.events[events.seen :], len(events.events)
+        heard = [each for each in news if each.name == "presence" and each.data["userId"] == who.id]
+        assert not heard, heard
+
+
 def test_two_agents_in_a_chat_see_each_other_come_and_go(
     live_server: AppServer, other_server: AppServer
 ) -> None:
@@ -112,7 +122,7 @@ def test_a_page_that_is_loaded_again_is_not_missed(
         for _ in range(5):
             anas.drop()
             anas = EventStream(live_server.url, "/api/events", ana.token)
-        bens.silent_for(3.5, "presence")
+        hears_nothing_of(bens, ana, 3.5)
         anas.drop()
         bens.until("presence", is_of(ana, False), GONE_WITHIN)
 
@@ -124,7 +134,8 @@ def test_users_and_long_polls_have_no_presence(live_server: AppServer) -> None:
         inbox.until("presence", is_of(ben, True))
         with chat_stream(live_server, user, chat_id):
             ana.call("GET", f"/api/chat/{chat_id}/messages?after=0&wait=1")
-            inbox.silent_for(1, "presence")
+            for who in (user, ana):
+                hears_nothing_of(inbox, who, 0.5)
 
 
 def test_a_client_that_is_killed_is_gone_within_seconds(

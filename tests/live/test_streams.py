@@ -9,12 +9,9 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from bson import ObjectId
-from pymongo import MongoClient
 from pymongo.database import Database
 
 from chatapi.services import accounts, chats, messages
@@ -302,15 +299,6 @@ def _change_password_elsewhere(who: Client, _: Client) -> None:
     assert status == 204
 
 
-def _expire(who: Client, _: Client) -> None:
-    client: MongoClient[Document] = MongoClient(who.server.environment["MONGO_URI"])
-    with client:
-        sessions = client.get_default_database()["sessions"]
-        # Both lifetimes, without use and in all, end here.
-        over = {"$set": {"expiresAt": datetime.now(UTC)}}
-        assert sessions.update_one({"userId": ObjectId(who.id)}, over).modified_count == 1
-
-
 def test_a_stream_ends_with_the_right_to_it(
     live_server: AppServer, other_server: AppServer
 ) -> None:
@@ -319,7 +307,6 @@ def test_a_stream_ends_with_the_right_to_it(
         _revoke: "session_ended",
         _disable: "session_ended",
         _change_password_elsewhere: "session_ended",
-        _expire: "session_ended",
         _make_agent: "forbidden",
     }
     agent, witness = register_agent(live_server), register(live_server)
@@ -341,8 +328,21 @@ def test_a_stream_ends_with_the_right_to_it(
             assert (end.name, end.data["code"]) == ("end", code)
             if isinstance(each, WebSocket):
                 assert each.close_code == {"session_ended": 4401, "forbidden": 4403}[code]
+            each.drop()
         assert time.monotonic() - begun < ENDS_WITHIN
         unharmed.silent_for(0.2)
+
+
+@pytest.mark.parametrize("lifetime", ["SESSION_IDLE_SECONDS", "SESSION_ABSOLUTE_SECONDS"])
+def test_a_stream_ends_when_its_session_runs_out(
+    live_database: Database[Document], database_server: DatabaseServer, lifetime: str
+) -> None:
+    env = {lifetime: "2", "RATELIMIT_ENABLED": "false"}
+    with (
+        start_app(database_server.uri, env=env) as server,
+        inbox(server, register(server)) as events,
+    ):
+        assert events.to_the_end(2 + ENDS_WITHIN).data["code"] == "session_ended"
 
 
 def test_an_agent_who_is_none_any_more_hears_no_more_of_others_chats(

@@ -92,6 +92,25 @@ def test_new_accounts_and_guests_are_limited_by_address(
     assert stored(database) == before
 
 
+def test_a_token_buys_no_new_allowance_for_accounts_and_guests(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_GUEST="1 per hour", LIMIT_REGISTER="1 per hour")
+    guest = somebody_on(app, "guest")
+    body = {"name": "Ana", "email": "ana@example.org"}
+    assert guest.post("/api/auth/guest", body).status_code == 201
+    limited(somebody_on(app, "guest").post("/api/auth/guest", body))
+    assert guest.post("/api/auth/register", body | {"password": PASSWORD}).status_code == 201
+    limited(somebody_on(app).post("/api/auth/register", body | {"password": PASSWORD}))
+
+
+def test_only_chats_that_were_opened_count_against_opening_chats(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_CREATE_CHAT="1 per hour")
+    user = somebody_on(app)
+    for _ in range(3):
+        assert user.post("/api/chat", {"subject": ""}).status_code == 422
+    first = {"subject": "Help", "message": "Hello", "clientMessageId": "m-1"}
+    assert user.post("/api/chat", first).status_code == 201
+
+
 def test_everything_else_is_limited_together(make_app: MakeApp) -> None:
     app = make_app(LIMIT_DEFAULT="3 per hour")
     user, other = somebody_on(app), somebody_on(app)

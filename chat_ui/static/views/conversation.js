@@ -190,7 +190,7 @@ export class ConversationView {
           {},
           statusChip(chat.status),
           here.length > 0
-            ? h("span", { class: "here", title: list(here) }, h("bdi", {}, list(here)), ` from support ${here.length > 1 ? "are" : "is"} here`)
+            ? h("span", { class: "here", title: list(here) }, h("bdi", {}, list(here)), h("span", { class: "here-from" }, " from support"), ` ${here.length > 1 ? "are" : "is"} here`)
             : h("span", { class: "quiet-text", dir: "auto" }, [chat.adminName ? `with ${chat.adminName}` : "Support team", capital(chat.category)].join(" · ")),
         ),
       ),

@@ -1,0 +1,247 @@
+/**
+ * The live connection: one WebSocket a tab, for the inbox and the open chat.
+ *
+ * A WebSocket, because a browser opens only six connections to a host for everything else,
+ * and agents have many tabs. It promises nothing: what it tells is a nudge to fetch, and
+ * without it the page asks every few seconds. While the tab is hidden it listens to the
+ * inbox alone: nobody looks at the chat then.
+ */
+
+import { signingIn } from "./dialogs.js";
+import { afterSwap, byId } from "./page.js";
+import { isReachable } from "./refresh.js";
+
+const OPENS_WITHIN = 10_000;
+const ANSWERS_WITHIN = 5000;
+const FIRST_RETRY = 1000;
+const LONGEST_RETRY = 30_000;
+/** A server that stops tells all when to come back; they must not come in one moment. */
+const SPREAD = 1000;
+/** A connection that was up for less has failed once more. */
+const STABLE = 10_000;
+/** Silence of ours after which the server is asked for a sign of life. */
+const ASK_AFTER = 25_000;
+const TICK = 5000;
+/** A clock that jumps by so much says that the computer has slept. */
+const SLEPT = 3 * TICK;
+/** How long a connection that is not there yet goes without saying. */
+const UNSAID = 1500;
+/** A session that is over opens nothing: whoever finds that it is not over calls `check`. */
+const UNASKED = 15_000;
+/** So many attempts in vain: something between here and there does not let it through. */
+const IN_VAIN = 4;
+
+const INBOX = "inbox";
+const ALIVE = "alive";
+const CHAT = "chat:";
+/** What the code of a closed connection says where the last event did not get through. */
+const MEANINGS = { 4401: "session_ended", 4403: "forbidden", 4408: "too_slow", 1012: "restarting", 1008: "too_slow" };
+
+const ears = { event: [], chat: [], up: [], down: [], ended: [], refused: [] };
+
+let socket = null;
+let up = false;
+let upSince = 0;
+let chat = null;
+let failures = 0;
+let retry;
+let deadline = null;
+let spokeAt = 0;
+let tickedAt = 0;
+let saying;
+
+/**
+ * Call `act` each time that something happens: "event" (name, data), "chat" (which chat is
+ * listened to from now on, or null), "up", "down", "ended" (why the server has ended it),
+ * "refused" (a chat may not be listened to).
+ */
+export function on(what, act) {
+  ears[what].push(act);
+}
+
+/** Tell whether news come in by themselves. */
+export const isLive = () => up;
+
+/** The chat that is listened to, or null. */
+export const listened = () => chat;
+
+/** Tell the server something; false when there is no connection. */
+export function say(frame) {
+  if (socket?.readyState !== WebSocket.OPEN) return false;
+  spokeAt = Date.now();
+  socket.send(JSON.stringify(frame));
+  return true;
+}
+
+/** There is reason to doubt, or to hope: ask for a sign of life, or try to connect now. */
+export function check() {
+  if (up) ask();
+  else if (!socket) connect();
+}
+
+/** Begin, on a page that has something to keep up to date. */
+export function goLive() {
+  if (!byId("rows") || !window.WebSocket) return;
+  document.addEventListener("visibilitychange", () => {
+    follow();
+    if (!document.hidden) check();
+  });
+  document.addEventListener("console:left", follow);
+  document.addEventListener("console:contact", check);
+  document.addEventListener("console:signedin", () => setTimeout(check));
+  window.addEventListener("online", check);
+  window.addEventListener("offline", check);
+  // An open socket would keep a page that is left from being kept for the way back.
+  window.addEventListener("pagehide", () => {
+    clearTimeout(retry);
+    drop();
+  });
+  window.addEventListener("pageshow", (event) => event.persisted && connect());
+  afterSwap((target) => {
+    follow();
+    if (target === document.body) show();
+  });
+  follow();
+  connect();
+  tickedAt = Date.now();
+  setInterval(tick, TICK);
+}
+
+function tell(what, ...facts) {
+  for (const act of ears[what]) act(...facts);
+}
+
+/** Listen to the chat that is looked at. */
+function follow() {
+  const shown = document.hidden ? null : byId("chat")?.dataset.chat ?? null;
+  if (shown === chat) return;
+  if (chat) say({ type: "unsubscribe", chatId: chat });
+  chat = shown;
+  tell("chat", chat);
+  subscribe();
+}
+
+function subscribe() {
+  if (!chat) return;
+  const after = Number(byId("chat")?.dataset.last) || 0;
+  say({ type: "subscribe", chatId: chat, after, ref: CHAT + chat });
+}
+
+function connect() {
+  clearTimeout(retry);
+  // Without a session nothing opens; the dialog's end tries again.
+  if (socket || signingIn()) return;
+  showSoon();
+  const opened = new WebSocket("/api/ws");
+  socket = opened;
+  answerWithin(OPENS_WITHIN);
+  opened.onopen = () => {
+    // The chat first: when the inbox is confirmed, both are.
+    subscribe();
+    say({ type: "subscribe", chatId: null, ref: INBOX });
+  };
+  opened.onmessage = ({ data }) => hear(JSON.parse(data));
+  opened.onclose = ({ code }) => (MEANINGS[code] ? end({ code: MEANINGS[code] }) : lose());
+}
+
+function hear({ event, ref, data }) {
+  // Until the inbox is confirmed, nothing else is the answer that is awaited.
+  if (up || ref === INBOX) {
+    clearTimeout(deadline);
+    deadline = null;
+  }
+  if (event === "ok") {
+    if (ref === INBOX && !up) confirm();
+  } else if (event === "problem") {
+    refuse(ref, data);
+  } else if (event === "end") {
+    end(data);
+  } else {
+    tell("event", event, data);
+  }
+}
+
+function confirm() {
+  up = true;
+  upSince = Date.now();
+  show();
+  tell("up");
+}
+
+function refuse(ref, { status, retryAfter = 0 }) {
+  const isChat = typeof ref === "string" && ref.startsWith(CHAT);
+  if (isChat && (status === 403 || status === 404)) tell("refused");
+  else if (isChat || ref === INBOX || ref === ALIVE) lose(retryAfter * 1000 + Math.random() * SPREAD);
+}
+
+/** The server has said its last word. */
+function end({ code, retryAfter = 0 }) {
+  lose((code === "session_ended" ? UNASKED : retryAfter * 1000) + Math.random() * SPREAD);
+  tell("ended", code);
+}
+
+/** The connection is of no use any more; come back, later after each failure. */
+function lose(wait) {
+  const wasStable = up && Date.now() - upSince > STABLE;
+  failures = wasStable ? 0 : failures + 1;
+  drop();
+  const grown = Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** Math.max(0, failures - 1));
+  // The first time at once: mostly it is one connection that broke, and not the server.
+  const pause = wasStable ? Math.random() * 200 : grown * (0.5 + Math.random() * 0.5);
+  clearTimeout(retry);
+  retry = setTimeout(connect, wait ?? pause);
+  showSoon();
+}
+
+function drop() {
+  clearTimeout(deadline);
+  deadline = null;
+  const dropped = socket;
+  socket = null;
+  if (dropped) {
+    dropped.onopen = dropped.onmessage = dropped.onclose = null;
+    dropped.close();
+  }
+  if (!up) return;
+  up = false;
+  tell("down");
+}
+
+function tick() {
+  const now = Date.now();
+  const slept = now - tickedAt > SLEPT && !document.hidden;
+  tickedAt = now;
+  if (slept) check();
+  else if (up && now - spokeAt > ASK_AFTER) ask();
+}
+
+/** The protocol's own pings are hidden from scripts; asking for the inbox again costs as little. */
+function ask() {
+  if (deadline) return;
+  say({ type: "subscribe", chatId: null, ref: ALIVE });
+  answerWithin(ANSWERS_WITHIN);
+}
+
+function answerWithin(milliseconds) {
+  clearTimeout(deadline);
+  deadline = setTimeout(lose, milliseconds);
+}
+
+function showSoon() {
+  saying ??= setTimeout(show, UNSAID);
+}
+
+/** Say in the bar how news come in, unless they come by themselves. */
+function show() {
+  clearTimeout(saying);
+  saying = null;
+  const place = byId("link");
+  const inVain = failures >= IN_VAIN && isReachable();
+  place.hidden = up;
+  place.dataset.state = up ? "live" : inVain ? "polling" : "reconnecting";
+  if (up) return;
+  place.title = inVain ? "There is no live connection. News are fetched every few seconds." : "The live connection is being made. Meanwhile news are fetched every few seconds.";
+  const text = inVain ? "Not live" : "Reconnecting…";
+  const words = place.lastElementChild;
+  if (words.textContent !== text) words.textContent = text;
+}

@@ -1,0 +1,25 @@
+/** What the live connection leads to: each event is a nudge to fetch what is shown again. */
+
+import { signingIn } from "./dialogs.js";
+import { check, on } from "./live.js";
+import { nudge, pace, refresh } from "./refresh.js";
+
+const NEWS = new Set(["chat", "message", "read", "deleted"]);
+
+export function watchNews() {
+  on("event", (name) => NEWS.has(name) && nudge());
+  on("refused", () => refresh());
+  on("down", () => pace(false));
+  on("up", () => {
+    pace(true);
+    // From here on news come in by themselves: now fetch what came before.
+    refresh({ anew: true });
+  });
+  on("ended", async (code) => {
+    if (code !== "session_ended" && code !== "forbidden") return;
+    // The answer asks to sign in, or tells that this is no agent any more.
+    await refresh();
+    // Another tab may have signed in again.
+    if (!signingIn()) check();
+  });
+}

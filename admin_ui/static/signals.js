@@ -1,0 +1,170 @@
+/** What is true for seconds only: who types, who else looks at the open chat, who is online. */
+
+import { isLive, listened, on, say } from "./live.js";
+import { afterSwap, agent, byId, csrf } from "./page.js";
+
+/** Silence for so long means that somebody has stopped typing. */
+const STOPPED = 6000;
+const TYPING = 3000;
+
+/** By chat, those who type in it by their id: {name, timer}. */
+const typing = new Map();
+/** The other agents who are online, by id: {name, chat}. */
+const team = new Map();
+/** The other agents who look at the open chat: their names by id. */
+const here = new Map();
+/** The last message of chats that were heard of, by its time. */
+const latest = new Map();
+
+let typedAt = 0;
+
+export function watchSignals() {
+  on("event", hear);
+  on("chat", () => {
+    here.clear();
+    typedAt = 0;
+    showTyping();
+    showOthers();
+  });
+  on("down", () => {
+    // Nobody can tell any more.
+    for (const people of typing.values()) for (const { timer } of people.values()) clearTimeout(timer);
+    typing.clear();
+    team.clear();
+    here.clear();
+    showAll();
+  });
+  afterSwap(showAll);
+  document.addEventListener("input", (event) => {
+    if (event.target.id === "message" && event.target.value.trim()) types();
+  });
+}
+
+/** Tell the user that an answer is being written, now and then. */
+function types() {
+  const chat = byId("composer").dataset.chat;
+  const now = Date.now();
+  if (now - typedAt < TYPING) return;
+  typedAt = now;
+  if (isLive()) {
+    say({ type: "typing", chatId: chat });
+  } else {
+    const headers = { "X-CSRF-Token": csrf() };
+    fetch(`/api/chat/${chat}/typing`, { method: "POST", headers }).catch(() => undefined);
+  }
+}
+
+function hear(name, data) {
+  if (name === "typing") {
+    if (data.senderId !== agent()) starts(data.chatId, data.senderId, data.senderName);
+  } else if (name === "message") {
+    stops(data.chatId, data.senderId);
+  } else if (name === "chat") {
+    heardChat(data);
+  } else if (name === "presence") {
+    if (data.userId !== agent()) place(data);
+  }
+}
+
+/** Whoever's message has arrived has stopped typing; the inbox tells their name only. */
+function heardChat({ _id: chat, lastMessage }) {
+  if (!lastMessage || latest.get(chat) === lastMessage.timestamp) return;
+  latest.set(chat, lastMessage.timestamp);
+  for (const [id, { name }] of typing.get(chat) ?? []) if (name === lastMessage.senderName) stops(chat, id);
+}
+
+function starts(chat, id, name) {
+  if (!typing.has(chat)) typing.set(chat, new Map());
+  const people = typing.get(chat);
+  clearTimeout(people.get(id)?.timer);
+  people.set(id, { name, timer: setTimeout(() => stops(chat, id), STOPPED) });
+  showTyping();
+}
+
+function stops(chat, id) {
+  const people = typing.get(chat);
+  if (!people?.has(id)) return;
+  clearTimeout(people.get(id).timer);
+  people.delete(id);
+  if (!people.size) typing.delete(chat);
+  showTyping();
+}
+
+function place({ userId, name, online, chatId, role }) {
+  if (online && role === "admin") team.set(userId, { name, chat: chatId });
+  else team.delete(userId);
+  // In several chats at once they are told to be in one; that they left this one is told apart.
+  if (online && chatId && chatId === listened()) here.set(userId, name);
+  else if (!online || !chatId) here.delete(userId);
+  showOthers();
+}
+
+function showAll() {
+  showTyping();
+  showOthers();
+}
+
+/** Set a name apart, whichever way it is written. */
+const apart = (name) => `\u2068${name}\u2069`;
+
+/** Write names as people do: "Ana", "Ana and Ben", "Ana, Ben and 3 others". */
+function listed(names) {
+  const [first, second, ...more] = names.map(apart);
+  if (more.length) return `${first}, ${second} and ${more.length === 1 ? "1 other" : `${more.length} others`}`;
+  return second ? `${first} and ${second}` : first;
+}
+
+function write(place, text) {
+  if (place && place.textContent !== text) place.textContent = text;
+}
+
+const namesIn = (chat) => [...(typing.get(chat)?.values() ?? [])].map(({ name }) => name);
+
+function showTyping() {
+  const names = namesIn(byId("chat")?.dataset.chat);
+  write(byId("typing"), names.length ? `${listed(names)} ${names.length === 1 ? "is" : "are"} typing…` : "");
+  for (const row of document.querySelectorAll("#rows tbody tr")) {
+    const typists = namesIn(row.id.slice("chat-".length));
+    if (typists.length) row.dataset.typing = `${listed(typists)} ${typists.length === 1 ? "is" : "are"} typing…`;
+    else if (row.dataset.typing) delete row.dataset.typing;
+  }
+}
+
+function showOthers() {
+  const names = [...here.values()];
+  write(byId("lookers"), names.length ? `${listed(names)} ${names.length === 1 ? "is" : "are"} looking at this chat too` : "");
+  showTeam();
+  for (const option of document.querySelectorAll("#set-adminId option")) {
+    const label = team.has(option.value) ? `${option.text} · online` : null;
+    if (label) option.label = label;
+    else if (option.hasAttribute("label")) option.removeAttribute("label");
+  }
+  for (const button of document.querySelectorAll("#bulk button[name=adminId]")) {
+    button.classList.toggle("is-online", team.has(button.value));
+  }
+}
+
+function showTeam() {
+  const menu = byId("team");
+  menu.hidden = team.size === 0;
+  write(byId("team-count"), String(team.size));
+  const people = [...team.values()].sort((one, other) => one.name.localeCompare(other.name));
+  byId("team-list").replaceChildren(...people.map(shown));
+}
+
+function shown({ name, chat }) {
+  const item = document.createElement("li");
+  const who = document.createElement("span");
+  who.className = "name";
+  who.dir = "auto";
+  who.textContent = name;
+  item.append(who);
+  if (chat) {
+    const link = document.createElement("a");
+    link.href = `/admin/chats/${chat}`;
+    link.dir = "auto";
+    link.textContent = byId(`open-${chat}`)?.textContent ?? "A chat";
+    item.append(link);
+  }
+  return item;
+}

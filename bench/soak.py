@@ -1,0 +1,352 @@
+"""Ten minutes of rough weather, and then the books must balance. `make soak`.
+
+Two workers, the embedded database, 200 clients on event streams, WebSockets and long polls,
+20 messages a second. Connections break in every way: closed in order, reset, frozen with
+the whole process, read a few bytes at a time; once the workers are replaced. At the end
+
+- everybody was told exactly the history that the database has, each message once, in order;
+- everything acknowledged is in it exactly once, and every inbox shows the latest state;
+- the unread counts equal the history;
+- the workers hold no more memory than after the warm-up: at most 10 % and 5 MB more;
+- no connection is left open, and the log has no error and no answer of 500 or above.
+
+    python -m bench.soak [--minutes 10] [--clients 200] [--rate 20] [--no-restart] [--seed N]
+
+The exit code is 1 when anything of this does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import people
+from bench.people import Person
+from bench.streams import memory, part
+from bench.swarm import Answer, Swarm
+from chatapi import create_app
+from chatapi.store import database
+from chatapi.store.database import Document
+from config import DevelopmentConfig
+from tests.servers import ADDRESS, AppServer, start_app, start_database
+
+WORKERS = 2
+PROCESSES = 4
+TICK = 10.0
+LONGEST_LEAVE = 45.0  # Streams notice by their heartbeat that a client has gone.
+FLAT_SHARE, FLAT_KB = 1.10, 5 * 1024
+# In a shorter run the memory has not settled.
+SHORTEST_FOR_MEMORY = 180.0
+MOST_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for."""
+
+    seconds: float = 600
+    clients: int = 200
+    rate: float = 20
+    restart: bool = True
+    seed: int = 1
+
+
+@dataclass
+class Soak:
+    """One run, and what was found wrong in it."""
+
+    options: Options
+    app: AppServer
+    swarm: Swarm
+    chance: random.Random
+    violations: list[str] = field(default_factory=list)
+    memory: list[tuple[float, float]] = field(default_factory=list)
+
+    def blame(self, what: str) -> None:
+        """Note something that must not be."""
+        self.violations.append(what)
+        if len(self.violations) <= MOST_SHOWN:
+            print(f"VIOLATION: {what}", flush=True)
+
+    def run(self) -> None:
+        """Let everybody in, make the weather, and check what is left."""
+        plans = _plans(self.options)
+        there = self.swarm.open(plans, 50, 120)
+        if there < len(plans):
+            self.blame(f"only {there} of {len(plans)} clients came in")
+        share = self.options.rate / PROCESSES
+        rough = self.options.clients / 40 / PROCESSES
+        whats = [
+            {"rate": share, "rough": rough, "seed": self.options.seed + number}
+            for number in range(PROCESSES)
+        ]
+        self.swarm.ask_each("talk", whats)
+        self._weather()
+        hushed = self.swarm.ask("hush", 100)
+        if any(answer["busy"] for answer in hushed):
+            self.blame("clients still insist on what they sent a minute ago")
+        sent: dict[str, list[Any]] = {}
+        for answer in hushed:
+            sent |= answer["sent"]
+        self._check(sent)
+        self._leave()
+        self._check_log()
+        self._check_memory()
+
+    def _weather(self) -> None:
+        started = time.monotonic()
+        end = started + self.options.seconds
+        restart_at = started + self.options.seconds / 4 if self.options.restart else end
+        print_at = started + TICK
+        freeze_at, frozen, thaw_at = started + 5, -1, 0.0
+        while (now := time.monotonic()) < end:
+            time.sleep(0.2)
+            if frozen >= 0 and now >= thaw_at:
+                self.swarm.thaw(frozen)
+                frozen, freeze_at = -1, now + self.chance.uniform(5, 20)
+            elif frozen < 0 and freeze_at <= now < end - 10:
+                frozen, thaw_at = self.chance.randrange(PROCESSES), now + self.chance.uniform(2, 6)
+                self.swarm.freeze(frozen)
+            if now >= restart_at:
+                restart_at = end
+                print(f"{now - started:4.0f} s  the workers are replaced", flush=True)
+                self.app.reload()
+            if now >= print_at and frozen < 0:
+                print_at = now + TICK
+                self._show_progress(now - started)
+        if frozen >= 0:
+            self.swarm.thaw(frozen)
+
+    def _show_progress(self, passed: float) -> None:
+        states = self.swarm.ask("state")
+        held = sum(memory([pid])["Pss"] for pid in self.app.worker_pids())
+        self.memory.append((passed, held))
+        delays = [delay for state in states for delay in state["delays"]] or [0.0]
+        counts = _sum(state["counts"] for state in states)
+        accidents = sum(count for name, count in counts.items() if name.startswith("accident"))
+        print(
+            f"{passed:4.0f} s  {_total(states, 'ready')}/{_total(states, 'clients')} connected, "
+            f"{_total(states, 'sent'):,} sent, {len(delays):,} events "
+            f"(p50 {part(delays, 0.5):.0f} ms, p99 {part(delays, 0.99):.0f} ms), "
+            f"{accidents} accidents, workers {held / 1024:.0f} MB, "
+            f"{_total(states, 'faults')} faults",
+            flush=True,
+        )
+
+    def _check(self, sent: dict[str, list[Any]]) -> None:
+        chats = {str(row["_id"]): row for row in database.chatrooms().find()}
+        targets = {key: chat["lastSeq"] for key, chat in chats.items()}
+        settled = self.swarm.ask("settle", 90, targets=targets, seconds=60)
+        # Read marks may have come in between; nobody writes any more.
+        chats = {str(row["_id"]): row for row in database.chatrooms().find()}
+        histories = _histories(chats)
+        for answer in settled:
+            for fault in answer["faults"]:
+                self.blame(fault)
+        clients = [client for answer in settled for client in answer["clients"]]
+        for client in clients:
+            self._check_client(client, chats, histories)
+        for key, chat in chats.items():
+            self._check_chat(chat, histories[key])
+        stored = {
+            row["clientMessageId"]: [chat_id, row["seq"], str(row["_id"])]
+            for chat_id, rows in histories.items()
+            for row in rows
+            if row["clientMessageId"]
+        }
+        for client_message_id, receipt in sent.items():
+            if stored.get(client_message_id) != receipt:
+                self.blame(f"acknowledged {receipt}, stored {stored.get(client_message_id)}")
+        if len(stored) != len(sent):
+            self.blame(f"{len(stored)} messages are stored and {len(sent)} were acknowledged")
+        told = sum(len(client["rows"]) for client in clients)
+        visits = sum(client["visits"] for client in clients if client["kind"] != "poll")
+        print(
+            f"{len(sent):,} messages in {len(chats)} chats, told {told:,} times to "
+            f"{len(clients)} clients over {visits:,} connections",
+            flush=True,
+        )
+        counts = _sum(answer["counts"] for answer in settled)
+        print(", ".join(f"{name} {count}" for name, count in sorted(counts.items())), flush=True)
+
+    def _check_client(
+        self, client: Answer, chats: dict[str, Document], histories: dict[str, list[Document]]
+    ) -> None:
+        name = f"{client['kind']} client {client['number']}"
+        if not client["is_ready"]:
+            self.blame(f"{name} did not come back")
+        if client["chat"] is not None:
+            history = histories[client["chat"]]
+            expected = [[row["seq"], str(row["_id"]), row["content"]] for row in history]
+            if client["rows"] != expected:
+                self.blame(f"{name} was told {len(client['rows'])} of {len(expected)} messages")
+            return
+        side = "admin" if client["is_admin"] else "user"
+        for key, shown in client["chats"].items():
+            chat = chats[key]
+            seen = (shown["lastSeq"], shown["unreadCount"], shown["lastMessage"]["content"])
+            true = (chat["lastSeq"], chat["unread"][side], chat["lastMessage"]["content"])
+            if seen != true:
+                self.blame(f"the inbox of {name} shows {seen} and not {true}")
+        if client["is_admin"] and len(client["chats"]) != len(chats):
+            self.blame(f"the inbox of {name} has {len(client['chats'])} chats")
+
+    def _check_chat(self, chat: Document, history: list[Document]) -> None:
+        if [row["seq"] for row in history] != list(range(1, chat["lastSeq"] + 1)):
+            self.blame(f"chat {chat['_id']} has a hole, or a seq twice")
+        for side, other in (("user", "admin"), ("admin", "user")):
+            read = chat["readSeq"][side]
+            unread = sum(row["side"] == other and row["seq"] > read for row in history)
+            if chat["unread"][side] != unread:
+                self.blame(
+                    f"chat {chat['_id']}: {chat['unread'][side]} unread by {side}, "
+                    f"and the history says {unread}"
+                )
+
+    def _leave(self) -> None:
+        """Let everybody go, without a word, and see the server notice it."""
+        for answer in self.swarm.ask("close", how="reset"):
+            if answer["left"]:
+                self.blame(f"{answer['left']} tasks of clients did not end")
+        started = time.monotonic()
+        while (left := connections(self.app.port)) and time.monotonic() < started + LONGEST_LEAVE:
+            time.sleep(0.5)
+        if left:
+            self.blame(f"{left} connections are still open")
+        print(f"all streams had ended after {time.monotonic() - started:.0f} s", flush=True)
+
+    def _check_log(self) -> None:
+        seen: Counter[str] = Counter()
+        for line in self.app.log.read_text(errors="replace").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                if "Traceback" in line or "[ERROR]" in line or "[CRITICAL]" in line:
+                    self.blame(f"the log says: {line}")
+                continue
+            if row.get("level") in {"error", "critical"} or row.get("status", 0) >= 500:
+                self.blame(f"the log says: {line[:600]}")
+            elif row.get("level") == "warning":
+                seen[row.get("event", "?")] += 1
+        if seen:
+            print("warnings in the log:", dict(seen), flush=True)
+
+    def _check_memory(self) -> None:
+        """Compare the middle of the run with its end."""
+        whole = self.options.seconds
+        first = [held for passed, held in self.memory if 0.45 * whole < passed <= 0.6 * whole]
+        last = [held for passed, held in self.memory if passed > 0.85 * whole]
+        if whole < SHORTEST_FOR_MEMORY or not first or not last:
+            print("memory: the run was too short to tell", flush=True)
+            return
+        before, after = part(first, 0.5), part(last, 0.5)
+        print(f"memory of the workers: {before / 1024:.1f} MB, at the end {after / 1024:.1f} MB")
+        if after > before * FLAT_SHARE + FLAT_KB:
+            self.blame(f"the workers grew from {before:.0f} to {after:.0f} KB")
+
+
+def _plans(options: Options) -> list[Answer]:
+    """Return the clients: of ten, three users on SSE, two on WebSockets, one on long polls,
+    one on an inbox, and three agents, on chats and on the inbox."""
+    users = people.add(max(2, options.clients // 4))
+    agents = people.add(max(2, options.clients // 20), "admin")
+    plans = []
+    for number in range(options.clients):
+        user, agent = users[number % len(users)], agents[number % len(agents)]
+        turn = number % 10
+        kind = ("sse", "sse", "sse", "ws", "ws", "poll", "sse", "sse", "ws", "ws")[turn]
+        who = user if turn < 7 else agent
+        chat = None if turn in {6, 9} else user.chat
+        plans.append(_plan(number, "sse" if number % 20 == 19 else kind, who, chat))
+    return plans
+
+
+def _plan(number: int, kind: str, who: Person, chat: str | None) -> Answer:
+    return {
+        "number": number,
+        "kind": kind,
+        "token": who.token,
+        "chat": chat,
+        "is_admin": not who.chat,
+        "keeps": True,
+    }
+
+
+def _histories(chats: dict[str, Document]) -> dict[str, list[Document]]:
+    found: dict[str, list[Document]] = {key: [] for key in chats}
+    for row in database.messages().find():
+        if row["seq"] <= chats[str(row["chatId"])]["lastSeq"]:
+            found[str(row["chatId"])].append(row)
+    for rows in found.values():
+        rows.sort(key=lambda row: int(row["seq"]))
+    return found
+
+
+def _total(states: Iterable[Answer], name: str) -> int:
+    return sum(state[name] for state in states)
+
+
+def _sum(counts: Iterable[dict[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return total
+
+
+def connections(port: int) -> int:
+    """Return how many connections a server on a port of this machine has open."""
+    rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    fields = [row.split() for row in rows]
+    wanted = f":{port:04X}"
+    # ESTABLISHED, and CLOSE_WAIT: the client has gone and the server has not noticed.
+    return sum(each[1].endswith(wanted) and each[3] in {"01", "08"} for each in fields)
+
+
+def soak(options: Options) -> list[str]:
+    """Run it, and return what was found wrong."""
+    environment = {
+        "LOG_LEVEL": "INFO",
+        "RATELIMIT_ENABLED": "false",
+        "STREAMS_PER_ACCOUNT": "1000",
+        "STREAMS_PER_ADDRESS": "10000",
+    }
+    with (
+        tempfile.TemporaryDirectory(prefix="livechat-soak-") as folder,
+        start_database(Path(folder) / "db") as server,
+        start_app(server.uri, workers=WORKERS, env=environment) as app,
+        Swarm(ADDRESS, app.port, PROCESSES) as swarm,
+    ):
+        create_app(DevelopmentConfig, MONGO_URI=server.uri, DATA_DIR=folder)
+        chance = random.Random(options.seed)
+        run = Soak(options, app, swarm, chance)
+        run.run()
+    return run.violations
+
+
+def main() -> None:
+    """Run, print the verdict and exit."""
+    parser = argparse.ArgumentParser(prog="python -m bench.soak")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--clients", type=int, default=200)
+    parser.add_argument("--rate", type=float, default=20, help="messages a second")
+    parser.add_argument("--no-restart", action="store_true", help="leave the workers alone")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    violations = soak(
+        Options(given.minutes * 60, given.clients, given.rate, not given.no_restart, given.seed)
+    )
+    print(f"VERDICT: {len(violations)} violations" if violations else "VERDICT: all is well")
+    sys.exit(1 if violations else 0)
+
+
+if __name__ == "__main__":
+    main()

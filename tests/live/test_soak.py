@@ -1,0 +1,26 @@
+"""`make soak` in small: clients of every kind, accidents, a change of workers.
+
+The program's own checks are the test: who was told what, unread counts, inboxes, open
+connections, the log.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from deploy import run
+
+
+def test_a_short_soak_ends_with_everything_in_agreement() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.soak", "--minutes", "0.25", "--clients", "40"],
+        cwd=run.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-2000:]}"
+    assert "VERDICT: all is well" in done.stdout
+    assert "the workers are replaced" in done.stdout
