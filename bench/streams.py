@@ -48,18 +48,17 @@ class Sizes:
     clients: int
     seconds: float
     idle: Sequence[int]
-    storm: bool = True
 
 
-FULL = Sizes(CLIENTS, 20, (1000, 5000, 10_000))
-QUICK = Sizes(CLIENTS, 4, (1000,))
+FULL = Sizes(CLIENTS, 20, (5000, 10_000))
+QUICK = Sizes(300, 3, ())
 
 
 def measure(database: DatabaseServer, environment: dict[str, str], quick: bool) -> list[Found]:
     """Take every figure. The application of this process must be on the same database."""
     sizes = QUICK if quick else FULL
     agents = people.add(AGENTS, "admin")
-    users = people.add(max(sizes.clients, *sizes.idle))
+    users = people.add(max(sizes.clients, *sizes.idle, 0))
     results = []
     for kind in KINDS:
         found = Found(kind)
@@ -74,17 +73,16 @@ def measure(database: DatabaseServer, environment: dict[str, str], quick: bool) 
             _latency(found, app, database, swarm, users[: sizes.clients - AGENTS], sizes)
             _storm(found, app, swarm, users[: sizes.clients - AGENTS])
             swarm.ask("close", how="reset")
-        larger = [count for count in sizes.idle if count > sizes.clients]
-        if larger:
+        if sizes.idle:
             with start_app(database.uri, env=environment | NO_CAPS) as app:
-                _crowd(found, app, database, kind, users, larger)
+                _crowd(found, app, database, kind, users, sizes.idle)
         results.append(found)
     return results
 
 
 def _warm_up(swarm: Swarm, kind: str, users: list[Person], agents: list[Person]) -> None:
     """Let the worker set up what it needs only once, such as a full pool of connections."""
-    _open(swarm, kind, users[: 3 * PARALLEL], agents[:2])
+    _open(swarm, kind, users[:PARALLEL], agents[:2])
     senders = [{"token": each.token, "chat": each.chat} for each in users[:30]]
     swarm.tell(0, "send", senders=senders, rate=50, seconds=1, seed=os.getpid())
     swarm.hear(0, 60)

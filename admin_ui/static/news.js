@@ -7,13 +7,15 @@ import { nudge, pace, refresh } from "./refresh.js";
 const NEWS = new Set(["chat", "message", "read", "deleted"]);
 
 export function watchNews() {
+  let wasUp = false;
   on("event", (name) => NEWS.has(name) && nudge());
   on("refused", () => refresh());
   on("down", () => pace(false));
   on("up", () => {
     pace(true);
     // From here on news come in by themselves: now fetch what came before.
-    refresh({ anew: true });
+    refresh({ anew: wasUp });
+    wasUp = true;
   });
   on("ended", async (code) => {
     if (code !== "session_ended" && code !== "forbidden") return;

@@ -25,6 +25,9 @@ const LONGEST_GAP = 1000;
 const HIDDEN_GAP = 2000;
 const LONGEST = 30_000;
 const PATIENCE = 15_000;
+/** When connections have been found dead, others that the browser keeps may be as well. */
+const HASTE = 2000;
+const MOST_DEAD = 6;
 const STILL = 600;
 const MOST_HELD = 4;
 
@@ -40,6 +43,7 @@ let nudgedAt = 0;
 let gap = GAP;
 let running = null;
 let fetching = null;
+let hasty = 0;
 let listIsNext = false;
 let again = false;
 let failures = 0;
@@ -69,6 +73,7 @@ const LOST = "Connection lost. Trying again…";
  */
 export function refresh({ atOnce = false, anew = false } = {}) {
   if (atOnce) held = MOST_HELD;
+  if (anew) hasty = MOST_DEAD;
   if (running) {
     again = true;
     if (anew) fetching.abort();
@@ -128,6 +133,7 @@ function schedule() {
   let delay = document.hidden ? HIDDEN : VISIBLE;
   if (live) delay = (document.hidden ? LIVE_HIDDEN : LIVE) * (0.9 + Math.random() * 0.2);
   if (failures) delay = Math.min(LONGEST, VISIBLE * 2 ** (failures - 1)) * (0.8 + Math.random() * 0.4);
+  if (failures && hasty) delay = 0;
   if (held) delay = STILL;
   timer = setTimeout(() => refresh(), Math.max(delay, wait));
 }
@@ -148,6 +154,7 @@ async function round() {
     }
     const wasLost = failures > 0;
     failures = 0;
+    hasty = 0;
     wait = 0;
     show("");
     if (wasLost) document.dispatchEvent(new CustomEvent("console:contact"));
@@ -156,7 +163,8 @@ async function round() {
   } catch (error) {
     listIsNext = false;
     if (fetching.signal.aborted) return;
-    failures += 1;
+    failures = hasty ? 1 : failures + 1;
+    hasty = Math.max(0, hasty - 1);
     wait = (error.seconds ?? 0) * 1000;
     show(error instanceof Lost ? error.message : LOST);
     if (!(error instanceof Lost)) console.error(error);
@@ -176,9 +184,8 @@ async function update({ place, root }) {
   const shown = byId(root);
   if (!shown || (place === "list" && underTheHand())) return;
   const { poll, etag } = shown.dataset;
-  const response = await ask(poll, etag);
+  const { response, text } = await ask(poll, etag);
   if (response.status === 304) return;
-  const text = await response.text();
   if (response.status === 401) {
     askToSignIn(text);
     return;
@@ -210,8 +217,10 @@ async function ask(address, etag) {
     "If-None-Match": `"${etag}"`,
     Accept: "text/html",
   };
+  const signal = AbortSignal.any([fetching.signal, AbortSignal.timeout(hasty ? HASTE : PATIENCE)]);
   try {
-    return await fetch(address, { headers, signal: AbortSignal.any([fetching.signal, AbortSignal.timeout(PATIENCE)]) });
+    const response = await fetch(address, { headers, signal });
+    return { response, text: await response.text() };
   } catch {
     throw new Lost(LOST);
   }

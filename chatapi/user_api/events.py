@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from chatapi.user_api import blueprint, frames
 from chatapi.user_api.chats import ACCESS
 
 RETRY_MS = 2000
+FIRST_EVENTS = 50
 AGENT_HEARTBEAT = 5.0  # An agent who is gone must not seem to be there for long.
 
 
@@ -77,7 +79,12 @@ def _event_stream(session: Session, subscribe: Callable[[Feed], Iterator[Event]]
     feed = Feed(session, request.remote_addr or "", request.environ.get("gunicorn.socket"))
     try:
         # Joined before the client sees the stream open: what it fetches then is not too old.
-        response = Response(_frames(feed, subscribe(feed)), mimetype="text/event-stream")
+        opening = feed.guarded(subscribe(feed))
+        # Most streams open with less than this. Read here, and not by the generator: a
+        # greenlet keeps the memory of its deepest call (see deploy/gunicorn.conf.py).
+        first = list(itertools.islice(opening, FIRST_EVENTS))
+        body = _frames(feed, itertools.chain(first, opening))
+        response = Response(body, mimetype="text/event-stream")
     except BaseException:
         feed.close()
         raise
@@ -88,11 +95,10 @@ def _event_stream(session: Session, subscribe: Callable[[Feed], Iterator[Event]]
     return response
 
 
-def _frames(feed: Feed, opening: Iterator[Event]) -> Iterator[bytes]:
+def _frames(feed: Feed, events: Iterator[Event]) -> Iterator[bytes]:
     heartbeat = AGENT_HEARTBEAT if feed.session.is_admin else streams.HEARTBEAT_SECONDS
     yield f"retry: {RETRY_MS}\n\n".encode()
     sent_at = time.monotonic()
-    events = feed.guarded(opening)
     while True:
         for event in events:
             with feed.writing():

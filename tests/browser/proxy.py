@@ -18,7 +18,7 @@ class Proxy:
     cut() -- all connections break at once and new ones are refused, as without a network.
     freeze() -- nothing gets through any more and nobody is told, as behind a dead router.
     restore() -- ends both: what was held back arrives, and new connections work.
-    lose() -- the present connections are silent for ever; new ones work.
+    lose() -- the present connections are silent for ever; new ones work. Of a kind, if told.
     upgrades -- False refuses every WebSocket, as some company's proxies do.
     """
 
@@ -55,10 +55,10 @@ class Proxy:
         self._is_cut = False
         self._flowing.set()
 
-    def lose(self) -> None:
-        """Let nothing through on the present connections, ever."""
+    def lose(self, sockets_only: bool = False) -> None:
+        """Let nothing through on the present connections, ever, or on the WebSockets alone."""
         for link in self._present():
-            link.lost = True
+            link.lost = link.upgraded or not sockets_only
 
     def _present(self) -> list[_Link]:
         with self._lock:
@@ -88,6 +88,7 @@ class Proxy:
         back.start()
         self._pass_on(link, client, server)
         back.join()
+        link.close()
         with self._lock:
             self._links.discard(link)
 
