@@ -1,0 +1,243 @@
+"""Feeds on a hub that the test drives: no gap, no double, in order, whatever comes when."""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+
+from chatapi import errors
+from chatapi.realtime.hub import hub
+from chatapi.realtime.tail import tail
+from chatapi.services import chats, messages, streams
+from chatapi.services.accounts import Session
+from chatapi.services.streams import Event, Feed
+from chatapi.store import chats as stored_chats
+from chatapi.store.database import Document
+from chatapi.user_api import frames
+from tests.conftest import MakeChat, MakeSession
+
+
+@pytest.fixture(autouse=True)
+def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Neither tail nor caretaker: the test tells the hub itself."""
+    monkeypatch.setattr(hub, "on_join", lambda: None)
+    monkeypatch.setattr(streams.caretaker, "ensure_running", lambda: None)
+    yield
+    for feed in streams.feeds.all():
+        feed.close()
+    assert hub.is_idle()
+    assert not streams.feeds._counts
+
+
+def tell(chat: Document) -> None:
+    """Do as the tail does when a chat has changed."""
+    now = stored_chats.by_id(chat["_id"])
+    assert now is not None
+    hub.changed(now)
+
+
+def drain(feed: Feed) -> list[Event]:
+    """Return all events that are there."""
+    found: list[Event] = []
+    while not feed.is_finished:
+        before = feed.listener.backlog
+        if not before and feed.listener.end is None:
+            break
+        found += feed.next(0)
+    return found
+
+
+def seqs(events: list[Event]) -> list[int]:
+    return [event.seq for event in events if event.seq is not None]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_message_comes_once_and_in_order(
+    make_chat: MakeChat, make_session: MakeSession, seed: int
+) -> None:
+    dice = random.Random(seed)
+    user = make_session()
+    chat = make_chat(user)
+    others = [Feed(user, "a") for _ in range(2)]
+    for _ in range(dice.randrange(5)):
+        messages.send(user, chat["_id"], "Before")
+    feed = Feed(user, "b")
+    opening = feed.subscribe(chat["_id"], after=0)
+    got: list[Event] = []
+    for _ in range(30):
+        action = dice.randrange(6)
+        if action <= 1:
+            messages.send(user, chat["_id"], "Hello")
+        elif action <= 3:
+            tell(chat)  # perhaps of several at once, perhaps of none
+        elif action == 4:
+            got += [event for event, _ in zip(feed.guarded(opening), range(2), strict=False)]
+        else:
+            list(others[dice.randrange(2)].subscribe(chat["_id"]))
+    got += feed.guarded(opening)
+    tell(chat)
+    got += drain(feed)
+    last = chats.get(user, chat["_id"])[0]["lastSeq"]
+    assert seqs(got) == list(range(1, last + 1))
+    assert got[0].name == "chat"
+    versions = [event.data["version"] for event in got if event.name == "chat"]
+    assert versions == sorted(set(versions))
+
+
+def test_a_subscription_among_others_is_opened_in_its_turn(
+    make_chat: MakeChat, make_session: MakeSession
+) -> None:
+    user = make_session()
+    chat = make_chat(user)
+    feed = Feed(user, "a")
+    opening = feed.subscribe(chat["_id"], after=0)
+    messages.send(user, chat["_id"], "Hello")
+    tell(chat)  # It comes before the opening, and must not overtake it.
+    feed.start(Event("ok", {}), opening)
+    got = drain(feed)
+    assert [event.name for event in got] == ["ok", "chat", "message"]
+
+
+def test_a_feed_ends_in_the_middle_of_a_long_opening(
+    make_chat: MakeChat, make_session: MakeSession
+) -> None:
+    user = make_session()
+    chat = make_chat(user)
+    for _ in range(5):
+        messages.send(user, chat["_id"], "Hello")
+    feed = Feed(user, "a")
+    events = feed.guarded(feed.subscribe(chat["_id"], after=0))
+    assert [next(events).name, next(events).name] == ["chat", "message"]
+    feed.listener.close("session_ended", 0)
+    assert [event.name for event in events] == ["end"]
+    assert feed.is_finished
+
+
+def test_after_unsubscribing_nothing_more_is_told(
+    make_chat: MakeChat, make_session: MakeSession
+) -> None:
+    user = make_session()
+    chat = make_chat(user)
+    feed = Feed(user, "a")
+    list(feed.guarded(feed.subscribe(chat["_id"])))
+    messages.send(user, chat["_id"], "Hello")
+    tell(chat)
+    feed.unsubscribe(chat["_id"])
+    assert drain(feed) == []
+    assert not feed.listens
+
+
+def test_a_chat_deleted_while_it_is_opened_is_told_as_deleted(
+    make_chat: MakeChat, make_session: MakeSession
+) -> None:
+    user, agent = make_session(), make_session("admin")
+    chat = make_chat(user)
+    feed = Feed(user, "a")
+    opening = feed.subscribe(chat["_id"])
+    chats.delete(agent, chat["_id"])
+    assert [event.name for event in feed.guarded(opening)] == ["deleted"]
+    assert not feed.listens
+
+
+def test_nobody_is_let_into_a_strange_chat(make_chat: MakeChat, make_session: MakeSession) -> None:
+    chat = make_chat()
+    feed = Feed(make_session(), "a")
+    with pytest.raises(errors.NotYourChat):
+        feed.subscribe(chat["_id"])
+    with pytest.raises(errors.ChatNotFound):
+        feed.subscribe("x")
+    assert hub.is_idle()
+
+
+def test_accounts_and_addresses_have_caps(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "caps", streams.Caps(account=2, address=3))
+    ana, ben = make_session(), make_session()
+    feeds = [Feed(ana, "home"), Feed(ana, "office")]
+    with pytest.raises(errors.TooManyRequests):
+        Feed(ana, "elsewhere")
+    feeds += [Feed(ben, "office"), Feed(make_session(), "office")]
+    with pytest.raises(errors.TooManyRequests):
+        Feed(ben, "office")
+    assert len(streams.feeds) == 4
+    feeds[0].close()
+    feeds[0].close()
+    Feed(ana, "home")
+
+
+def test_a_process_that_ends_sends_newcomers_on(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = Feed(make_session(), "a")
+    monkeypatch.setattr(streams.feeds, "ending", False)
+    streams.shutdown()
+    late = Feed(make_session(), "a")
+    for feed in (early, late):
+        (end,) = feed.next(0)
+        assert end.data["code"] == "restarting"
+        assert feed.is_finished
+
+
+def test_clients_that_are_gone_or_stuck_are_cut_off(make_session: MakeSession) -> None:
+    ends = [socket.socketpair() for _ in range(4)]
+    here, gone, stuck, busy = (Feed(make_session(), "a", server) for server, _ in ends)
+    ends[1][1].close()
+    ends[3][1].sendall(b"more to read is no sign of being gone")
+    stuck.writing_since = time.monotonic() - streams.STUCK_SECONDS - 1
+    busy.writing_since = time.monotonic()
+    everybody = [here, gone, stuck, busy]
+    streams.end_the_gone(everybody)
+    streams.end_the_stuck(everybody)
+    codes = [feed.listener.end.data["code"] if feed.listener.end else None for feed in everybody]
+    assert codes == [None, "closed", "too_slow", None]
+    assert ends[2][1].recv(1) == b""
+    for pair in ends:
+        for each in pair:
+            each.close()
+    streams.end_the_gone(everybody)  # A closed socket is nobody's any more.
+
+
+def test_a_session_is_looked_at_when_the_tail_tells_of_it(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "mode", "stream")
+    looked: list[Session] = []
+    monkeypatch.setattr(
+        streams, "end_the_unauthorised", lambda some: looked.extend(one.session for one in some)
+    )
+    feeds = [Feed(make_session(), "a") for _ in range(5)]
+    for feed in feeds:
+        feed.checked_at = time.monotonic()
+    caretaker = streams.Caretaker()
+    caretaker._beginnings = tail.beginnings
+    caretaker._check_sessions(feeds, True)
+    assert looked == []
+    caretaker.suspect(feeds[1].session.id)
+    caretaker.suspect(feeds[3].session.user_id)
+    caretaker._check_sessions(feeds, False)
+    assert looked == [feeds[1].session, feeds[3].session]
+    # Without a change stream nobody tells of any.
+    monkeypatch.setattr(tail, "mode", "poll")
+    looked.clear()
+    caretaker._check_sessions(feeds, True)
+    assert len(looked) == 5
+
+
+def test_an_event_is_encoded_once_for_each_side(
+    make_chat: MakeChat, make_session: MakeSession
+) -> None:
+    user, agents = make_session(), [make_session("admin"), make_session("admin")]
+    chat = make_chat(user, message="Hello")
+    event = Event("chat", chat)
+    first, second = (frames.sse(event, agent) for agent in agents)
+    assert first is second
+    assert b'"unreadCount":1' in first
+    assert b'"unreadCount":0' in frames.sse(event, user)
+    assert "unreadCount" in frames.websocket(event, user)
+    assert len(event.frames) == 3

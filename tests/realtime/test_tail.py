@@ -1,0 +1,230 @@
+"""The tail on a scripted change stream: it never goes deaf and never skips."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from pymongo.errors import AutoReconnect
+
+from chatapi import clock
+from chatapi.realtime import tail as tail_module
+from chatapi.realtime.hub import Hub, Listener
+from chatapi.realtime.tail import Tail
+from chatapi.store import changes
+from chatapi.store.changes import Change, NoChangeStreams, PlaceLost
+from chatapi.store.database import Document
+
+
+class Script:
+    """What the database does next: each step is a change, None, or an error to raise."""
+
+    def __init__(self) -> None:
+        self.steps: list[Change | Exception | None] = []
+        self.opening: list[Exception] = []
+        self.tokens: list[object] = []
+        self.polls: list[list[Change] | Exception] = []
+        self.polled_since: list[Any] = []
+        self.now: list[Document] = []
+        self.read = 0
+
+    def stream(self, token: object = None) -> Any:
+        """Stand in for changes.Stream."""
+        self.tokens.append(token)
+        if self.opening:
+            raise self.opening.pop(0)
+        script = self
+
+        class Stream:
+            token = f"token {len(script.tokens)}"
+
+            def next(self) -> Change | None:
+                if not script.steps:
+                    time.sleep(0.005)
+                    return None
+                step = script.steps.pop(0)
+                if isinstance(step, Exception):
+                    raise step
+                script.read += 1
+                self.token = f"after {script.read}"
+                return step
+
+            def close(self) -> None:
+                pass
+
+        return Stream()
+
+    def since(self, at: object) -> Iterator[Change]:
+        """Stand in for changes.since."""
+        self.polled_since.append(at)
+        step = self.polls.pop(0) if self.polls else []
+        if isinstance(step, Exception):
+            raise step
+        yield from step
+
+
+class Heard(Hub):
+    """A hub that notes what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Any] = []
+
+    def changed(self, chat: Document) -> None:
+        if chat.get("poison"):
+            raise KeyError("version")
+        self.told.append(chat["n"])
+
+    def signalled(self, signal: Document) -> None:
+        self.told.append(signal["kind"])
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    found = Script()
+    monkeypatch.setattr(changes, "Stream", found.stream)
+    monkeypatch.setattr(changes, "since", found.since)
+    monkeypatch.setattr(changes, "chats_now", lambda _: found.now)
+    monkeypatch.setattr(tail_module, "POLL_SECONDS", 0.005)
+    monkeypatch.setattr(tail_module, "LONGEST_PAUSE", 0.01)
+    return found
+
+
+@pytest.fixture
+def hub() -> Heard:
+    found = Heard()
+    found.join_inbox(None, Listener())
+    return found
+
+
+@pytest.fixture
+def tail(hub: Heard, script: Script) -> Iterator[Tail]:
+    found = Tail(hub)
+    yield found
+    found.stop()
+    eventually(lambda: not _lives(found))
+
+
+def _lives(tail: Tail) -> bool:
+    return tail._thread is not None and tail._thread.is_alive()
+
+
+def eventually(check: Callable[[], bool]) -> None:
+    """Wait until something is true."""
+    end = time.monotonic() + 3
+    while not check():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def chat(number: int) -> Change:
+    return "chat", {"_id": ObjectId(), "n": number, "version": 1}
+
+
+def test_it_resumes_by_token_after_every_failure(tail: Tail, hub: Heard, script: Script) -> None:
+    script.steps = [chat(1), AutoReconnect("gone"), chat(2), AutoReconnect("again"), chat(3)]
+    tail.ensure_running()
+    eventually(lambda: hub.told == [1, 2, 3])
+    assert script.tokens == [None, "after 1", "after 2"]
+    assert not next(iter(hub.inbox)).end
+
+
+def test_where_the_place_is_lost_it_begins_anew_and_then_interrupts(
+    tail: Tail, hub: Heard, script: Script
+) -> None:
+    (inbox,) = hub.inbox
+    script.now = [{"_id": ObjectId(), "n": "now", "version": 1}]
+    hub.join_chat(ObjectId(), Listener())
+    script.steps = [chat(1), PlaceLost()]
+    script.opening = []
+    tail.ensure_running()
+    eventually(lambda: inbox.end is not None)
+    assert (
+        script.tokens == [None, "after 1", None][: len(script.tokens)] or script.tokens[-1] is None
+    )
+    # Read again at both beginnings.
+    assert hub.told == ["now", 1, "now"]
+    assert tail.beginnings == 2
+
+
+def test_who_joins_after_a_place_was_lost_waits_for_the_new_beginning(
+    tail: Tail, script: Script
+) -> None:
+    tail.ensure_running()
+    script.opening = [AutoReconnect("still away")] * 3
+    script.steps = [PlaceLost()]
+    eventually(lambda: len(script.tokens) >= 2)
+    tail.ensure_running()
+    assert script.opening == []
+
+
+def test_a_document_nobody_can_read_does_not_stop_the_others(
+    tail: Tail, hub: Heard, script: Script
+) -> None:
+    script.steps = [chat(1), ("chat", {"_id": 1, "poison": True}), chat(2)]
+    tail.ensure_running()
+    eventually(lambda: hub.told == [1, 2])
+    assert script.tokens == [None]
+
+
+def test_a_poll_tells_each_version_once(tail: Tail, hub: Heard, script: Script) -> None:
+    script.opening = [NoChangeStreams()]
+    first, second = chat(1), chat(2)
+    script.polls = [[first], [first, second], [first, second], [second]]
+    tail.ensure_running()
+    eventually(lambda: len(script.polled_since) > 5)
+    assert hub.told == [1, 2]
+    assert tail.state()["mode"] == "poll"
+
+
+def test_a_poll_that_fails_goes_on_from_where_it_was(
+    tail: Tail, hub: Heard, script: Script
+) -> None:
+    script.opening = [NoChangeStreams(), AutoReconnect("away"), NoChangeStreams()]
+    script.polls = [[], [], AutoReconnect("away"), [chat(1)]]
+    tail.ensure_running()
+    eventually(lambda: hub.told == [1])
+    # Further back than the last poll that succeeded, however long the outage was.
+    failed, after = script.polled_since[2:4]
+    assert after == failed
+    assert _lives(tail)
+    assert clock.now() - after < timedelta(seconds=60)
+
+
+def test_it_ends_when_nobody_listens_and_begins_again(
+    tail: Tail, hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "IDLE_SECONDS", 0.0)
+    (inbox,) = hub.inbox
+    tail.ensure_running()
+    hub.leave_inbox(None, inbox)
+    eventually(lambda: not _lives(tail))
+    assert tail.state()["mode"] == "off"
+    hub.join_inbox(None, inbox)
+    script.steps = [chat(1)]
+    tail.ensure_running()
+    eventually(lambda: hub.told == [1])
+
+
+def test_whoever_joins_while_it_ends_is_heard(
+    hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "IDLE_SECONDS", 0.0)
+    tail = Tail(hub)
+    hub.on_join = tail.ensure_running
+    (first,) = hub.inbox
+    hub.leave_inbox(None, first)
+    for number in range(200):
+        listener = Listener()
+        hub.join_inbox(None, listener)
+        script.steps.append(chat(number))
+        eventually(lambda number=number: hub.told[-1:] == [number])  # type: ignore[misc]
+        hub.leave_inbox(None, listener)
+    tail.stop()
+    assert hub.told == list(range(200))
+    assert threading.active_count() < 20
