@@ -118,21 +118,29 @@ function write(place, text) {
   if (place && place.textContent !== text) place.textContent = text;
 }
 
-const namesIn = (chat) => [...(typing.get(chat)?.values() ?? [])].map(({ name }) => name);
+/** Say what several people do, or one: "" when there is nobody. */
+function said(names, doing) {
+  return names.length ? `${listed(names)} ${names.length === 1 ? "is" : "are"} ${doing}` : "";
+}
+
+function typingIn(chat) {
+  const names = [...(typing.get(chat)?.values() ?? [])].map(({ name }) => name);
+  return said(names, "typing…");
+}
 
 function showTyping() {
-  const names = namesIn(byId("chat")?.dataset.chat);
-  write(byId("typing"), names.length ? `${listed(names)} ${names.length === 1 ? "is" : "are"} typing…` : "");
+  write(byId("typing"), typingIn(byId("chat")?.dataset.chat));
   for (const row of document.querySelectorAll("#rows tbody tr")) {
-    const typists = namesIn(row.id.slice("chat-".length));
-    if (typists.length) row.dataset.typing = `${listed(typists)} ${typists.length === 1 ? "is" : "are"} typing…`;
-    else if (row.dataset.typing) delete row.dataset.typing;
+    const place = row.querySelector(".subject");
+    const text = typingIn(row.id.slice("chat-".length));
+    // An attribute, which the style shows in the preview's place: the row is fetched anew often.
+    if (text) place.dataset.typing = text;
+    else if (place.dataset.typing) delete place.dataset.typing;
   }
 }
 
 function showOthers() {
-  const names = [...here.values()];
-  write(byId("lookers"), names.length ? `${listed(names)} ${names.length === 1 ? "is" : "are"} looking at this chat too` : "");
+  write(byId("lookers"), said([...here.values()], "looking at this chat too"));
   showTeam();
   for (const option of document.querySelectorAll("#set-adminId option")) {
     const label = team.has(option.value) ? `${option.text} · online` : null;

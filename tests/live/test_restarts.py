@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pytest
 
@@ -109,7 +109,7 @@ def test_a_rolling_restart_loses_and_doubles_nothing(  # noqa: C901 - one story
         servers = [one, two]
         user, agent = register(one), register_agent(one)
         chat_id = user.open_chat()
-        done = threading.Event()
+        enough, done = threading.Event(), threading.Event()
         acknowledged: dict[str, int] = {}
 
         def anywhere(who: Client, turn: int) -> Client:
@@ -118,7 +118,7 @@ def test_a_rolling_restart_loses_and_doubles_nothing(  # noqa: C901 - one story
 
         def send(who: Client, name: str) -> None:
             turns = itertools.count()
-            while not done.is_set():
+            while not enough.is_set():
                 key = f"{name}-{next(turns)}"
                 (status, _, message), _ = who.insist(
                     lambda key=key: anywhere(who, next(turns)).send(chat_id, key, key), 60
@@ -167,9 +167,11 @@ def test_a_rolling_restart_loses_and_doubles_nothing(  # noqa: C901 - one story
                 one.reload()
                 time.sleep(2.5)
             finally:
+                enough.set()
+                wait(sending, 60)
                 done.set()
             for each in sending:
-                each.result(60)
+                each.result()
             last = max(acknowledged.values())
             assert last > 50
             assert len(set(acknowledged.values())) == len(acknowledged) == last

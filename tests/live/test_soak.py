@@ -14,7 +14,10 @@ from deploy import run
 
 def test_a_short_soak_ends_with_everything_in_agreement() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "bench.soak", "--minutes", "0.25", "--clients", "40"],
+        [
+            *(sys.executable, "-m", "bench.soak"),
+            *("--minutes", "0.25", "--clients", "40", "--rate", "10"),
+        ],
         cwd=run.ROOT,
         capture_output=True,
         text=True,
