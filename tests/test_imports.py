@@ -67,7 +67,7 @@ AREAS = {
     "admin_ui": Area((*WEB, "admin_ui"), (*DATABASE, *HTTP_CLIENTS)),
     "chat_ui": Area(("chat_ui",), (*DATABASE, *HTTP_CLIENTS)),
     # The outermost: these wire the rest together.
-    "wsgi": Area(("chatapi",)),
+    "wsgi": Area(("chatapi", "config")),
     "chatapi.cli": Area((*WEB, "chatapi.cli", "chatapi.store", "config")),
     "chatapi": Area(("chatapi", "config", "admin_ui", "chat_ui")),
 }

@@ -335,6 +335,7 @@ def test_a_message_refused_for_the_session_can_be_sent_after_the_sign_in(
     expect(page.locator("#sign-in")).to_have_count(1)
     page.fill("#sign-in [name=password]", desk.agent["password"])
     page.press("#sign-in [name=password]", "Enter")
+    expect(page.locator("#sign-in")).to_have_count(0)
     expect(page.locator("#message")).to_have_value("Not lost")
     page.press("#message", "Enter")
     expect(page.locator("#m-2 .text")).to_have_text("Not lost")

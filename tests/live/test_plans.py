@@ -235,6 +235,7 @@ def ask_everything(drive: Drive) -> None:
     ask("DELETE", f"/api/chat/{chat_id}/messages/1")
     ask_for_lists(drive, token)
     ask("GET", "/api/admin/stats")
+    ask("GET", "/api/admin/realtime")
     ask("POST", "/api/admin/chats/bulk", json={"ids": [chat_id, WRONG_ID], "priority": "low"})
     ask("PATCH", f"/api/admin/users/{session.user_id}", json={"name": "New Name"})
     ask_about_accounts(drive)

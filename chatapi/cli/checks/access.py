@@ -31,6 +31,7 @@ PUBLIC = frozenset(
         ("GET", "/admin/login"),
         ("POST", "/admin/login"),
         ("POST", "/admin/logout"),
+        ("GET", "/"),
         ("GET", "/chat"),
         ("GET", "/widget.js"),
     }
