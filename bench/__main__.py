@@ -112,11 +112,15 @@ def requests(options: argparse.Namespace) -> list[str]:
     with (
         tempfile.TemporaryDirectory(prefix="livechat-bench-") as folder,
         start_database(Path(folder) / "db") as database,
-        start_app(database.uri, env={"LOG_LEVEL": "INFO", **WIDE}) as app,
+        start_app(
+            database.uri, env={"LOG_LEVEL": "INFO", "DATABASE_TIMEOUT_MS": "60000", **WIDE}
+        ) as app,
         Floor(database.uri) as floor,
     ):
         floor.start()
-        create_app(DevelopmentConfig, MONGO_URI=database.uri, DATA_DIR=folder)
+        # Filling the collections may keep the database busy for longer than a request waits.
+        settings = {"MONGO_URI": database.uri, "DATA_DIR": folder, "DATABASE_TIMEOUT_MS": 60_000}
+        create_app(DevelopmentConfig, None, **settings)
         bench = Bench(database, app, options.quick)
         figures(bench, floor, rows, length)
     return [*written(bench, rows, length), ""]

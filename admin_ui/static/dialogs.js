@@ -5,7 +5,13 @@
 import { afterSwap, agent, byId, setCsrf } from "./page.js";
 import { toast } from "./toasts.js";
 
-export const signingIn = () => byId("sign-in") !== null;
+const DONE = "signed in";
+
+export function signingIn() {
+  const dialog = byId("sign-in");
+  // One that is closed stays in the page for another moment.
+  return dialog !== null && dialog.returnValue !== DONE;
+}
 
 /** Open the dialog to sign in over the page, unless it is open. */
 export function askToSignIn(html) {
@@ -33,8 +39,8 @@ function openAll() {
   }
 }
 
-function dismiss(dialog) {
-  dialog?.close();
+function dismiss(dialog, result) {
+  dialog?.close(result);
 }
 
 export function watchDialogs() {
@@ -77,7 +83,7 @@ export function watchDialogs() {
       return;
     }
     setCsrf(event.detail.token);
-    dismiss(byId("sign-in"));
+    dismiss(byId("sign-in"), DONE);
     toast("You are signed in again.");
     document.dispatchEvent(new CustomEvent("console:changed"));
   });

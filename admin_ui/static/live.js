@@ -129,8 +129,12 @@ function subscribe() {
 
 function connect() {
   clearTimeout(retry);
-  // Without a session nothing opens; the dialog's end tries again.
-  if (socket || signingIn()) return;
+  if (socket) return;
+  if (signingIn()) {
+    // Without a session nothing opens.
+    retry = setTimeout(connect, FIRST_RETRY);
+    return;
+  }
   showSoon();
   const opened = new WebSocket("/api/ws");
   socket = opened;
@@ -204,6 +208,7 @@ function drop() {
   }
   if (!up) return;
   up = false;
+  byId("link").dataset.state = "reconnecting";
   tell("down");
 }
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import dataclass
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 
 from tests.browser.conftest import Server
 
@@ -73,6 +74,22 @@ def new_chat(server: Server, name: str | None = None, **fields: Any) -> dict[str
     status, _, answer = server.request("POST", "/api/chat", token=user["token"], json=body)
     assert status == 201, answer
     return {**answer, **user, "_id": answer["_id"]}
+
+
+def let_settle(page: Page, milliseconds: int = 500) -> None:
+    """Wait until the page has asked nothing for a while, as it does when nothing happens."""
+    asked_at = time.monotonic()
+
+    def asked(_: Request) -> None:
+        nonlocal asked_at
+        asked_at = time.monotonic()
+
+    page.on("request", asked)
+    page.on("requestfinished", asked)
+    while time.monotonic() - asked_at < milliseconds / 1000:
+        page.wait_for_timeout(50)
+    page.remove_listener("request", asked)
+    page.remove_listener("requestfinished", asked)
 
 
 def without_live_connection(page: Page) -> None:

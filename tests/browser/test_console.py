@@ -13,6 +13,7 @@ from playwright.sync_api import Page, Route, expect
 from tests.browser.conftest import NewPage, PageErrors, Server
 from tests.browser.console_helpers import (
     Desk,
+    let_settle,
     new_chat,
     numbers,
     sit_down,
@@ -329,6 +330,7 @@ def test_a_message_refused_for_the_session_can_be_sent_after_the_sign_in(
     chat = make_chat()
     page.reload()
     desk.open(chat)
+    let_settle(page)
     page.context.clear_cookies(name="chat_session")
     page.type("#message", "Not lost")
     page.press("#message", "Enter")

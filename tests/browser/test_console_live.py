@@ -15,7 +15,7 @@ from playwright.sync_api import Page, Request, WebSocketRoute, expect
 
 from tests.browser.chat_ui_helpers import bubble, composer, open_chat, send
 from tests.browser.conftest import NewPage, PageErrors, Server
-from tests.browser.console_helpers import Desk, new_chat, numbers, sit_down
+from tests.browser.console_helpers import Desk, let_settle, new_chat, numbers, sit_down
 from tests.browser.proxy import Proxy
 from tests.servers import AppServer, DatabaseServer, start_app, start_database
 
@@ -65,7 +65,7 @@ def sit(
     if chat is not None:
         desk.open(chat)
     expect_live(page)
-    page.wait_for_load_state("networkidle")
+    let_settle(page)
     return desk
 
 
@@ -243,7 +243,7 @@ def test_burst_costs_few_fetches_and_disturbs_nothing(seat: Seat, make_chat: Mak
     page.evaluate("document.getElementById('history').scrollTop = -600")
     top = "document.getElementById('m-50').getBoundingClientRect().top"
     before = page.evaluate(top)
-    page.wait_for_load_state("networkidle")
+    let_settle(page)
     asked = requests_of(page)
     begun = time.monotonic()
     for number in range(50):
@@ -607,7 +607,7 @@ def test_revoked_session_asks_to_sign_in_and_all_goes_on(
     page.type("#message", "ing")
     page.press("#message", "Enter")
     expect(text_of(page, "I was just writing")).to_be_visible()
-    page.wait_for_load_state("networkidle")
+    let_settle(page)
     desk.say(chat, "Welcome back")
     expect(text_of(page, "Welcome back")).to_be_visible(timeout=A_BLINK)
 
@@ -641,7 +641,7 @@ def test_connection_that_the_server_ends_is_made_again(
     until(lambda: len(sockets) == 2, page, 4)
     expect_live(page)
     expect_history(desk, chat)
-    page.wait_for_load_state("networkidle")
+    let_settle(page)
     desk.say(chat, "Live again")
     expect(text_of(page, "Live again")).to_be_visible(timeout=A_BLINK)
 
@@ -659,7 +659,7 @@ def test_eight_tabs_of_one_browser_stay_live(
         tab.goto(f"{server.url}/admin/chats/{chat['_id']}")
     for tab in tabs:
         expect_live(tab)
-        tab.wait_for_load_state("networkidle")
+        let_settle(tab)
     first.say(chat, "To all of you")
     for tab in tabs:
         expect(text_of(tab, "To all of you")).to_be_visible(timeout=2_500)
@@ -687,6 +687,6 @@ def test_page_that_is_left_and_come_back_to_is_live(
     expect(page.locator("#chat")).to_have_count(0)
     page.go_back()
     expect(page.locator("#chat")).to_be_visible()
-    page.wait_for_load_state("networkidle")
+    let_settle(page)
     desk.say(chat, "And again")
     expect(text_of(page, "And again")).to_be_visible(timeout=A_BLINK)
