@@ -50,7 +50,7 @@ if _soft != resource.RLIM_INFINITY and _soft < _wanted:
 
 
 def post_worker_init(worker: Any) -> None:
-    """End the streams as soon as the worker is told to stop, and keep them small.
+    """Follow the sessions; end the streams when the worker is told to stop, keep them small.
 
     gunicorn waits for open requests and a stream never ends by itself: without this a stop
     or a reload takes `graceful_timeout` and cuts the streams off.
@@ -58,6 +58,7 @@ def post_worker_init(worker: Any) -> None:
     # Both only work in the worker, where the standard library is patched.
     import gevent  # noqa: PLC0415
 
+    from chatapi.realtime.signed_in import signed_in  # noqa: PLC0415
     from chatapi.services import streams  # noqa: PLC0415
 
     application = worker.wsgi
@@ -77,3 +78,4 @@ def post_worker_init(worker: Any) -> None:
         streams.shutdown()
 
     gevent.spawn(watch)
+    signed_in.follow()

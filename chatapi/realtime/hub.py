@@ -91,7 +91,6 @@ class Hub:
         self.owners: dict[ObjectId, set[Listener]] = {}  # users: their own chats
         self.on_join: Callable[[], None] = lambda: None
         self.on_presence: Callable[[], None] = lambda: None
-        self.on_access: Callable[[object], None] = lambda _: None
 
     def join_chat(self, chat_id: ObjectId, listener: Listener) -> None:
         """Let a listener hear of one chat. Join before reading: what comes later is queued."""
@@ -164,10 +163,6 @@ class Hub:
         for listener in list(topic.listeners):
             for each in events:
                 listener.put(each)
-
-    def access_changed(self, key: object) -> None:
-        """Tell whoever takes care of it that a session is gone, or a user has changed."""
-        self.on_access(key)
 
     def removed(self, chat_id: ObjectId) -> None:
         """Tell those in a chat that it is no more, should whoever deleted it have not."""

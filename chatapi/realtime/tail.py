@@ -208,10 +208,8 @@ class Tail:
                 self.hub.changed(document)
             elif kind == "signal":
                 self.hub.signalled(document)
-            elif kind == "removed":
-                self.hub.removed(document["_id"])
             else:
-                self.hub.access_changed(document["_id"])
+                self.hub.removed(document["_id"])
         except PyMongoError:
             raise
         except Exception as error:

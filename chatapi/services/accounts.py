@@ -12,6 +12,7 @@ from typing import Any
 from bson import ObjectId
 
 from chatapi import clock, errors, paging
+from chatapi.realtime.signed_in import signed_in
 from chatapi.services import passwords, search
 from chatapi.store import chats, sessions, users
 from chatapi.store.database import Document, Duplicate, object_id
@@ -129,14 +130,14 @@ def login(email: str, password: str, client: ClientInfo) -> tuple[Session, str]:
     # A password that is changed at this moment must not leave this session behind.
     now = users.by_id(user["_id"])
     if now is None or not passwords.matches_now(now.get("passwordHash"), password, known_hash):
-        sessions.delete(session.id)
+        _end(session.id)
         raise errors.WrongCredentials
     return session, token
 
 
 def open_session(token: str) -> Session | None:
     """Return the session that a token opens, or None if it is unknown, over or revoked."""
-    found = sessions.with_user(_key(token))
+    found = signed_in.find(_key(token))
     if found is None:
         return None
     session, user = found
@@ -146,7 +147,7 @@ def open_session(token: str) -> Session | None:
     if now - session["lastSeenAt"] >= TOUCH_EVERY:
         expires = _expiry(now, session["absoluteExpiresAt"])
         sessions.touch(session["_id"], now, expires)
-        session["expiresAt"] = expires
+        session |= {"lastSeenAt": now, "expiresAt": expires}
     return _session(session, user)
 
 
@@ -164,12 +165,17 @@ def session_for(user: Document) -> Session:
 
 def logout(session: Session) -> None:
     """End this session."""
-    sessions.delete(session.id)
+    _end(session.id)
 
 
 def end_token(token: str) -> None:
     """End whatever session a token opens; signing in again must not leave the old one."""
-    sessions.delete(_key(token))
+    _end(_key(token))
+
+
+def _end(session_id: str) -> None:
+    sessions.delete(session_id)
+    signed_in.forget(session_id)
 
 
 def list_sessions(session: Session) -> list[Document]:
@@ -187,6 +193,7 @@ def revoke_session(session: Session, public_id: object) -> None:
     key = object_id(public_id)
     if key is None or not sessions.delete_public(session.user_id, key):
         raise errors.SessionNotFound
+    signed_in.forget(session.user_id)
 
 
 def change_password(session: Session, current: str, new: str) -> None:
@@ -202,6 +209,7 @@ def change_password(session: Session, current: str, new: str) -> None:
     fields = {"passwordHash": passwords.make(new), "updatedAt": clock.now()}
     users.update(session.user_id, fields)
     sessions.delete_of_user(session.user_id, keep=session.id)
+    signed_in.forget(session.user_id)
 
 
 def list_users(
@@ -248,11 +256,13 @@ def update_user(session: Session, user_id: object, changes: Document) -> Documen
     if "name" in fields:
         fields["searchTerms"] = search.terms([fields["name"], before["email"]])
     after = users.update(before["_id"], fields | {"updatedAt": clock.now()})
+    signed_in.forget(before["_id"])
     if after is None:
         raise errors.UserNotFound
     _keep_one_admin(before, after)
     if after["disabled"]:
         sessions.delete_of_user(after["_id"])
+        signed_in.forget(after["_id"])
     _show_on_chats(before, after)
     return after
 
@@ -268,6 +278,7 @@ def _keep_one_admin(before: Document, after: Document) -> None:
     if was and not stays and users.count_active_admins() == 0:
         restored = {name: before.get(name) for name in ("role", "disabled", "name", "image")}
         users.update(before["_id"], restored | {"searchTerms": before["searchTerms"]})
+        signed_in.forget(before["_id"])
         raise errors.LastAdmin
 
 

@@ -29,6 +29,7 @@ from pymongo.errors import PyMongoError
 
 from chatapi import clock, errors
 from chatapi.realtime.hub import Event, Listener, hub, reading
+from chatapi.realtime.signed_in import signed_in
 from chatapi.realtime.tail import tail
 from chatapi.services import messages
 from chatapi.services.access import access_chat
@@ -501,11 +502,11 @@ class Caretaker:
         self._attempt(self._keep_presence, open_feeds, is_due)
 
     def _check_sessions(self, open_feeds: list[Feed], is_due: bool) -> None:
-        """Look at the sessions that the tail tells of, at those that run out, and, now and
-        then or where nobody tells of any, at all."""
+        """Look at the sessions that the database tells of, at those that run out, and, now
+        and then or where nobody tells of any, at all."""
         suspects, self._suspects = self._suspects, set()
-        beginnings = tail.beginnings
-        everybody = is_due and (tail.mode != "stream" or beginnings != self._beginnings)
+        beginnings = signed_in.beginnings
+        everybody = is_due and (not signed_in.is_told or beginnings != self._beginnings)
         now, moment = clock.now(), time.monotonic()
         doubtful = [
             feed
@@ -571,7 +572,7 @@ class Caretaker:
 
 caretaker = Caretaker()
 hub.on_presence = caretaker.wake
-hub.on_access = caretaker.suspect
+signed_in.on_change = caretaker.suspect
 
 
 def end_the_unauthorised(open_feeds: list[Feed]) -> None:

@@ -25,18 +25,27 @@ TOO_OLD = frozenset({280, 286, 260})
 WAIT_MS = 500
 
 # ("chat", the chat), ("signal", the signal), ("removed", the `_id` of a deleted chat), or
-# ("access", the `_id` of a session that is gone or of a user who has changed)
+# ("access", the `_id` of a session that is gone or of a user who has changed; {} for all)
 Change = tuple[str, Document]
 
-_WATCHED = [
-    {
-        "ns.coll": "chatrooms",
-        "operationType": {"$in": ["insert", "update", "replace", "delete"]},
-    },
-    {"ns.coll": "signals", "operationType": "insert"},
-    {"ns.coll": "sessions", "operationType": "delete"},
-    {"ns.coll": "users", "operationType": {"$in": ["update", "replace", "delete"]}},
-]
+CHATS: Document = {
+    "$or": [
+        {
+            "ns.coll": "chatrooms",
+            "operationType": {"$in": ["insert", "update", "replace", "delete"]},
+        },
+        {"ns.coll": "signals", "operationType": "insert"},
+    ]
+}
+ACCESS: Document = {
+    "$or": [
+        {"ns.coll": "sessions", "operationType": {"$in": ["delete", "drop", "rename"]}},
+        {
+            "ns.coll": "users",
+            "operationType": {"$in": ["update", "replace", "delete", "drop", "rename"]},
+        },
+    ]
+}
 
 
 class NoChangeStreams(Exception):
@@ -50,17 +59,18 @@ class PlaceLost(Exception):
 class Stream:
     """The change stream from now, or from a token, on.
 
+    watched -- which changes: CHATS or ACCESS.
     Raises NoChangeStreams, PlaceLost, and PyMongoError while the database is away.
     """
 
-    def __init__(self, token: Any = None) -> None:
+    def __init__(self, token: Any = None, watched: Document = CHATS) -> None:
         database = current()
         if not isinstance(database, Database):
             raise NoChangeStreams  # a stand-in, in memory
         try:
             self._cursor = database.watch(
-                [{"$match": {"$or": _WATCHED}}],
-                full_document="updateLookup",
+                [{"$match": watched}],
+                full_document="updateLookup" if watched is CHATS else None,
                 resume_after=token,
                 max_await_time_ms=WAIT_MS,
             )
@@ -83,7 +93,7 @@ class Stream:
         if event is None:
             return None
         if event["ns"]["coll"] in {"sessions", "users"}:
-            return "access", event["documentKey"]
+            return "access", event.get("documentKey", {})
         if event["operationType"] == "delete":
             return "removed", event["documentKey"]
         if event.get("fullDocument") is None:

@@ -27,6 +27,7 @@ def with_user(session_id: str) -> tuple[Document, Document] | None:
                     "as": "user",
                 }
             },
+            {"$project": {"user.passwordHash": 0, "user.searchTerms": 0}},
         ]
     )
     for session in found:

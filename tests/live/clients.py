@@ -87,6 +87,9 @@ def register_agent(server: AppServer, name: str = "Agent") -> Client:
         email = who.call("GET", "/api/auth/me")[2]["email"]
         users = client.get_default_database()["users"]
         users.update_one({"email": email}, {"$set": {"role": "admin"}})
+    # The server is told by the database, in a moment.
+    while who.call("GET", "/api/auth/me")[2]["role"] != "admin":
+        time.sleep(0.01)
     return who
 
 

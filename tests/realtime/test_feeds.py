@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import socket
 import time
@@ -13,7 +14,7 @@ from flask import Flask
 
 from chatapi import errors
 from chatapi.realtime.hub import hub
-from chatapi.realtime.tail import tail
+from chatapi.realtime.signed_in import signed_in
 from chatapi.services import chats, messages, streams
 from chatapi.services.accounts import Session
 from chatapi.services.streams import Event, Feed
@@ -204,10 +205,10 @@ def test_clients_that_are_gone_or_stuck_are_cut_off(make_session: MakeSession) -
     streams.end_the_gone(everybody)  # A closed socket is nobody's any more.
 
 
-def test_a_session_is_looked_at_when_the_tail_tells_of_it(
+def test_a_session_is_looked_at_when_the_database_tells_of_it(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail, "mode", "stream")
+    monkeypatch.setattr(signed_in, "_heard_at", math.inf)
     looked: list[Session] = []
     monkeypatch.setattr(
         streams, "end_the_unauthorised", lambda some: looked.extend(one.session for one in some)
@@ -216,7 +217,7 @@ def test_a_session_is_looked_at_when_the_tail_tells_of_it(
     for feed in feeds:
         feed.checked_at = time.monotonic()
     caretaker = streams.Caretaker()
-    caretaker._beginnings = tail.beginnings
+    caretaker._beginnings = signed_in.beginnings
     caretaker._check_sessions(feeds, True)
     assert looked == []
     caretaker.suspect(feeds[1].session.id)
@@ -224,7 +225,7 @@ def test_a_session_is_looked_at_when_the_tail_tells_of_it(
     caretaker._check_sessions(feeds, False)
     assert looked == [feeds[1].session, feeds[3].session]
     # Without a change stream nobody tells of any.
-    monkeypatch.setattr(tail, "mode", "poll")
+    monkeypatch.setattr(signed_in, "_heard_at", None)
     looked.clear()
     caretaker._check_sessions(feeds, True)
     assert len(looked) == 5

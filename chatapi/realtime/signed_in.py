@@ -1,0 +1,124 @@
+"""Who is signed in, as this process has read it: kept while the database tells of changes.
+
+Every request asks for its session. In a process that follows the change stream of sessions
+and users, a session is read once and then known until the stream tells that it ended or
+that its user has changed, which takes milliseconds. When the stream has not been heard from
+for FRESH_SECONDS, or where the server has none, nothing is believed and each request reads.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from chatapi import clock
+from chatapi.store import changes, sessions
+from chatapi.store.database import Document
+
+log = structlog.get_logger("chat.signed_in")
+
+FRESH_SECONDS = 2.0
+LONGEST_PAUSE = 5.0
+NO_STREAM_PAUSE = 60.0
+MOST_KNOWN = 20_000
+
+
+class SignedIn:
+    """Sessions with their users by session id. Without `follow` it reads every time."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Document, Document]] = {}
+        # Counts what was told or done, so that what was read before is not kept after.
+        self._changes = 0
+        self._heard_at: float | None = None
+        self._thread: threading.Thread | None = None
+        # How often it began to follow: what ended before, nobody has told.
+        self.beginnings = 0
+        self.on_change: Callable[[object], None] = lambda _: None
+
+    def follow(self) -> None:
+        """Follow the database from now on, for as long as the process lives."""
+        if self._thread is None:
+            # A context of its own: this is not a part of the request that started it.
+            run = contextvars.Context().run
+            self._thread = threading.Thread(
+                target=run, args=(self._run,), name="signed-in", daemon=True
+            )
+            self._thread.start()
+
+    @property
+    def is_told(self) -> bool:
+        """Tell whether the database tells of every change at this moment."""
+        return self._heard_at is not None and time.monotonic() - self._heard_at < FRESH_SECONDS
+
+    def find(self, session_id: str) -> tuple[Document, Document] | None:
+        """Return a session and its user, or None if there is none."""
+        if not self.is_told:
+            return sessions.with_user(session_id)
+        found = self._known.get(session_id)
+        # One that has run out may have been prolonged by another process.
+        if found is None or found[0]["expiresAt"] <= clock.now():
+            before = self._changes
+            found = sessions.with_user(session_id)
+            if found is not None and before == self._changes:
+                if len(self._known) >= MOST_KNOWN:
+                    self._known.clear()
+                self._known[session_id] = found
+        return found
+
+    def forget(self, key: object) -> None:
+        """Forget a session by its id, or all sessions of a user by theirs."""
+        self._changes += 1
+        self._known.pop(key, None)  # type: ignore[call-overload]
+        for session_id, (row, _) in list(self._known.items()):
+            if row["userId"] == key:
+                del self._known[session_id]
+
+    def _forget_all(self) -> None:
+        self._changes += 1
+        self._known.clear()
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                stream = changes.Stream(watched=changes.ACCESS)
+                try:
+                    self._forget_all()
+                    self.beginnings += 1
+                    failures = 0
+                    while True:
+                        self._heard_at = time.monotonic()
+                        self._hand_on(stream.next())
+                finally:
+                    self._heard_at = None
+                    stream.close()
+            except changes.NoChangeStreams:
+                pause = NO_STREAM_PAUSE
+            except Exception as error:  # noqa: BLE001 - whatever it is, requests go on reading
+                note = log.info if failures else log.warning
+                note("signed_in_interrupted", exc_info=error)
+                failures = min(failures + 1, 10)
+                pause = min(LONGEST_PAUSE, 0.1 * 2**failures)
+            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+
+    def _hand_on(self, change: changes.Change | None) -> None:
+        if change is None:
+            return
+        key: Any = change[1].get("_id")
+        if key is None:
+            # Not one document but the collection is gone, as in a restore.
+            self._forget_all()
+            self.beginnings += 1
+        else:
+            self.forget(key)
+            self.on_change(key)
+
+
+signed_in = SignedIn()

@@ -1,0 +1,219 @@
+"""Sessions that are known without asking: never one that the database tells has ended."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+
+from chatapi import clock
+from chatapi.realtime import signed_in as module
+from chatapi.realtime.signed_in import SignedIn, signed_in
+from chatapi.services import accounts
+from chatapi.services.accounts import ClientInfo, Session
+from chatapi.store import changes, sessions
+from chatapi.store.database import Document
+from tests.conftest import MakeSession
+
+SignIn = Callable[[], tuple[Session, str]]
+
+
+@pytest.fixture(autouse=True)
+def told(app: Flask) -> Iterator[None]:
+    """The database tells of every change, as far as the test says so."""
+    hear()
+    yield
+    signed_in._heard_at = None
+    signed_in._forget_all()
+
+
+def hear() -> None:
+    signed_in._heard_at = time.monotonic()
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The session ids that the database was asked for."""
+    asked: list[str] = []
+    real = sessions.with_user
+
+    def with_user(session_id: str) -> tuple[Document, Document] | None:
+        asked.append(session_id)
+        return real(session_id)
+
+    monkeypatch.setattr(sessions, "with_user", with_user)
+    return asked
+
+
+@pytest.fixture
+def sign_in(app: Flask) -> SignIn:
+    return lambda: accounts.register(
+        "Ada", f"ada-{time.monotonic_ns()}@example.com", "a long password", ClientInfo()
+    )
+
+
+def test_a_session_is_read_once_while_the_database_tells(sign_in: SignIn, reads: list[str]) -> None:
+    session, token = sign_in()
+    assert accounts.open_session(token) == accounts.open_session(token) == session
+    assert len(reads) == 1
+
+
+def test_without_news_from_the_database_each_request_reads(
+    sign_in: SignIn, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, token = sign_in()
+    accounts.open_session(token)
+    monkeypatch.setattr(signed_in, "_heard_at", time.monotonic() - module.FRESH_SECONDS)
+    accounts.open_session(token)
+    accounts.open_session(token)
+    assert len(reads) == 3
+
+
+def test_what_ends_elsewhere_is_forgotten_when_it_is_told(sign_in: SignIn) -> None:
+    session, token = sign_in()
+    accounts.open_session(token)
+    sessions.delete(session.id)  # By another process.
+    signed_in._hand_on(("access", {"_id": session.id}))
+    assert accounts.open_session(token) is None
+
+
+def test_a_user_who_changed_is_read_anew(sign_in: SignIn, reads: list[str]) -> None:
+    session, token = sign_in()
+    _, other = sign_in()
+    accounts.open_session(token)
+    accounts.open_session(other)
+    signed_in._hand_on(("access", {"_id": session.user_id}))
+    accounts.open_session(token)
+    accounts.open_session(other)
+    assert len(reads) == 3
+
+
+def test_collections_that_are_dropped_leave_nothing_known(sign_in: SignIn) -> None:
+    session, token = sign_in()
+    accounts.open_session(token)
+    sessions.delete(session.id)
+    signed_in._hand_on(("access", {}))
+    assert accounts.open_session(token) is None
+
+
+def test_what_this_process_ends_is_over_at_once(sign_in: SignIn, make_session: MakeSession) -> None:
+    admin = make_session("admin")
+    for end in (
+        lambda session, _: accounts.logout(session),
+        lambda _, token: accounts.end_token(token),
+        lambda session, _: accounts.revoke_session(session, str(session.public_id)),
+        lambda session, _: accounts.update_user(admin, session.user_id, {"disabled": True}),
+    ):
+        session, token = sign_in()
+        assert accounts.open_session(token) == session
+        end(session, token)
+        assert accounts.open_session(token) is None
+
+
+def test_a_new_password_ends_the_other_known_sessions(sign_in: SignIn) -> None:
+    session, token = sign_in()
+    _other, other_token = accounts.login(session.email, "a long password", ClientInfo())
+    assert accounts.open_session(token)
+    assert accounts.open_session(other_token)
+    accounts.change_password(session, "a long password", "another password")
+    assert accounts.open_session(token) == session
+    assert accounts.open_session(other_token) is None
+
+
+def test_a_new_role_holds_at_once(sign_in: SignIn, make_session: MakeSession) -> None:
+    admin = make_session("admin")
+    session, token = sign_in()
+    accounts.open_session(token)
+    accounts.update_user(admin, session.user_id, {"role": "admin", "name": "Grace"})
+    changed = accounts.open_session(token)
+    assert changed is not None
+    assert (changed.role, changed.name) == ("admin", "Grace")
+
+
+def test_an_end_during_the_reading_is_not_overlooked(
+    sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _session, token = sign_in()
+    real = sessions.with_user
+
+    def with_user(session_id: str) -> tuple[Document, Document] | None:
+        found = real(session_id)
+        sessions.delete(session_id)
+        signed_in._hand_on(("access", {"_id": session_id}))
+        return found
+
+    monkeypatch.setattr(sessions, "with_user", with_user)
+    accounts.open_session(token)
+    monkeypatch.setattr(sessions, "with_user", real)
+    assert accounts.open_session(token) is None
+
+
+def test_one_that_has_run_out_is_read_anew(sign_in: SignIn, reads: list[str]) -> None:
+    session, token = sign_in()
+    accounts.open_session(token)
+    signed_in._known[session.id][0]["expiresAt"] = clock.now() - timedelta(seconds=1)
+    # Another process has prolonged it.
+    assert accounts.open_session(token) is not None
+    assert len(reads) == 2
+
+
+def test_a_known_session_is_touched_once_a_minute(
+    sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, token = sign_in()
+    accounts.open_session(token)
+    signed_in._known[session.id][0]["lastSeenAt"] -= timedelta(minutes=2)
+    touched: list[str] = []
+    monkeypatch.setattr(sessions, "touch", lambda session_id, *_: touched.append(session_id))
+    accounts.open_session(token)
+    accounts.open_session(token)
+    assert touched == [session.id]
+
+
+def test_what_is_known_is_bounded_and_holds_no_password(
+    sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_KNOWN", 2)
+    for _ in range(5):
+        _, token = sign_in()
+        accounts.open_session(token)
+        assert len(signed_in._known) <= 2
+    assert "passwordHash" not in str(signed_in._known)
+
+
+def test_it_hears_of_changes_and_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop: an interruption forgets everything and begins again."""
+    told: list[object] = []
+    done = threading.Event()
+
+    class Stream:
+        def __init__(self, watched: Document) -> None:
+            assert watched is changes.ACCESS
+            self.first = True
+
+        def next(self) -> changes.Change | None:
+            if len(told) == 2:
+                done.set()
+                time.sleep(60)
+            if self.first:
+                self.first = False
+                return "access", {"_id": "a session"}
+            raise ConnectionError
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(changes, "Stream", Stream)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
+    fresh = SignedIn()
+    fresh.on_change = told.append
+    fresh.follow()
+    fresh.follow()  # Once is enough.
+    assert done.wait(5)
+    assert told == ["a session", "a session"]
+    assert fresh.beginnings == 2
+    assert fresh.is_told
