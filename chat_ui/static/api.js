@@ -3,6 +3,7 @@
 const TIMEOUT = 20_000;
 const PROTOCOL = "chat.v1";
 const SAFE = new Set(["GET", "HEAD"]);
+const GIVEN_UP = "given up";
 
 /** The server answered with a problem; `message` can be shown to the reader. */
 export class ApiError extends Error {
@@ -127,6 +128,9 @@ export class Api {
    * fails says too little: it may be the only one to fail.
    */
   onContact = null;
+  /** What stops each request that is on its way. */
+  #onTheirWay = new Set();
+  #isLeaving = false;
 
   constructor(origin, auth) {
     this.origin = origin;
@@ -148,30 +152,34 @@ export class Api {
   /**
    * Ask the API and return {status, data, etag, headers}; status 304 has no data.
    *
+   * `last` marks the request that ends the session. The session is over before its answer is
+   * here, so until then every other request is given up: it would be answered by a 401.
+   *
    * Throws ApiError, NetworkError, or IdentityChanged.
    */
-  async request(method, path, { body, etag } = {}) {
+  async request(method, path, options = {}) {
     try {
-      return await this.#once(method, path, body, etag);
+      return await this.#once(method, path, options);
     } catch (error) {
       if (error.code !== "csrf_failed") throw error;
       this.auth.renew();
-      return this.#once(method, path, body, etag);
+      return this.#once(method, path, options);
     }
   }
 
-  async #once(method, path, body, etag) {
+  async #once(method, path, { body, etag, last = false }) {
     const headers = { Accept: "application/json", ...(await this.auth.headers(this, method)) };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     if (etag) headers["If-None-Match"] = etag;
 
-    const response = await this.#fetch(path, {
+    const init = {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),
       credentials: this.auth.credentials,
       cache: "no-store",
-    });
+    };
+    const response = await (last ? this.#fetchAlone(path, init) : this.#fetch(path, init));
     if (response.status === 304) return { status: 304, data: null, etag, headers: response.headers };
     if (response.ok) {
       return { status: response.status, data: response.body, etag: response.headers.get("ETag"), headers: response.headers };
@@ -179,8 +187,21 @@ export class Api {
     throw new ApiError(response.status, response.body ?? {}, seconds(response.headers.get("Retry-After")));
   }
 
+  async #fetchAlone(path, init) {
+    for (const abort of this.#onTheirWay) abort.abort(GIVEN_UP);
+    const answer = this.#fetch(path, init);
+    this.#isLeaving = true;
+    try {
+      return await answer;
+    } finally {
+      this.#isLeaving = false;
+    }
+  }
+
   async #fetch(path, init) {
+    if (this.#isLeaving) throw new NetworkError();
     const abort = new AbortController();
+    this.#onTheirWay.add(abort);
     const timer = setTimeout(() => abort.abort(), TIMEOUT);
     try {
       const response = await fetch(this.origin + path, { ...init, signal: abort.signal });
@@ -189,10 +210,11 @@ export class Api {
       if (SAFE.has(init.method)) this.onContact?.(unavailable ? "unavailable" : "ok");
       return { status: response.status, ok: response.ok, headers: response.headers, body: parsed(text) };
     } catch {
-      if (SAFE.has(init.method)) this.onContact?.("offline");
+      if (SAFE.has(init.method) && abort.signal.reason !== GIVEN_UP) this.onContact?.("offline");
       throw new NetworkError();
     } finally {
       clearTimeout(timer);
+      this.#onTheirWay.delete(abort);
     }
   }
 }

@@ -97,12 +97,16 @@ export class ChatApp extends Emitter {
   async signOut() {
     const unsent = this.outbox.size;
     if (unsent > 0 && !(await this.#confirmLeaving(unsent))) return;
+    // The server says that the session is over before it answers: nobody must ask why.
+    this.updates.stop();
+    this.outbox.pause();
     try {
       await this.session.leave();
       this.toasts.show("You are signed out.");
     } catch (error) {
       this.toasts.show(error.message, { error: true });
     }
+    if (this.session.state === "signed-in") this.#enter(this.session.user, true);
   }
 
   /** Say something to screen readers only. */

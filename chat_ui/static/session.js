@@ -82,7 +82,7 @@ export class Session extends Emitter {
   /** Sign out; a session that is already over counts as signed out. */
   async leave() {
     try {
-      await this.api.post("/api/auth/logout");
+      await this.api.post("/api/auth/logout", {}, { last: true });
     } catch (error) {
       if (error instanceof IdentityChanged) return;
       if (!(error instanceof ApiError) || error.status !== 401) throw error;

@@ -148,6 +148,44 @@ def test_signing_out_ends_the_session_and_shows_nothing_of_it(
     expect(page.get_by_label("Your name")).to_be_visible()
 
 
+def test_nothing_is_asked_while_the_session_ends(server: Any, new_page: Any, ana: Any) -> None:
+    chat_id = make_chat(server, ana, "Hello")
+    page = new_page()
+    open_chat(page, server.url, ana, chat_id)
+    asked: list[str] = []
+
+    def end_and_dawdle(route: Route) -> None:
+        answer = route.fetch()
+        page.on("request", lambda request: asked.append(request.url))
+        # The live connection hears of the end, and the reader comes back to the window.
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.wait_for_timeout(1_500)
+        route.fulfill(response=answer)
+
+    page.route("**/api/auth/logout", end_and_dawdle)
+    page.get_by_role("button", name="Account of Ana Souza").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="How can we help?")).to_be_visible()
+    assert [url for url in asked if "/api/" in url] == []
+
+
+def test_signing_out_that_fails_leaves_the_chat_going(
+    server: Any, new_page: Any, page_errors: Any, ana: Any, agent: Any
+) -> None:
+    page_errors.allow(CUT)
+    chat_id = make_chat(server, ana, "Hello")
+    page = new_page()
+    open_chat(page, server.url, ana, chat_id)
+    page.route("**/api/auth/logout", lambda route: route.abort())
+    page.get_by_role("button", name="Account of Ana Souza").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator(".toast")).to_contain_text("cannot be reached")
+    say(server, agent, chat_id, "Still with you")
+    expect(bubble(page, "Still with you")).to_be_visible()
+    send(page, "So am I")
+    expect(page.locator(".receipt")).to_have_text("Sent")
+
+
 def test_session_survives_a_reload_in_the_same_chat(server: Any, new_page: Any, ana: Any) -> None:
     chat_id = make_chat(server, ana, "Still here")
     page = new_page()
