@@ -97,6 +97,8 @@ export function goLive() {
     drop();
   });
   window.addEventListener("pageshow", (event) => event.persisted && connect());
+  // The server says that the session is over before the next page is here.
+  document.addEventListener("submit", (event) => event.target.matches("[data-sign-out]") && rest());
   afterSwap((target) => {
     follow();
     if (target === document.body) show();
@@ -195,6 +197,13 @@ function lose(wait) {
   clearTimeout(retry);
   retry = setTimeout(connect, wait ?? pause);
   showSoon();
+}
+
+/** Be without a connection for a while. */
+function rest() {
+  drop();
+  clearTimeout(retry);
+  retry = setTimeout(connect, UNASKED);
 }
 
 function drop() {

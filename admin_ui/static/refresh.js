@@ -50,6 +50,7 @@ let failures = 0;
 let wait = 0;
 let moved = 0;
 let held = 0;
+let leaving = null;
 let today = new Date().toDateString();
 
 class Lost extends Error {
@@ -125,7 +126,15 @@ export function keepFresh() {
   window.addEventListener("online", () => refresh());
   window.addEventListener("offline", () => show(LOST));
   window.addEventListener("pageshow", (event) => event.persisted && refresh());
+  document.addEventListener("submit", (event) => event.target.matches("[data-sign-out]") && leave());
   schedule();
+}
+
+/** The session ends before the next page is here: whatever asked meanwhile would be refused. */
+function leave() {
+  fetching?.abort();
+  clearTimeout(leaving);
+  leaving = setTimeout(() => { leaving = null; }, PATIENCE);
 }
 
 function schedule() {
@@ -139,7 +148,7 @@ function schedule() {
 }
 
 async function round() {
-  if (signingIn()) return;
+  if (signingIn() || leaving) return;
   try {
     const [list, conversation] = panes.map((pane) => () => update(pane));
     if (byId("chat") && !document.hidden) {

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from tests.browser.conftest import NewPage, PageErrors, Server
 from tests.browser.console_helpers import (
@@ -545,6 +545,31 @@ def test_signing_out_leaves_no_draft_behind(desk: Desk, make_chat: Any) -> None:
     page.click("[data-sign-out] button")
     expect(page.locator("#password")).to_be_visible()
     assert page.evaluate("localStorage.length") == 0
+
+
+def test_nothing_is_asked_while_the_session_ends(desk: Desk, make_chat: Any) -> None:
+    page = desk.page
+    chat = make_chat()
+    page.reload()
+    desk.open(chat)
+    let_settle(page)
+    asked: list[str] = []
+
+    def note(request: Request) -> None:
+        asked.append(request.url)
+
+    def end_and_dawdle(route: Route) -> None:
+        answer = route.fetch(max_redirects=0)
+        page.on("request", note)
+        # Meanwhile the live connection hears of the end.
+        page.wait_for_timeout(1_500)
+        page.remove_listener("request", note)
+        route.fulfill(response=answer)
+
+    page.route("**/admin/logout", end_and_dawdle)
+    page.click("[data-sign-out] button", no_wait_after=True)
+    expect(page.locator("#password")).to_be_visible()
+    assert asked == []
 
 
 def test_people_are_changed_in_place(sign_in: Callable[..., Desk], page_errors: PageErrors) -> None:
