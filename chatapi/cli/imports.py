@@ -315,9 +315,10 @@ def _import_one(conversation: Conversation, agent: Session, status: str, report:
         report.messages += len(missing)
     if chat["lastSeq"] != len(conversation.lines):
         raise Differs(f"somebody else wrote to the chat {chat['_id']} during the import")
-    messages.mark_read(owner, chat["_id"], len(conversation.lines))
-    # The assignment marks the import of this chat as finished, in one write with the status.
-    chats.update(agent, chat["_id"], status=status, admin_id=agent.user_id, read=True)
+    for reader in (owner, agent):
+        messages.mark_read(reader, chat["_id"], len(conversation.lines))
+    # The last write, status and assignment in one: by it the next run knows a finished chat.
+    chats.update(agent, chat["_id"], status=status, admin_id=agent.user_id)
     report.continued += begun
     report.new += not begun
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import mongomock
 import pytest
+from bson import ObjectId
 from click.testing import Result
 from flask import Flask
 from pymongo.database import Database
+from pymongo.errors import AutoReconnect
 
 from chatapi.cli import imports
 from chatapi.services import accounts, chats
@@ -104,6 +110,67 @@ def test_import_goes_on_where_it_was_cut_off(
     assert sorted(text for *_, text in content(database)) == [*"abcdefgh"]
     assert database["users"].count_documents({"role": "user"}) == 2
     assert run(app, file, "--verify").exit_code == 0
+
+
+def outcome(database: Database[Document]) -> list[str]:
+    """Return all that readers see of an import, but for ids, times and versions."""
+    chats = {row["_id"]: row for row in database["chatrooms"].find()}
+    messages = list(database["messages"].find({"chatId": {"$in": list(chats)}}))
+    for message in messages:
+        chat = chats[message["chatId"]]
+        if message["seq"] == chat["lastSeq"]:
+            times = (chat["lastMessageAt"], chat["lastMessage"].pop("timestamp"))
+            assert times == (message["timestamp"], message["timestamp"])
+    found = [*database["users"].find(), *chats.values(), *messages]
+    return sorted(repr({k: v for k, v in row.items() if lasts(k, v)}) for row in found)
+
+
+def lasts(key: str, value: Any) -> bool:
+    return key not in {"version", "sendKey"} and not isinstance(value, datetime | ObjectId)
+
+
+def break_database(patch: pytest.MonkeyPatch, survived: int) -> None:
+    """Let the database be gone after so many writes, whatever they write."""
+    left = itertools.count(survived, -1)
+
+    def breaking(write: Callable[..., Any]) -> Callable[..., Any]:
+        def attempt(*arguments: Any, **options: Any) -> Any:
+            if next(left) <= 0:
+                raise AutoReconnect("the cable was pulled")
+            return write(*arguments, **options)
+
+        return attempt
+
+    for name in ("insert_one", "insert_many", "update_one", "update_many", "delete_many"):
+        patch.setattr(mongomock.Collection, name, breaking(getattr(mongomock.Collection, name)))
+
+
+def test_import_killed_after_any_write_ends_like_one_that_was_not(
+    app: Flask,
+    database: Database[Document],
+    make_user: MakeUser,
+    write: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make_user(role="admin")
+    before = database["users"].find_one({})
+    assert before
+    by_agent = [{"role": role, "text": role} for role in ("admin", "user", "admin")]
+    file = write(conversation(1, "a", "b", "c"), conversation(2, messages=by_agent))
+    assert run(app, file).exit_code == 0
+    wanted = outcome(database)
+
+    for survived in itertools.count():
+        for name in ("chatrooms", "messages", "users"):
+            database[name].delete_many({"_id": {"$ne": before["_id"]}})
+        with monkeypatch.context() as patch:
+            break_database(patch, survived)
+            killed = run(app, file)
+        assert run(app, file).exit_code == 0
+        assert outcome(database) == wanted, f"after {survived} writes"
+        if killed.exit_code == 0:
+            break
+    assert survived > 15
 
 
 @pytest.mark.parametrize(
