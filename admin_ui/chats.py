@@ -54,7 +54,8 @@ def show(session: Session, chat_id: str) -> Response:
     query = forms.query(forms.ConversationQuery())
     if query["first"] is None:
         return _opened(session, chat_id, query)
-    etag = _etag(session, access_chat(session, chat_id), query)
+    chat = access_chat(session, chat_id)
+    etag = _etag(session, chat, query, _away(session, chat))
     if htmx.wants_fragment() and not_modified(etag):
         return htmx.vary(unchanged(etag))
     return _conversation(session, chat_id, query)
@@ -203,6 +204,7 @@ def _conversation(
 ) -> Response:
     first = query["first"] or 1
     chat = access_chat(session, chat_id)
+    away = _away(session, chat)
     if chat["lastSeq"] - first >= LONGEST_WINDOW:
         query["first"] = first = chat["lastSeq"] - WINDOW + 1
     context: dict[str, Any] = {
@@ -210,6 +212,7 @@ def _conversation(
         "messages": messages.page(chat, after=first - 1, limit=LONGEST_WINDOW),
         "first": first,
         "new": query["new"],
+        "away": away,
         "client_message_id": secrets.token_urlsafe(12),
         "agents": accounts.list_admins(),
         "categories": schemas.categories,
@@ -217,11 +220,27 @@ def _conversation(
     if not htmx.wants_fragment():
         state = chats.list_state(session, forms.filters(query), query["limit"], query["cursor"])
         context |= _list(session, query, state)
-    return answer(PAGE, CONVERSATION, _etag(session, chat, query), toast=toast, **context)
+    etag = _etag(session, chat, query, away)
+    return answer(PAGE, CONVERSATION, etag, toast=toast, **context)
 
 
-def _etag(session: Session, chat: Document, query: dict[str, Any]) -> str:
-    return versioned(chats.etag(session, chat), query["first"], query["new"], texts.zone())
+def _etag(session: Session, chat: Document, query: dict[str, Any], away: str) -> str:
+    known = chats.etag(session, chat)
+    return versioned(known, query["first"], query["new"], away, texts.zone())
+
+
+def _away(session: Session, chat: Document) -> str:
+    """Return why the agent in charge cannot answer: "disabled", "left", or "" if they can."""
+    if chat["adminId"] in {None, session.user_id}:
+        return ""
+    try:
+        # Changing nothing returns somebody as they are.
+        admin = accounts.update_user(session, chat["adminId"], {})
+    except errors.UserNotFound:
+        return "left"
+    if admin["disabled"]:
+        return "disabled"
+    return "" if admin["role"] == "admin" else "left"
 
 
 def _changed(session: Session, chat_id: str, toast: str | None) -> Response:

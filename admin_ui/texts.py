@@ -28,6 +28,11 @@ def initials(name: str) -> str:
     return "".join(word[0] for word in chosen).upper()
 
 
+def shows(image: str | None) -> bool:
+    """Tell whether the page's policy lets the browser load a picture: https, or our own."""
+    return image is not None and image.lower().startswith(("https://", request.host_url.lower()))
+
+
 def label(word: str) -> str:
     """Return a status, priority or category as people write it."""
     return word.replace("_", " ").replace("-", " ").capitalize()

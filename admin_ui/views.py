@@ -58,6 +58,7 @@ def render(template: str, **context: Any) -> str:
         "initials": texts.initials,
         "modules": assets.modules,
         "priorities": chats.PRIORITIES,
+        "shows": texts.shows,
         "stamp": texts.stamp,
         "statuses": chats.STATUSES,
     }

@@ -38,6 +38,7 @@ function settle() {
     return false;
   }
   restoreDraft();
+  showSeen();
   const other = before?.chat !== now.chat;
   if (other) opened();
   else if (now.last > before.last) received(now);
@@ -123,6 +124,14 @@ function accepted(form) {
   form.querySelector("#composer-error").replaceChildren();
   text.removeAttribute("aria-invalid");
   keepDraft(text);
+}
+
+/** Mark as seen what the user has read in older parts, which nothing fetches again. */
+function showSeen() {
+  const seen = Number(byId("chat").dataset.seen);
+  for (const mark of document.querySelectorAll(".older .mark:not(.seen)")) {
+    if (Number(mark.closest(".message").dataset.seq) <= seen) mark.replaceWith(byId("seen-mark").content.cloneNode(true));
+  }
 }
 
 /** Show that a message is deleted, if it is in an older part, which nothing fetches again. */

@@ -377,6 +377,45 @@ def test_deleting_a_chat_asks_first(agent: Browser, chat: dict[str, Any]) -> Non
     assert agent.get(f"/admin/chats/{chat['_id']}").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"disabled": True}, "Bea Agent (disabled)"), ({"role": "user"}, "Bea Agent (left)")],
+)
+def test_an_agent_in_charge_who_cannot_answer_is_marked_at_the_next_poll(
+    agent: Browser, chat: dict[str, Any], make_user: MakeUser, change: dict[str, Any], said: str
+) -> None:
+    bea = make_user(name="Bea Agent", role="admin")
+    chats.update(agent.session, chat["_id"], admin_id=str(bea["_id"]))
+    path = f"/admin/chats/{chat['_id']}?first=1&new=0"
+    before = agent.fragment(path)
+    assert "selected>Bea Agent</option>" in before.text
+    accounts.update_user(agent.session, bea["_id"], change)
+    after = agent.fragment(path, If_None_Match=before.headers["ETag"])
+    assert after.status_code == 200
+    assert f"selected disabled>{said}</option>" in after.text
+    assert agent.fragment(path, If_None_Match=after.headers["ETag"]).status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("image", "is_shown"),
+    [
+        ("https://pictures.example/a.png", True),
+        ("HTTPS://pictures.example/a.png", True),
+        ("http://localhost/a.png", True),
+        ("http://pictures.example/a.png", False),
+        ("http://localhost.pictures.example/a.png", False),
+    ],
+)
+def test_a_picture_that_the_policy_forbids_is_left_to_the_initials(
+    agent: Browser, chat: dict[str, Any], image: str, is_shown: bool
+) -> None:
+    accounts.update_user(agent.session, chat["userId"], {"image": image})
+    for path in ("/admin", f"/admin/chats/{chat['_id']}", "/admin/users"):
+        text = agent.fragment(path).text
+        assert ">AS<" in text
+        assert (f'src="{image}"' in text) == is_shown
+
+
 def test_many_chats_are_changed_at_once(agent: Browser, make_chat: MakeChat) -> None:
     made = [str(make_chat()["_id"]) for _ in range(3)]
     response = agent.post("/admin/chats/bulk", ids=made, status="closed")

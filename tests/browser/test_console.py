@@ -163,6 +163,27 @@ def test_older_messages_load_on_scrolling_up_and_nothing_jumps(desk: Desk, make_
     assert page.locator(".message").count() == 131
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_seen_marks_come_also_to_the_older_part(
+    sign_in: Callable[..., Desk], make_chat: Any, live: bool
+) -> None:
+    desk, chat = sign_in(live=live), make_chat()
+    page = desk.page
+    for number in range(2, 61):
+        desk.answer(chat, f"Line {number}")
+    page.reload()
+    desk.open(chat)
+    page.evaluate("document.getElementById('history').scrollTop = -1e6")
+    expect(page.locator("#m-2 .mark")).to_have_attribute("title", "Sent")
+    path = f"/api/chat/{chat['_id']}/read"
+    desk.server.request("POST", path, token=chat["token"], json={"seq": 3})
+    for seq, title in ((2, "Seen"), (3, "Seen"), (4, "Sent")):
+        mark = page.locator(f"#m-{seq} .mark")
+        expect(mark).to_have_attribute("title", title, timeout=9000)
+        expect(mark).to_have_text(title)
+        expect(mark).to_have_class("mark seen" if title == "Seen" else re.compile("^mark ?$"))
+
+
 def test_nothing_new_costs_a_304_and_no_swap(polling_desk: Desk, make_chat: Any) -> None:
     desk, page = polling_desk, polling_desk.page
     chat = make_chat()
@@ -629,6 +650,33 @@ def test_a_phone_shows_one_pane_at_a_time(sign_in: Callable[..., Desk], make_cha
     page.click(".back")
     expect(page.locator(".inbox")).to_be_visible()
     expect(page.locator(f"#open-{chat['_id']}")).to_be_focused()
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 568), (375, 667), (768, 1024), (1280, 800)])
+def test_the_chats_controls_are_all_in_sight_and_reached_in_their_order(
+    sign_in: Callable[..., Desk], make_chat: Any, width: int, height: int
+) -> None:
+    chat = make_chat()
+    desk = sign_in(width=width, height=height)
+    page = desk.page
+    desk.open(chat)
+    controls = page.locator(".controls").locator("select, button").filter(visible=True)
+    expect(controls).to_have_count(5)
+    boxes = []
+    for control in controls.all():
+        expect(control).to_be_in_viewport(ratio=1)
+        box = control.bounding_box()
+        assert box
+        boxes.append((box["y"], box["x"]))
+    assert boxes == sorted(boxes)
+    assert (
+        page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('.controls'))")
+        == 0
+    )
+    controls.first.focus()
+    for control in controls.all()[1:]:
+        page.keyboard.press("Tab")
+        expect(control).to_be_focused()
 
 
 def test_times_are_the_readers(sign_in: Callable[..., Desk], make_chat: Any) -> None:
