@@ -11,6 +11,7 @@ from pymongo.database import Database
 from chatapi.store.database import Document
 
 PREVIEW_LENGTH = 200
+TOMBSTONE = "This message was deleted."
 OPEN_STATUSES = {"active", "pending"}
 OTHER_SIDE = {"user": "admin", "admin": "user"}
 
@@ -84,8 +85,9 @@ def _assert_preview(chat: Document, history: list[Document]) -> None:
         assert chat["lastMessageAt"] == chat["createdAt"]
         return
     last = history[-1]
+    hidden = any(each["seq"] == last["seq"] for each in chat.get("burying", ()))
     assert chat["lastMessage"] == {
-        "content": last["content"][:PREVIEW_LENGTH],
+        "content": TOMBSTONE if hidden else last["content"][:PREVIEW_LENGTH],
         "senderRole": last["senderRole"],
         "senderName": last["senderName"],
         "timestamp": last["timestamp"],

@@ -11,7 +11,8 @@ The other way round, a chat could count messages that came after its history was
 Three things can still happen between the two reads, and each is settled at once:
 
 - A message is deleted: its tombstone is copied under a chat whose preview shows the text.
-  The preview is taken from the copied message.
+  The preview is taken from the copied message. If the chat names the message as one that is
+  being deleted, so does the file, and `restore` finishes that.
 - The chat is deleted, and part of its messages is missing. It is left out; what was copied
   of it is named in `deletions`, so that `restore` finishes the deletion.
 - The chat of a user is closed after it was copied and the user's next one is copied, too:
@@ -40,7 +41,7 @@ from chatapi.cli import archive, consistency
 from chatapi.cli.terminal import failing_by_name, progress
 from chatapi.services import chats
 from chatapi.services.messages import PREVIEW_LENGTH
-from chatapi.store import database, indexes, upkeep
+from chatapi.store import database, deletions, indexes, upkeep
 from chatapi.store.database import Document
 
 CHATS_AT_ONCE = 100
@@ -135,8 +136,8 @@ def save(file: Path, *, sessions: bool = False, step: Step = lambda _: None) -> 
                     if name != "deletions" or document["_id"] not in copy.gone:
                         writer.add(name, document)
                 step(len(batch))
-        for chat_id in copy.gone:
-            writer.add("deletions", _raw({"_id": chat_id}))
+        for begun in (*map(deletions.note, copy.gone), *copy.begun):
+            writer.add("deletions", _raw(begun))
         return writer.close(
             {
                 "createdAt": clock.iso(started),
@@ -154,6 +155,8 @@ class _Copy:
         self._writer = writer
         self._step = step
         self.gone: set[ObjectId] = set()
+        # What says that the deletion of a message has begun, for each that a chat names.
+        self.begun: list[Document] = []
         # Of each user, the chat that is open in the file, and how long it is there.
         self._open: dict[ObjectId, tuple[ObjectId, int]] = {}
 
@@ -177,8 +180,13 @@ class _Copy:
             if copied[chat_id] < length[chat_id] and upkeep.raw_chat(chat_id) is None:
                 self.gone.add(chat_id)
             else:
+                self._note_begun(chat)
                 self._add(_with_preview(chat, last.get(chat_id)))
             self._step(1)
+
+    def _note_begun(self, chat: RawBSONDocument) -> None:
+        """Note the deletions that may be over when `deletions` is copied."""
+        self.begun += [deletions.note(chat["_id"], each["seq"]) for each in chat.get("burying", ())]
 
     def _add(self, chat: RawBSONDocument) -> None:
         if chat["isOpen"]:
@@ -215,6 +223,7 @@ class _Copy:
         if chat is None:
             self.gone.add(chat_id)
             return
+        self._note_begun(chat)
         last = None
         for message in upkeep.raw_messages_from(chat_id, length):
             if message["seq"] <= chat["lastSeq"]:

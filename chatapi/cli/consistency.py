@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from bson import ObjectId
 
 from chatapi.services.chats import OPEN_STATUSES
-from chatapi.services.messages import PREVIEW_LENGTH
+from chatapi.services.messages import PREVIEW_LENGTH, seen_in
 from chatapi.store import upkeep
 from chatapi.store.database import Document
 
@@ -73,7 +73,7 @@ def wrong_with(chat: Document, messages: Sequence[Document]) -> list[str]:
 def _wrong_preview(chat: Document, history: Sequence[Document]) -> list[str]:
     if not history:
         return [] if chat["lastMessage"] is None else ["lastMessage shows a message it has not"]
-    last, shown = history[-1], chat["lastMessage"] or {}
+    last, shown = seen_in(chat, history[-1]), chat["lastMessage"] or {}
     found = []
     if chat["lastMessageAt"] != last["timestamp"]:
         found.append("lastMessageAt is not the time of its last message")

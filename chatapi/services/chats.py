@@ -179,36 +179,34 @@ def update(
     """Apply changes to a chat; return it and the messages this call added.
 
     changes -- any of status, priority, category, admin_id (an agent's id or None), for
-    agents only. They are applied together with the message in one write or, when anything
-    is refused, not at all. A message together with a closing status is added first; with
-    an opening status, after it. A repeated client_message_id changes nothing.
+    agents only. All of it is applied in one write or, when anything is refused, not at all.
+    A message together with a closing status is added first; with an opening status, after
+    it. A repeated client_message_id changes nothing.
     Raises ChatNotFound, NotYourChat, AdminOnly, InvalidInput, ChatClosed, ChatOpen.
     """
     chat = access_chat(session, chat_id)
     if changes:
         session.require_admin()
     fields = _decide(changes)
-    added = []
-    if message is not None and (chat["isOpen"] or not fields.get("isOpen")):
-        chat, sent, created = messages.append(session, chat, message, client_message_id, fields)
-        added.append(sent)
-        if not created:
+    if message is None:
+        chat = _apply(session, chat, lambda now: _all_of(session, now, fields, read))
+        return shown(session, chat), []
+    opens = not chat["isOpen"] and fields.get("isOpen", False)
+    for _ in range(messages.MOST_ATTEMPTS):
+        try:
+            chat, sent, _ = messages.append(
+                session, chat, message, client_message_id, fields, read=read, opens=opens
+            )
             return shown(session, chat), [messages.seen_in(chat, sent)]
-    elif fields:
-        if message is not None:
-            # A late retry must not open again what has been closed since.
-            first = messages.first_sent(session, chat, client_message_id)
-            if first is not None:
-                return shown(session, chat), [messages.seen_in(chat, first)]
-        chat = _apply(session, chat, lambda now: _set_fields(now, fields))
-        if message is not None:
-            chat, sent, _ = messages.append(session, chat, message, client_message_id)
-            added.append(sent)
-    if read:
-        chat = _apply(
-            session, chat, lambda now: messages.reading(now, session.side, now["lastSeq"])
-        )
-    return shown(session, chat), [messages.seen_in(chat, sent) for sent in added]
+        except Duplicate:
+            _refuse_a_second(chat)
+    raise errors.Busy(retryAfter=1)
+
+
+def _all_of(session: Session, chat: Document, fields: dict[str, Any], read: bool) -> dict[str, Any]:
+    """Return what changes in a chat by an update without a message."""
+    marks = messages.reading(chat, session.side, chat["lastSeq"]) if read else {}
+    return _set_fields(chat, fields) | marks
 
 
 def bulk_update(session: Session, ids: Sequence[object], **changes: Any) -> list[Document]:
@@ -234,23 +232,25 @@ def delete(session: Session, chat_id: object) -> None:
     """Delete a chat and its messages for good. For agents. Raises AdminOnly, ChatNotFound."""
     session.require_admin()
     chat = access_chat(session, chat_id)
-    deletions.begin(chat["_id"])
-    _finish_deletion(chat["_id"])
+    _finish_deletion(deletions.begin(chat["_id"]))
     presence.signal("deleted", chatId=chat["_id"], userId=chat["userId"], seq=None)
 
 
 def finish_deletions() -> int:
     """Finish the deletions that a crash cut off; return how many there were."""
     unfinished = deletions.unfinished()
-    for chat_id in unfinished:
-        _finish_deletion(chat_id)
+    for begun in unfinished:
+        if "seq" in begun:
+            messages.finish_deletion(begun)
+        else:
+            _finish_deletion(begun)
     return len(unfinished)
 
 
-def _finish_deletion(chat_id: ObjectId) -> None:
-    chats.delete(chat_id)
-    stored_messages.delete_of_chat(chat_id)
-    deletions.finish(chat_id)
+def _finish_deletion(begun: Document) -> None:
+    chats.delete(begun["_id"])
+    stored_messages.delete_of_chat(begun["_id"])
+    deletions.finish(begun)
 
 
 def shown(session: Session, chat: Document) -> Document:
@@ -338,15 +338,18 @@ def _apply(
             if chats.replace(chat["_id"], chat["version"], fields):
                 return chat | fields | {"version": chat["version"] + 1}
         except Duplicate:
-            other = chats.open_chat_of(chat["userId"])
-            if other is not None and other["_id"] != chat["_id"]:
-                raise errors.ChatOpen(
-                    "The user has another open chat; close that one first.",
-                    chatId=str(other["_id"]),
-                ) from None
-            # That one was closed in this very moment.
+            _refuse_a_second(chat)
         chat = access_chat(session, chat["_id"])
     raise errors.Busy(retryAfter=1)
+
+
+def _refuse_a_second(chat: Document) -> None:
+    """Raise ChatOpen if another chat of the user is open, unless it was closed just now."""
+    other = chats.open_chat_of(chat["userId"])
+    if other is not None and other["_id"] != chat["_id"]:
+        raise errors.ChatOpen(
+            "The user has another open chat; close that one first.", chatId=str(other["_id"])
+        ) from None
 
 
 def _filter(session: Session, filters: ChatFilters) -> chats.Filter:

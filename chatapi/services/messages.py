@@ -11,13 +11,17 @@ moment a process or the database dies, the chat and its history agree.
 - The chat is closed in between: the compare-and-set fails, and the message never shows.
 - The chat is closed and opened again in between: `epoch`, which counts the reopenings and
   stands in the message too, tells that the message is void.
+
+A message is deleted the same way: one compare-and-set names it in the chat's `burying` and
+takes its text out of the preview. From then on nobody is shown the text (`seen_in`), and
+only then is it overwritten.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bson import ObjectId
@@ -25,7 +29,7 @@ from bson import ObjectId
 from chatapi import clock, errors
 from chatapi.services.access import access_chat, access_chat_to_write
 from chatapi.services.accounts import Session
-from chatapi.store import chats, messages, presence
+from chatapi.store import chats, deletions, messages, presence
 from chatapi.store.database import Document, Duplicate
 
 PREVIEW_LENGTH = 200
@@ -119,29 +123,70 @@ def reading(chat: Document, side: str, seq: int) -> dict[str, Any]:
 def delete(session: Session, chat_id: object, seq: int) -> None:
     """Replace a message's text by a tombstone; its seq stays. For agents.
 
-    Raises AdminOnly, ChatNotFound, MessageNotFound.
+    Raises AdminOnly, ChatNotFound, MessageNotFound, Busy.
     """
     session.require_admin()
     chat = access_chat(session, chat_id)
     if not 1 <= seq <= chat["lastSeq"]:
         raise errors.MessageNotFound
-    messages.bury(chat["_id"], seq, TOMBSTONE, clock.now())
+    finish_deletion(deletions.begin(chat["_id"], seq))
+
+
+def finish_deletion(begun: Document) -> None:
+    """Bring the deletion of a message to its end, from wherever it is. Raises Busy."""
+    chat_id, seq = begun["chatId"], begun["seq"]
+    chat = _change_burying(chat_id, lambda now: _with_burying(now, seq))
+    if chat is not None:
+        at = next(each["at"] for each in chat["burying"] if each["seq"] == seq)
+        messages.bury(chat_id, seq, TOMBSTONE, at)
+        presence.signal("deleted", chatId=chat_id, userId=chat["userId"], seq=seq)
+        _change_burying(chat_id, lambda now: _without_burying(now, seq))
+    deletions.finish(begun)
+
+
+def _with_burying(chat: Document, seq: int) -> dict[str, Any]:
+    """Return what changes in a chat when nobody is to be shown a message any more."""
+    burying = chat.get("burying", [])
+    if any(each["seq"] == seq for each in burying):
+        return {}
+    now = clock.now()
+    fields = {"burying": [*burying, {"seq": seq, "at": now}], "updatedAt": now}
+    if chat["lastSeq"] == seq:
+        fields["lastMessage"] = chat["lastMessage"] | {"content": TOMBSTONE}
+    return fields
+
+
+def _without_burying(chat: Document, seq: int) -> dict[str, Any]:
+    left = [each for each in chat["burying"] if each["seq"] != seq]
+    return {"burying": left} if left != chat["burying"] else {}
+
+
+def _change_burying(
+    chat_id: ObjectId, decide: Callable[[Document], dict[str, Any]]
+) -> Document | None:
+    """Set the fields that `decide` returns for a chat; return it, None if it is gone."""
     for _ in range(MOST_ATTEMPTS):
-        # A poll must see the change, and the preview must not keep the text.
-        fields = {}
-        if chat["lastSeq"] == seq:
-            fields["lastMessage"] = chat["lastMessage"] | {"content": TOMBSTONE}
-        if chats.replace(chat["_id"], chat["version"], fields | {"updatedAt": clock.now()}):
-            presence.signal("deleted", chatId=chat["_id"], userId=chat["userId"], seq=seq)
-            return
-        chat = access_chat(session, chat_id)
+        chat = chats.by_id(chat_id)
+        if chat is None:
+            return None
+        fields = decide(chat)
+        if not fields or chats.replace(chat_id, chat["version"], fields):
+            return chat | fields
     raise errors.Busy(retryAfter=1)
 
 
 def seen_in(chat: Document, message: Document) -> Document:
-    """Return a message with `isRead`: whether the other side has read that far."""
+    """Return a message as its chat lets it be seen.
+
+    With `isRead`, whether the other side has read that far, and without the text of one
+    whose deletion is under way.
+    """
     reader = "admin" if message["side"] == "user" else "user"
-    return message | {"isRead": message["seq"] <= chat["readSeq"][reader]}
+    seen = message | {"isRead": message["seq"] <= chat["readSeq"][reader]}
+    for each in chat.get("burying", ()):
+        if each["seq"] == message["seq"]:
+            seen |= {"content": TOMBSTONE, "deletedAt": each["at"]}
+    return seen
 
 
 def new(session: Session, chat: Document, content: str, client_message_id: str | None) -> Document:
@@ -187,6 +232,13 @@ def taking_in(chat: Document, message: Document) -> dict[str, Any]:
     }
     if reader == "admin":
         fields["unreadByAdmin"] = True
+    if message.get("hasRead"):
+        # Whoever sends it has read all that stands before it.
+        side = message["side"]
+        fields["readSeq"] = chat["readSeq"] | {side: message["seq"]}
+        fields["unread"][side] = 0
+        if side == "admin":
+            fields["unreadByAdmin"] = False
     also: dict[str, Any] = message.get("also", {})
     return fields | also
 
@@ -197,27 +249,36 @@ def append(
     content: str,
     client_message_id: str | None = None,
     also: Mapping[str, Any] | None = None,
+    *,
+    read: bool = False,
+    opens: bool = False,
 ) -> tuple[Document, Document, bool]:
     """Append a message to a chat the caller was let to; return both and whether it is new.
 
-    also -- fields of the chat that change in the same write; a repeated client_message_id
-    changes none of them. Raises ChatClosed, ChatNotFound, Busy.
+    also, read -- fields of the chat that change, and whether the caller's side has read
+    everything, in the same write. opens -- a closed chat is opened, in that write too;
+    `also` says how. A repeated client_message_id changes nothing of all this.
+    Raises ChatClosed, ChatNotFound, Busy, Duplicate when it would be the user's second open
+    chat.
     """
     for attempt in range(MOST_ATTEMPTS):
         if attempt:
             chat = access_chat(session, chat["_id"])
         if not chat["isOpen"]:
             first = first_sent(session, chat, client_message_id)
-            if first is None:
+            if first is not None:
+                return chat, first, False
+            if not opens:
                 raise errors.ChatClosed(
                     f"This chat is {chat['status']}; no message can be added to it.",
                     chatStatus=chat["status"],
                 )
-            return chat, first, False
         message = new(session, chat, content, client_message_id)
+        # These stand in the message so that whoever commits that does all of it.
         if also:
-            # It stands in the message so that whoever commits that does all of it.
             message["also"] = dict(also)
+        if read:
+            message["hasRead"] = True
         try:
             messages.insert(message)
         except Duplicate:
@@ -227,7 +288,10 @@ def append(
                 return fresh, first, False
             _clear_the_way(fresh, attempt)
             continue
-        committed = _commit(session, chat, message)
+        if chat["isOpen"]:
+            committed = _commit(session, chat, message)
+        else:
+            committed = _open_with(chat, message)
         if committed is not None:
             return committed, message, True
     raise errors.Busy(retryAfter=1)
@@ -253,6 +317,22 @@ def _commit(session: Session, chat: Document, message: Document) -> Document | N
             messages.delete(message["_id"])
             return None
     raise errors.Busy(retryAfter=1)
+
+
+def _open_with(chat: Document, message: Document) -> Document | None:
+    """Open a closed chat with a written message; return the chat, None to start again.
+
+    It is of the epoch that ends here, so nobody else can commit it, before or after.
+    """
+    fields = taking_in(chat, message) | {"epoch": chat["epoch"] + 1}
+    try:
+        if chats.replace(chat["_id"], chat["version"], fields):
+            return chat | fields | {"version": chat["version"] + 1}
+    except Duplicate:
+        messages.delete(message["_id"])
+        raise
+    messages.delete(message["_id"])
+    return None
 
 
 def _send_key(client_message_id: str) -> str:
@@ -288,6 +368,9 @@ def _clear_the_way(chat: Document, attempt: int) -> None:
         chats.replace(chat["_id"], chat["version"], taking_in(chat, obstacle))
     elif obstacle["epoch"] < chat["epoch"]:
         messages.delete(obstacle["_id"])
+    elif not chat["isOpen"]:
+        # Another may be opening the chat with it: void it first, then it can go.
+        chats.replace(chat["_id"], chat["version"], {"epoch": chat["epoch"] + 1})
 
 
 def _counts_at(chat_id: ObjectId, seq: int) -> dict[str, int]:

@@ -1,20 +1,31 @@
-"""The `deletions` collection: chats whose deletion has begun, so that a crash cannot leave
-half of one behind."""
+"""The `deletions` collection: chats and messages whose deletion has begun, so that a crash
+cannot leave half of one behind."""
 
 from __future__ import annotations
 
 from bson import ObjectId
 
-from chatapi.store.database import deletions
+from chatapi.store.database import Document, deletions
 
 
-def begin(chat_id: ObjectId) -> None:
-    deletions().replace_one({"_id": chat_id}, {"_id": chat_id}, upsert=True)
+def note(chat_id: ObjectId, seq: int | None = None) -> Document:
+    """Return what stands here while a message, or with no seq a whole chat, is deleted.
+
+    Each deletion of a message has a note of its own: who ends one cannot end another's.
+    """
+    return {"_id": chat_id} if seq is None else {"_id": ObjectId(), "chatId": chat_id, "seq": seq}
 
 
-def finish(chat_id: ObjectId) -> None:
-    deletions().delete_one({"_id": chat_id})
+def begin(chat_id: ObjectId, seq: int | None = None) -> Document:
+    """Note that a deletion begins, and return the note."""
+    begun = note(chat_id, seq)
+    deletions().replace_one({"_id": begun["_id"]}, begun, upsert=True)
+    return begun
 
 
-def unfinished() -> list[ObjectId]:
-    return [row["_id"] for row in deletions().find()]
+def finish(begun: Document) -> None:
+    deletions().delete_one({"_id": begun["_id"]})
+
+
+def unfinished() -> list[Document]:
+    return list(deletions().find())

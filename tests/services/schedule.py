@@ -16,12 +16,13 @@ import pytest
 from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 
 from chatapi.errors import ChatError
-from chatapi.store import chats, deletions, messages, users
+from chatapi.store import chats, deletions, messages, presence, users
 
 CALLS = {
     chats: ("insert", "by_id", "open_chat_of", "replace", "delete"),
     messages: ("insert", "at", "by_send_key", "between", "delete", "delete_of_chat", "bury"),
     deletions: ("begin", "finish", "unfinished"),
+    presence: ("signal",),
     users: ("by_id", "update", "count_active_admins"),
 }
 MOST_STEPS = 500

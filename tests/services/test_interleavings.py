@@ -374,13 +374,144 @@ def test_an_open_status_with_a_message_never_opens_what_was_closed_meanwhile(
 
     def check(run: Run) -> None:
         here = world[0]
-        here.history()
-        # Open in the end only when it was found closed and opened, never past the epoch.
-        now = here.now()
-        assert now["isOpen"] == (now["epoch"] == 1)
+        closed, _ = run.results[2]
+        # Open in the end only when it was found closed and opened by this very message.
+        opened = [seq for seq in here.sent("wait") if seq > closed["lastSeq"]]
+        assert here.now()["isOpen"] == (opened != [])
         assert (here.sent("wait") != []) == isinstance(run.results[0], tuple)
 
     assert explore(scenario, check, switches=2) > 4
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"message": "here", "client_message_id": "key"},
+        {"message": "bye", "client_message_id": "key", "status": "closed"},
+        {"priority": "high"},
+    ],
+)
+def test_a_read_mark_comes_with_the_message_or_the_change_it_was_sent_with(
+    database: Database[Document], changes: dict[str, Any]
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database, said=2)]
+        here = world[0]
+        return [
+            here.update(**changes, read=True),
+            here.send(here.user, "a"),
+            lambda: messages.mark_read(here.user, here.id, 1),
+        ]
+
+    def check(run: Run) -> None:
+        here = world[0]
+        here.history()
+        now = here.now()
+        place = here.sent(changes["message"])[0:1] if "message" in changes else [2]
+        done = place != [] if "message" in changes else now["priority"] == "high"
+        assert done or run.killed[0]
+        # What was there is read if the rest was done, and else it is not.
+        assert (now["readSeq"]["admin"] >= max(place, default=1)) == done
+        if not run.killed[2]:
+            assert now["readSeq"]["user"] == 1
+
+    assert explore(scenario, check, switches=2, kills=1) > 20
+
+
+@pytest.mark.parametrize("status", ["closed", "archived"])
+def test_an_opening_with_a_message_is_not_applied_by_halves_when_killed(
+    database: Database[Document], status: str
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database, said=1)]
+        here = world[0]
+        here.update(status=status)()
+        return [
+            here.update(
+                message="again",
+                client_message_id="key",
+                status="active",
+                priority="high",
+                read=True,
+            ),
+            here.update(status="archived" if status == "closed" else "closed"),
+        ]
+
+    def check(run: Run) -> None:
+        here = world[0]
+        now = here.now()
+        done = here.sent("again") != []
+        assert done or run.killed[0]
+        assert done == (now["priority"] == "high") == (now["readSeq"]["admin"] == 2)
+        assert done or not now["isOpen"]
+        # Whoever opens it meanwhile does not meet what a killed call has left.
+        if not done:
+            here.update(status="pending")()
+            messages.send(here.user, here.id, "first")
+            assert here.sent("again") == []
+            assert here.now()["priority"] == "medium"
+        here.update(message="again", client_message_id="key", status="active", priority="high")()
+        assert len(here.sent("again")) == 1
+        assert here.now()["priority"] == "high"
+
+    assert explore(scenario, check, switches=2, kills=1) > 10
+
+
+def test_two_openings_with_a_message_are_both_in_the_history(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database, said=1)]
+        here = world[0]
+        here.update(status="closed")()
+        return [
+            here.update(message="a", status="active"),
+            here.update(message="b", status="pending"),
+        ]
+
+    def check(run: Run) -> None:
+        here = world[0]
+        for text, result in zip("ab", run.results, strict=True):
+            assert here.sent(text) == [result[1][0]["seq"]]
+        assert len(here.history()) == 3
+        last = here.history()[-1]["content"]
+        assert here.now()["status"] == {"a": "active", "b": "pending"}[last]
+
+    assert explore(scenario, check, switches=3) > 20
+
+
+def test_an_opening_with_a_message_against_a_creation_is_applied_or_refused_whole(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database, said=1)]
+        here = world[0]
+        here.update(status="closed")()
+        return [
+            here.update(message="again", status="active", priority="high"),
+            lambda: chats.create(here.user, "Another", message="Hello"),
+        ]
+
+    def check(run: Run) -> None:
+        here = world[0]
+        refused = [result for result in run.results if isinstance(result, errors.ChatOpen)]
+        made = [result for result in run.results if isinstance(result, tuple)]
+        assert (len(made), len(refused)) == (1, 1)
+        assert refused[0].data["chatId"] == str(made[0][0]["_id"])
+        opened = isinstance(run.results[0], tuple)
+        assert (here.sent("again") == [2]) == (here.now()["priority"] == "high") == opened
+        assert here.now()["isOpen"] == opened
+        assert database["messages"].count_documents({}) == 2
+
+    assert explore(scenario, check, switches=3) > 20
 
 
 def test_deleting_a_chat_against_a_send_leaves_nothing_behind(
@@ -461,6 +592,88 @@ def test_a_tombstone_of_the_last_message_against_a_send_keeps_the_preview_right(
         assert [row["content"] for row in found] == [messages.TOMBSTONE, "a"]
 
     assert explore(scenario, check, switches=3) > 4
+
+
+@pytest.mark.parametrize("seq", [1, 2])
+def test_a_message_is_deleted_for_everybody_or_nobody_wherever_that_is_killed(
+    database: Database[Document], seq: int
+) -> None:
+    world: list[World] = []
+    etags: list[str] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database, said=2)]
+        here = world[0]
+        etags[:] = [chats.etag(here.user, here.now())]
+        return [lambda: messages.delete(here.agent, here.id, seq)]
+
+    def check(run: Run) -> None:
+        here, text = world[0], f"before {seq - 1}"
+        chat, page = chats.get(here.user, here.id)
+        shown = text in [row["content"] for row in page]
+        # The list, a poll and the history agree about it at every moment.
+        assert shown == (page[seq - 1]["content"] != messages.TOMBSTONE)
+        assert shown == (page[seq - 1].get("deletedAt") is None)
+        assert shown == (chats.etag(here.user, chat) == etags[0])
+        if seq == 2:
+            assert shown == (chat["lastMessage"]["content"] == text)
+        assert run.killed[0] or not shown
+        here.history()
+        begun = database["deletions"].count_documents({})
+        assert chats.finish_deletions() == begun
+        # What has begun is brought to its end: the text is nowhere any more.
+        stored = repr([list(database[name].find()) for name in ("chatrooms", "messages")])
+        assert (text in stored) == (shown and not begun)
+        assert here.now().get("burying", []) == []
+        assert database["deletions"].count_documents({}) == 0
+        here.history()
+
+    assert explore(scenario, check, switches=1, kills=1) > 5
+
+
+def test_a_message_that_two_delete_at_once_is_deleted_though_one_is_killed(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database, said=2)]
+        here = world[0]
+        return [
+            lambda: messages.delete(here.agent, here.id, 2),
+            lambda: messages.delete(here.agent, here.id, 2),
+        ]
+
+    def check(run: Run) -> None:
+        here = world[0]
+        chats.finish_deletions()
+        assert [row["content"] for row in here.history()] == ["before 0", messages.TOMBSTONE]
+        assert here.now()["burying"] == []
+        assert database["deletions"].count_documents({}) == 0
+
+    assert explore(scenario, check, switches=2, kills=1) > 100
+
+
+def test_deleting_a_message_against_its_chat_leaves_nothing_behind(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database, said=2)]
+        here = world[0]
+        return [
+            lambda: messages.delete(here.agent, here.id, 2),
+            lambda: chats.delete(here.agent, here.id),
+        ]
+
+    def check(run: Run) -> None:
+        chats.finish_deletions()
+        for name in ("chatrooms", "messages", "deletions"):
+            left = database[name].count_documents({})
+            assert left == 0 or (run.killed[1] and name != "deletions"), name
+
+    assert explore(scenario, check, switches=2, kills=1) > 20
 
 
 def test_agents_who_demote_each_other_at_once_leave_one(database: Database[Document]) -> None:
