@@ -128,8 +128,6 @@ class Config:
 
     RATELIMIT_ENABLED = True
     RATELIMIT_STORAGE_URI = "worker://"  # each worker counts for itself; else mongodb:// redis://
-    RATELIMIT_HEADERS_ENABLED = False  # problem.py writes Retry-After itself
-    RATELIMIT_KEY_PREFIX = "chat"
     LIMIT_REGISTER = "20 per hour"
     LIMIT_GUEST = "60 per hour"
     LIMIT_CREATE_CHAT = "20 per hour"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -14,13 +15,21 @@ from pymongo.uri_parser import parse_uri
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config as configuration
-from chatapi import cli, headers, health, log, openapi, problem, schemas
+from chatapi import cli, headers, health, identity, limits, log, openapi, problem, schemas
 from chatapi.extensions import compress, csrf, login_manager, mongo
-from chatapi.limits import limiter, login_attempts
+from chatapi.limits import login_attempts
 from chatapi.services import accounts, passwords, streams
 from chatapi.store import database as store_database
 
 DEFAULT_DATABASE = "livechat"
+
+
+class Chat(Flask):
+    """Flask for views that are all plain functions."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return it: Flask would look with each request whether a view or hook is async."""
+        return func
 
 
 def create_app(
@@ -34,7 +43,7 @@ def create_app(
     database -- used instead of MONGO_URI's: a stand-in, for tests.
     overrides -- single configuration values. Raises config.ConfigError.
     """
-    app = Flask(__name__, static_folder=None)
+    app = Chat(__name__, static_folder=None)
     app.config.update(_settings(config) | overrides)
     if app.debug and app.config["APP_ENV"] == "production":
         raise configuration.ConfigError("FLASK_DEBUG must be off.")
@@ -48,8 +57,9 @@ def create_app(
     # Without its context processor, which would ask the database for every page, error pages too.
     login_manager.init_app(app, add_context_processor=False)
     csrf.init_app(app)
+    app.session_interface = identity.CsrfCookie()
     log.init_app(app)
-    limiter.init_app(app)
+    limits.init_app(app)
     login_attempts.init_app(app, shared=database is None)
     compress.init_app(app)
     headers.init_app(app)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from flask import Request, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, g, request
 from flask import session as csrf_store
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_login import UserMixin, current_user, login_user
 from flask_wtf.csrf import CSRFError, generate_csrf
 
@@ -28,6 +29,16 @@ class CurrentUser(UserMixin):
     def __init__(self, session: Session) -> None:
         self.session = session
         self.id = str(session.user_id)
+
+
+class CsrfCookie(SecureCookieSessionInterface):
+    """Flask's session, which holds the CSRF token only: without its cookie nothing is made."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Return what the cookie holds."""
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
 
 
 @login_manager.request_loader
@@ -65,7 +76,7 @@ def cookie_token(incoming: Request) -> str | None:
 
 def optional() -> Session | None:
     """Return the request's session, or None."""
-    return current_user.session if current_user.is_authenticated else None
+    return getattr(current_user, "session", None)  # one look: each through the proxy costs
 
 
 def required() -> Session:

@@ -8,16 +8,16 @@ across all worker processes, per address and per account.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
-from flask import Config, Flask, Response, current_app, request
+from flask import Config, Flask, current_app, request
 from flask_limiter import Limiter
-from limits import parse
+from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, MongoDBStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
 from pymongo.errors import DuplicateKeyError
@@ -37,7 +37,12 @@ def address() -> str:
 def account() -> str:
     """Return the account that asks, or the address without one."""
     session = identity.optional()
-    return f"account:{session.user_id}" if session else address()
+    return of(session) if session else address()
+
+
+def of(session: Session) -> str:
+    """Return the account that a session counts for."""
+    return f"account:{session.user_id}"
 
 
 class WorkerMemory(MemoryStorage):
@@ -69,10 +74,21 @@ class WorkerMemory(MemoryStorage):
             return self.storage[key]
 
 
-limiter = Limiter(account, strategy="fixed-window", key_prefix="chat")
+limiter = Limiter(account, strategy="fixed-window")
 
-
+PREFIX = "chat"  # in a storage shared with others
 BY_ADDRESS = frozenset({"register", "guest"})  # a token at hand must buy no new allowance
+parsed = functools.lru_cache(parse)
+
+
+def init_app(app: Flask) -> None:
+    """Give the limiter the app's storage. Its strategy counts; `limited` says when.
+
+    Its own checks would look up a view's limits twice with each request, a third of what a
+    small answer costs. An app that has the extension already gets no hooks.
+    """
+    app.extensions["limiter"] = {limiter}
+    limiter.init_app(app)
 
 
 def limited(view: View, name: str = "default") -> View:
@@ -83,36 +99,41 @@ def limited(view: View, name: str = "default") -> View:
     refused, or was a repetition, counts as any other request.
     """
     key = address if name in BY_ADDRESS else account
-    view = limiter.shared_limit(
-        lambda: current_app.config[f"LIMIT_{name.upper()}"],
-        scope=name,
-        key_func=key,
-        deduct_when=_was_created if name == "create_chat" else None,
-    )(view)
-    if name == "create_chat":
-        view = limiter.shared_limit(
-            lambda: current_app.config["LIMIT_DEFAULT"], scope="default", key_func=key
-        )(view)
-    return view
+    first = "default" if name == "create_chat" else name
+
+    @functools.wraps(view)
+    def counted(**parts: Any) -> Any:
+        if not current_app.config["RATELIMIT_ENABLED"]:
+            return view(**parts)
+        who = key()
+        count(first, who)
+        if name != "create_chat":
+            return view(**parts)
+        if not limiter.limiter.test(_limit(name), PREFIX, name, who):
+            raise _refusal(name, who)
+        response = view(**parts)
+        if response.status_code == 201:
+            limiter.limiter.hit(_limit(name), PREFIX, name, who)
+        return response
+
+    return counted
 
 
-def _was_created(response: Response) -> bool:
-    return response.status_code == 201
+def count(name: str, who: str) -> None:
+    """Count one use of a limit by an account or an address. Raises TooManyRequests."""
+    if not current_app.config["RATELIMIT_ENABLED"]:
+        return
+    if not limiter.limiter.hit(_limit(name), PREFIX, name, who):
+        raise _refusal(name, who)
 
 
-def count(name: str, session: Session) -> None:
-    """Count one use of a limit outside a request of its own. Raises TooManyRequests."""
-    if current_app.config["RATELIMIT_ENABLED"]:
-        limit = parse(current_app.config[f"LIMIT_{name.upper()}"])
-        if not limiter.limiter.hit(limit, "socket", f"account:{session.user_id}"):
-            raise TooManyRequests(retryAfter=5)
+def _limit(name: str) -> RateLimitItem:
+    return parsed(current_app.config[f"LIMIT_{name.upper()}"])
 
 
-def as_error() -> TooManyRequests:
-    """Return flask-limiter's refusal as ours, with the seconds to wait."""
-    current = limiter.current_limit
-    wait = max(1, current.reset_at - int(time.time())) if current else 60
-    return TooManyRequests(retryAfter=wait)
+def _refusal(name: str, who: str) -> TooManyRequests:
+    reset = limiter.limiter.get_window_stats(_limit(name), PREFIX, name, who).reset_time
+    return TooManyRequests(retryAfter=max(1, math.ceil(reset - time.time())))
 
 
 class LoginAttempts:
@@ -125,7 +146,7 @@ class LoginAttempts:
     def init_app(self, app: Flask, shared: bool) -> None:
         """Count in the app's database, or in memory where the database is a stand-in."""
         self._made = None
-        self._make = partial(_in_database, app.config) if shared else WorkerMemory
+        self._make = functools.partial(_in_database, app.config) if shared else WorkerMemory
 
     @property
     def _counter(self) -> FixedWindowRateLimiter:
@@ -144,7 +165,7 @@ class LoginAttempts:
             ("LIMIT_LOGIN_ACCOUNT", f"login:{normal_email(email)}"),
             ("LIMIT_LOGIN_ADDRESS", address()),
         ):
-            limit = parse(current_app.config[setting])
+            limit = parsed(current_app.config[setting])
             if not self._counter.hit(limit, "login", key):
                 reset = self._counter.get_window_stats(limit, "login", key).reset_time
                 raise TooManyAttempts(retryAfter=max(1, math.ceil(reset - time.time())))
@@ -152,7 +173,7 @@ class LoginAttempts:
     def forgive(self, email: str) -> None:
         """Forget the attempts at an account whose owner has signed in."""
         if current_app.config["RATELIMIT_ENABLED"]:
-            limit = parse(current_app.config["LIMIT_LOGIN_ACCOUNT"])
+            limit = parsed(current_app.config["LIMIT_LOGIN_ACCOUNT"])
             self._counter.clear(limit, "login", f"login:{normal_email(email)}")
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 from flask import Flask, Response, current_app, g, has_request_context, request
 from flask.typing import ResponseReturnValue
-from flask_limiter.errors import RateLimitExceeded
 from pymongo.errors import (
     ConnectionFailure,
     ExecutionTimeout,
@@ -18,7 +17,7 @@ from pymongo.errors import (
 )
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from chatapi import errors, identity, limits
+from chatapi import errors, identity
 from chatapi.errors import ChatError
 
 log = structlog.get_logger("chat")
@@ -77,8 +76,6 @@ def from_exception(error: Exception) -> ChatError:
     """Return any exception as a refusal; what nobody expected becomes `internal`."""
     if isinstance(error, ChatError):
         return error
-    if isinstance(error, RateLimitExceeded):
-        return limits.as_error()
     if isinstance(error, RequestEntityTooLarge):
         return errors.TooLarge()
     if isinstance(error, HTTPException):

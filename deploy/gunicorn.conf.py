@@ -78,4 +78,4 @@ def post_worker_init(worker: Any) -> None:
         streams.shutdown()
 
     gevent.spawn(watch)
-    signed_in.follow()
+    signed_in.may_follow = True

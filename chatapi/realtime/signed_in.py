@@ -2,7 +2,7 @@
 
 Every request asks for its session. In a process that follows the change stream of sessions
 and users, a session is read once and then known until the stream tells that it ended or
-that its user has changed, which takes milliseconds. When the stream has not been heard from
+that its user has changed, a tenth of a second at most. When the stream has not been heard from
 for FRESH_SECONDS, or where the server has none, nothing is believed and each request reads.
 """
 
@@ -24,13 +24,20 @@ from chatapi.store.database import Document
 log = structlog.get_logger("chat.signed_in")
 
 FRESH_SECONDS = 2.0
+LOOK_EVERY = 0.1
 LONGEST_PAUSE = 5.0
 NO_STREAM_PAUSE = 60.0
 MOST_KNOWN = 20_000
 
 
 class SignedIn:
-    """Sessions with their users by session id. Without `follow` it reads every time."""
+    """Sessions with their users by session id.
+
+    may_follow -- whether this process may follow the database: one that serves does so from
+    the first session on, for as long as it lives; a command reads every time.
+    """
+
+    may_follow = False
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Document, Document]] = {}
@@ -42,15 +49,13 @@ class SignedIn:
         self.beginnings = 0
         self.on_change: Callable[[object], None] = lambda _: None
 
-    def follow(self) -> None:
-        """Follow the database from now on, for as long as the process lives."""
-        if self._thread is None:
-            # A context of its own: this is not a part of the request that started it.
-            run = contextvars.Context().run
-            self._thread = threading.Thread(
-                target=run, args=(self._run,), name="signed-in", daemon=True
-            )
-            self._thread.start()
+    def _follow(self) -> None:
+        # A context of its own: this is not a part of the request that started it.
+        run = contextvars.Context().run
+        self._thread = threading.Thread(
+            target=run, args=(self._run,), name="signed-in", daemon=True
+        )
+        self._thread.start()
 
     @property
     def is_told(self) -> bool:
@@ -59,6 +64,8 @@ class SignedIn:
 
     def find(self, session_id: str) -> tuple[Document, Document] | None:
         """Return a session and its user, or None if there is none."""
+        if self.may_follow and self._thread is None:
+            self._follow()
         if not self.is_told:
             return sessions.with_user(session_id)
         found = self._known.get(session_id)
@@ -93,9 +100,9 @@ class SignedIn:
                     self._forget_all()
                     self.beginnings += 1
                     failures = 0
+                    self._heard_at = time.monotonic()
                     while True:
-                        self._heard_at = time.monotonic()
-                        self._hand_on(stream.next())
+                        self._listen(stream)
                 finally:
                     self._heard_at = None
                     stream.close()
@@ -107,6 +114,15 @@ class SignedIn:
                 failures = min(failures + 1, 10)
                 pause = min(LONGEST_PAUSE, 0.1 * 2**failures)
             time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+
+    def _listen(self, stream: changes.Stream) -> None:
+        started = time.monotonic()
+        change = stream.next()
+        self._heard_at = time.monotonic()
+        self._hand_on(change)
+        if change is None:
+            # Some servers answer that there is nothing after each write of anybody.
+            time.sleep(max(0.0, started + LOOK_EVERY - self._heard_at))
 
     def _hand_on(self, change: changes.Change | None) -> None:
         if change is None:

@@ -295,7 +295,7 @@ class _Socket:
         return {"chatId": given["chatId"]}
 
     def _do_send(self, given: dict[str, Any]) -> Any:
-        limits.count("send", self.session)
+        limits.count("send", limits.of(self.session))
         message, _ = messages.send(
             self.session, given["chatId"], given["content"], given["clientMessageId"]
         )

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from bson import ObjectId
 from pymongo import MongoClient
 
 from tests.conftest import PASSWORD
@@ -84,12 +85,9 @@ def register_agent(server: AppServer, name: str = "Agent") -> Client:
     who = register(server, name)
     client: MongoClient[dict[str, Any]] = MongoClient(server.environment["MONGO_URI"])
     with client:
-        email = who.call("GET", "/api/auth/me")[2]["email"]
+        # Before the first request with the session: no worker knows it yet.
         users = client.get_default_database()["users"]
-        users.update_one({"email": email}, {"$set": {"role": "admin"}})
-    # The server is told by the database, in a moment.
-    while who.call("GET", "/api/auth/me")[2]["role"] != "admin":
-        time.sleep(0.01)
+        users.update_one({"_id": ObjectId(who.id)}, {"$set": {"role": "admin"}})
     return who
 
 

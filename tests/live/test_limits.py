@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -127,12 +127,21 @@ def test_without_a_trusted_proxy_the_forwarded_address_counts_for_nothing(
     assert statuses(answers) == {401: 5, 429: 3}
 
 
-# Sessions that end, on every worker at once
+# Sessions that end, on every worker within a moment
 
 
 def works(client: Client, times: int = 12) -> set[int]:
     """Ask so often that every worker has answered; each request is a new connection."""
     return {client.call("GET", "/api/auth/me")[0] for _ in range(times)}
+
+
+def soon(answers: Callable[[], set[int]], wanted: set[int]) -> bool:
+    """Tell whether every worker answers so within a second: the database tells them."""
+    end = time.monotonic() + 1
+    while answers() != wanted:
+        if time.monotonic() > end:
+            return False
+    return True
 
 
 def login(server: AppServer, client: Client) -> Client:
@@ -143,50 +152,51 @@ def login(server: AppServer, client: Client) -> Client:
     return Client(server, answer["token"], client.id)
 
 
-def test_a_revoked_session_ends_at_once_on_every_worker(server: AppServer) -> None:
+def test_a_revoked_session_ends_on_every_worker(server: AppServer) -> None:
     first = register(server)
     second = login(server, first)
     assert works(first) == works(second) == {200}
     listed = first.call("GET", "/api/auth/sessions")[2]
     (other,) = [row["_id"] for row in listed if not row["current"]]
     assert first.call("DELETE", f"/api/auth/sessions/{other}")[0] == 204
-    assert works(second) == {401}
+    assert soon(lambda: works(second), {401})
     assert works(first) == {200}
 
 
-def test_logging_out_ends_the_session_at_once_on_every_worker(server: AppServer) -> None:
+def test_logging_out_ends_the_session_on_every_worker(server: AppServer) -> None:
     user = register(server)
     assert user.call("POST", "/api/auth/logout")[0] == 204
-    assert works(user) == {401}
+    assert soon(lambda: works(user), {401})
 
 
-def test_a_new_password_ends_the_other_sessions_at_once_on_every_worker(
+def test_a_new_password_ends_the_other_sessions_on_every_worker(
     server: AppServer,
 ) -> None:
     first = register(server)
     second = login(server, first)
     body = {"current": PASSWORD, "new": "another password"}
     assert first.call("POST", "/api/auth/password", body)[0] == 204
-    assert works(second) == {401}
+    assert soon(lambda: works(second), {401})
     assert works(first) == {200}
 
 
-def test_a_disabled_user_is_out_at_once_on_every_worker(server: AppServer) -> None:
+def test_a_disabled_user_is_out_on_every_worker(server: AppServer) -> None:
     user, agent = register(server), register_agent(server)
     chat_id = user.open_chat()
     assert agent.call("PATCH", f"/api/admin/users/{user.id}", {"disabled": True})[0] == 200
-    assert works(user) == {401}
+    assert soon(lambda: works(user), {401})
     assert {user.send(chat_id, "Hello")[0] for _ in range(8)} == {401}
 
 
-def test_an_agent_who_is_demoted_sees_no_other_chats_at_once_on_every_worker(
+def test_an_agent_who_is_demoted_sees_no_other_chats_on_every_worker(
     server: AppServer,
 ) -> None:
     one, two = register_agent(server), register_agent(server)
     chat_id = register(server).open_chat()
     assert two.call("GET", f"/api/chat/{chat_id}")[0] == 200
     assert one.call("PATCH", f"/api/admin/users/{two.id}", {"role": "user"})[0] == 200
-    assert {two.call("GET", f"/api/chat/{chat_id}")[0] for _ in range(12)} == {403}
+    chat = f"/api/chat/{chat_id}"
+    assert soon(lambda: {two.call("GET", chat)[0] for _ in range(12)}, {403})
     assert {two.call("GET", "/api/admin/stats")[0] for _ in range(8)} == {403}
 
 
