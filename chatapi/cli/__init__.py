@@ -9,6 +9,7 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
+from chatapi.cli import consistency
 from chatapi.cli.backup import backup_data, restore_data
 from chatapi.cli.demo import seed_demo
 from chatapi.cli.imports import import_conversations
@@ -16,7 +17,7 @@ from chatapi.cli.verify import verify_deployment
 from chatapi.errors import EmailTaken
 from chatapi.schemas import EmailAddress, NewPassword
 from chatapi.services import accounts, chats
-from chatapi.store import database, indexes
+from chatapi.store import database, indexes, upkeep
 
 
 def init_app(app: Flask) -> None:
@@ -34,8 +35,9 @@ def init_app(app: Flask) -> None:
 
 
 @click.command("init-db")
+@click.option("--sweep", is_flag=True, help="Look through all messages for what crashes have left.")
 @with_appcontext
-def init_db() -> None:
+def init_db(sweep: bool) -> None:
     """Create missing collections, indexes and validators; safe on every start."""
     indexes.ensure(database.current())
     finished = chats.finish_deletions()
@@ -43,6 +45,22 @@ def init_db() -> None:
     click.echo(f"Database {name} is ready.")
     if finished:
         click.echo(f"Finished {finished} deletions that a crash had cut off.")
+    if sweep:
+        _sweep()
+
+
+def _sweep() -> None:
+    """Remove the messages that crashes have left without a chat, and nothing else."""
+    if upkeep.unfinished_restore():
+        raise click.ClickException("A restore was cut off: chats are missing. Restore again first.")
+    found, left_by_crashes = consistency.strays()
+    if not left_by_crashes:
+        raise click.ClickException(
+            f"{len(found)} messages belong to no chat, more than crashes leave: "
+            "none was removed. Keep a copy of the database, and ask the developers."
+        )
+    upkeep.delete_messages(found)
+    click.echo(f"Removed {len(found)} messages that crashes had left without a chat.")
 
 
 @click.command("create-admin")

@@ -1,22 +1,29 @@
-"""Whether what a chat says of its history agrees with the history.
+"""Whether what a chat says of its history agrees with the history, and what belongs to none.
 
-For `restore` and `verify`. A chat and its messages can be read while people write: what
+For `init-db`, `restore` and `verify`. A chat and its messages can be read while people write: what
 stands up to the chat's `lastSeq` never changes but for tombstones, so the chat is read
 first, and looked at once more before anything is said against it.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from bson import ObjectId
 
+from chatapi import clock
 from chatapi.services.chats import OPEN_STATUSES
 from chatapi.services.messages import PREVIEW_LENGTH, seen_in
-from chatapi.store import upkeep
+from chatapi.store import deletions, upkeep
 from chatapi.store.database import Document
 
 _AT_ONCE = 100
+_MESSAGES_AT_ONCE = 1000
+# Nobody takes so long between writing a message and its chat.
+_SURELY_LEFT = timedelta(hours=1)
+_MOST_LEFT = 100
 _SIDES = {"user": "admin", "admin": "user"}
 
 
@@ -80,3 +87,24 @@ def _wrong_preview(chat: Document, history: Sequence[Document]) -> list[str]:
     if shown.get("content") != last["content"][:PREVIEW_LENGTH]:
         found.append("lastMessage is not its last message")
     return found
+
+
+def strays(newest: int | None = None) -> tuple[list[ObjectId], bool]:
+    """Return the messages whose chat does not exist, and whether crashes can have left them.
+
+    A sender that is killed just after its chat was deleted leaves one, and so does whoever
+    is killed while opening a chat. More of one chat, or very many, no crash has left.
+
+    newest -- look only at so many messages, the newest.
+    """
+    rows = upkeep.chats_named(clock.now() - _SURELY_LEFT, newest)
+    lost: dict[ObjectId, ObjectId] = {}
+    while batch := dict(itertools.islice(rows, _MESSAGES_AT_ONCE)):
+        there = upkeep.among("chatrooms", set(batch.values()))
+        lost |= {each: chat_id for each, chat_id in batch.items() if chat_id not in there}
+    if lost:
+        # A chat may be deleted while this looks: its messages go next, or are gone.
+        going = {begun["_id"] for begun in deletions.unfinished()}
+        left = upkeep.among("messages", set(lost))
+        lost = {each: lost[each] for each in left if lost[each] not in going}
+    return list(lost), len(set(lost.values())) == len(lost) <= _MOST_LEFT

@@ -5,7 +5,9 @@ For `verify`, `backup` and `restore`; no request comes here.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
@@ -22,6 +24,7 @@ SECRET = frozenset({"sessions"})
 SHORT_LIVED = frozenset(
     {"signals", "presence", "attempts", "attemptWindows", "counters", "windows", "maintenance"}
 )
+IDS_AT_ONCE = 50
 _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument, tz_aware=True)
 _RESTORE: Document = {"_id": "restore"}
 _NOT_PLANNED = frozenset({"rejectedPlans", "parsedQuery"})
@@ -253,3 +256,37 @@ def histories(chat_ids: Sequence[ObjectId]) -> dict[ObjectId, list[Document]]:
 
 def chat(chat_id: ObjectId) -> Document | None:
     return current()["chatrooms"].find_one({"_id": chat_id}, {"searchTerms": 0})
+
+
+# Messages of no chat.
+
+
+def chats_named(before: datetime, newest: int | None = None) -> Iterator[tuple[ObjectId, ObjectId]]:
+    """Yield the ids of messages made before a time, each with its chat's: all, or the newest."""
+    where = {"_id": {"$lt": ObjectId.from_datetime(before)}}
+    found = current()["messages"].find(where, {"chatId": 1})
+    if newest is not None:
+        found = found.sort("_id", -1).limit(newest)
+    for row in found:
+        yield row["_id"], row["chatId"]
+
+
+def among(name: str, ids: Iterable[ObjectId]) -> set[ObjectId]:
+    """Return which of these ids are in a collection."""
+    found: set[ObjectId] = set()
+    for some in _in_parts(ids):
+        rows = current()[name].find({"_id": {"$in": some}}, {"_id": 1})
+        found |= {row["_id"] for row in rows}
+    return found
+
+
+def delete_messages(ids: Iterable[ObjectId]) -> None:
+    for some in _in_parts(ids):
+        current()["messages"].delete_many({"_id": {"$in": some}})
+
+
+def _in_parts(ids: Iterable[ObjectId]) -> Iterator[list[ObjectId]]:
+    """Yield a few ids at a time: some servers take quadratic time for a list of them."""
+    left = iter(ids)
+    while part := list(itertools.islice(left, IDS_AT_ONCE)):
+        yield part

@@ -32,6 +32,7 @@ from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.store import database as store_database
 from chatapi.store import indexes, upkeep
+from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
 from config import TestConfig
 from deploy import run
@@ -352,6 +353,34 @@ def test_a_message_deleted_between_the_reads_leaves_no_text_in_the_preview(
     copy = target["chatrooms"].find_one({"_id": chat["_id"]})
     assert copy is not None
     assert copy["lastMessage"]["content"] == messages.TOMBSTONE
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_a_deletion_of_a_message_that_was_under_way_is_finished_by_the_restore(
+    database: Database[Document],
+    target: Database[Document],
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    monkeypatch: pytest.MonkeyPatch,
+    file: Path,
+    over: bool,
+) -> None:
+    agent, chat = make_session("admin"), make_chat(message="My number is 4711")
+
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stored_messages, "bury", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            messages.delete(agent, chat["_id"], 1)
+    if over:
+        # As it is when the deletion comes to its end between the reads.
+        database["deletions"].delete_many({})
+    restored(target, saved(database, file))
+    (copy,) = target["messages"].find()
+    assert copy["content"] == messages.TOMBSTONE
+    assert target["deletions"].count_documents({}) == 0
 
 
 def test_a_chat_deleted_between_the_reads_is_gone_altogether(

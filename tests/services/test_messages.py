@@ -607,6 +607,21 @@ def test_a_deletion_that_was_cut_off_is_completed_by_asking_again(
     assert_chat_is_consistent(database, long_chat["_id"])
 
 
+def test_a_deletion_that_was_cut_off_shows_the_text_to_nobody(
+    user: Session, agent: Session, chat: Document, meanwhile: Meanwhile
+) -> None:
+    messages.send(user, chat["_id"], "My number is 4711", "key")
+    meanwhile(stored_messages, "bury", before=die)
+    with pytest.raises(Killed):
+        messages.delete(agent, chat["_id"], 1)
+    again, created = messages.send(user, chat["_id"], "My number is 4711", "key")
+    assert not created
+    for shown in (again, *messages.history(agent, chat["_id"])[1]):
+        assert shown["content"] == messages.TOMBSTONE
+        assert shown["deletedAt"] is not None
+    assert chats.get(user, chat["_id"])[0]["lastMessage"]["content"] == messages.TOMBSTONE
+
+
 @pytest.mark.parametrize("seq", [0, -1, 11, 2**40])
 def test_there_is_no_message_beyond_the_history(
     agent: Session, long_chat: Document, seq: int

@@ -12,12 +12,14 @@ from chatapi.cli.checks.run import Check, Failed, NotApplicable, Run, expect
 from chatapi.store import chats, database, indexes, upkeep
 
 INIT_DB = "Run: flask --app wsgi init-db"
+ASK = "Keep a copy of the database before anything is changed, and ask the developers."
 CUSTOMERS_INDEXES = (
     [("userId", 1), ("createdAt", -1)],
     [("adminId", 1), ("createdAt", -1)],
     [("status", 1)],
 )
 MOST_COMPARED = 1000
+MOST_SEARCHED = 50_000
 MOST_SHOWN = 5
 
 
@@ -162,9 +164,15 @@ def no_corruption(_: Run) -> str:
         shown = "; ".join(problems[:MOST_SHOWN])
         raise Failed(
             f"{len(problems)} things do not agree: {shown}.",
-            "Keep a copy (flask backup) before anything is changed, and ask the developers.",
+            ASK,
         )
     expect(not upkeep.unfinished_restore(), "A restore was cut off.", "Restore again.")
+    strays, left_by_crashes = consistency.strays(MOST_SEARCHED)
+    expect(
+        not strays,
+        f"{len(strays)} messages belong to no chat, so nobody sees them.",
+        f"{INIT_DB} --sweep" if left_by_crashes else ASK,
+    )
     which = "all" if newest is None else f"the newest {compared:,} of about {total:,}"
     return f"{which if newest else f'all {compared:,}'} chats agree with their histories"
 
