@@ -21,7 +21,7 @@ from pymongo.errors import PyMongoError
 
 from chatapi import clock
 from chatapi.realtime.hub import Hub, hub
-from chatapi.store import changes
+from chatapi.store import changes, chats, unread
 
 log = structlog.get_logger("chat.tail")
 
@@ -205,10 +205,12 @@ class Tail:
             self.lag_ms = round((clock.now() - changed_at).total_seconds() * 1000, 1)
         try:
             if kind == "chat":
+                chats.told(document)
                 self.hub.changed(document)
             elif kind == "signal":
                 self.hub.signalled(document)
             else:
+                unread.by_admins.forget()
                 self.hub.removed(document["_id"])
         except PyMongoError:
             raise

@@ -15,6 +15,7 @@ from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
 from chatapi.store import chats, deletions, presence, users
 from chatapi.store import messages as stored_messages
+from chatapi.store import unread as unread_sums
 from chatapi.store.database import Document, Duplicate, object_id
 
 OPEN_STATUSES = ("active", "pending")
@@ -163,8 +164,8 @@ def list_state(
 def unread(session: Session) -> tuple[int, int]:
     """Return how many of the caller's chats have unread messages, and how many messages."""
     if session.is_admin:
-        return chats.unread_by_admins()
-    return chats.unread_by_user(session.user_id)
+        return unread_sums.by_admins.get()
+    return unread_sums.by_user(session.user_id)
 
 
 def update(

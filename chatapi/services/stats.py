@@ -8,7 +8,7 @@ from typing import Any
 
 from chatapi.services.accounts import Session
 from chatapi.services.chats import PRIORITIES, STATUSES
-from chatapi.store import chats
+from chatapi.store import chats, unread
 
 
 def counts(session: Session, categories: Sequence[str]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def counts(session: Session, categories: Sequence[str]) -> dict[str, Any]:
             counter[row["_id"][name]] += row["n"]
         total += row["n"]
         unassigned += 0 if row["_id"].get("adminId") else row["n"]
-    unread_chats, unread_messages = chats.unread_by_admins()
+    unread_chats, unread_messages = unread.by_admins.get()
     return {name: dict(counter) for name, counter in by.items()} | {
         "total": total,
         "unassigned": unassigned,

@@ -16,6 +16,7 @@ from pymongo import DESCENDING
 
 from chatapi import clock
 from chatapi.paging import Position
+from chatapi.store import unread
 from chatapi.store.database import Document, chatrooms, naming_duplicates
 
 _ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
@@ -43,8 +44,9 @@ class Filter:
 
 def insert(chat: Document) -> None:
     """Add a chat. Raises Duplicate while the user has another open one."""
-    with naming_duplicates():
+    with naming_duplicates(), unread.by_admins.writing():
         chatrooms().insert_one(chat | {"changedAt": clock.now()})
+        unread.by_admins.moved(0, chat["unread"]["admin"])
 
 
 def by_id(chat_id: ObjectId) -> Document | None:
@@ -63,6 +65,14 @@ def last_seen(chat_id: ObjectId) -> Document | None:
     return _seen.get(chat_id)
 
 
+def told(chat: Document) -> None:
+    """Take note of a chat's state as the database tells of it."""
+    seen = _seen.get(chat["_id"])
+    if seen is None or seen["version"] < chat["version"]:
+        # Another process has written it.
+        unread.by_admins.forget()
+
+
 def _remember(chat: Document) -> None:
     if len(_seen) >= MOST_SEEN:
         _seen.clear()
@@ -78,15 +88,21 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
 
     Raises Duplicate when the change opens a second chat of the same user.
     """
-    with naming_duplicates():
+    with naming_duplicates(), unread.by_admins.writing():
         result = chatrooms().update_one(
             {"_id": chat_id, "version": version},
             {"$set": {**fields, "changedAt": clock.now()}, "$inc": {"version": 1}},
         )
-    before = _seen.pop(chat_id, None)
-    if result.matched_count and before and before["version"] == version:
-        _remember(before | dict(fields) | {"version": version + 1})
-    return result.matched_count == 1
+        before = _seen.pop(chat_id, None)
+        if not result.matched_count:
+            return False
+        if before is not None and before["version"] == version:
+            after = before | dict(fields) | {"version": version + 1}
+            _remember(after)
+            unread.by_admins.moved(before["unread"]["admin"], after["unread"]["admin"])
+        else:
+            unread.by_admins.forget()
+        return True
 
 
 def rename_user(user_id: ObjectId, fields: Document, terms: Sequence[str]) -> None:
@@ -106,7 +122,10 @@ def rename_admin(admin_id: ObjectId, fields: Document) -> None:
 
 def delete(chat_id: ObjectId) -> bool:
     _seen.pop(chat_id, None)
-    return chatrooms().delete_one({"_id": chat_id}).deleted_count > 0
+    with unread.by_admins.writing():
+        deleted = chatrooms().delete_one({"_id": chat_id}).deleted_count > 0
+        unread.by_admins.forget()
+    return deleted
 
 
 def query(wanted: Filter, after: Position | None = None) -> Document:
@@ -176,23 +195,6 @@ def _newest(wanted: Filter, limit: int, after: Position | None, shown: Document)
     if len(rows) == limit:
         _reached[key] = rows[-1]["lastMessageAt"]
     return rows
-
-
-def unread_by_admins() -> tuple[int, int]:
-    """Return how many chats have messages that no agent has read, and how many messages."""
-    return _unread({"unreadByAdmin": True}, "$unread.admin")
-
-
-def unread_by_user(user_id: ObjectId) -> tuple[int, int]:
-    """Return the same of one user's chats, for messages of agents."""
-    return _unread({"userId": user_id, "unread.user": {"$gt": 0}}, "$unread.user")
-
-
-def _unread(where: Document, number: str) -> tuple[int, int]:
-    group = {"_id": None, "chats": {"$sum": 1}, "messages": {"$sum": number}}
-    for row in chatrooms().aggregate([{"$match": where}, {"$group": group}]):
-        return row["chats"], row["messages"]
-    return 0, 0
 
 
 def count_groups(statuses: Sequence[str]) -> list[Document]:

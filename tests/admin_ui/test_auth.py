@@ -9,6 +9,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from admin_ui import forms
+from chatapi import limits
 from chatapi.store import database
 from tests.admin_ui.conftest import FRAGMENT, Browser
 from tests.conftest import PASSWORD, MakeUser, SignIn
@@ -111,6 +112,7 @@ def test_too_many_attempts_are_refused_with_the_time_to_wait(
     app: Flask, browser: Browser, make_user: MakeUser
 ) -> None:
     app.config |= {"RATELIMIT_ENABLED": True, "LIMIT_LOGIN_ACCOUNT": "2 per 5 minutes"}
+    limits.init_app(app)
     email = make_user(role="admin")["email"]
     answers = [sign_in(browser, email, "wrong") for _ in range(3)]
     assert [each.status_code for each in answers] == [401, 401, 429]

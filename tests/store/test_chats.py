@@ -30,6 +30,7 @@ def document(user_id: ObjectId, *, is_open: bool) -> Document:
         "isOpen": is_open,
         "version": 1,
         "searchTerms": [],
+        "unread": {"user": 0, "admin": 0},
     }
 
 
