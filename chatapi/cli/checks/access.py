@@ -402,8 +402,9 @@ def injection(run: Run) -> str:
 
 def timeout(run: Run) -> str:
     """Let a session end, and use it."""
+    run.asked(200, "GET", "/api/auth/me", run.people.user)
+    # One that the instance has not seen yet: what it has seen, it knows for a while.
     person = run.people.again(run.people.user)
-    run.asked(200, "GET", "/api/auth/me", person)
     past = person.session.created_at.replace(year=person.session.created_at.year - 1)
     sessions.touch(person.session.id, past, past)
     answer = run.asked(401, "GET", "/api/chat", person)
