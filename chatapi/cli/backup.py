@@ -20,12 +20,17 @@ Three things can still happen between the two reads, and each is settled at once
 
 Users are copied last: nobody is missing whom a chat names. Somebody renamed in these
 seconds may keep the old name on some of their chats.
+
+**Why nothing remembered passes for what is restored.** Processes and browsers remember a chat
+by its `version`, and a message is prepared for an `epoch`. A restored chat gets ones that
+nobody has seen.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +53,10 @@ CHATS_AT_ONCE = 100
 INSERTED_AT_ONCE = 1000
 INSERTED_BYTES = 8_000_000
 MOST_ATTEMPTS = 100
+# More changes than a chat has seen since any backup of it.
+AHEAD = 1_000_000
+# A process with people connected says so more often than this.
+IN_USE_SECONDS = 20
 MOST_SHOWN = 20
 # In this order: who comes later may only be named by who came earlier.
 _SPECIAL = ("chatrooms", "messages", "users", "deletions")
@@ -249,6 +258,11 @@ def _raw(document: Document) -> RawBSONDocument:
 
 
 def _refuse_to_replace(*, replace: bool) -> None:
+    if upkeep.in_use(clock.now() - timedelta(seconds=IN_USE_SECONDS)):
+        raise click.ClickException(
+            "People are connected. Stop the product, wait "
+            f"{IN_USE_SECONDS} seconds, and restore again. Nothing was changed."
+        )
     names = set(upkeep.kept(sessions=True))
     if replace or upkeep.unfinished_restore() or upkeep.is_empty(names):
         return
@@ -275,7 +289,8 @@ def load(file: Path, header: archive.Header, step: Step = lambda _: None) -> Non
             step(len(waiting[name]))
         waiting[name], sizes[name] = [], 0
 
-    for again, name, document in archive.entries(file, header):
+    for again, name, saved in archive.entries(file, header):
+        document = _moved_on(saved) if name == "chatrooms" else saved
         if again:
             flush(name)
             upkeep.replace(name, [document])
@@ -286,6 +301,11 @@ def load(file: Path, header: archive.Header, step: Step = lambda _: None) -> Non
             flush(name)
     for name in list(waiting):
         flush(name)
+
+
+def _moved_on(chat: RawBSONDocument) -> RawBSONDocument:
+    document = decode(chat.raw, _AWARE)
+    return _raw(document | {name: document[name] + AHEAD for name in ("version", "epoch")})
 
 
 def finish(header: archive.Header) -> list[str]:

@@ -205,6 +205,16 @@ def replace(name: str, documents: Sequence[RawBSONDocument]) -> None:
         _raw(name).replace_one({"_id": document["_id"]}, document, upsert=True)
 
 
+def in_use(since: datetime) -> bool:
+    """Tell whether anybody typed, came or went since then, or an agent was connected.
+
+    What was deleted a command may have deleted.
+    """
+    connected = current()["presence"].find_one({"seenAt": {"$gte": since}})
+    told = {"at": {"$gte": since}, "kind": {"$ne": "deleted"}}
+    return bool(connected or current()["signals"].find_one(told))
+
+
 def clear() -> None:
     """Drop everything that a backup replaces, and what belongs to the people in it."""
     for name in {*kept(sessions=True), *SECRET, "signals", "presence"}:

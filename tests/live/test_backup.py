@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from flask import Flask
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from chatapi import create_app
+from chatapi import clock, create_app
 from chatapi.cli import archive
 from chatapi.cli import backup as backup_command
 from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
+from chatapi.store import chats as stored_chats
 from chatapi.store import database as store_database
 from chatapi.store import indexes, upkeep
 from chatapi.store import messages as stored_messages
@@ -37,7 +39,7 @@ from chatapi.store.database import Document
 from config import TestConfig
 from deploy import run
 from tests.conftest import PASSWORD, MakeChat, MakeSession
-from tests.consistency import assert_all_chats_are_consistent
+from tests.consistency import assert_all_chats_are_consistent, assert_chat_is_consistent
 from tests.servers import DatabaseServer
 
 SAVED = ("users", "chatrooms", "messages", "deletions")
@@ -69,6 +71,15 @@ def flask(database: Database[Document], *arguments: object) -> Result:
 
 def everything(database: Database[Document], *names: str) -> dict[str, list[Document]]:
     return {name: list(database[name].find().sort("_id")) for name in names or SAVED}
+
+
+def moved_on(saved: dict[str, list[Document]]) -> dict[str, list[Document]]:
+    """Return the same as it is once restored: as states of chats that nobody has seen."""
+
+    def moved(chat: Document) -> Document:
+        return chat | {name: chat[name] + backup_command.AHEAD for name in ("version", "epoch")}
+
+    return saved | {"chatrooms": [moved(chat) for chat in saved["chatrooms"]]}
 
 
 def header_of(file: Path) -> dict[str, Any]:
@@ -111,7 +122,7 @@ def test_what_was_saved_is_restored_to_the_last_bit(
     before = everything(database)
     result = restored(target, saved(database, file))
     assert "2 chats, 7 messages" in result.output
-    assert everything(target) == before
+    assert everything(target) == moved_on(before)
     assert everything(database) == before
     for name, models in indexes.INDEXES.items():
         there = set(target[name].index_information())
@@ -224,8 +235,51 @@ def test_a_database_that_holds_something_is_replaced_only_when_told(
     assert "is not empty" in result.output
     assert everything(target, "users") == {"users": [{"_id": "somebody"}]}
     restored(target, file, "--replace")
-    assert everything(target) == everything(database)
+    assert everything(target) == moved_on(everything(database))
     assert target["sessions"].count_documents({}) == 0
+
+
+@pytest.mark.parametrize(("name", "field"), [("presence", "seenAt"), ("signals", "at")])
+def test_a_database_with_people_connected_is_not_replaced(
+    database: Database[Document],
+    target: Database[Document],
+    conversation: Document,
+    file: Path,
+    name: str,
+    field: str,
+) -> None:
+    saved(database, file)
+    target["users"].insert_one({"_id": "somebody"})
+    target[name].insert_one({field: clock.now() - timedelta(seconds=5)})
+    result = flask(target, "restore", file, "--replace")
+    assert result.exit_code == 1
+    assert "People are connected" in result.output
+    assert everything(target, "users") == {"users": [{"_id": "somebody"}]}
+    target[name].update_one({}, {"$set": {field: clock.now() - timedelta(seconds=30)}})
+    restored(target, file, "--replace")
+
+
+def test_nothing_that_a_process_or_a_browser_remembers_passes_for_what_is_restored(
+    database: Database[Document],
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    monkeypatch: pytest.MonkeyPatch,
+    file: Path,
+) -> None:
+    owner, agent = make_session(), make_session("admin")
+    chat = make_chat(owner, message="Before the backup")
+    saved(database, file)
+    messages.send(owner, chat["_id"], "Lost")
+    remembered, _ = chats.get(owner, chat["_id"])
+    restored(database, file, "--replace")
+    # As many changes as there were, and then a process that slept through all of it.
+    messages.send(agent, chat["_id"], "After the restore")
+    now, _ = chats.get(owner, chat["_id"])
+    assert chats.etag(owner, now) != chats.etag(owner, remembered)
+    monkeypatch.setitem(stored_chats._seen, chat["_id"], remembered)
+    messages.send(owner, chat["_id"], "Still here")
+    history = assert_chat_is_consistent(database, chat["_id"])
+    assert [row["content"] for row in history][1:] == ["After the restore", "Still here"]
 
 
 def _cut(content: bytes) -> bytes:
@@ -298,7 +352,7 @@ def test_a_chat_that_does_not_agree_with_its_history_is_restored_and_named(
     result = flask(target, "restore", file)
     assert result.exit_code == 1
     assert f"chat {conversation['_id']}: its history has 6 of the messages 1 to 7" in result.output
-    assert everything(target) == everything(database)
+    assert everything(target) == moved_on(everything(database))
 
 
 Act = Callable[[], object]
@@ -595,5 +649,5 @@ def test_a_killed_restore_is_completed_by_the_next(
         again = process(own_database.uri, tmp_path, "restore", file)
         output, _ = again.communicate(timeout=60)
         assert again.returncode == 0, output
-        assert everything(there) == everything(database)
+        assert everything(there) == moved_on(everything(database))
         assert_all_chats_are_consistent(there)
