@@ -7,6 +7,7 @@ depends on it (see `services.messages`).
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -30,6 +31,9 @@ def frozen(at: datetime) -> Iterator[None]:
         _frozen.reset(token)
 
 
+@functools.lru_cache(maxsize=4096)  # a list shows the same times with each poll
 def iso(at: datetime) -> str:
     """Return a time as the API writes it: 2026-11-22T18:00:00.000Z."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds")[:-6] + "Z"

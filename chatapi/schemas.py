@@ -234,7 +234,8 @@ class Output(Schema):
 
 
 def _shape(plan: list[tuple[str, str, Convert]], obj: Any) -> dict[str, Any]:
-    read = obj.get if isinstance(obj, Mapping) else lambda name: getattr(obj, name)
+    is_mapping = type(obj) is dict or isinstance(obj, Mapping)
+    read = obj.get if is_mapping else lambda name: getattr(obj, name)
     shown = {}
     for key, name, convert in plan:
         value = read(name)

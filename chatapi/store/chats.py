@@ -21,6 +21,7 @@ from chatapi.store.database import Document, chatrooms, naming_duplicates
 
 _ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
 _SHOWN = {"searchTerms": 0}
+_LISTED = {"searchTerms": 0, "counts": 0, "epoch": 0, "changedAt": 0}
 MOST_SEEN = 2000
 MOST_REACHED = 2000
 _reached: dict[tuple[Filter, int, Position | None], datetime] = {}
@@ -162,8 +163,8 @@ def query(wanted: Filter, after: Position | None = None) -> Document:
 
 
 def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Document]:
-    """Return up to `limit` chats, the latest message first."""
-    return _newest(wanted, limit, after, _SHOWN)
+    """Return up to `limit` chats as a list shows them, the latest message first."""
+    return _newest(wanted, limit, after, _LISTED)
 
 
 def newest_versions(
