@@ -122,11 +122,7 @@ class Link(asyncio.Protocol):
 
 
 class EventStream(Link):
-    """Server-sent events, in chunked transfer coding."""
-
-    def __init__(self, client: Client) -> None:
-        super().__init__(client)
-        self.text = b""
+    """Server-sent events, until the connection ends."""
 
     def greeting(self) -> bytes:
         client = self.client
@@ -145,13 +141,7 @@ class EventStream(Link):
             self.client.came_in()
 
     def read(self) -> None:
-        while (end := self.raw.find(b"\r\n")) >= 0:
-            size = int(self.raw[:end], 16)
-            if len(self.raw) < end + size + 4:
-                break
-            self.text += self.raw[end + 2 : end + 2 + size]
-            self.raw = self.raw[end + size + 4 :]
-        *blocks, self.text = self.text.split(b"\n\n")
+        *blocks, self.raw = self.raw.split(b"\n\n")
         for block in blocks:
             fields = dict(line.partition(b": ")[::2] for line in block.split(b"\n"))
             if b"event" in fields:

@@ -6,19 +6,21 @@ imports wsgi after gevent has patched the standard library: keep preload_app off
 
 import os
 import resource
+import time
 from pathlib import Path
 from typing import Any
 
-# gevent would note for each greenlet, and so for each stream, who started it and where.
+# gevent would note for each greenlet who started it and where.
 os.environ.setdefault("GEVENT_TRACK_GREENLET_TREE", "0")
 
 wsgi_app = "wsgi:app"
 bind = f"{os.environ.get('LISTEN_ADDRESS', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
 
-# One process holds 10,000 event streams. More workers use more cores; RATELIMIT_STORAGE_URI
-# then has to name a storage that they share.
+# One process holds 10,000 streams. More workers use more cores; RATELIMIT_STORAGE_URI then
+# has to name a storage that they share.
 worker_class = "gevent"
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
+# Without the streams: those are taken over from gunicorn and counted in services/feeds.py.
 worker_connections = 11_000
 
 # An idle connection outlives a client that polls every 3 s. A proxy has to give up its own
@@ -27,6 +29,7 @@ keepalive = 5
 # Longer than `keepalive`, so that a stop or a reload cuts no request off.
 graceful_timeout = 10
 timeout = 60
+GOODBYE_SECONDS = 3.0
 
 # Errors and restarts go to stderr; the application writes its own line for each request.
 accesslog = None
@@ -50,27 +53,12 @@ if _soft != resource.RLIM_INFINITY and _soft < _wanted:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Follow the sessions; end the streams when the worker is told to stop, keep them small.
-
-    gunicorn waits for open requests and a stream never ends by itself: without this a stop
-    or a reload takes `graceful_timeout` and cuts the streams off.
-    """
+    """Follow the sessions, and end the streams when the worker is told to stop."""
     # Both only work in the worker, where the standard library is patched.
     import gevent  # noqa: PLC0415
 
     from chatapi.realtime.signed_in import signed_in  # noqa: PLC0415
     from chatapi.services import streams  # noqa: PLC0415
-
-    application = worker.wsgi
-
-    def serve(environ: dict[str, Any], start_response: Any) -> Any:
-        if not environ["PATH_INFO"].endswith("/events"):
-            return application(environ, start_response)
-        # A greenlet keeps the memory of its deepest call. What opens a stream calls deep and
-        # is done soon: in a greenlet of its own it leaves 10 KB less to each open stream.
-        return gevent.spawn(application, environ, start_response).get()
-
-    worker.wsgi = serve
 
     def watch() -> None:
         while worker.alive:
@@ -79,3 +67,18 @@ def post_worker_init(worker: Any) -> None:
 
     gevent.spawn(watch)
     signed_in.may_follow = True
+
+
+def worker_exit(_: Any, worker: Any) -> None:
+    """Let the streams say goodbye: gunicorn waits for requests, and knows of no streams."""
+    if worker.pid != os.getpid() or not worker.booted:
+        return  # The master speaks of a worker that is gone.
+    import gevent  # noqa: PLC0415
+
+    from chatapi.services import streams  # noqa: PLC0415
+    from chatapi.user_api.lines import lines  # noqa: PLC0415
+
+    streams.shutdown()
+    end = time.monotonic() + GOODBYE_SECONDS
+    while len(lines) and time.monotonic() < end:
+        gevent.sleep(0.05)

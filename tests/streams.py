@@ -10,7 +10,7 @@ import json
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -174,7 +174,7 @@ class EventStream(Stream):
         self.headers: dict[str, str] = {}
         self.retry: int | None = None
         self.heartbeats = 0
-        self._raw, self._text = b"", b""
+        self._raw = b""
         end = time.monotonic() + WAIT
         try:
             while not self.status:
@@ -207,25 +207,11 @@ class EventStream(Stream):
                 name, _, value = line.partition(":")
                 self.headers[name.lower()] = value.strip()
             self._raw = rest
-        if self.headers.get("transfer-encoding") == "chunked":
-            for chunk in self._chunks():
-                self._text += chunk
+        if self.status == 200:
             self._take_events()
 
-    def _chunks(self) -> Iterator[bytes]:
-        while True:
-            size, found, rest = self._raw.partition(b"\r\n")
-            if not found or len(rest) < int(size, 16) + 2:
-                return
-            length = int(size, 16)
-            if not length:
-                self.is_gone = True  # in order, with the last chunk
-                return
-            yield rest[:length]
-            self._raw = rest[length + 2 :]
-
     def _take_events(self) -> None:
-        *whole, self._text = self._text.split(b"\n\n")
+        *whole, self._raw = self._raw.split(b"\n\n")
         for block in whole:
             fields = {}
             for line in block.decode().split("\n"):

@@ -6,13 +6,13 @@ and is then told to come again; what it missed it reads from the database.
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bson import ObjectId
+import bson
+from bson import CodecOptions, ObjectId
 
 from chatapi.store import messages
 from chatapi.store.database import Document
@@ -20,6 +20,7 @@ from chatapi.store.database import Document
 QUEUE_LENGTH = 500
 # A chat that grew by more in one step, as by an import, is read by each listener in pages.
 MOST_AT_ONCE = 100
+_AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True)
 
 
 @dataclass
@@ -35,50 +36,82 @@ class Event:
     frames: dict[Any, Any] = field(default_factory=dict)
 
 
+def _nobody() -> None:
+    """Nobody waits for an event."""
+
+
 class Listener:
-    """One connection's queue. `close` says why it ends: the last event it gets."""
+    """One connection's queue. `close` says why it ends: the last event it gets.
+
+    on_event -- called when there is something to get, by whoever brought it: it must not wait.
+    """
+
+    # Thousands of them wait: a queue of the standard library would take 2 KB of each.
+    __slots__ = ("_events", "end", "on_event")
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events: list[Event] = []
         self.end: Event | None = None
+        self.on_event: Callable[[], None] = _nobody
 
     def put(self, event: Event) -> None:
         """Queue an event, unless the listener is too slow: then it ends."""
         if self.end is not None:
             return
-        if self._queue.qsize() >= QUEUE_LENGTH:
+        if len(self._events) >= QUEUE_LENGTH:
             self.close("too_slow", 0)
             return
-        self._queue.put(event)
+        self._events.append(event)
+        self.on_event()
 
     def get(self, timeout: float) -> Event | None:
         """Return the next event, the closing one at once, or None after `timeout` seconds."""
-        if self.end is not None:
+        if timeout > 0 and not self.has_more:
+            arrived = threading.Event()
+            self.on_event = arrived.set
+            # Whoever puts an event from now on wakes us; what came before, we see.
+            if not self.has_more:
+                arrived.wait(timeout)
+            self.on_event = _nobody
+        if self.end is not None or not self._events:
             return self.end
-        try:
-            event = self._queue.get(timeout=timeout)
-        except queue.Empty:
-            return self.end
-        return self.end or event
+        return self._events.pop(0)
 
     def close(self, code: str, retry_after: float) -> None:
         """End the listener, whatever is still queued; it catches up when it comes again."""
         if self.end is None:
             self.end = Event("end", {"code": code, "retryAfter": round(retry_after, 2)})
-            self._queue.put(self.end)
+            self._events.clear()
+            self.on_event()
+
+    @property
+    def has_more(self) -> bool:
+        """Tell whether there is something to get at once."""
+        return bool(self._events) or self.end is not None
 
     @property
     def backlog(self) -> int:
         """How many events wait to be sent."""
-        return self._queue.qsize()
+        return len(self._events)
 
 
 class Topic:
     """A chat that somebody listens to, as far as this process has told of it."""
 
+    __slots__ = ("_packed", "listeners")
+
     def __init__(self) -> None:
         self.listeners: set[Listener] = set()
-        self.chat: Document | None = None
+        self._packed: bytes | None = None
+
+    @property
+    def chat(self) -> Document | None:
+        """The chat as it was told last. Packed: most wait for hours for the next change."""
+        return bson.decode(self._packed, _AWARE) if self._packed is not None else None
+
+    @chat.setter
+    def chat(self, chat: Document) -> None:
+        self._packed = bson.encode(chat)
 
 
 class Hub:
@@ -136,9 +169,10 @@ class Hub:
             topic = self.topics.get(chat["_id"])
             if topic is None:
                 return chat
-            if topic.chat is None:
-                topic.chat = chat
-            return max(topic.chat, chat, key=_version)
+            known = topic.chat
+            if known is None:
+                topic.chat = known = chat
+            return max(chat, known, key=_version)
 
     def changed(self, chat: Document) -> None:
         """Tell of a chat's new state: its new messages, who has read, then the chat."""

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask import Response, request
+from gevent import socket
 
 from chatapi import errors
 from chatapi.endpoint import endpoint
 from chatapi.schemas import BIGGEST_SEQ, EventsQuery
 from chatapi.services import streams
 from chatapi.services.accounts import Session
-from chatapi.services.streams import Event, Feed
-from chatapi.user_api import blueprint, frames
+from chatapi.services.feeds import Event, Feed
+from chatapi.user_api import blueprint, frames, lines
 from chatapi.user_api.chats import ACCESS
+from chatapi.user_api.lines import ALIVE, Line, Streamed
 
-RETRY_MS = 2000
-FIRST_EVENTS = 50
-AGENT_HEARTBEAT = 5.0  # An agent who is gone must not seem to be there for long.
+RETRY = b"retry: 2000\n\n"  # in ms
+HEARTBEAT = b": \n\n"
+HEARTBEAT_SECONDS = 15.0
+AGENT_HEARTBEAT_SECONDS = 5.0  # An agent who is gone must not seem to be there for long.
 
 
 @endpoint(
@@ -76,46 +76,70 @@ def _place(after: int | None) -> int | None:
 
 
 def _event_stream(session: Session, subscribe: Callable[[Feed], Iterator[Event]]) -> Response:
-    feed = Feed(session, request.remote_addr or "", request.environ.get("gunicorn.socket"))
+    feed = Feed(session, request.remote_addr or "")
     try:
         # Joined before the client sees the stream open: what it fetches then is not too old.
-        opening = feed.guarded(subscribe(feed))
-        # Most streams open with less than this. Read here, and not by the generator: a
-        # greenlet keeps the memory of its deepest call (see deploy/gunicorn.conf.py).
-        first = list(itertools.islice(opening, FIRST_EVENTS))
-        body = _frames(feed, itertools.chain(first, opening))
-        response = Response(body, mimetype="text/event-stream")
+        events = feed.guarded(subscribe(feed))
+        link = lines.link_of(request)
+        if request.method != "HEAD" and link is not None:
+            line = _EventLine(link, feed)
+            response: Response = Streamed(lambda head: line.carry(head + RETRY, events))
+        else:
+            response = Response(_body(feed, events))
+            response.call_on_close(feed.close)
     except BaseException:
         feed.close()
         raise
+    response.mimetype = "text/event-stream"
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
-    # Not in the generator: one that never began would never end.
-    response.call_on_close(feed.close)
     return response
 
 
-def _frames(feed: Feed, events: Iterator[Event]) -> Iterator[bytes]:
-    heartbeat = AGENT_HEARTBEAT if feed.session.is_admin else streams.HEARTBEAT_SECONDS
-    yield f"retry: {RETRY_MS}\n\n".encode()
-    sent_at = time.monotonic()
+class _EventLine(Line):
+    """A connection with server-sent events. It lasts until one side closes it."""
+
+    __slots__ = ("_said_at",)
+
+    def __init__(self, link: socket.socket, feed: Feed) -> None:
+        super().__init__(link, feed)
+        self._said_at = time.monotonic()
+
+    def tell(self, event: Event) -> None:
+        """Write an event."""
+        self.send(HEARTBEAT if event is ALIVE else frames.sse(event, self.feed.session))
+
+    def send(self, data: bytes) -> None:
+        """Write bytes, and note when."""
+        super().send(data)
+        self._said_at = time.monotonic()
+
+    def rest(self) -> None:
+        """End when there is nothing to be heard any more: the chat was deleted."""
+        if not self.feed.listens:
+            self.feed.listener.close("forbidden", 0)
+
+    def hear(self, _: bytes) -> bool:
+        """Listen no more: nobody has anything to say on an event stream."""
+        return False
+
+    def look(self, now: float) -> None:
+        """Write a comment after some silence, for the proxies between us and the client."""
+        if now - self._said_at >= _heartbeat(self.feed.session):
+            self.write([ALIVE])
+
+
+def _heartbeat(session: Session) -> float:
+    return AGENT_HEARTBEAT_SECONDS if session.is_admin else HEARTBEAT_SECONDS
+
+
+def _body(feed: Feed, events: Iterator[Event]) -> Iterator[bytes]:
+    """Yield the stream, for a server that hands out no connection, such as Flask's own."""
+    yield RETRY
     while True:
         for event in events:
-            with feed.writing():
-                yield frames.sse(event, feed.session)
-            sent_at = time.monotonic()
-            del event  # A quiet stream would keep the last one, and what it was made of.
-        if feed.is_finished:
+            yield frames.sse(event, feed.session)
+        if feed.is_finished or not feed.listens:
             break
-        if not feed.listens:
-            # The chat was deleted, and nothing else was asked for.
-            feed.listener.close("forbidden", 0)
-        elif time.monotonic() - sent_at >= heartbeat:
-            with feed.writing():
-                yield b": \n\n"
-            sent_at = time.monotonic()
-        events = feed.next(max(0.0, sent_at + heartbeat - time.monotonic()))
-    if feed.link is not None:
-        # Nothing more is read from this connection: a process that ends need not wait for it.
-        with contextlib.suppress(OSError):
-            feed.link.shutdown(socket.SHUT_RD)
+        yield HEARTBEAT
+        events = feed.next(_heartbeat(feed.session))

@@ -8,7 +8,7 @@ from typing import Any
 from chatapi.schemas import ChatOut, DeletedOut, MessageOut, PresenceOut, ReadOut, TypingOut
 from chatapi.services import chats, messages
 from chatapi.services.accounts import Session
-from chatapi.services.streams import Event
+from chatapi.services.feeds import Event
 
 _SHAPES = {
     "read": ReadOut(),

@@ -1,20 +1,21 @@
 """The WebSocket /api/ws: the same events and catch-up as over SSE, plus sending.
 
-wsproto speaks the protocol; the loop around it is ours, so that frames are bounded, a
+wsproto speaks the protocol; what stands around it is ours, so that frames are bounded, a
 flood meets TCP's own back-pressure, and a slow client costs no more than its queue.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
 import threading
 import time
 from typing import Any
 
-from flask import Response, request
-from wsproto import ConnectionType, WSConnection
+import structlog
+from flask import Flask, Response, current_app, request
+from gevent import socket
+from wsproto import ConnectionType
+from wsproto.connection import Connection
 from wsproto.events import (
     AcceptConnection,
     BytesMessage,
@@ -23,14 +24,16 @@ from wsproto.events import (
     Pong,
     TextMessage,
 )
+from wsproto.handshake import H11Handshake
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from chatapi import endpoint, errors, identity, limits, problem
 from chatapi.schemas import MessageOut, SocketMessages
 from chatapi.services import accounts, messages, streams
 from chatapi.services.access import access_chat
-from chatapi.services.streams import Event, Feed
-from chatapi.user_api import blueprint, frames
+from chatapi.services.feeds import Event, Feed
+from chatapi.user_api import blueprint, frames, lines
+from chatapi.user_api.lines import ALIVE, Gone, Line, Streamed
 
 PROTOCOL = "chat.v1"
 LONGEST_FRAME = 64 * 1024
@@ -49,27 +52,31 @@ def websocket() -> Response:
     offers the subprotocols "chat.v1" and "bearer.TOKEN"."""
     session = identity.required()
     identity.check_origin()
-    # gunicorn's own: other servers hand out no connection.
-    link = request.environ.get("gunicorn.socket")
+    link = lines.link_of(request)
     if link is None or request.headers.get("Upgrade", "").lower() != "websocket":
         raise errors.UpgradeRequired
-    protocol = _agree()
-    with Feed(session, request.remote_addr or "", link) as feed:
-        _Socket(link, protocol, feed).serve()
-    return _Served(status=101)
+    head, protocol = _shake_hands()
+    feed = Feed(session, request.remote_addr or "")
+    socket_line = _SocketLine(link, feed, protocol)
+    return Streamed(lambda _: socket_line.carry(head, ()), status=101)
 
 
-def _agree() -> WSConnection:
-    """Return the connection's protocol, ready to be accepted. Raises UpgradeRequired."""
-    protocol = WSConnection(ConnectionType.SERVER)
+def _shake_hands() -> tuple[bytes, Connection]:
+    """Return our side of the handshake and the open protocol. Raises UpgradeRequired."""
+    handshake = H11Handshake(ConnectionType.SERVER)
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
+    offered = request.headers.get("Sec-WebSocket-Protocol", "")
+    chosen = PROTOCOL if PROTOCOL in [part.strip() for part in offered.split(",")] else None
     try:
-        protocol.initiate_upgrade_connection(headers, "/api/ws")
-    except RemoteProtocolError:
-        raise errors.UpgradeRequired(
-            "This is no WebSocket handshake of version 13.", version="13"
-        ) from None
-    return protocol
+        handshake.initiate_upgrade_connection(headers, "/api/ws")
+        head = handshake.send(AcceptConnection(subprotocol=chosen))
+    except (RemoteProtocolError, LocalProtocolError):
+        protocol = None
+    else:
+        protocol = handshake.connection
+    if protocol is None:
+        raise errors.UpgradeRequired("This is no WebSocket handshake of version 13.", version="13")
+    return head, protocol
 
 
 limited_websocket = limits.limited(websocket)
@@ -87,131 +94,94 @@ blueprint.add_url_rule("/ws", "websocket", limited_websocket, methods=["GET"], w
 blueprint.add_url_rule("/ws", "websocket", limited_websocket, methods=["GET"])
 
 
-class _Served(Response):
-    """What a view returns when its socket is spent."""
-
-    def __call__(self, *_: object) -> Any:
-        # gunicorn's word for a connection that needs no answer any more.
-        raise StopIteration
-
-
-class _Closed(Exception):
-    """The client has gone, or is to go: nothing more to read."""
-
-
-class _Socket:
-    """One connection: this greenlet reads and answers, another sends the feed's events.
-
-    All that the feed yields goes through that one, so that nothing overtakes anything.
+class _SocketLine(Line):
+    """A connection with a WebSocket. What the feed yields is written by one greenlet, and
+    what is asked is answered by another: an answer that must not overtake goes by the feed.
     """
 
-    def __init__(self, link: socket.socket, protocol: WSConnection, feed: Feed) -> None:
-        self.link, self.protocol, self.feed, self.session = link, protocol, feed, feed.session
-        self.token = identity.bearer_token(request) or identity.cookie_token(request) or ""
-        self.lock = threading.Lock()
-        self.over = threading.Event()
-        self.text: list[str] = []
-        self.length = 0
-        self.tokens, self.counted_at = BURST, time.monotonic()
-        self.strikes = 0
+    __slots__ = (
+        *("_app", "_counted_at", "_heard_at", "_length", "_lock", "_pinged_at", "_protocol"),
+        *("_request_id", "_strikes", "_text", "_token", "_tokens", "session"),
+    )
 
-    def serve(self) -> None:
-        """Speak until either side has had enough."""
-        self.link.settimeout(SILENCE_SECONDS)
-        writer = threading.Thread(target=self._write, name="socket", daemon=True)
+    def __init__(self, link: socket.socket, feed: Feed, protocol: Connection) -> None:
+        super().__init__(link, feed)
+        self._protocol, self.session = protocol, feed.session
+        # Not the proxy: it would look for this request, which is over then.
+        self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+        self._request_id = problem.request_id()
+        self._token = identity.bearer_token(request) or identity.cookie_token(request) or ""
+        self._lock = threading.Lock()
+        self._text: list[str] = []
+        self._length = self._strikes = 0
+        self._tokens = BURST
+        self._counted_at = self._heard_at = self._pinged_at = time.monotonic()
+
+    def tell(self, event: Event) -> None:
+        """Write an event; with the last one, close."""
+        code = str(event.data["code"]) if event.name == "end" else ""
+        if event is ALIVE:
+            self._send(Ping())
+        elif code != "closed":
+            self._send(TextMessage(data=frames.websocket(event, self.session)))
+        if code and code != "closed":
+            self._send(CloseConnection(CLOSE_CODES.get(code, 1000), code))
+
+    def hear(self, data: bytes) -> bool:
+        """Take and answer what the client says."""
+        self._heard_at = time.monotonic()
+        structlog.contextvars.bind_contextvars(requestId=self._request_id)
         try:
-            self._accept()
-            writer.start()
-            self._read()
-        except (_Closed, OSError, LocalProtocolError, RemoteProtocolError):
-            pass
-        except Exception as error:  # noqa: BLE001 - no HTTP answer can be given any more
-            problem.log.error("socket_failed", exc_info=error)
-        finally:
-            self.over.set()
-            self.feed.listener.close("closed", 0)
-            self._linger()
-            if writer.ident is not None:
-                writer.join(LINGER_SECONDS)
-
-    def _accept(self) -> None:
-        offered = request.headers.get("Sec-WebSocket-Protocol", "")
-        chosen = PROTOCOL if PROTOCOL in [part.strip() for part in offered.split(",")] else None
-        for _ in self.protocol.events():
-            self._send_raw(AcceptConnection(subprotocol=chosen))
-
-    def _read(self) -> None:
-        while data := self.link.recv(4096):
-            self.protocol.receive_data(data)
-            try:
-                for event in self.protocol.events():
+            with self._app.app_context():
+                self._protocol.receive_data(data)
+                for event in self._protocol.events():
                     self._handle(event)
-            except RemoteProtocolError as error:
-                if error.event_hint is not None:
-                    self._send_raw(error.event_hint)
-                raise
+        except RemoteProtocolError as error:
+            if error.event_hint is not None:
+                self._send(error.event_hint)
+            raise Gone from None
+        return True
 
-    def _linger(self) -> None:
-        """Let the client read our last frame: unread input would make the kernel drop it."""
-        with contextlib.suppress(OSError):
-            self.link.shutdown(socket.SHUT_WR)
-            end = time.monotonic() + LINGER_SECONDS
-            while (left := end - time.monotonic()) > 0:
-                self.link.settimeout(left)
-                if not self.link.recv(65536):
-                    break
-
-    def _write(self) -> None:
-        """Send what the feed has, and a ping now and then."""
-        pinged_at = time.monotonic()
-        try:
-            while not self.feed.is_finished:
-                for event in self.feed.next(max(0.0, pinged_at + PING_SECONDS - time.monotonic())):
-                    self._send_event(event)
-                if time.monotonic() - pinged_at >= PING_SECONDS:
-                    pinged_at = time.monotonic()
-                    self._send_raw(Ping())
-        except (OSError, LocalProtocolError):
-            pass
-        except Exception as error:  # noqa: BLE001 - it ends this client's connection only
-            problem.log.error("socket_failed", exc_info=error)
-        # The client may answer the closing; if it does not, whoever reads here is let go.
-        if not self.over.wait(LINGER_SECONDS):
+    def look(self, now: float) -> None:
+        """Send a ping now and then, and give up who does not answer."""
+        if now - self._heard_at >= SILENCE_SECONDS:
             self.feed.cut()
+        elif now - self._pinged_at >= PING_SECONDS:
+            self._pinged_at = now
+            self.write([ALIVE])
 
-    def _send_event(self, event: Event) -> None:
-        if event.name == "end":
-            code = str(event.data["code"])
-            if code == "closed":
-                return
-            self._send_text(frames.websocket(event, self.session))
-            self._send_raw(CloseConnection(CLOSE_CODES.get(code, 1000), code))
-        else:
-            self._send_text(frames.websocket(event, self.session))
+    def part(self) -> None:
+        """Let the client read our last frame: unread input would make the kernel drop it."""
+        self.link.shutdown(socket.SHUT_WR)
+        end = time.monotonic() + LINGER_SECONDS
+        while (left := end - time.monotonic()) > 0:
+            self.link.settimeout(left)
+            if not self.link.recv(65536):
+                break
 
     def _handle(self, event: object) -> None:
         if isinstance(event, CloseConnection):
-            self._send_raw(event.response())
-            raise _Closed
+            self._send(event.response())
+            raise Gone
         if isinstance(event, Ping):
             self._spend()
-            self._send_raw(event.response())
+            self._send(event.response())
         elif isinstance(event, BytesMessage):
-            self._close(1003, "Text frames only.")
+            self._dismiss(1003, "Text frames only.")
         elif isinstance(event, TextMessage):
             self._collect(event)
         elif not isinstance(event, Pong):
-            raise _Closed
+            raise Gone
 
     def _collect(self, part: TextMessage) -> None:
         if part.frame_finished and not part.message_finished:
             self._spend()  # one of many that make a message
-        self.text.append(part.data)
-        self.length += len(part.data.encode())
-        if self.length > LONGEST_FRAME:
-            self._close(1009, "The message is over 64 KB.")
+        self._text.append(part.data)
+        self._length += len(part.data.encode())
+        if self._length > LONGEST_FRAME:
+            self._dismiss(1009, "The message is over 64 KB.")
         if part.message_finished:
-            whole, self.text, self.length = "".join(self.text), [], 0
+            whole, self._text, self._length = "".join(self._text), [], 0
             self._answer(whole)
 
     def _answer(self, text: str) -> None:
@@ -222,25 +192,26 @@ class _Socket:
             asked = _parsed(text)
             ref = asked.get("ref")
             self._do(asked, ref)
-            self.strikes = 0
-        except (_Closed, OSError, LocalProtocolError):
+            self._strikes = 0
+        except (Gone, OSError):
             raise
         except Exception as error:  # noqa: BLE001 - one frame's failure is that frame's alone
             refusal = problem.from_exception(error)
             if refusal.status >= 500:
                 problem.log.error("request_failed", code=refusal.code, exc_info=error)
-            self._send_text(_json("problem", ref, problem.body_of(refusal)))
+            body = problem.body_of(refusal) | {"requestId": self._request_id}
+            self._send_text(_json("problem", ref, body))
             if isinstance(refusal, (errors.BadJson, errors.TooManyRequests)):
                 self._strike()
 
     def _may_go_on(self) -> bool:
         """Count a frame; tell whether there were not too many in the last seconds."""
         now = time.monotonic()
-        self.tokens = min(BURST, self.tokens + (now - self.counted_at) * FRAMES_A_SECOND)
-        self.counted_at = now
-        if self.tokens < 1:
+        self._tokens = min(BURST, self._tokens + (now - self._counted_at) * FRAMES_A_SECOND)
+        self._counted_at = now
+        if self._tokens < 1:
             return False
-        self.tokens -= 1
+        self._tokens -= 1
         return True
 
     def _spend(self) -> None:
@@ -249,9 +220,9 @@ class _Socket:
             self._strike()
 
     def _strike(self) -> None:
-        self.strikes += 1
-        if self.strikes >= MOST_STRIKES:
-            self._close(1008, "Too many bad frames.")
+        self._strikes += 1
+        if self._strikes >= MOST_STRIKES:
+            self._dismiss(1008, "Too many bad frames.")
 
     def _do(self, asked: dict[str, Any], ref: Any) -> None:
         kind = asked.get("type")
@@ -269,7 +240,7 @@ class _Socket:
 
     def _admit(self) -> None:
         """Look at the session as a request does: it may be over, or its user renamed."""
-        session = accounts.open_session(self.token)
+        session = accounts.open_session(self._token)
         if session is None:
             self.feed.listener.close("session_ended", 0)
             raise errors.SessionExpired
@@ -310,15 +281,19 @@ class _Socket:
         return {"chatId": given["chatId"]}
 
     def _send_text(self, text: str) -> None:
-        self._send_raw(TextMessage(data=text))
+        self._send(TextMessage(data=text))
 
-    def _send_raw(self, event: Any) -> None:
-        with self.lock, self.feed.writing():
-            self.link.sendall(self.protocol.send(event))
+    def _send(self, event: Any) -> None:
+        with self._lock:
+            try:
+                data = self._protocol.send(event)
+            except LocalProtocolError:
+                raise Gone from None  # One side has said its last word.
+            self.send(data)
 
-    def _close(self, code: int, reason: str) -> None:
-        self._send_raw(CloseConnection(code, reason))
-        raise _Closed
+    def _dismiss(self, code: int, reason: str) -> None:
+        self._send(CloseConnection(code, reason))
+        raise Gone
 
 
 def _json(event: str, ref: Any, data: Any) -> str:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
 import random
-import socket
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,10 +11,8 @@ from flask import Flask
 
 from chatapi import errors
 from chatapi.realtime.hub import hub
-from chatapi.realtime.signed_in import signed_in
-from chatapi.services import chats, messages, streams
-from chatapi.services.accounts import Session
-from chatapi.services.streams import Event, Feed
+from chatapi.services import chats, feeds, messages, streams
+from chatapi.services.feeds import Event, Feed
 from chatapi.store import chats as stored_chats
 from chatapi.store.database import Document
 from chatapi.user_api import frames
@@ -28,12 +23,12 @@ from tests.conftest import MakeChat, MakeSession
 def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Neither tail nor caretaker: the test tells the hub itself."""
     monkeypatch.setattr(hub, "on_join", lambda: None)
-    monkeypatch.setattr(streams.caretaker, "ensure_running", lambda: None)
+    monkeypatch.setattr(feeds.register, "on_open", lambda: None)
     yield
-    for feed in streams.feeds.all():
+    for feed in feeds.register.all():
         feed.close()
     assert hub.is_idle()
-    assert not streams.feeds._counts
+    assert not feeds.register._counts
 
 
 def tell(chat: Document) -> None:
@@ -156,79 +151,37 @@ def test_nobody_is_let_into_a_strange_chat(make_chat: MakeChat, make_session: Ma
     assert hub.is_idle()
 
 
-def test_accounts_and_addresses_have_caps(
+def test_accounts_addresses_and_processes_have_caps(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "caps", streams.Caps(account=2, address=3))
+    monkeypatch.setattr(feeds, "caps", feeds.Caps(account=2, address=3, process=5))
     ana, ben = make_session(), make_session()
-    feeds = [Feed(ana, "home"), Feed(ana, "office")]
+    opened = [Feed(ana, "home"), Feed(ana, "office")]
     with pytest.raises(errors.TooManyRequests):
         Feed(ana, "elsewhere")
-    feeds += [Feed(ben, "office"), Feed(make_session(), "office")]
+    opened += [Feed(ben, "office"), Feed(make_session(), "office")]
     with pytest.raises(errors.TooManyRequests):
         Feed(ben, "office")
-    assert len(streams.feeds) == 4
-    feeds[0].close()
-    feeds[0].close()
+    assert len(feeds.register) == 4
+    opened[0].close()
+    opened[0].close()
     Feed(ana, "home")
+    Feed(ben, "home")
+    with pytest.raises(errors.TooManyRequests):
+        Feed(make_session(), "elsewhere")
 
 
 def test_a_process_that_ends_sends_newcomers_on(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     early = Feed(make_session(), "a")
-    monkeypatch.setattr(streams.feeds, "ending", False)
+    monkeypatch.setattr(feeds.register, "ending", False)
     streams.shutdown()
     late = Feed(make_session(), "a")
     for feed in (early, late):
         (end,) = feed.next(0)
         assert end.data["code"] == "restarting"
         assert feed.is_finished
-
-
-def test_clients_that_are_gone_or_stuck_are_cut_off(make_session: MakeSession) -> None:
-    ends = [socket.socketpair() for _ in range(4)]
-    here, gone, stuck, busy = (Feed(make_session(), "a", server) for server, _ in ends)
-    ends[1][1].close()
-    ends[3][1].sendall(b"more to read is no sign of being gone")
-    stuck.writing_since = time.monotonic() - streams.STUCK_SECONDS - 1
-    busy.writing_since = time.monotonic()
-    everybody = [here, gone, stuck, busy]
-    streams.end_the_gone(everybody)
-    streams.end_the_stuck(everybody)
-    codes = [feed.listener.end.data["code"] if feed.listener.end else None for feed in everybody]
-    assert codes == [None, "closed", "too_slow", None]
-    assert ends[2][1].recv(1) == b""
-    for pair in ends:
-        for each in pair:
-            each.close()
-    streams.end_the_gone(everybody)  # A closed socket is nobody's any more.
-
-
-def test_a_session_is_looked_at_when_the_database_tells_of_it(
-    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(signed_in, "_heard_at", math.inf)
-    looked: list[Session] = []
-    monkeypatch.setattr(
-        streams, "end_the_unauthorised", lambda some: looked.extend(one.session for one in some)
-    )
-    feeds = [Feed(make_session(), "a") for _ in range(5)]
-    for feed in feeds:
-        feed.checked_at = time.monotonic()
-    caretaker = streams.Caretaker()
-    caretaker._beginnings = signed_in.beginnings
-    caretaker._check_sessions(feeds, True)
-    assert looked == []
-    caretaker.suspect(feeds[1].session.id)
-    caretaker.suspect(feeds[3].session.user_id)
-    caretaker._check_sessions(feeds, False)
-    assert looked == [feeds[1].session, feeds[3].session]
-    # Without a change stream nobody tells of any.
-    monkeypatch.setattr(signed_in, "_heard_at", None)
-    looked.clear()
-    caretaker._check_sessions(feeds, True)
-    assert len(looked) == 5
 
 
 def test_an_event_is_encoded_once_for_each_side(

@@ -1,0 +1,164 @@
+"""The caretaker of one process: ends the feeds that must not go on, and keeps presence.
+
+It looks every few seconds, at once when an agent comes, and at once where the database tells
+of a session that ended or a user who changed.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from bson import ObjectId
+from pymongo.errors import PyMongoError
+
+from chatapi import clock
+from chatapi.realtime.signed_in import signed_in
+from chatapi.services.feeds import SWEEP_SECONDS, Feed, register
+from chatapi.services.presence import Place, present
+from chatapi.store import sessions
+from chatapi.store.database import Document
+
+log = structlog.get_logger("chat.streams")
+
+CARE_SECONDS = 3.0
+STUCK_SECONDS = 10.0
+# Some servers take quadratic time for a list of ids.
+SESSIONS_AT_ONCE = 50
+
+
+class Caretaker:
+    """Looks after the feeds, in a thread (under gevent: a greenlet) of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+        self._cared_at = 0.0
+        self._suspects: set[object] = set()
+        self._beginnings = 0
+
+    def ensure_running(self) -> None:
+        """Start if nobody takes care yet."""
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                # A context of its own: this is not a part of the request that started it.
+                run = contextvars.Context().run
+                self._thread = threading.Thread(
+                    target=run, args=(self._run,), name="caretaker", daemon=True
+                )
+                self._thread.start()
+
+    def wake(self) -> None:
+        """Look at once who is there."""
+        self._wake.set()
+
+    def suspect(self, key: object) -> None:
+        """Look at once whether this session, or this user's sessions, may go on."""
+        self._suspects.add(key)
+        self._wake.set()
+
+    def _run(self) -> None:
+        self._cared_at = time.monotonic()
+        self._wake.set()  # The first look is at once.
+        while not self._may_end():
+            self._wake.wait(max(0.0, self._cared_at + CARE_SECONDS - time.monotonic()))
+            self._wake.clear()
+            self._attempt(self._care)
+            # Many who come together are made known together.
+            time.sleep(0.1)
+
+    def _may_end(self) -> bool:
+        with self._lock:
+            if len(register) or not present.is_over:
+                return False
+            self._thread = None
+            present.forget()
+            return True
+
+    def _care(self) -> None:
+        open_feeds = register.all()
+        is_due = time.monotonic() - self._cared_at >= CARE_SECONDS
+        if is_due:
+            self._cared_at = time.monotonic()
+            end_the_stuck(open_feeds)
+        self._attempt(self._check_sessions, open_feeds, is_due)
+        self._attempt(present.keep, _people(open_feeds), is_due=is_due, is_heard=bool(open_feeds))
+
+    def _check_sessions(self, open_feeds: list[Feed], is_due: bool) -> None:
+        """Look at the sessions that the database tells of, at those that run out, and, now
+        and then or where nobody tells of any, at all."""
+        suspects, self._suspects = self._suspects, set()
+        beginnings = signed_in.beginnings
+        everybody = is_due and (not signed_in.is_told or beginnings != self._beginnings)
+        now, moment = clock.now(), time.monotonic()
+        doubtful = [
+            feed
+            for feed in open_feeds
+            if everybody
+            or feed.session.id in suspects
+            or feed.session.user_id in suspects
+            or (is_due and feed.session.expires_at <= now)
+            or (is_due and moment - feed.checked_at > SWEEP_SECONDS)
+        ]
+        try:
+            for start in range(0, len(doubtful), SESSIONS_AT_ONCE):
+                end_the_unauthorised(doubtful[start : start + SESSIONS_AT_ONCE])
+        except PyMongoError:
+            self._suspects |= suspects
+            raise
+        if everybody:
+            self._beginnings = beginnings
+
+    def _attempt(self, work: Callable[..., None], *arguments: Any, **options: Any) -> None:
+        try:
+            work(*arguments, **options)
+        except PyMongoError as error:
+            # The tail speaks of a database that is away; it need not be said every second.
+            log.info("caretaker_interrupted", exc_info=error)
+        except Exception as error:
+            log.exception("caretaker_failed", exc_info=error)
+
+
+def end_the_unauthorised(open_feeds: list[Feed]) -> None:
+    """End the feeds whose session is over, or whose user may not do the same any more."""
+    roles = sessions.live_roles({feed.session.id for feed in open_feeds}, clock.now())
+    for feed in open_feeds:
+        feed.checked_at = time.monotonic()
+        role = roles.get(feed.session.id)
+        if role is None:
+            feed.listener.close("session_ended", 0)
+        elif role != feed.session.role:
+            feed.listener.close("forbidden", 1)
+
+
+def end_the_stuck(open_feeds: list[Feed]) -> None:
+    """Cut off the clients that have stopped reading."""
+    longest_since = time.monotonic() - STUCK_SECONDS
+    for feed in open_feeds:
+        if feed.writing_since is not None and feed.writing_since < longest_since:
+            feed.listener.close("too_slow", 0)
+            feed.cut()
+
+
+def _people(open_feeds: list[Feed]) -> dict[Place, Document]:
+    """Return the agents who are connected here, each with each chat they look at."""
+    nowhere: list[ObjectId | None] = [None]
+    return {
+        (feed.session.user_id, chat_id): {
+            "userId": feed.session.user_id,
+            "name": feed.session.name,
+            "role": feed.session.role,
+            "chatId": chat_id,
+        }
+        for feed in open_feeds
+        if feed.is_present and feed.listener.end is None
+        for chat_id in feed.chats or nowhere
+    }
+
+
+caretaker = Caretaker()

@@ -1,0 +1,349 @@
+"""Feeds: what one connection is told, from the first snapshot to the last event.
+
+A feed joins the hub first, then reads, and then drops what it has told already; whatever
+is missing between two messages it reads from the history. So a client gets every message
+once and in order, whatever the hub did. A feed never tells what a GET would refuse: it is
+let in through the same door, and the caretaker ends it when its session ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import structlog
+from bson import ObjectId
+from pymongo.errors import PyMongoError
+
+from chatapi import errors
+from chatapi.realtime.hub import Event, Listener, hub, reading
+from chatapi.services import presence
+from chatapi.services.access import access_chat
+from chatapi.services.accounts import Session
+from chatapi.store import messages
+from chatapi.store.database import Document
+
+__all__ = ["Event", "Feed", "caps", "register"]
+
+log = structlog.get_logger("chat.streams")
+
+CATCH_UP_PAGE = 200
+# A session that nobody tells of is looked at again after so long.
+SWEEP_SECONDS = 30.0
+
+
+@dataclass
+class Caps:
+    """How many streams one account, one address and all together may have in one process."""
+
+    account: int = 30
+    address: int = 300
+    process: int = 11_000
+
+
+class Register:
+    """The open feeds of this process, counted by account and by address."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._feeds: set[Feed] = set()
+        self._counts: dict[object, int] = {}
+        self.ending = False
+        self.on_open: Callable[[], None] = lambda: None
+        self.on_arrival: Callable[[], None] = lambda: None  # of an agent, somewhere
+
+    def add(self, feed: Feed) -> None:
+        """Note an open feed. Raises TooManyRequests when there are too many of its kind."""
+        account, address = feed.session.user_id, feed.address
+        with self._lock:
+            if (
+                self._counts.get(account, 0) >= caps.account
+                or self._counts.get(address, 0) >= caps.address
+                or len(self._feeds) >= caps.process
+            ):
+                raise errors.TooManyRequests("Too many streams are open.", retryAfter=5)
+            self._feeds.add(feed)
+            for key in (account, address):
+                self._counts[key] = self._counts.get(key, 0) + 1
+        if self.ending:
+            # It came through the door that is just closing.
+            feed.listener.close("restarting", 1)
+        self.on_open()
+
+    def remove(self, feed: Feed) -> None:
+        """Forget a feed that is closed; once is enough."""
+        with self._lock:
+            if feed not in self._feeds:
+                return
+            self._feeds.remove(feed)
+            for key in (feed.session.user_id, feed.address):
+                self._counts[key] -= 1
+                if not self._counts[key]:
+                    del self._counts[key]
+
+    def all(self) -> list[Feed]:
+        """Return the feeds that are open now."""
+        with self._lock:
+            return list(self._feeds)
+
+    def __len__(self) -> int:
+        return len(self._feeds)
+
+
+caps = Caps()
+register = Register()
+
+
+class _Told:
+    """How far a client has been told of a chat. Until it is open, it gets nothing."""
+
+    __slots__ = ("is_open", "read", "seq", "version")
+
+    def __init__(self) -> None:
+        self.version = self.seq = 0
+        self.read: dict[str, int] = {}
+        self.is_open = False
+
+
+class Feed:
+    """One connection's streams. Close it, or use it in a `with` block.
+
+    One reader at a time takes its events out; anybody may subscribe and unsubscribe.
+
+    link -- the client's socket, if it is known: to cut off one that does not read.
+    is_present -- whether an agent counts as being there. Raises TooManyRequests when the
+    account, the address or the process has too many open already.
+    """
+
+    __slots__ = (
+        *("_inbox", "_told", "address", "checked_at", "is_finished", "is_present", "link"),
+        *("listener", "session", "writing_since"),
+    )
+
+    def __init__(self, session: Session, address: str, is_present: bool = True) -> None:
+        self.session, self.address = session, address
+        self.link: socket.socket | None = None
+        self.is_present = is_present and session.is_admin
+        self.listener = Listener()
+        self.is_finished = False
+        # Spread, so that those who came together are not all looked at together.
+        self.checked_at = time.monotonic() - random.uniform(0, SWEEP_SECONDS)  # noqa: S311
+        # Since when the present write to the client has lasted.
+        self.writing_since: float | None = None
+        self._told: dict[ObjectId, _Told] = {}
+        self._inbox = False
+        register.add(self)
+
+    def subscribe(self, chat_id: object, after: int | None = None) -> Iterator[Event]:
+        """Join a chat; the result yields its state, every message after a seq, how far each
+        side has read and who looks at it. Live events follow once it has been used up.
+
+        after -- None: only what is written from now on. Raises ChatNotFound, NotYourChat.
+        """
+        key = access_chat(self.session, chat_id)["_id"]
+        self.unsubscribe(key)
+        told = self._told[key] = _Told()
+        hub.join_chat(key, self.listener)
+        self._arrive()
+        return self._opening(key, told, after)
+
+    def _opening(self, chat_id: ObjectId, told: _Told, after: int | None) -> Iterator[Event]:
+        try:
+            # Read anew: what was written before we joined, nobody will tell us.
+            chat = hub.begin(access_chat(self.session, chat_id))
+        except errors.ChatNotFound:
+            yield from self._deleted(Event("deleted", {"chatId": chat_id, "seq": None}))
+            return
+        last = chat["lastSeq"]
+        told.version, told.read = chat["version"], dict(chat["readSeq"])
+        # A seq beyond the last is of another time, before the data was restored.
+        told.seq = last if after is None else min(after, last)
+        told.is_open = True
+        yield Event("chat", chat)
+        yield from self._until(chat, told)
+        for side, seq in chat["readSeq"].items():
+            if seq:
+                yield reading(chat, side)
+        yield from presence.present.in_chat(chat_id)
+
+    def unsubscribe(self, chat_id: ObjectId) -> None:
+        """Leave a chat, if it was joined."""
+        if self._told.pop(chat_id, None) is not None:
+            hub.leave_chat(chat_id, self.listener)
+
+    def subscribe_inbox(self) -> Iterator[Event]:
+        """Join the caller's inbox: an agent's is every chat. Yields who is there, to agents."""
+        self._inbox = True
+        hub.join_inbox(self._owner, self.listener)
+        self._arrive()
+        return self._inbox_opening()
+
+    def _inbox_opening(self) -> Iterator[Event]:
+        if self.session.is_admin:
+            yield from presence.present.everywhere()
+
+    def _arrive(self) -> None:
+        if self.is_present:
+            register.on_arrival()
+
+    def start(self, first: Event, opening: Iterator[Event]) -> None:
+        """Queue an event and what a subscription opens with, for whoever reads the feed."""
+        self.listener.put(Event("opening", {"events": itertools.chain([first], opening)}))
+
+    def tell(self, event: Event) -> None:
+        """Queue an event for this feed alone."""
+        self.listener.put(event)
+
+    def next(self, timeout: float) -> Iterator[Event]:
+        """Wait for the next event; return it with what is missing before it, if anything.
+
+        Yields nothing when the time has passed, or when the event was told before. The
+        last event is `end`.
+        """
+        event = self.listener.get(timeout)
+        return self.guarded(self._tell(event) if event is not None else ())
+
+    def guarded(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Yield events up to the end of the feed, which may come in between.
+
+        When the database goes away, the feed ends.
+        """
+        try:
+            for event in events:
+                if self.listener.end is not None:
+                    break
+                yield event
+        except PyMongoError as error:
+            log.info("stream_interrupted", exc_info=error)
+            self.listener.close("restarting", 2)
+        end = self.listener.end
+        if end is not None and not self.is_finished:
+            self.is_finished = True
+            yield end
+
+    def _tell(self, event: Event) -> Iterator[Event]:
+        if event.name == "opening":
+            yield from event.data["events"]
+        elif event.name == "presence":
+            yield event
+        elif event.name == "message":
+            yield from self._tell_message(event)
+        elif event.name in {"chat", "read", "typing", "deleted"}:
+            chat_id = event.data["_id" if event.name == "chat" else "chatId"]
+            told = self._told.get(chat_id)
+            if told is None:
+                if self._inbox:
+                    yield from self._tell_outside(event)
+            elif told.is_open:
+                yield from self._tell_inside(event, told)
+        else:
+            yield event
+
+    def _tell_outside(self, event: Event) -> Iterator[Event]:
+        """Tell of a chat that is only in the inbox."""
+        if event.name != "read" and not self._is_own(event):
+            yield event
+
+    def _tell_inside(self, event: Event, told: _Told) -> Iterator[Event]:
+        """Tell of a chat that is subscribed to, what was told before excepted."""
+        if event.name == "chat":
+            if event.data["version"] > told.version:
+                yield from self._until(event.data, told)
+                for side, seq in event.data["readSeq"].items():
+                    if seq > told.read[side]:
+                        told.read[side] = seq
+                        yield reading(event.data, side)
+                told.version = event.data["version"]
+                yield event
+        elif event.name == "read":
+            if event.data["seq"] > told.read[event.data["readerRole"]]:
+                told.read[event.data["readerRole"]] = event.data["seq"]
+                yield event
+        elif event.name == "deleted" and event.data.get("seq") is None:
+            yield from self._deleted(event)
+        elif not self._is_own(event):
+            yield event
+
+    def _tell_message(self, event: Event) -> Iterator[Event]:
+        told = self._told.get(event.data["message"]["chatId"])
+        if told is None or not told.is_open or event.seq is None or event.seq <= told.seq:
+            return
+        yield from self._until(event.data["chat"], told, event.seq - 1)
+        if self._is_in(event.data["chat"], told):
+            told.seq = event.seq
+            yield event
+
+    def _until(self, chat: Document, told: _Told, last: int | None = None) -> Iterator[Event]:
+        """Yield what the history holds beyond what was told, up to a seq."""
+        last = chat["lastSeq"] if last is None else last
+        while told.seq < last and self._is_in(chat, told):
+            upper = min(told.seq + CATCH_UP_PAGE, last)
+            for row in messages.between(chat["_id"], told.seq + 1, upper):
+                if not self._is_in(chat, told):
+                    return
+                told.seq = row["seq"]
+                yield Event("message", {"chat": chat, "message": row}, row["seq"])
+            told.seq = upper
+
+    def _is_in(self, chat: Document, told: _Told) -> bool:
+        """Tell whether the chat was not left, or joined anew, in the meantime."""
+        return self._told.get(chat["_id"]) is told
+
+    def _deleted(self, event: Event) -> Iterator[Event]:
+        self.unsubscribe(event.data["chatId"])
+        yield event
+
+    def _is_own(self, event: Event) -> bool:
+        """Tell whether the caller types this: nobody needs to be told of themselves."""
+        return event.name == "typing" and bool(event.data["senderId"] == self.session.user_id)
+
+    @property
+    def listens(self) -> bool:
+        """Tell whether it is subscribed to anything."""
+        return bool(self._told or self._inbox)
+
+    @property
+    def chats(self) -> list[ObjectId]:
+        """The chats it is subscribed to."""
+        return list(self._told)
+
+    @property
+    def _owner(self) -> ObjectId | None:
+        return None if self.session.is_admin else self.session.user_id
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Say that the block writes to the client, which may take as long as the client likes."""
+        self.writing_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.writing_since = None
+
+    def cut(self) -> None:
+        """Break the connection off: whoever reads from it or writes to it goes on at once."""
+        if self.link is not None:
+            with contextlib.suppress(OSError):
+                self.link.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Leave everything."""
+        register.remove(self)
+        for chat_id in self.chats:
+            self.unsubscribe(chat_id)
+        if self._inbox:
+            self._inbox = False
+            hub.leave_inbox(self._owner, self.listener)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,115 @@
+"""Who is there: the agents who are connected, to whatever process, and what they look at.
+
+Each process says every few seconds who is connected to it. Whoever was named in the last
+seconds is there; when a process is killed, its people are gone with it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+
+from bson import ObjectId
+
+from chatapi import clock
+from chatapi.realtime.hub import Event, hub
+from chatapi.store import presence
+from chatapi.store.database import Document
+
+PROCESS = uuid.uuid4().hex
+BELIEVED_FOR = timedelta(seconds=9)
+
+Place = tuple[ObjectId, ObjectId | None]  # a user, and a chat they look at
+
+
+class Presence:
+    """What this process says of its people, and what it has told of all."""
+
+    def __init__(self) -> None:
+        self._mine: dict[Place, Document] = {}
+        self._known: dict[ObjectId, tuple[Document, set[ObjectId]]] = {}
+
+    def everywhere(self) -> Iterator[Event]:
+        """Yield who is there, as far as it was told of yet."""
+        for person, places in list(self._known.values()):
+            yield _event(person, online=True, chat_id=_one_of(places))
+
+    def in_chat(self, chat_id: ObjectId) -> Iterator[Event]:
+        """Yield who looks at a chat, as far as it was told of yet."""
+        for person, places in list(self._known.values()):
+            if chat_id in places:
+                yield _event(person, online=True, chat_id=chat_id)
+
+    def keep(self, mine: dict[Place, Document], *, is_due: bool, is_heard: bool) -> None:
+        """Say who is connected here, and tell who has come and gone anywhere.
+
+        is_due -- whether it is time to say it again though nobody came. is_heard -- whether
+        anybody listens here. Raises PyMongoError.
+        """
+        came, left = mine.keys() - self._mine.keys(), self._mine.keys() - mine.keys()
+        if left and not is_due:
+            # A page that is loaded again is not gone: who leaves is missed a little later.
+            mine = mine | {place: self._mine[place] for place in left}
+            left = set()
+        if mine and (is_due or came):
+            presence.beat(PROCESS, list(mine.values()))
+        elif left and not mine:
+            presence.leave(PROCESS)
+        self._mine = mine
+        if came or left:
+            presence.signal("presence")
+        if is_heard:
+            self._tell()
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether everybody has left, and that was said."""
+        return not self._mine
+
+    def forget(self) -> None:
+        """Forget what was told: nobody here has heard it."""
+        self._known = {}
+
+    def _tell(self) -> None:
+        now_here = {
+            person["userId"]: (person, places)
+            for person, places in _by_user(presence.here(clock.now() - BELIEVED_FOR))
+        }
+        before, self._known = self._known, now_here
+        for user_id in before.keys() | now_here.keys():
+            person, places = now_here.get(user_id) or (before[user_id][0], set())
+            was_in = before[user_id][1] if user_id in before else set()
+            online = user_id in now_here
+            if was_in != places or online != (user_id in before):
+                hub.present(_event(person, online=online, chat_id=_one_of(places)), None)
+            for chat_id in places - was_in:
+                hub.present(_event(person, online=True, chat_id=chat_id), chat_id)
+            for chat_id in was_in - places:
+                hub.present(_event(person, online=online, chat_id=None), chat_id)
+
+
+def _by_user(people: list[Document]) -> Iterator[tuple[Document, set[ObjectId]]]:
+    """Yield everybody once, with the chats they look at."""
+    places: dict[ObjectId, set[ObjectId]] = {}
+    persons = {}
+    for person in people:
+        persons[person["userId"]] = person
+        places.setdefault(person["userId"], set()).update(
+            [person["chatId"]] if person["chatId"] else []
+        )
+    for user_id, person in persons.items():
+        yield person, places[user_id]
+
+
+def _one_of(places: set[ObjectId]) -> ObjectId | None:
+    """Return the one chat to show where there is room for one: the newest."""
+    return max(places, default=None)
+
+
+def _event(person: Document, *, online: bool, chat_id: ObjectId | None) -> Event:
+    data = {name: person[name] for name in ("userId", "name", "role")}
+    return Event("presence", data | {"online": online, "chatId": chat_id})
+
+
+present = Presence()

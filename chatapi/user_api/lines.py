@@ -1,0 +1,223 @@
+"""Connections that wait without a greenlet.
+
+gunicorn holds each connection in a greenlet with its stack, a parser and a request: more than
+20 KB of memory. A stream waits for hours and needs none of it. So it is taken over: gunicorn
+is told that the connection is done with, and what stays is a socket and a feed. A greenlet
+comes when there is something to write or to read, and goes when that is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gevent
+import structlog
+from flask import Request, Response
+from gevent import socket
+from werkzeug.http import http_date
+
+from chatapi.services.feeds import Event, Feed
+
+log = structlog.get_logger("chat.streams")
+
+PULSE_SECONDS = 1.0
+AT_ONCE = 100  # How many lines are looked at before others get their turn.
+READ_SIZE = 4096
+READABLE = 1  # libev's number for it
+ALIVE = Event("alive", {})  # What is written when nothing was, so that both sides know.
+
+
+class Gone(Exception):
+    """The client has gone, or is to go: there is nothing more to read or to write."""
+
+
+class Line:
+    """One connection that was taken over, and the feed that it carries.
+
+    One greenlet at a time writes, and one at a time reads; whichever ends last closes.
+    """
+
+    __slots__ = ("_is_over", "_is_reading", "_is_writing", "_watcher", "feed", "link")
+
+    def __init__(self, link: socket.socket, feed: Feed) -> None:
+        self.link, self.feed = link, feed
+        self._is_over = self._is_reading = False
+        self._is_writing = True
+
+    def carry(self, head: bytes, events: Iterable[Event]) -> None:
+        """Write the head of the answer, then events, then whatever the feed has, for good.
+
+        Returns when the feed is quiet for the first time.
+        """
+        # The server closes its own when it has done with the request.
+        self.link = self.feed.link = self.link.dup()
+        lines.add(self)
+        self._watcher = gevent.get_hub().loop.io(self.link.fileno(), READABLE)
+        self._watcher.start(self._readable)
+        self.feed.listener.on_event = self._wake
+        try:
+            self.send(head)
+        except OSError:
+            self.feed.listener.close("closed", 0)
+        self._write(events)
+
+    def tell(self, event: Event) -> None:
+        """Write an event."""
+        raise NotImplementedError
+
+    def hear(self, data: bytes) -> bool:
+        """Take what the client says; tell whether to go on listening. Raises Gone."""
+        raise NotImplementedError
+
+    def look(self, now: float) -> None:
+        """Do what is due after some time; it must not wait."""
+        raise NotImplementedError
+
+    def rest(self) -> None:
+        """Do what there is to do when everything is told."""
+
+    def part(self) -> None:
+        """Do what there is to do before the connection is closed."""
+
+    def send(self, data: bytes) -> None:
+        """Write bytes, which may take as long as the client likes."""
+        with self.feed.writing():
+            self.link.sendall(data)
+
+    def write(self, events: Iterable[Event]) -> None:
+        """Let a greenlet write these events, unless one writes already."""
+        if not self._is_writing:
+            self._is_writing = True
+            gevent.spawn(self._write, events)
+
+    def _wake(self) -> None:
+        self.write(())
+
+    def _write(self, events: Iterable[Event]) -> None:
+        try:
+            while True:
+                for event in events:
+                    self.tell(event)
+                self.rest()
+                if self.feed.is_finished:
+                    break
+                if not self.feed.listener.has_more:
+                    self._is_writing = False
+                    return
+                events = self.feed.next(0)
+        except (Gone, OSError):
+            pass
+        except Exception as error:
+            # It ends this client's connection only.
+            log.exception("stream_failed", exc_info=error)
+        # It remains the one that writes: there is nothing more to be written.
+        self.feed.listener.close("closed", 0)
+        self._watcher.stop()
+        self._is_over = True
+        if not self._is_reading:
+            self._close()
+
+    def _readable(self) -> None:
+        self._watcher.stop()
+        if not self._is_over:
+            self._is_reading = True
+            gevent.spawn(self._read)
+
+    def _read(self) -> None:
+        goes_on = False
+        try:
+            data = self.link.recv(READ_SIZE)
+            if data:
+                goes_on = self.hear(data)
+            else:
+                self._hang_up()
+        except Gone:
+            self.feed.listener.close("closed", 0)
+        except OSError:
+            self._hang_up()
+        except Exception as error:
+            # It ends this client's connection only.
+            log.exception("stream_failed", exc_info=error)
+            self._hang_up()
+        self._is_reading = False
+        if self._is_over:
+            self._close()
+        elif goes_on:
+            self._watcher.start(self._readable)
+
+    def _hang_up(self) -> None:
+        self.feed.listener.close("closed", 0)
+        self.feed.cut()
+
+    def _close(self) -> None:
+        self._watcher.close()
+        self.feed.close()
+        with contextlib.suppress(OSError):
+            self.part()
+        self.link.close()
+        lines.remove(self)
+
+
+class Lines:
+    """The open lines of this process; each is looked at every second."""
+
+    def __init__(self) -> None:
+        self._lines: set[Line] = set()
+        self._pulse: gevent.Greenlet | None = None
+
+    def add(self, line: Line) -> None:
+        """Note an open line."""
+        self._lines.add(line)
+        if self._pulse is None:
+            self._pulse = gevent.spawn(self._beat)
+
+    def remove(self, line: Line) -> None:
+        """Forget a line that is closed."""
+        self._lines.discard(line)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def _beat(self) -> None:
+        while self._lines:
+            gevent.sleep(PULSE_SECONDS)
+            for number, line in enumerate(list(self._lines), 1):
+                line.look(time.monotonic())
+                if not number % AT_ONCE:
+                    gevent.sleep(0)
+        self._pulse = None
+
+
+lines = Lines()
+
+
+class Streamed(Response):
+    """An answer that is written to the connection itself and goes on after the request.
+
+    begin -- takes the head of the answer.
+    """
+
+    def __init__(self, begin: Callable[[bytes], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._begin = begin
+
+    def __call__(self, *_: object) -> Any:
+        rows = [
+            f"HTTP/1.1 {self.status}",
+            f"Date: {http_date()}",
+            "Connection: close",
+            *(f"{name}: {value}" for name, value in self.headers),
+        ]
+        self._begin("\r\n".join([*rows, "", ""]).encode("latin-1"))
+        # gunicorn's word for a connection that needs no answer any more.
+        raise StopIteration
+
+
+def link_of(incoming: Request) -> socket.socket | None:
+    """Return the connection of a request, if the server hands out one that can be taken over."""
+    link = incoming.environ.get("gunicorn.socket")
+    # Not one of its kinds, such as TLS, which cannot be shared.
+    return link if type(link) is socket.socket else None

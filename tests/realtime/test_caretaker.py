@@ -1,0 +1,70 @@
+"""The caretaker: whose feeds it ends, and whose sessions it looks at."""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+
+from chatapi.realtime.signed_in import signed_in
+from chatapi.services import caretaker, feeds
+from chatapi.services.accounts import Session
+from chatapi.services.caretaker import Caretaker
+from chatapi.services.feeds import Feed
+from tests.conftest import MakeSession
+
+
+@pytest.fixture(autouse=True)
+def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The test is the caretaker."""
+    monkeypatch.setattr(feeds.register, "on_open", lambda: None)
+    yield
+    for feed in feeds.register.all():
+        feed.close()
+
+
+def test_clients_that_do_not_read_are_cut_off(make_session: MakeSession) -> None:
+    ends = [socket.socketpair() for _ in range(3)]
+    everybody = [Feed(make_session(), "a") for _ in ends]
+    for feed, (ours, _) in zip(everybody, ends, strict=True):
+        feed.link = ours
+    _, stuck, busy = everybody
+    stuck.writing_since = time.monotonic() - caretaker.STUCK_SECONDS - 1
+    busy.writing_since = time.monotonic()
+    caretaker.end_the_stuck(everybody)
+    codes = [feed.listener.end.data["code"] if feed.listener.end else None for feed in everybody]
+    assert codes == [None, "too_slow", None]
+    assert ends[1][1].recv(1) == b""
+    for pair in ends:
+        for each in pair:
+            each.close()
+
+
+def test_a_session_is_looked_at_when_the_database_tells_of_it(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signed_in, "_heard_at", math.inf)
+    looked: list[Session] = []
+    monkeypatch.setattr(
+        caretaker, "end_the_unauthorised", lambda some: looked.extend(one.session for one in some)
+    )
+    opened = [Feed(make_session(), "a") for _ in range(5)]
+    for feed in opened:
+        feed.checked_at = time.monotonic()
+    carer = Caretaker()
+    carer._beginnings = signed_in.beginnings
+    carer._check_sessions(opened, True)
+    assert looked == []
+    carer.suspect(opened[1].session.id)
+    carer.suspect(opened[3].session.user_id)
+    carer._check_sessions(opened, False)
+    assert looked == [opened[1].session, opened[3].session]
+    # Without a change stream nobody tells of any.
+    monkeypatch.setattr(signed_in, "_heard_at", None)
+    looked.clear()
+    carer._check_sessions(opened, True)
+    assert len(looked) == 5

@@ -1,0 +1,220 @@
+"""Lines on a pair of sockets: what is written and read, and when a connection is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import gevent
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from gevent import socket
+from gevent.event import Event as Signal
+
+from chatapi.realtime.hub import hub
+from chatapi.services import feeds, messages
+from chatapi.services.feeds import Event, Feed
+from chatapi.user_api import events, lines
+from chatapi.user_api.lines import Gone, Line
+from tests.conftest import MakeChat, MakeSession, SignIn
+
+
+class PlainLine(Line):
+    """Writes the names of events; what it hears takes as long as the test wants."""
+
+    __slots__ = ("answered", "heard")
+
+    def __init__(self, link: socket.socket, feed: Feed) -> None:
+        super().__init__(link, feed)
+        self.heard: list[bytes] = []
+        self.answered = Signal()
+        self.answered.set()
+
+    def tell(self, event: Event) -> None:
+        self.send(f"{event.name}\n".encode())
+
+    def hear(self, data: bytes) -> bool:
+        self.heard.append(data)
+        self.answered.wait()
+        if data == b"bye":
+            raise Gone
+        if data == b"fail":
+            raise ValueError("A mistake of ours.")
+        return True
+
+    def look(self, now: float) -> None:
+        """Nothing is due."""
+
+
+@pytest.fixture(autouse=True)
+def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Neither tail nor caretaker, and no line is left behind."""
+    monkeypatch.setattr(hub, "on_join", lambda: None)
+    monkeypatch.setattr(feeds.register, "on_open", lambda: None)
+    monkeypatch.setattr(lines, "PULSE_SECONDS", 0.01)
+    yield
+    for feed in feeds.register.all():
+        feed.listener.close("closed", 0)
+    gevent.sleep(0.02)
+    assert not len(lines.lines)
+    assert not len(feeds.register)
+    assert hub.is_idle()
+
+
+@pytest.fixture
+def feed(make_session: MakeSession) -> Feed:
+    return Feed(make_session(), "a")
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The server's end of a connection and the client's."""
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(2)
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+def carried(ends: tuple[socket.socket, socket.socket], feed: Feed) -> PlainLine:
+    """Return a line that has begun, as the server leaves it."""
+    ours, theirs = ends
+    line = PlainLine(ours, feed)
+    line.carry(b"head\n", [Event("first", {})])
+    ours.close()
+    assert theirs.recv(100) == b"head\nfirst\n"
+    return line
+
+
+def is_open(feed: Feed) -> bool:
+    gevent.sleep(0.02)
+    return feed in feeds.register.all()
+
+
+def test_a_line_that_waits_has_no_greenlet(
+    ends: tuple[socket.socket, socket.socket], feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn, spawned = gevent.spawn, []
+    monkeypatch.setattr(gevent, "spawn", lambda *given: spawned.append(spawn(*given)))
+    carried(ends, feed)
+    feed.tell(Event("second", {}))
+    ends[1].sendall(b"hello")
+    assert ends[1].recv(100) == b"second\n"
+    assert is_open(feed)
+    _, *workers = spawned  # The first is the pulse, which all lines share.
+    assert len(workers) == 2
+    assert all(each.dead for each in workers)
+
+
+def test_what_comes_while_the_client_does_not_read_is_written_later_and_in_order(
+    ends: tuple[socket.socket, socket.socket], feed: Feed
+) -> None:
+    carried(ends, feed)
+    big = "x" * 1_000_000
+    feed.tell(Event(big, {}))
+    gevent.sleep(0.02)
+    assert feed.writing_since is not None
+    for name in ("second", "third"):
+        feed.tell(Event(name, {}))
+    got = b""
+    while not got.endswith(b"third\n"):
+        got += ends[1].recv(65536)
+    assert got == f"{big}\nsecond\nthird\n".encode()
+    assert feed.writing_since is None
+
+
+def test_a_client_that_goes_is_noticed_at_once(
+    ends: tuple[socket.socket, socket.socket], feed: Feed
+) -> None:
+    carried(ends, feed)
+    assert is_open(feed)
+    ends[1].close()
+    assert not is_open(feed)
+
+
+def test_a_client_that_goes_in_the_middle_of_a_write_is_noticed(
+    ends: tuple[socket.socket, socket.socket], feed: Feed
+) -> None:
+    carried(ends, feed)
+    feed.tell(Event("x" * 1_000_000, {}))
+    assert is_open(feed)
+    ends[1].close()
+    assert not is_open(feed)
+
+
+def test_the_last_event_is_written_and_then_the_connection_ends(
+    ends: tuple[socket.socket, socket.socket], feed: Feed
+) -> None:
+    carried(ends, feed)
+    feed.listener.close("restarting", 1)
+    assert ends[1].recv(100) == b"end\n"
+    assert ends[1].recv(100) == b""
+    assert not is_open(feed)
+
+
+def test_a_feed_that_ended_before_it_was_carried_ends_the_connection(
+    ends: tuple[socket.socket, socket.socket], feed: Feed
+) -> None:
+    feed.listener.close("restarting", 1)
+    PlainLine(ends[0], feed).carry(b"head\n", feed.guarded(()))
+    ends[0].close()
+    assert ends[1].recv(100) == b"head\nend\n"
+    assert not is_open(feed)
+
+
+@pytest.mark.parametrize("word", [b"bye", b"fail"])
+def test_what_is_heard_may_end_the_connection(
+    ends: tuple[socket.socket, socket.socket], feed: Feed, word: bytes
+) -> None:
+    line = carried(ends, feed)
+    ends[1].sendall(b"hello")
+    assert is_open(feed)
+    ends[1].sendall(word)
+    assert not is_open(feed)
+    assert line.heard == [b"hello", word]
+
+
+def test_a_connection_is_closed_only_when_what_was_heard_is_done(
+    ends: tuple[socket.socket, socket.socket],
+    feed: Feed,
+    make_chat: MakeChat,
+) -> None:
+    line = carried(ends, feed)
+    line.answered.clear()
+    ends[1].sendall(b"join a chat")
+    assert is_open(feed)
+    feed.listener.close("session_ended", 0)
+    assert ends[1].recv(100) == b"end\n"
+    # It may still subscribe to something, which somebody has to undo.
+    assert is_open(feed)
+    feed.subscribe(make_chat(feed.session)["_id"])
+    line.answered.set()
+    assert not is_open(feed)
+    assert hub.is_idle()
+
+
+def test_an_event_stream_without_a_connection_to_take_over(
+    client: FlaskClient,
+    sign_in: SignIn,
+    make_chat: MakeChat,
+    make_session: MakeSession,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(events, "AGENT_HEARTBEAT_SECONDS", 0.01)
+    agent = sign_in("admin")
+    chat = make_chat(make_session(), message="Hello")
+    path = f"/api/chat/{chat['_id']}/events"
+    response = client.get(f"{path}?after=0", headers=agent)
+    assert response.headers["Content-Type"].startswith("text/event-stream")
+    parts = response.iter_encoded()
+    assert next(parts) == events.RETRY
+    assert next(parts).startswith(b"event: chat\n")
+    assert next(parts).startswith(b"event: message\nid: 1\n")
+    messages.send(make_session("admin"), chat["_id"], "Two")
+    assert next(parts) == next(parts) == events.HEARTBEAT
+    assert len(feeds.register) == 1
+    response.close()
+    assert not len(feeds.register)
+    with client.head(path, headers=agent) as head:
+        assert (head.status_code, head.data) == (200, b"")
+    assert not len(feeds.register)
