@@ -13,6 +13,7 @@ from chatapi.services import accounts, chats, messages
 from chatapi.store import database
 
 BATCH = 2000
+TEXT = "A message of a usual length, no more."
 SUBJECTS = ("Parcel is late", "Invoice question", "Cannot sign in", "Change my plan", "Refund")
 
 
@@ -33,7 +34,7 @@ def add_chats(count: int, admin_id: ObjectId, seed: int = 1) -> None:
             chance.choice(("general", "support", "billing", "technical")),
             chance.choice(chats.PRIORITIES),
         )
-        message = messages.new(session, chat, "A message of a usual length, no more.", None)
+        message = messages.new(session, chat, TEXT, None)
         chat |= messages.taking_in(chat, message)
         status = chance.choice(chats.STATUSES)
         unread = chance.random() < 0.1
@@ -63,7 +64,7 @@ def fill_chat(chat_id: ObjectId, sessions: list[accounts.Session], count: int) -
     version = chat["version"]
     while chat["lastSeq"] < count:
         sender = sessions[chat["lastSeq"] % 2]
-        message = messages.new(sender, chat, f"Message {chat['lastSeq'] + 1} of a long chat.", None)
+        message = messages.new(sender, chat, TEXT, None)
         chat |= messages.taking_in(chat, message)
         batch.append(message)
         if len(batch) == BATCH or chat["lastSeq"] == count:

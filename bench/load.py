@@ -8,24 +8,48 @@ import os
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 TICKS = os.sysconf("SC_CLK_TCK")
+# As browsers and phones ask: they all take compressed answers.
+ALWAYS = {"Content-Type": "application/json", "Accept-Encoding": "gzip, deflate, br"}
 Request = tuple[str, str, object, dict[str, str]]  # method, path, JSON body, headers
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one request cost: CPU of the app and of the database, and time on the wall, in ms."""
+    """What one request cost: CPU of the app and of the database, and time on the wall, in ms.
+
+    `rounds` holds the app's CPU of each round that it was measured in.
+    """
 
     app: float
     database: float
     median: float
     p99: float
     requests: int
+    rounds: tuple[float, ...]
+
+    @classmethod
+    def of(cls, rounds: Sequence[Cost]) -> Cost:
+        """Return the cost over several rounds: of each figure the median."""
+        return cls(
+            app=statistics.median(each.app for each in rounds),
+            database=statistics.median(each.database for each in rounds),
+            median=statistics.median(each.median for each in rounds),
+            p99=statistics.median(each.p99 for each in rounds),
+            requests=sum(each.requests for each in rounds),
+            rounds=tuple(each.app for each in rounds),
+        )
+
+    def ratio(self, base: Cost) -> float:
+        """Return how many times as much as `base` it cost, each round against the same one."""
+        return statistics.median(
+            mine / other for mine, other in zip(self.rounds, base.rounds, strict=True)
+        )
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -49,7 +73,7 @@ def measure(
     """Send `count` requests over some connections and return the cost of one.
 
     make -- gives the request of a running number. Raises RuntimeError on any answer
-    of 400 or above.
+    of 400 or above, and when a poll with nothing new is answered in full.
     """
     pids = list(app_pids)
     _run(url, make, range(-warmup, 0), min(connections, max(1, warmup)))
@@ -57,12 +81,14 @@ def measure(
     taken = _run(url, make, range(count), connections)
     after = cpu_seconds(pids), cpu_seconds([database_pid])
     ordered = sorted(taken)
+    app = (after[0] - before[0]) / count * 1000
     return Cost(
-        app=(after[0] - before[0]) / count * 1000,
+        app=app,
         database=(after[1] - before[1]) / count * 1000,
         median=statistics.median(ordered) * 1000,
         p99=ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1000,
         requests=count,
+        rounds=(app,),
     )
 
 
@@ -82,11 +108,11 @@ def _run(url: str, make: Callable[[int], Request], numbers: range, connections: 
             method, path, body, headers = make(number)
             data = None if body is None else json.dumps(body)
             started = time.perf_counter()
-            link.request(method, path, data, {"Content-Type": "application/json", **headers})
+            link.request(method, path, data, ALWAYS | headers)
             answer = link.getresponse()
             text = answer.read()
             taken.append(time.perf_counter() - started)
-            if answer.status >= 400:
+            if answer.status >= 400 or (answer.status == 304) != ("If-None-Match" in headers):
                 failures.append(f"{method} {path}: {answer.status} {text[:300]!r}")
         link.close()
 
