@@ -30,6 +30,7 @@ AWAY_SECONDS = 0.25  # How long a client waits before it comes back, when nobody
 SMALL_BUFFER = 4096
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close by RST
 LARGEST_LINE = 64 * 1024 * 1024
+MOST_FAULTS = 1000
 
 
 class Http:
@@ -340,7 +341,7 @@ class Client:
         self.crowd.counts[f"refused {status}"] += 1
         self.pause = 1.0
         if status not in {429, 503}:
-            self.crowd.fault(self, f"was refused with {status}")
+            self.crowd.fault("refused", self, f"was refused with {status}")
             self.stopped = True
 
     def lost(self, link: Link) -> None:
@@ -374,12 +375,13 @@ class Client:
             self.crowd.counts[f"end {data['code']}"] += 1
             self.pause = max(AWAY_SECONDS, data["retryAfter"])
             if data["code"] in {"session_ended", "forbidden"}:
-                self.crowd.fault(self, f"was sent away: {data['code']}")
+                self.crowd.fault("sent away", self, f"was sent away: {data['code']}")
 
     def _take(self, row: dict[str, Any]) -> None:
         self.crowd.note(row, "chat")
         if self.seq is not None and row["seq"] != self.seq + 1:
-            self.crowd.fault(self, f"was told of message {row['seq']} after {self.seq}")
+            kind = "message missed" if row["seq"] > self.seq else "message twice"
+            self.crowd.fault(kind, self, f"was told of message {row['seq']} after {self.seq}")
         self.seq = row["seq"]
         if self.keeps:
             self.rows.append((row["seq"], row["_id"], row["content"]))
@@ -436,7 +438,7 @@ class Crowd:
         self.tasks: set[asyncio.Task[None]] = set()
         self.doors = asyncio.Semaphore(50)
         self.deliveries: list[tuple[int, int, str]] = []
-        self.faults: list[str] = []
+        self.faults: list[tuple[str, str]] = []  # of which kind, and what
         self.counts: Counter[str] = Counter()
         self.sent: dict[str, tuple[str, int, str]] = {}
         self.idle: list[Http] = []
@@ -448,10 +450,10 @@ class Crowd:
         if found:
             self.deliveries.append((int(found[1]), time.monotonic_ns(), where))
 
-    def fault(self, client: Client, what: str) -> None:
+    def fault(self, kind: str, client: Client, what: str) -> None:
         """Note what must not happen."""
-        if len(self.faults) < 50:
-            self.faults.append(f"{client.kind} client {client.number} {what}")
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append((kind, f"{client.kind} client {client.number} {what}"))
 
     def start(self, work: Any) -> None:
         """Run something beside the rest."""
@@ -462,7 +464,7 @@ class Crowd:
     def _done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self.faults.append(f"the benchmark itself failed: {task.exception()!r}")
+            self.faults.append(("benchmark failed", repr(task.exception())))
 
     async def ask(self, method: str, path: str, token: str, body: object = None) -> Any:
         """Send a plain request over any idle connection."""
@@ -598,12 +600,12 @@ class Crowd:
                     return
                 self.counts[f"send answered {status}"] += 1
                 if status not in {429, 503}:
-                    self.fault(speaker, f"could not send: {status} {row}")
+                    self.fault("not sent", speaker, f"could not send: {status} {row}")
                     return
             except ConnectionError:
                 self.counts["send repeated"] += 1
             await asyncio.sleep(0.3)
-        self.fault(speaker, f"could not send {key} within 60 s")
+        self.fault("not sent", speaker, f"could not send {key} within 60 s")
 
     async def _signal(self, speaker: Client) -> None:
         with contextlib.suppress(ConnectionError):
