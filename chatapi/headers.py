@@ -22,6 +22,13 @@ PAGE_POLICY = "; ".join(
     )
 )
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
+ALWAYS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
+)
 # What a page of another origin may load: the widget and the modules it is made of.
 EMBEDDABLE = ("/widget.js", "/chat/static/")
 EXPOSED = ["ETag", "Link", "X-Next-Cursor", "X-Unread-Total", "Retry-After", "X-Request-Id"]
@@ -52,15 +59,13 @@ def init_app(app: Flask) -> None:
 def _protect(response: Response) -> Response:
     headers = response.headers
     is_page = response.mimetype == "text/html"
-    headers["Content-Security-Policy"] = PAGE_POLICY if is_page else DATA_POLICY
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["X-Frame-Options"] = "DENY"
-    headers["Referrer-Policy"] = "same-origin"
-    headers["Cross-Origin-Opener-Policy"] = "same-origin"
     embeddable = request.path.startswith(EMBEDDABLE)
-    headers["Cross-Origin-Resource-Policy"] = "cross-origin" if embeddable else "same-origin"
-    headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=()"
-    headers["X-Request-Id"] = problem.request_id()
+    # Nobody else sets these, and to add is half of what it costs to set.
+    headers.extend(ALWAYS)
+    headers.add("Content-Security-Policy", PAGE_POLICY if is_page else DATA_POLICY)
+    sharing = "cross-origin" if embeddable else "same-origin"
+    headers.add("Cross-Origin-Resource-Policy", sharing)
+    headers.add("X-Request-Id", problem.request_id())
     if current_app.config["CORS_ORIGINS"]:
         # Also on answers to other origins, and without any: a cache must not mix them up.
         response.vary.add("Origin")

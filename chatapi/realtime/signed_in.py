@@ -2,7 +2,7 @@
 
 Every request asks for its session. In a process that follows the change stream of sessions
 and users, a session is read once and then known until the stream tells that it ended or
-that its user has changed, a tenth of a second at most. When the stream has not been heard from
+that its user has changed, a fifth of a second at most. When the stream has not been heard from
 for FRESH_SECONDS, or where the server has none, nothing is believed and each request reads.
 """
 
@@ -24,7 +24,7 @@ from chatapi.store.database import Document
 log = structlog.get_logger("chat.signed_in")
 
 FRESH_SECONDS = 2.0
-LOOK_EVERY = 0.1
+LOOK_EVERY = 0.2
 LONGEST_PAUSE = 5.0
 NO_STREAM_PAUSE = 60.0
 MOST_KNOWN = 20_000
