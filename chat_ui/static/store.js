@@ -31,8 +31,10 @@ class Conversation {
   merge(messages) {
     const added = [];
     for (const message of messages) {
-      if (!this.#bySeq.has(message.seq)) added.push(message);
-      this.#bySeq.set(message.seq, message);
+      const known = this.#bySeq.get(message.seq);
+      if (!known) added.push(message);
+      // An answer may be older than the news that it has been read; nothing is unread again.
+      this.#bySeq.set(message.seq, known?.isRead ? { ...message, isRead: true } : message);
     }
     this.#sorted = [...this.#bySeq.values()].sort((a, b) => a.seq - b.seq);
     return added;

@@ -66,7 +66,7 @@ function webAddress(text) {
 export function imageAddress(text, origin) {
   if (typeof text !== "string" || text === "") return null;
   try {
-    const url = new URL(text, origin);
+    const url = new URL(text);
     return url.protocol === "https:" || (url.protocol === "http:" && url.origin === origin) ? url.href : null;
   } catch {
     return null;

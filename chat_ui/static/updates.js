@@ -8,7 +8,7 @@ import { ApiError, IdentityChanged } from "./api.js";
 import { Live } from "./live.js";
 import { Poller } from "./poller.js";
 import { Signals } from "./signals.js";
-import { lastSeq } from "./store.js";
+import { isOwn, lastSeq } from "./store.js";
 
 const VISIBLE = 3_000;
 const FOLDED = 6_000;
@@ -220,11 +220,15 @@ export class Updates {
     const { loaded, oldest, newest } = this.store.conversation(chatId);
     if (!loaded || seq < oldest || seq > newest) return;
     try {
-      const { data } = await this.#asked(this.api.get(`/api/chat/${chatId}/messages?after=${seq - 1}&limit=1`));
-      this.store.applyMessages(chatId, data);
+      await this.#fetchOne(chatId, seq);
     } catch {
       this.resync();
     }
+  }
+
+  async #fetchOne(chatId, seq) {
+    const { data } = await this.#asked(this.api.get(`/api/chat/${chatId}/messages?after=${seq - 1}&limit=1`));
+    this.store.applyMessages(chatId, data);
   }
 
   // Polling
@@ -277,6 +281,9 @@ export class Updates {
     const between = missing ? await this.#between(chatId, conversation.newest, messages[0].seq) : [];
     const older = wasStale ? await this.#loadedAgain(chatId, conversation, messages[0]?.seq) : [];
     this.store.applyChat({ ...answer.data, messages: [...older, ...between, ...messages] });
+    // The newest messages may all be theirs: then whether ours are read stands further up.
+    const mine = conversation.messages.findLast(isOwn);
+    if (mine && !mine.isRead && mine.seq < messages[0]?.seq) await this.#fetchOne(chatId, mine.seq);
     this.#chatEtag = answer.etag;
     this.#fillGap(chatId);
   }

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 from pymongo import MongoClient
 
@@ -66,6 +67,20 @@ class Server:
         status, _, answer = self.request("POST", "/api/auth/login", json=credentials)
         assert status == 200, answer
         return {**who, "token": answer["token"]}
+
+    def forge_image(self, user_id: str, image: str) -> None:
+        """Store an address that the API would refuse, wherever somebody's picture is shown."""
+        person = ObjectId(user_id)
+        client: MongoClient[dict[str, Any]] = MongoClient(self._mongo_uri)
+        with client:
+            database = client.get_default_database()
+            for collection, key, field in (
+                ("users", "_id", "image"),
+                ("chatrooms", "userId", "userImage"),
+                ("chatrooms", "adminId", "adminImage"),
+                ("messages", "senderId", "senderImage"),
+            ):
+                database[collection].update_many({key: person}, {"$set": {field: image}})
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
+from tests.browser import hostile
 from tests.browser.conftest import NewPage, PageErrors, Server
 from tests.browser.console_helpers import (
     Desk,
@@ -19,18 +20,6 @@ from tests.browser.console_helpers import (
     sit_down,
     without_live_connection,
 )
-
-HOSTILE = [
-    "<script>window.hacked=1</script>",
-    '"><img src=x onerror="window.hacked=1">',
-    "' onmouseover='window.hacked=1",
-    "</textarea></title></template><svg onload=window.hacked=1>",
-    "<hx-partial hx-target='#main'><b id='injected'>x</b></hx-partial>",
-    "<b hx-get='/admin' hx-trigger='load' id='injected'>x</b>",
-    "</head><body id='injected'>",
-    "javascript:window.hacked=1",
-    "https://x.example/'onmouseover='window.hacked=1",
-]
 
 
 @pytest.fixture
@@ -454,22 +443,45 @@ def test_a_hidden_draft_is_there_again(desk: Desk, make_chat: Any) -> None:
 
 def test_what_people_write_is_text_and_nothing_else(desk: Desk, make_chat: Any) -> None:
     page = desk.page
-    made = [make_chat(name=text[:100], subject=text, message=text) for text in HOSTILE]
+    made = [make_chat(name=text, subject=text, message=text) for text in hostile.TEXTS]
     page.reload()
-    for text, chat in zip(HOSTILE, made, strict=True):
+    for text, chat in zip(hostile.TEXTS, made, strict=True):
         expect(page.locator(f"#open-{chat['_id']}")).to_have_text(text)
+        expect(page.locator(f"#chat-{chat['_id']} .name")).to_have_text(text)
         desk.open(chat)
+        expect(page.locator("#chat-title")).to_have_text(text)
         expect(page.locator("#m-1 .text")).to_have_text(text)
+        expect(page.locator("#m-1 .sender")).to_have_text(text)
         page.hover("#m-1 .text")
         desk.say(chat, text)
         expect(page.locator("#m-2 .text")).to_have_text(text, timeout=9000)
         page.click("#m-1 .bury")
         expect(page.locator("dialog blockquote")).to_have_text(text)
         page.keyboard.press("Escape")
+    hostile.assert_harmless(page)
     page.goto(f"{desk.server.url}/admin/users")
-    expect(page.locator("#people")).to_contain_text(HOSTILE[0])
-    assert page.evaluate("window.hacked") is None
-    assert page.locator("#injected").count() == 0
+    expect(page.locator("#people")).to_contain_text(hostile.TEXTS[0])
+    hostile.assert_harmless(page)
+
+
+def test_a_picture_is_loaded_from_https_and_nowhere_else(desk: Desk, make_chat: Any) -> None:
+    page = desk.page
+    hostile.serve_pictures(page)
+    made = [make_chat(name="Mallory") for _ in hostile.IMAGES]
+    for image, chat in zip(hostile.IMAGES, made, strict=True):
+        desk.server.forge_image(chat["userId"], image)
+    for image, chat in zip(hostile.IMAGES, made, strict=True):
+        page.goto(f"{desk.server.url}/admin/chats/{chat['_id']}")
+        for place in (f"#chat-{chat['_id']}", ".person", "#m-1"):
+            expect(page.locator(f"{place} .avatar")).to_contain_text("M")
+            pictures = page.locator(f"{place} .avatar img")
+            expect(pictures).to_have_count(1 if image in hostile.LOADED else 0)
+            if image in hostile.LOADED:
+                expect(pictures).to_have_attribute("src", image)
+        hostile.assert_harmless(page)
+    page.goto(f"{desk.server.url}/admin/users?q=mallory")
+    expect(page.locator("#people .avatar img")).to_have_count(len(hostile.LOADED))
+    hostile.assert_harmless(page)
 
 
 def test_the_keyboard_is_enough(polling_desk: Desk, make_chat: Any) -> None:
@@ -669,6 +681,7 @@ def test_the_chats_controls_are_all_in_sight_and_reached_in_their_order(
         assert box
         boxes.append((box["y"], box["x"]))
     assert boxes == sorted(boxes)
+    expect(page.get_by_role("link", name="All chats")).to_be_in_viewport(ratio=1)
     assert (
         page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('.controls'))")
         == 0

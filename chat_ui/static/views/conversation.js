@@ -21,6 +21,8 @@ export class ConversationView {
   chatId = null;
   /** True while the view should stay at its end when content grows. */
   #stick = true;
+  /** How far down the view was when it was last at its end. */
+  #end = 0;
   #rows = new Map();
   #pages = new Map();
   #unreadFrom = null;
@@ -67,6 +69,7 @@ export class ConversationView {
     if (chatId === this.chatId) return;
     this.chatId = chatId;
     this.#stick = true;
+    this.#end = 0;
     this.#unreadFrom = null;
     this.#oldest = null;
     this.#newBelow = 0;
@@ -92,6 +95,7 @@ export class ConversationView {
     if (!conversation.loaded) return;
     this.#noticeUnread(conversation);
     // Measured right before the change: the reader may have scrolled since the last event.
+    this.#noticeLeaving();
     const grewAbove = this.#oldest !== null && conversation.oldest < this.#oldest;
     const fromEnd = grewAbove ? this.scroller.scrollHeight - this.scroller.scrollTop : 0;
     this.#oldest = conversation.oldest;
@@ -332,6 +336,7 @@ export class ConversationView {
 
   #send(text) {
     this.#stick = true;
+    this.#end = 0;
     this.#unreadFrom = 0;
     this.app.outbox.add(this.chatId, text);
     this.#toBottom();
@@ -367,12 +372,24 @@ export class ConversationView {
 
   #scrolled() {
     this.#stick = this.#atBottom;
-    if (this.#stick) this.#newBelow = 0;
+    if (this.#stick) {
+      this.#newBelow = 0;
+      this.#end = this.scroller.scrollTop;
+    }
     this.#renderJump();
     this.#markRead();
   }
 
+  /** Growing content does not move the view: if it is further up, the reader has scrolled. */
+  #noticeLeaving() {
+    const { clientHeight, scrollTop } = this.scroller;
+    // What is not shown has lost its place.
+    if (clientHeight === 0) this.#end = 0;
+    if (scrollTop < this.#end - AT_BOTTOM && !this.#atBottom) this.#stick = false;
+  }
+
   #resized() {
+    this.#noticeLeaving();
     const width = this.list.clientWidth;
     if (width !== this.#width && width > 0) {
       // Text wraps differently now: the heights of the skipped pages have to be measured again.
@@ -386,6 +403,7 @@ export class ConversationView {
   #toBottom({ smooth = false } = {}) {
     const gently = smooth && !matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.scroller.scrollTo({ top: this.scroller.scrollHeight, behavior: gently ? "smooth" : "instant" });
+    this.#end = this.scroller.scrollTop;
   }
 
   #renderJump() {
