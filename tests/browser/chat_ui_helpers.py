@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 HOST_PAGE = """<!doctype html>
 <html lang="ar" dir="rtl"><head><title>A shop</title>
-<style>
+<style nonce="own">
   html {{ font-size: 62.5% }}
   * {{ color: red !important; font-family: serif !important }}
   div, section, button, live-chat-widget {{ display: none !important }}
@@ -25,6 +25,7 @@ HOST_PAGE = """<!doctype html>
 def host_site(chat_url: str = "") -> Iterator[HostSite]:
     """Serve a page of another origin that embeds the widget, with hostile styles and a policy.
 
+    The policy lets in no more than docs/deployment.md asks for, and the page's own style.
     `site.chat_url` may be set later: the origin has to be known before the chat is started.
     """
     site = HostSite(chat_url)
@@ -48,9 +49,10 @@ class HostSite:
                 self.send_header("Content-Type", "text/html; charset=utf-8")
                 self.send_header(
                     "Content-Security-Policy",
-                    f"default-src 'self'; script-src {site.chat_url}; "
+                    f"default-src 'none'; script-src {site.chat_url}; "
                     f"connect-src {site.chat_url} {site.chat_url.replace('http', 'ws', 1)}; "
-                    "style-src 'unsafe-inline'; img-src 'self'",
+                    "img-src https:; style-src 'nonce-own'; "
+                    "require-trusted-types-for 'script'; trusted-types 'none'",
                 )
                 self.end_headers()
                 if found:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, Route, WebSocketRoute, expect
 
+from tests.browser import hostile
 from tests.browser.chat_ui_helpers import (
     HostSite,
     bubble,
@@ -538,7 +539,10 @@ def test_eight_tabs_of_one_browser_stay_live(
 
 def test_widget_is_live_on_a_page_of_another_origin(own: Own, new_page: Any) -> None:
     server, marta = own.server, own.server.admin("Marta")
+    path, image = f"/api/admin/users/{marta['_id']}", "https://x.example/marta.png"
+    server.request("PATCH", path, marta["token"], {"image": image})
     page = new_page()
+    hostile.serve_pictures(page)
     page.clock.install()
     page.goto(own.site.origin)
     page.get_by_role("button", name="Support chat").click()
@@ -556,6 +560,7 @@ def test_widget_is_live_on_a_page_of_another_origin(own: Own, new_page: Any) -> 
     expect(page.locator(".typing")).to_have_text("Marta is typing…", timeout=A_BLINK)
     say(server, marta, chat_id, "To 10 metres.")
     expect(bubble(page, "To 10 metres.")).to_be_visible(timeout=A_BLINK)
+    expect(page.locator(".theirs img.loaded")).to_have_attribute("src", image)
 
     page.get_by_role("button", name="Fold the chat").last.click()
     asked = requests_of(page)
