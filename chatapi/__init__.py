@@ -90,17 +90,16 @@ def _connect(app: Flask, database: Database[Any] | None) -> None:
     uri = app.config["MONGO_URI"]
     app.config["DATABASE_NAME"] = parse_uri(uri)["database"] or DEFAULT_DATABASE
     if database is None:
-        timeout = app.config["DATABASE_TIMEOUT_MS"]
+        options: dict[str, Any] = store_database.patience(app.config["DATABASE_TIMEOUT_MS"])
+        if _in_command():
+            # A request gives up on a database that hangs; a command may take its time.
+            options |= {"socketTimeoutMS": None, "retryReads": True}
         mongo.init_app(
             app,
             tz_aware=True,
             tzinfo=UTC,  # not bson's own: Python writes this one's times three times as fast
             maxPoolSize=app.config["DATABASE_POOL_SIZE"],
-            serverSelectionTimeoutMS=timeout,
-            connectTimeoutMS=timeout,
-            # A request gives up on a database that hangs; a command may take its time.
-            socketTimeoutMS=None if _in_command() else 2 * timeout,
-            waitQueueTimeoutMS=timeout,
+            **options,
         )
         client: MongoClient[Any] = mongo.cx  # type: ignore[assignment]
         database = client[app.config["DATABASE_NAME"]]

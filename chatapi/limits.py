@@ -25,6 +25,7 @@ from pymongo.errors import DuplicateKeyError
 from chatapi import clock, identity
 from chatapi.errors import TooManyAttempts, TooManyRequests
 from chatapi.services.accounts import Session, normal_email
+from chatapi.store.database import patience
 
 View = Callable[..., Any]
 
@@ -88,6 +89,8 @@ def init_app(app: Flask) -> None:
     small answer costs. An app that has the extension already gets no hooks.
     """
     app.extensions["limiter"] = {limiter}
+    if app.config["RATELIMIT_STORAGE_URI"].startswith("mongodb"):
+        app.config["RATELIMIT_STORAGE_OPTIONS"] = patience(app.config["DATABASE_TIMEOUT_MS"])
     limiter.init_app(app)
 
 
@@ -202,8 +205,9 @@ def _in_database(config: Config) -> Storage:
         counter_collection_name="attempts",
         window_collection_name="attemptWindows",
         connect=False,
-        serverSelectionTimeoutMS=config["DATABASE_TIMEOUT_MS"],
+        wrap_exceptions=False,
         maxPoolSize=10,
+        **patience(config["DATABASE_TIMEOUT_MS"]),
     )
 
 

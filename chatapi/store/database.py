@@ -25,6 +25,22 @@ class Duplicate(Exception):
         super().__init__(index)
 
 
+def patience(timeout_ms: int) -> dict[str, int | bool]:
+    """Return the options of a client whose calls end in time when the database is away.
+
+    After so many milliseconds where it cannot be reached, and after twice as many where it
+    takes a call and does not answer. It does not try again by itself: a call would last as
+    long once more, and who asks is told to.
+    """
+    return {
+        "serverSelectionTimeoutMS": timeout_ms,
+        "connectTimeoutMS": timeout_ms,
+        "waitQueueTimeoutMS": timeout_ms,
+        "socketTimeoutMS": 2 * timeout_ms,
+        "retryReads": False,
+    }
+
+
 def bind(database: Database[Document]) -> None:
     """Make this the process's database. The application factory calls it once."""
     _bound[:] = [database]

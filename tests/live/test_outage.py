@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,14 +17,16 @@ from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, OperationFailure
 
 from chatapi.store import chats as stored_chats
-from tests.conftest import SignIn
-from tests.consistency import assert_all_chats_are_consistent
+from tests.conftest import PASSWORD, SignIn
+from tests.consistency import assert_all_chats_are_consistent, assert_chat_is_consistent
 from tests.live.clients import Answer, Client, at_once, register, register_agent
-from tests.servers import AppServer, DatabaseServer, start_app, start_database
+from tests.servers import AppServer, DatabaseServer, descendants, start_app, start_database
 
 # Server selection gives up after this; a request must not wait for it twice.
 TIMEOUT_MS = 1500
 QUICK = 1.8 * TIMEOUT_MS / 1000
+# A request that has been sent is waited for twice as long, once.
+HANGING = 2 * TIMEOUT_MS / 1000 + 1.5
 
 
 @dataclass
@@ -81,8 +86,7 @@ def test_requests_are_answered_503_quickly_and_say_nothing_of_the_inside(outage:
         ("PATCH", here, {"message": "Hello"}),
         ("POST", f"{here}/read", {"seq": 1}),
         ("POST", "/api/chat", {"subject": "Help"}),
-        ("GET", "/api/auth/me", None),
-        ("GET", "/api/admin/stats", None),
+        ("GET", "/api/auth/sessions", None),
         ("GET", f"{here}/events", None),
     ]
 
@@ -169,6 +173,101 @@ def test_everything_recovers_by_itself_when_the_database_comes_back(running: Out
     client: MongoClient[dict[str, Any]] = MongoClient(running.database.uri, tz_aware=True)
     with client:
         assert_all_chats_are_consistent(client.get_default_database())
+
+
+@contextmanager
+def frozen(database: DatabaseServer) -> Iterator[None]:
+    """Let the database's processes stand still inside the block: they take, and do not answer."""
+    pids = [database.pid, *descendants(database.pid)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_database_that_hangs_is_answered_503_in_time_and_loses_nothing(running: Outage) -> None:
+    here, workers = f"/api/chat/{running.chat_id}", running.server.worker_pids()
+    acknowledged = [running.user.send(running.chat_id, f"{n}", f"hang {n}")[2] for n in range(3)]
+    requests: list[tuple[str, str, Any]] = [
+        ("GET", "/api/chat", None),
+        ("GET", f"{here}/messages", None),
+        ("POST", f"{here}/messages", {"content": "Hello?", "clientMessageId": "hanging"}),
+        ("PATCH", here, {"message": "Anybody?", "clientMessageId": "hanging, too", "read": True}),
+        ("POST", f"{here}/read", {"seq": 1}),
+        ("GET", "/readyz", None),
+        ("GET", f"{here}/events", None),
+    ]
+
+    def ask(method: str, path: str, body: Any) -> tuple[Answer, float]:
+        return timed(running.server, method, path, running.user.token, body)
+
+    with frozen(running.database):
+        # At first nobody knows; then it is known that the database does not answer.
+        for _ in range(2):
+            answers = at_once([partial(ask, *each) for each in requests])
+            for (status, headers, problem), seconds in answers:
+                assert (status, problem["code"]) == (503, "database_unavailable")
+                assert headers["content-type"] == "application/problem+json"
+                assert int(headers["retry-after"]) >= 1
+                assert_tells_nothing(str(problem) + str(headers), running)
+                assert seconds < HANGING
+        (status, _, _), seconds = timed(running.server, "GET", "/healthz")
+        assert status == 200
+        assert seconds < 0.5
+    started = time.monotonic()
+    for text, key in (("Hello?", "hanging"), ("Anybody?", "hanging, too")):
+        answer, _ = running.user.insist(partial(running.user.send, running.chat_id, text, key))
+        assert answer[0] in {200, 201}
+        acknowledged.append(answer[2])
+    assert time.monotonic() - started < 10
+    assert running.server.request("GET", "/readyz")[0] == 200
+    assert running.server.worker_pids() == workers
+    client: MongoClient[dict[str, Any]] = MongoClient(running.database.uri, tz_aware=True)
+    with client:
+        history = assert_chat_is_consistent(client.get_default_database(), running.chat_id)
+    for message in acknowledged:
+        assert [row["seq"] for row in history if row["content"] == message["content"]] == [
+            message["seq"]
+        ]
+
+
+def test_limits_that_are_counted_in_the_database_make_nobody_wait_longer(running: Outage) -> None:
+    settings = {
+        "DATABASE_TIMEOUT_MS": str(TIMEOUT_MS),
+        "RATELIMIT_STORAGE_URI": running.database.uri,
+    }
+    with start_app(running.database.uri, 1, settings) as server:
+        who = register(server)
+        guest = {"name": "Gil", "email": "gil@example.org"}
+        requests: list[tuple[str, str, str | None, Any]] = [
+            ("POST", "/api/auth/guest", None, guest),
+            ("POST", "/api/auth/login", None, {"email": "a@example.org", "password": PASSWORD}),
+            ("POST", f"/api/chat/{running.chat_id}/messages", who.token, {"content": "Hello"}),
+            ("GET", "/api/chat", who.token, None),
+        ]
+
+        def ask() -> list[tuple[int, float]]:
+            answers = at_once([partial(timed, server, *each) for each in requests])
+            return [(answer[0], seconds) for answer, seconds in answers]
+
+        assert [status for status, _ in ask()] == [201, 401, 403, 200]
+        with frozen(running.database):
+            for status, seconds in ask():
+                assert status == 503
+                assert seconds < HANGING
+        end = time.monotonic() + 10
+        while [status for status, _ in ask()] != [201, 401, 403, 200]:
+            assert time.monotonic() < end
+        running.database.kill()
+        try:
+            for status, seconds in ask() + ask():
+                assert status == 503
+                assert seconds < QUICK
+        finally:
+            running.database.start()
 
 
 # Who is told what: the database fails when it is already known who asks.
