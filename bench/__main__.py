@@ -191,12 +191,12 @@ def figures(bench: Bench, floor: Floor, rows: int, length: int) -> None:
         etag = _etag(bench, path, admin_token)
         return [get(name, path, 300), get(f"{name}, 304", path, 600, **{"If-None-Match": etag})]
 
-    def listing(what: str) -> list[Work]:
+    def listing(what: str, count: int = 150) -> list[Work]:
         etag = _etag(bench, "/api/chat", admin_token)
         return [
-            get(f"list 50 of {what}", "/api/chat", 150),
-            get(f"list 100 of {what}", "/api/chat?limit=100", 150),
-            get(f"list 50 of {what}, 304", "/api/chat", 300, **{"If-None-Match": etag}),
+            get(f"list 50 of {what}", "/api/chat", count),
+            get(f"list 100 of {what}", "/api/chat?limit=100", count),
+            get(f"list 50 of {what}, 304", "/api/chat", 2 * count, **{"If-None-Match": etag}),
         ]
 
     bare: Request = ("GET", "/bare", None, {})
@@ -219,7 +219,7 @@ def figures(bench: Bench, floor: Floor, rows: int, length: int) -> None:
         send(f"send, chat of {length:,}", long, admin_token),
     )
     bench.costs_of(*opening(MID_AGAIN, mid), *opening(f"open, chat of {length:,}", long))
-    bench.costs_of(*listing(f"{rows:,} chats"))
+    bench.costs_of(*listing(f"{rows:,} chats", 80))
 
 
 SHORT_AGAIN = "send, short chat, once more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from bson import ObjectId
 from chatapi.store.database import Document, chatrooms, current
 
 Sum = tuple[int, int]  # chats with unread messages, and messages
+NOTHING: Sum = (0, 0)
 
 
 class ByAdmins:
@@ -28,19 +30,35 @@ class ByAdmins:
         self._summed_at = 0.0
         self._writes = 0
         self._under_way = 0
+        self._turn = threading.Lock()
 
     def get(self) -> Sum:
-        """Return the sum."""
+        """Return the sum. One caller at a time sums; meanwhile others get what is known."""
         if self._database is not current():
             self._database, self._known = current(), None
+        known = self._known
+        if known is not None and time.monotonic() - self._summed_at < self.SECONDS:
+            return known
+        if not self._turn.acquire(blocking=known is None):
+            return known or NOTHING
+        try:
+            if known is None and self._known is not None:
+                return self._known  # Somebody else has just summed.
+            return self._renew()
+        finally:
+            self._turn.release()
+
+    def _renew(self) -> Sum:
         started, writes = time.monotonic(), self._writes
-        if self._known is not None and started - self._summed_at < self.SECONDS:
-            return self._known
         found = _sum({"unreadByAdmin": True}, "$unread.admin")
-        # Nobody can tell whether the sum has seen a write that was made meanwhile.
         if not self._under_way and writes == self._writes:
-            self._known, self._summed_at = found, started
-        return found
+            self._known = found
+        elif self._known is None:
+            return found
+        # Else nobody can tell whether the sum has seen a write that was made meanwhile, and
+        # what is known has all of them.
+        self._summed_at = started
+        return self._known
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -79,4 +97,4 @@ def _sum(where: Document, number: str) -> Sum:
     group = {"_id": None, "chats": {"$sum": 1}, "messages": {"$sum": number}}
     for row in chatrooms().aggregate([{"$match": where}, {"$group": group}]):
         return row["chats"], row["messages"]
-    return 0, 0
+    return NOTHING

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from bson import ObjectId
 from pymongo.database import Database
@@ -121,6 +125,42 @@ def test_a_sum_made_during_a_write_is_not_kept(monkeypatch: pytest.MonkeyPatch, 
     unread.by_admins.get()
     monkeypatch.setattr(unread, "_sum", real)
     assert unread.by_admins.get() == (1, 3)
+
+
+def test_while_one_sums_the_others_get_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    add(2)
+    assert unread.by_admins.get() == (1, 2)
+    monkeypatch.setattr(unread.ByAdmins, "SECONDS", 0)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slowly(*_: object) -> unread.Sum:
+        begun.set()
+        assert may_end.wait(5)
+        return 1, 7
+
+    monkeypatch.setattr(unread, "_sum", slowly)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(unread.by_admins.get)
+        assert begun.wait(5)
+        assert unread.by_admins.get() == (1, 2)
+        may_end.set()
+        assert first.result(5) == (1, 7)
+
+
+def test_all_who_come_when_nothing_is_known_share_one_sum(
+    monkeypatch: pytest.MonkeyPatch, sums: list[object]
+) -> None:
+    add(2)
+    counted = unread._sum
+
+    def slowly(where: Document, number: str) -> unread.Sum:
+        time.sleep(0.01)
+        return counted(where, number)
+
+    monkeypatch.setattr(unread, "_sum", slowly)
+    with ThreadPoolExecutor() as pool:
+        assert set(pool.map(lambda _: unread.by_admins.get(), range(8))) == {(1, 2)}
+    assert len(sums) == 1
 
 
 def test_a_write_that_fails_leaves_nothing_remembered(
