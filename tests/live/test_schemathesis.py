@@ -6,7 +6,6 @@ same in every run.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from typing import Any, cast
 
@@ -109,6 +108,17 @@ def ask_about(operation: Any, mode: GenerationMode, token: str, chat_id: str) ->
         if answer.status_code not in {414, 431}:
             case.validate_response(answer, checks=checks)
 
-    # An operation without input has nothing that could be wrong about it.
-    with contextlib.suppress(Unsatisfiable):
+    try:
         ask()
+    except Unsatisfiable:
+        # Where nothing is sent, nothing can be wrong about it. All else has to be asked.
+        if takes_something(operation) or mode is not GenerationMode.NEGATIVE:
+            raise
+
+
+def takes_something(operation: Any) -> bool:
+    """Tell whether the document names anything that a request of this operation carries."""
+    described = operation.definition.raw
+    return bool(
+        described.get("parameters") or described.get("requestBody") or described.get("security")
+    )
