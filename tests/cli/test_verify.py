@@ -78,14 +78,6 @@ def test_every_item_is_checked_or_left_to_a_person() -> None:
             assert (item.check is None) == bool(item.confirm), item.title
 
 
-def test_every_test_that_the_document_names_exists() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(test_\w+))?`", DOCUMENT.read_text("utf-8"))
-    assert len(named) > 60
-    for file, name in named:
-        source = (ROOT / file).read_text(encoding="utf-8")
-        assert not name or f"def {name}(" in source, f"{file} has no {name}"
-
-
 def test_a_verdict_says_what_why_and_what_to_do(
     database: Database[Document], data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
