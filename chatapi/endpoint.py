@@ -172,9 +172,9 @@ def _flat(messages: Any, prefix: str = "") -> dict[str, list[str]]:
 
 
 def json_response(data: object, status: int = 200) -> Response:
-    """Return data, shaped by a schema already, as a JSON answer."""
+    """Return data, shaped by a schema already, as a JSON answer. A line, for who reads it so."""
     text = current_app.json.dumps(data, separators=(",", ":"))
-    return Response(text, status=status, mimetype="application/json")
+    return Response(f"{text}\n", status=status, mimetype="application/json")
 
 
 def _respond(contract: Contract, result: Any) -> Response:

@@ -50,7 +50,7 @@ def as_json(error: ChatError) -> Response:
     if cause is not None and error.status >= 500 and _asked_by_admin():
         body["debug"] = {"exception": type(cause).__name__, "message": str(cause)}
     text = current_app.json.dumps(body)
-    response = Response(text, status=error.status, mimetype="application/problem+json")
+    response = Response(f"{text}\n", status=error.status, mimetype="application/problem+json")
     add_headers(response, error)
     return response
 
