@@ -9,8 +9,8 @@ moment a process or the database dies, the chat and its history agree.
 - A sender dies between the two writes: the next one finds its message in the way and
   commits it first.
 - The chat is closed in between: the compare-and-set fails, and the message never shows.
-- The chat is closed and opened again in between: `epoch`, which counts the reopenings and
-  stands in the message too, tells that the message is void.
+- The chat is closed and opened again in between: `epoch`, which each reopening counts up
+  and which stands in the message too, tells that the message is void.
 
 A message is deleted the same way: one compare-and-set names it in the chat's `burying` and
 takes its text out of the preview. From then on nobody is shown the text (`seen_in`), and
@@ -286,7 +286,8 @@ def append(
             first = first_sent(session, fresh, client_message_id)
             if first is not None:
                 return fresh, first, False
-            _clear_the_way(fresh, attempt)
+            if fresh["isOpen"] or opens:
+                _clear_the_way(fresh, attempt)
             continue
         if chat["isOpen"]:
             committed = _commit(session, chat, message)

@@ -36,6 +36,7 @@ class Conversation:
         self.chat_id = user.open_chat()
         self.acknowledged: dict[str, int] = {}
         self.repeated = 0
+        self.read_to = 0
         self.failed: list[BaseException] = []
         self._stop = threading.Event()
         self._threads = [
@@ -66,7 +67,7 @@ class Conversation:
     def _say(self, who: Client, text: str, patch: bool) -> None:
         def attempt() -> Any:
             if patch:
-                # Changed in the same write as the message; read and status come and go.
+                # All in the same write as the message.
                 changes = {"priority": random.choice(["low", "high"]), "read": True}
                 return who.patch(self.chat_id, message=text, clientMessageId=text, **changes)
             return who.send(self.chat_id, text, text)
@@ -77,6 +78,8 @@ class Conversation:
         assert message["content"] == text
         self.acknowledged[text] = message["seq"]
         self.repeated += attempts > 1
+        if patch:
+            self.read_to = message["seq"]
 
     def check(self, database: Database[Document]) -> None:
         """Compare the history with what was acknowledged."""
@@ -85,6 +88,9 @@ class Conversation:
         assert len(set(texts)) == len(texts), "a message stands twice"
         stored = {row["content"]: row["seq"] for row in history}
         assert stored == self.acknowledged
+        chat = database["chatrooms"].find_one({"_id": history[0]["chatId"]})
+        assert chat is not None
+        assert chat["readSeq"]["admin"] == self.read_to
 
 
 @contextmanager

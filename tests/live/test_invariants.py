@@ -173,6 +173,26 @@ def test_a_chat_that_is_closed_and_opened_among_senders_takes_messages_only_whil
         assert all((row["epoch"] <= epoch) == (row["seq"] <= last) for row in history)
 
 
+def test_16_answers_that_each_open_a_closed_chat_are_all_in_the_history(
+    live_database: Database[Document], user: Client, agent: Client, chat_id: str
+) -> None:
+    for round_ in range(3):
+        agent.patch(chat_id, status="closed")
+        actions = [
+            partial(agent.patch, chat_id, message=f"{round_}.{number}", status="active", read=True)
+            for number in range(SENDERS)
+        ]
+        answers = at_once(actions)
+        assert statuses(answers) == {200: SENDERS}
+        history = assert_chat_is_consistent(live_database, chat_id)
+        assert len(history) == SENDERS * (round_ + 1)
+        texts = {row["content"]: row["seq"] for row in history}
+        for number, (_, _, chat) in enumerate(answers):
+            assert texts[f"{round_}.{number}"] == chat["messages"][0]["seq"]
+        now = chat_of(live_database, user)
+        assert (now["status"], now["readSeq"]["admin"]) == ("active", len(history))
+
+
 def test_16_creations_at_once_open_one_chat(
     live_database: Database[Document], user: Client
 ) -> None:
