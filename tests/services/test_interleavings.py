@@ -514,6 +514,37 @@ def test_an_opening_with_a_message_against_a_creation_is_applied_or_refused_whol
     assert explore(scenario, check, switches=3) > 20
 
 
+def test_an_opening_among_sends_and_closings_keeps_the_history_whole(
+    database: Database[Document],
+) -> None:
+    world: list[World] = []
+
+    def scenario() -> list[Operation]:
+        world[:] = [World(database, said=1)]
+        here = world[0]
+        here.update(status="closed")()
+        return [
+            here.update(message="again", client_message_id="key", status="active"),
+            here.send(here.user, "a", "key"),
+            here.update(status="archived"),
+        ]
+
+    def check(run: Run) -> None:
+        here = world[0]
+        here.history()
+        for text, result in (("again", run.results[0]), ("a", run.results[1])):
+            if isinstance(result, errors.ChatClosed):
+                assert here.sent(text) == []
+            elif isinstance(result, tuple):
+                assert len(here.sent(text)) == 1
+        here.update(status="pending")()
+        after, _ = messages.send(here.user, here.id, "b")
+        assert here.sent("b") == [after["seq"]]
+        assert here.history()[-1]["content"] == "b"
+
+    assert explore(scenario, check, switches=2, kills=1) > 100
+
+
 def test_deleting_a_chat_against_a_send_leaves_nothing_behind(
     database: Database[Document],
 ) -> None:
