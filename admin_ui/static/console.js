@@ -21,6 +21,11 @@ if (byId("dialogs")) {
   afterSwap(() => localise());
   // A picture that does not load leaves the initials.
   document.addEventListener("error", (event) => event.target.matches?.(".avatar img") && event.target.remove(), true);
+  // Of a form's buttons, the one that was pressed shows that it works.
+  document.addEventListener("submit", (event) => event.submitter?.setAttribute("aria-busy", "true"));
+  document.addEventListener("htmx:finally:request", ({ target }) => {
+    for (const button of target.querySelectorAll("button[aria-busy]")) button.removeAttribute("aria-busy");
+  });
   // An answer that is not ours, such as a proxy's error page, is not put into the page.
   document.addEventListener("htmx:before:response", (event) => {
     const { response } = event.detail.ctx;

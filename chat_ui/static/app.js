@@ -65,6 +65,8 @@ export class ChatApp extends Emitter {
   /** Find out who is here, then show what is theirs; keeps trying while there is no answer. */
   async start() {
     setInterval(() => this.#renderTimes(), A_MINUTE);
+    // As it will be, so that nothing moves when it is known who is here.
+    if (this.mode === "page" && this.mayHaveSession && this.#startWith()) this.root.dataset.pane = "conversation";
     this.#untilAnswered(() => this.#loadConfig());
     await this.#untilAnswered(() => this.session.restore({ mayExist: this.mayHaveSession }));
   }
@@ -170,12 +172,15 @@ export class ChatApp extends Emitter {
     this.main = h(this.mode === "page" ? "main" : "div", { class: "main" }, this.#loading());
     this.frame = h("div", { class: "frame" }, this.top, this.banner.element, this.main);
     this.root.classList.add("chat-app", `mode-${this.mode}`);
-    this.root.append(this.frame, this.toasts.element, this.live);
+    this.root.replaceChildren(this.frame, this.toasts.element, this.live);
     this.#renderBanner();
   }
 
   #loading() {
-    return h("div", { class: "loading", role: "status" }, h("span", { class: "spinner large" }), spokenLoading());
+    // The page has had one turning since before this script came.
+    const early = this.root.querySelector(".loading");
+    early?.classList.add("still");
+    return early ?? h("div", { class: "loading", role: "status" }, h("span", { class: "spinner large" }), spokenLoading());
   }
 
   #sessionChanged({ user, previous, state }) {

@@ -9,13 +9,21 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bson import ObjectId
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Route,
+    sync_playwright,
+)
 from pymongo import MongoClient
 
 from tests.conftest import PASSWORD, chromium_path
@@ -68,9 +76,16 @@ class Server:
         assert status == 200, answer
         return {**who, "token": answer["token"]}
 
-    def forge_image(self, user_id: str, image: str) -> None:
-        """Store an address that the API would refuse, wherever somebody's picture is shown."""
-        person = ObjectId(user_id)
+    @contextmanager
+    def forged_image(self, user_id: str, image: str) -> Iterator[None]:
+        """Give somebody a picture's address that the API may refuse, and take it back."""
+        self._store_image(ObjectId(user_id), image)
+        try:
+            yield
+        finally:
+            self._store_image(ObjectId(user_id), None)
+
+    def _store_image(self, person: ObjectId, image: str | None) -> None:
         client: MongoClient[dict[str, Any]] = MongoClient(self._mongo_uri)
         with client:
             database = client.get_default_database()
@@ -107,6 +122,17 @@ class PageErrors:
     def unexpected(self) -> list[str]:
         """Return the complaints that no pattern allows."""
         return [text for text in self.seen if not any(p.search(text) for p in self.allowed)]
+
+
+def hold(page: Page, address: str) -> list[Route]:
+    """Keep back what the page asks of an address; `held[0].continue_()` lets it go."""
+    held: list[Route] = []
+
+    def keep(route: Route) -> None:
+        held.append(route)
+
+    page.route(address, keep)
+    return held
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from tests.browser.chat_ui_helpers import (
     widget_token,
     without_live_connection,
 )
+from tests.browser.conftest import hold
 from tests.servers import AppServer, start_app, start_database
 
 HERE = Path(__file__).parent
@@ -746,13 +747,13 @@ def test_a_picture_is_loaded_from_https_and_nowhere_else(
     hostile.serve_pictures(page)
     open_chat(page, server.url, ana, chat_id)
     for image in hostile.IMAGES:
-        server.forge_image(ana["_id"], image)
-        server.forge_image(mallory["_id"], image)
-        page.reload()
-        for place in (".chat-item", ".conversation-head", ".theirs", ".account-button"):
-            expect(page.locator(f"{place} .avatar")).to_have_text(re.compile("^(M|AS)$"))
-            pictures = page.locator(f"{place} .avatar img")
-            expect(pictures).to_have_count(1 if image in hostile.LOADED else 0)
+        shown = 1 if image in hostile.LOADED else 0
+        forged = server.forged_image
+        with forged(ana["_id"], image), forged(mallory["_id"], image):
+            page.reload()
+            for place in (".chat-item", ".conversation-head", ".theirs", ".account-button"):
+                expect(page.locator(f"{place} .avatar")).to_have_text(re.compile("^(M|AS)$"))
+                expect(page.locator(f"{place} .avatar img")).to_have_count(shown)
         hostile.assert_harmless(page)
 
 
@@ -876,6 +877,38 @@ def test_files_are_kept_by_the_browser_until_they_change(server: Any) -> None:
     assert "immutable" in headers["cache-control"]
     status, headers, _ = server.request("GET", "/chat/static/v/0123456789ab/embed.js")
     assert (status, headers["cache-control"]) == (200, "no-cache")
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_nothing_moves_while_a_chat_is_loaded(
+    server: Any, new_page: Any, ana: Any, agent: Any, width: int
+) -> None:
+    for number in range(3):
+        chat_id = make_chat(server, ana, "Hello", subject=f"Chat {number}")
+        change(server, agent, chat_id, status="closed" if number < 2 else "active")
+    page = new_page(width=width, height=667)
+    open_chat(page, server.url, ana, chat_id)
+    page.add_init_script(
+        "window.moved = []; new PerformanceObserver((list) => moved.push(...list.getEntries()"
+        ".map((e) => [e.value, e.sources.map((s) => s.node?.className)])))"
+        ".observe({ type: 'layout-shift', buffered: true })"
+    )
+    page.route("**/api/**", lambda route: (page.wait_for_timeout(150), route.continue_()))
+    page.reload()
+    expect(bubble(page, "Hello")).to_be_visible()
+    page.wait_for_timeout(500)
+    assert page.evaluate("moved") == []
+
+
+def test_a_spinner_turns_until_the_script_is_here(server: Any, new_page: Any) -> None:
+    page = new_page()
+    held = hold(page, "**/page.js")
+    page.goto(f"{server.url}/chat", wait_until="commit")
+    expect(page.get_by_role("status")).to_have_text("Loading")
+    expect(page.locator(".spinner")).to_be_visible()
+    held[0].continue_()
+    expect(page.get_by_role("tab", name="Guest")).to_be_visible()
+    expect(page.locator(".loading")).to_have_count(0)
 
 
 # On other people's pages

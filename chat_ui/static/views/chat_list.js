@@ -40,7 +40,9 @@ export class ChatList {
 
   render() {
     const { store, openId } = this.app;
+    // The open chat may be known before the list is: alone it would come and move away.
     this.skeleton.hidden = store.loaded;
+    this.list.hidden = !store.loaded;
     this.empty.hidden = !store.loaded || store.chats.length > 0;
     this.more.hidden = !store.nextCursor;
     const elements = store.chats.map((chat) => this.#item(chat, chat._id === openId));
