@@ -289,10 +289,7 @@ def append(
             if fresh["isOpen"] or opens:
                 _clear_the_way(fresh, attempt)
             continue
-        if chat["isOpen"]:
-            committed = _commit(session, chat, message)
-        else:
-            committed = _open_with(chat, message)
+        committed = _commit(session, chat, message)
         if committed is not None:
             return committed, message, True
     raise errors.Busy(retryAfter=1)
@@ -300,6 +297,8 @@ def append(
 
 def _commit(session: Session, chat: Document, message: Document) -> Document | None:
     """Make a written message the last of its chat; return the chat, None to start again."""
+    if not chat["isOpen"]:
+        return _open_with(chat, message)
     for _ in range(MOST_ATTEMPTS):
         fields = taking_in(chat, message)
         if _can_take(chat, message) and chats.replace(chat["_id"], chat["version"], fields):
