@@ -207,6 +207,9 @@ def change_password(session: Session, current: str, new: str) -> None:
     if not passwords.matches(user["passwordHash"], current):
         raise errors.InvalidInput.of("current", "This is not the current password.")
     fields = {"passwordHash": passwords.make(new), "updatedAt": clock.now()}
+    # Before as well: whoever repeats this after a crash finds the new password set, and must
+    # not find the sessions alive that it was to end.
+    sessions.delete_of_user(session.user_id, keep=session.id)
     users.update(session.user_id, fields)
     sessions.delete_of_user(session.user_id, keep=session.id)
     signed_in.forget(session.user_id)
@@ -250,44 +253,46 @@ def update_user(session: Session, user_id: object, changes: Document) -> Documen
         raise errors.InvalidInput.of("role", "A guest has no account and stays a guest.")
     if role != before["role"] and role == "guest":
         raise errors.InvalidInput.of("role", "Somebody with an account cannot become a guest.")
-    fields = {name: value for name, value in changes.items() if before.get(name) != value}
-    if not fields:
-        return before
-    if "name" in fields:
-        fields["searchTerms"] = search.terms([fields["name"], before["email"]])
-    after = users.update(before["_id"], fields | {"updatedAt": clock.now()})
-    signed_in.forget(before["_id"])
-    if after is None:
-        raise errors.UserNotFound
-    _keep_one_admin(before, after)
+    leaves = _is_agent(before) and not _is_agent(before | changes)
+    if leaves and users.count_active_admins() == 1:
+        raise errors.LastAdmin
+    after = _changed(before, changes)
+    if leaves and users.count_active_admins() == 0:
+        # Two who demoted each other at once: both are refused rather than none.
+        _changed(after, {name: before.get(name) for name in changes})
+        raise errors.LastAdmin
     if after["disabled"]:
         sessions.delete_of_user(after["_id"])
         signed_in.forget(after["_id"])
-    _show_on_chats(before, after)
+    if not changes.keys().isdisjoint({"name", "image"}):
+        # Even if the user had them already: a crash may have cut this off the last time.
+        _show_on_chats(after)
     return after
 
 
-def _keep_one_admin(before: Document, after: Document) -> None:
-    """Take a change back if it left no agent.
-
-    Checked after the write, so that of two agents who demote each other at once, at least
-    one is refused.
-    """
-    was = before["role"] == "admin" and not before["disabled"]
-    stays = after["role"] == "admin" and not after["disabled"]
-    if was and not stays and users.count_active_admins() == 0:
-        restored = {name: before.get(name) for name in ("role", "disabled", "name", "image")}
-        users.update(before["_id"], restored | {"searchTerms": before["searchTerms"]})
-        signed_in.forget(before["_id"])
-        raise errors.LastAdmin
+def _is_agent(user: Document) -> bool:
+    return bool(user["role"] == "admin" and not user["disabled"])
 
 
-def _show_on_chats(before: Document, after: Document) -> None:
-    if before["name"] != after["name"] or before.get("image") != after.get("image"):
-        shown = {"userName": after["name"], "userImage": after.get("image")}
-        chats.rename_user(after["_id"], shown, search.terms([after["name"]]))
-        shown = {"adminName": after["name"], "adminImage": after.get("image")}
-        chats.rename_admin(after["_id"], shown)
+def _changed(user: Document, changes: Document) -> Document:
+    """Write what differs and return the user as it is then."""
+    fields = {name: value for name, value in changes.items() if user.get(name) != value}
+    if not fields:
+        return user
+    if "name" in fields:
+        fields["searchTerms"] = search.terms([fields["name"], user["email"]])
+    after = users.update(user["_id"], fields | {"updatedAt": clock.now()})
+    signed_in.forget(user["_id"])
+    if after is None:
+        raise errors.UserNotFound
+    return after
+
+
+def _show_on_chats(user: Document) -> None:
+    shown = {"userName": user["name"], "userImage": user.get("image")}
+    chats.rename_user(user["_id"], shown, search.terms([user["name"]]))
+    shown = {"adminName": user["name"], "adminImage": user.get("image")}
+    chats.rename_admin(user["_id"], shown)
 
 
 def new_user(name: str, email: str, role: str, image: str | None) -> Document:

@@ -14,10 +14,11 @@ from pymongo.database import Database
 from chatapi import clock, errors
 from chatapi.services import accounts, chats, passwords
 from chatapi.services.accounts import ClientInfo, Session
+from chatapi.store import chats as stored_chats
 from chatapi.store import sessions as stored_sessions
 from chatapi.store import users as stored_users
 from chatapi.store.database import Document
-from tests.conftest import CLIENT, PASSWORD, MakeSession, MakeUser
+from tests.conftest import CLIENT, PASSWORD, MakeChat, MakeSession, MakeUser
 
 Meanwhile = Callable[..., None]
 
@@ -442,18 +443,60 @@ def test_two_agents_who_demote_each_other_at_once_leave_one(
     make_session: MakeSession, meanwhile: Meanwhile
 ) -> None:
     one, two = make_session("admin"), make_session("admin")
-    refused: list[Exception] = []
-
-    def the_other() -> None:
-        try:
-            accounts.update_user(two, one.user_id, {"role": "user"})
-        except errors.LastAdmin as refusal:
-            refused.append(refusal)
-
-    meanwhile(stored_users, "count_active_admins", before=the_other)
-    accounts.update_user(one, two.user_id, {"role": "user"})
-    assert refused
+    meanwhile(
+        stored_users,
+        "update",
+        before=lambda: accounts.update_user(two, one.user_id, {"role": "user"}),
+    )
+    with pytest.raises(errors.LastAdmin):
+        accounts.update_user(one, two.user_id, {"role": "user"})
     assert stored_users.count_active_admins() == 1
+
+
+def test_the_last_agent_is_an_agent_at_every_moment(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = make_session("admin")
+    monkeypatch.setattr(stored_users, "update", lambda *_: pytest.fail("It was written."))
+    for change in ({"role": "user"}, {"disabled": True}):
+        with pytest.raises(errors.LastAdmin):
+            accounts.update_user(agent, agent.user_id, change)
+
+
+def test_a_renaming_that_was_cut_off_is_finished_by_the_next(
+    make_session: MakeSession, make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, user = make_session("admin"), make_session()
+    chat = make_chat(user)
+
+    def die(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(stored_chats, "rename_user", die)
+        accounts.update_user(agent, user.user_id, {"name": "Grace"})
+    accounts.update_user(agent, user.user_id, {"name": "Grace"})
+    found = stored_chats.by_id(chat["_id"])
+    assert found is not None
+    assert found["userName"] == "Grace"
+
+
+def test_a_new_password_never_stands_beside_an_old_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, _ = registered()
+    _, other = accounts.login(session.email, PASSWORD, CLIENT)
+
+    def die(*_: object) -> None:
+        raise ConnectionError
+
+    for name in ("delete_of_user", "update"):
+        with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+            patch.setattr(stored_users if name == "update" else stored_sessions, name, die)
+            accounts.change_password(session, PASSWORD, "a new password")
+        signed_in = accounts.open_session(other) is not None
+        accounts.login(session.email, PASSWORD, CLIENT)  # The old one still holds.
+        assert signed_in == (name == "delete_of_user")
 
 
 def test_a_guest_stays_a_guest(make_session: MakeSession) -> None:
