@@ -113,12 +113,17 @@ def rename_user(user_id: ObjectId, fields: Document, terms: Sequence[str]) -> No
         "$addToSet": {"searchTerms": {"$each": list(terms)}},
         "$inc": {"version": 1},
     }
-    chatrooms().update_many({"userId": user_id}, change)
+    chatrooms().update_many({"userId": user_id, **_not_yet(fields)}, change)
 
 
 def rename_admin(admin_id: ObjectId, fields: Document) -> None:
     change = {"$set": fields | {"changedAt": clock.now()}, "$inc": {"version": 1}}
-    chatrooms().update_many({"adminId": admin_id}, change)
+    chatrooms().update_many({"adminId": admin_id, **_not_yet(fields)}, change)
+
+
+def _not_yet(fields: Document) -> Document:
+    """Return the filter of the chats that differ in any of these fields."""
+    return {"$or": [{name: {"$ne": value}} for name, value in fields.items()]}
 
 
 def delete(chat_id: ObjectId) -> bool:
