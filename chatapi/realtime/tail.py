@@ -60,10 +60,11 @@ class Tail:
     def ensure_running(self, wait: float = 2.0) -> None:
         """Start following if nobody does, and wait until the tail hears of every write.
 
-        Whoever reads the database after this misses nothing in between.
+        Whoever reads the database after this misses nothing in between. Where following
+        begins later than that, inboxes are sent to fetch theirs then, and chats are read again.
         """
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
+            if not self._lives():
                 self._stopped.clear()
                 self._following.clear()
                 # A context of its own: this is not a part of the request that started it.
@@ -72,7 +73,9 @@ class Tail:
                     target=run, args=(self._run,), name="tail", daemon=True
                 )
                 self._thread.start()
-        self._following.wait(wait)
+        if not self._following.wait(wait):
+            with self._lock:
+                self._missed = self._missed or not self._following.is_set()
 
     def stop(self) -> None:
         """Stop following; for a process that ends."""
@@ -87,6 +90,10 @@ class Tail:
             "lagMs": self.lag_ms,
             "secondsSinceLastLook": None if quiet is None else round(quiet, 1),
         }
+
+    def _lives(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.is_alive()
 
     def _run(self) -> None:
         self._idle_since = time.monotonic()
@@ -105,8 +112,8 @@ class Tail:
                 if self._token is None and self._polled_until is None:
                     self._lose_place()
                 # The first of a row says it all.
-                note = log.info if self._failures else log.warning
-                note("tail_interrupted", exc_info=error)
+                write = log.info if self._failures else log.warning
+                write("tail_interrupted", exc_info=error)
                 self._pause()
 
     def _lose_place(self) -> None:
@@ -144,12 +151,13 @@ class Tail:
         stream = changes.Stream(self._token)
         try:
             if self._token is None:
-                # What changed before the stream began, and after somebody read it.
+                # Between the last poll and now nobody followed.
+                self._missed = self._missed or self._polled_until is not None
                 self._look_again()
                 self.beginnings += 1
             self._token, self._polled_until, self._polled = stream.token, None, {}
             self.mode, self.connected = "stream", True
-            self._following.set()
+            self._begin()
             while self._goes_on():
                 change = stream.next()
                 self._failures = 0
@@ -159,13 +167,20 @@ class Tail:
             stream.close()
 
     def _look_again(self) -> None:
+        """Tell of what changed before following began, and after somebody read it."""
         listened = self.hub.listened_chats()
         for start in range(0, len(listened), CHATS_AT_ONCE):
             for chat in changes.chats_now(listened[start : start + CHATS_AT_ONCE]):
                 self.hub.changed(chat)
-        if self._missed or self._polled_until is not None:
-            self._missed = False
-            self.hub.interrupt(retry_after=1)
+
+    def _begin(self) -> None:
+        """Let those who wait read now; who could not wait, or was deaf, is to read again."""
+        # Locked: who gives up waiting meanwhile is either told or sees that it has begun.
+        with self._lock:
+            if self._missed:
+                self._missed = False
+                self.hub.interrupt(retry_after=1)
+            self._following.set()
 
     def _poll(self) -> None:
         """Look for changes each second; where an error cut it off, it goes on from there."""
@@ -175,8 +190,8 @@ class Tail:
         while self._goes_on():
             started = clock.now()
             if self._polled_until is None:
+                self._look_again()
                 self._polled_until = started
-                self._look_again_on_first_poll()
             found: dict[Any, int] = {}
             for kind, document in changes.since(self._polled_until - OVERLAP):
                 version = document.get("version", 0)
@@ -187,13 +202,8 @@ class Tail:
             self._polled, self._polled_until = found, started
             self.last_seen_at = time.monotonic()
             self.connected, self._failures = True, 0
-            self._following.set()
+            self._begin()
             self._stopped.wait(POLL_SECONDS)
-
-    def _look_again_on_first_poll(self) -> None:
-        if self._missed:
-            self._missed = False
-            self.hub.interrupt(retry_after=1)
 
     def _hand_on(self, change: changes.Change | None) -> None:
         self.last_seen_at = time.monotonic()

@@ -228,3 +228,25 @@ def test_whoever_joins_while_it_ends_is_heard(
     tail.stop()
     assert hub.told == list(range(200))
     assert threading.active_count() < 20
+
+
+@pytest.mark.parametrize("last", [[], [NoChangeStreams()]], ids=["stream", "poll"])
+def test_an_inbox_that_could_not_wait_for_the_beginning_fetches_again(
+    tail: Tail, hub: Heard, script: Script, last: list[Exception]
+) -> None:
+    (inbox,) = hub.inbox
+    script.opening = [*(AutoReconnect("away") for _ in range(4)), *last]
+    tail.ensure_running(wait=0.01)
+    assert not inbox.has_more
+    eventually(lambda: inbox.has_more)
+    end = inbox.get(0)
+    assert end is not None
+    assert end.data["code"] == "restarting"
+    # Whoever comes now hears of everything, and once is enough.
+    again = Listener()
+    hub.join_inbox(None, again)
+    tail.ensure_running()
+    script.steps = [AutoReconnect("gone"), chat(1)]
+    script.polls = [AutoReconnect("gone"), [chat(1)]]
+    eventually(lambda: hub.told == [1])
+    assert again.end is None
