@@ -170,8 +170,12 @@ class Tail:
         """Tell of what changed before following began, and after somebody read it."""
         listened = self.hub.listened_chats()
         for start in range(0, len(listened), CHATS_AT_ONCE):
-            for chat in changes.chats_now(listened[start : start + CHATS_AT_ONCE]):
+            asked = listened[start : start + CHATS_AT_ONCE]
+            found = changes.chats_now(asked)
+            for chat in found:
                 self.hub.changed(chat)
+            for chat_id in set(asked) - {chat["_id"] for chat in found}:
+                self.hub.removed(chat_id)
 
     def _begin(self) -> None:
         """Let those who wait read now; who could not wait, or was deaf, is to read again."""

@@ -250,3 +250,23 @@ def test_an_inbox_that_could_not_wait_for_the_beginning_fetches_again(
     script.polls = [AutoReconnect("gone"), [chat(1)]]
     eventually(lambda: hub.told == [1])
     assert again.end is None
+
+
+def test_a_chat_that_was_deleted_while_the_place_was_lost_is_told(
+    tail: Tail, hub: Heard, script: Script
+) -> None:
+    (_, kept), (_, gone) = chat(1), chat(2)
+    there, away = Listener(), Listener()
+    hub.join_chat(kept["_id"], there)
+    hub.join_chat(gone["_id"], away)
+    script.now = [kept, gone]
+    tail.ensure_running()
+    assert hub.told == [1, 2]
+    assert not away.has_more
+    script.now = [kept]
+    script.steps = [PlaceLost()]
+    eventually(lambda: away.has_more)
+    event = away.get(0)
+    assert event is not None
+    assert (event.name, event.data["chatId"]) == ("deleted", gone["_id"])
+    assert not there.has_more
