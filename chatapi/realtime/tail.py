@@ -9,10 +9,12 @@ has seen, since the clocks of several hosts never quite agree.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import random
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -86,7 +88,7 @@ class Tail:
         quiet = time.monotonic() - self.last_seen_at if self.last_seen_at else None
         return {
             "mode": self.mode,
-            "connected": self.connected,
+            "connected": self.connected and self._lives(),
             "lagMs": self.lag_ms,
             "secondsSinceLastLook": None if quiet is None else round(quiet, 1),
         }
@@ -105,7 +107,7 @@ class Tail:
                 except changes.NoChangeStreams:
                     self._poll()
             except changes.PlaceLost:
-                log.warning("tail_place_lost")
+                _note(log.warning, "tail_place_lost")
                 self._lose_place()
                 self._pause()
             except Exception as error:  # noqa: BLE001 - whatever it is, clients go on waiting
@@ -113,7 +115,7 @@ class Tail:
                     self._lose_place()
                 # The first of a row says it all.
                 write = log.info if self._failures else log.warning
-                write("tail_interrupted", exc_info=error)
+                _note(write, "tail_interrupted", exc_info=error)
                 self._pause()
 
     def _lose_place(self) -> None:
@@ -228,9 +230,15 @@ class Tail:
                 self.hub.removed(document["_id"])
         except PyMongoError:
             raise
-        except Exception as error:
-            # One document of an unknown form must not keep all others from being told.
-            log.exception("change_not_told", kind=kind, id=str(document.get("_id")), exc_info=error)
+        except Exception as error:  # noqa: BLE001 - one that nobody can read must not stop others
+            known = {"kind": kind, "id": str(document.get("_id"))}
+            _note(log.error, "change_not_told", **known, exc_info=error)
+
+
+def _note(write: Callable[..., Any], event: str, **facts: Any) -> None:
+    """Log what happened. Where that fails, as on a full disk, clients go on waiting."""
+    with contextlib.suppress(Exception):
+        write(event, **facts)
 
 
 tail = Tail(hub)

@@ -270,3 +270,45 @@ def test_a_chat_that_was_deleted_while_the_place_was_lost_is_told(
     assert event is not None
     assert (event.name, event.data["chatId"]) == ("deleted", gone["_id"])
     assert not there.has_more
+
+
+class BrokenLog:
+    """A log on a full disk."""
+
+    def __getattr__(self, _: str) -> Any:
+        def write(*_: object, **__: object) -> None:
+            raise OSError("No space left on device")
+
+        return write
+
+
+def test_a_log_that_fails_does_not_make_it_deaf(
+    tail: Tail, hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "log", BrokenLog())
+    poison: Change = ("chat", {"_id": 1, "poison": True})
+    script.steps = [chat(1), AutoReconnect("gone"), poison, PlaceLost(), chat(2)]
+    tail.ensure_running()
+    eventually(lambda: hub.told == [1, 2])
+    assert script.tokens == [None, "after 1", None]
+    assert tail.state()["connected"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_it_is_not_connected_once_its_thread_is_dead(
+    tail: Tail, hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_: object) -> None:
+        raise SystemExit
+
+    tail.ensure_running()
+    assert tail.state()["connected"]
+    with monkeypatch.context() as patched:
+        patched.setattr(tail, "_hand_on", die)
+        eventually(lambda: not _lives(tail))
+        assert not tail.state()["connected"]
+    # Who comes next revives it, at the place where it was.
+    script.steps = [chat(1)]
+    tail.ensure_running()
+    eventually(lambda: hub.told == [1])
+    assert tail.state()["connected"]
