@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -73,8 +74,11 @@ class ConfigError(Exception):
     """A value that the product refuses to start with; the text names the variable."""
 
 
-def _flag(value: str) -> bool:
-    return value.strip().lower() in {"1", "true", "yes", "on"}
+def _flag(name: str, value: str) -> bool:
+    text = value.strip().lower()
+    if text not in {"1", "true", "yes", "on", "0", "false", "no", "off", ""}:
+        raise ConfigError(f"{name} must be true or false, not {value!r}.")
+    return text in {"1", "true", "yes", "on"}
 
 
 def _list(value: str) -> list[str]:
@@ -202,15 +206,23 @@ def _check_database(uri: str) -> None:
 
 def _check_storage(uri: str) -> None:
     schemes = ("worker", "memory", "mongodb", "mongodb+srv", "redis", "rediss", "redis+sentinel")
-    if uri.partition("://")[0] not in schemes:
+    scheme = uri.partition("://")[0]
+    if scheme not in schemes:
         raise ConfigError("RATELIMIT_STORAGE_URI must be worker://, mongodb://… or redis://…")
+    if scheme.startswith("redis") and find_spec("redis") is None:
+        raise ConfigError(
+            "RATELIMIT_STORAGE_URI names Redis, whose client is not installed: "
+            "pip install redis, or count in mongodb://…"
+        )
 
 
 def _check_limit(name: str, value: str) -> None:
     try:
-        parse(value)
+        allowed = parse(value).amount
     except ValueError:
-        raise ConfigError(f"{name} must be a limit such as '20 per hour', not {value!r}.") from None
+        allowed = 0
+    if allowed < 1:
+        raise ConfigError(f"{name} must be a limit such as '20 per hour', not {value!r}.")
 
 
 def _check_origin(origin: str) -> None:
@@ -229,7 +241,7 @@ def _check_origin(origin: str) -> None:
 def _convert(name: str, text: str, default: object) -> object:
     """Turn an environment string into the type that the default has."""
     if isinstance(default, bool):
-        return _flag(text)
+        return _flag(name, text)
     if isinstance(default, int):
         try:
             return int(text)
@@ -281,7 +293,9 @@ class ProductionConfig(Config):
         super().check(values)
         problems = []
         secret = str(values["SECRET_KEY"])
-        weak = secret.lower() in KNOWN_SECRETS or secret == TestConfig.SECRET_KEY
+        lower = secret.lower()
+        weak = lower in KNOWN_SECRETS or secret == TestConfig.SECRET_KEY
+        weak = weak or lower.startswith(("changeme", "change-me", "change_me", "password"))
         if weak or len(secret) < MINIMUM_SECRET_LENGTH or len(set(secret)) < 8:
             problems.append(
                 "SECRET_KEY must be a random value of at least 32 characters: "
@@ -301,8 +315,12 @@ class ProductionConfig(Config):
         if not values["RATELIMIT_ENABLED"]:
             problems.append("RATELIMIT_ENABLED must be on.")
         public = str(values["PUBLIC_URL"])
-        if not public.startswith("https://"):
-            problems.append("PUBLIC_URL must be the https:// address users open.")
+        parts = urlsplit(public)
+        if not parts.hostname or public.rstrip("/") != f"https://{parts.netloc}":
+            problems.append(
+                "PUBLIC_URL must be the https:// address users open, such as "
+                "https://chat.example.com, without a path."
+            )
         if any(str(origin).startswith("http://") for origin in _as_tuple(values["CORS_ORIGINS"])):
             problems.append("CORS_ORIGINS must be https:// origins.")
         if int(str(values["PASSWORD_MEMORY_KIB"])) < 19 * 1024:

@@ -44,6 +44,8 @@ def create_app(
     overrides -- single configuration values. Raises config.ConfigError.
     """
     app = Chat(__name__, static_folder=None)
+    # Werkzeug would answer a doubled slash with a redirect to whatever the Host header says.
+    app.url_map.merge_slashes = False
     app.config.update(_settings(config) | overrides)
     if app.debug and app.config["APP_ENV"] == "production":
         raise configuration.ConfigError("FLASK_DEBUG must be off.")

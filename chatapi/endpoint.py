@@ -18,8 +18,10 @@ from marshmallow import Schema, ValidationError, fields
 from chatapi import errors, identity
 from chatapi.errors import ChatError
 from chatapi.limits import limited
+from chatapi.schemas import Input
 
 View = Callable[..., Any]
+NOTHING = Input()  # what an endpoint takes that takes no body, or no query
 CONTRACT = "contract"  # the name under which a view carries its contract
 
 
@@ -69,8 +71,12 @@ def endpoint(
                 arguments["session"] = _admit(who)
             if body is not None:
                 arguments["body"] = _load_body(body)
+            elif method != "GET":
+                _load_body(NOTHING)
             if query is not None:
                 arguments["query"] = _load_query(query)
+            elif request.query_string:
+                _load_query(NOTHING)
             return _respond(contract, view(**arguments))
 
         handle.__name__ = view.__name__

@@ -143,6 +143,7 @@ def sign_in(response: Response, session: Session, token: str) -> Response:
         accounts.end_token(before)
     forget_csrf()
     login_user(CurrentUser(session))
+    csrf_store.clear()  # It keeps the token of the forms, and nothing of who is signed in.
     response.set_cookie(
         current_app.config["AUTH_COOKIE_NAME"],
         token,

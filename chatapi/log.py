@@ -7,6 +7,7 @@ headers and body.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -68,9 +69,10 @@ class _StandardOutput:
         pass
 
     def msg(self, line: str) -> None:
-        """Write one line."""
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+        """Write one line. A log that cannot be written, as on a full disk, stops nobody."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
 
     debug = info = warning = error = critical = exception = log = msg
 

@@ -42,6 +42,15 @@ def configure(allowed_categories: list[str] | tuple[str, ...]) -> None:
     categories[:] = allowed_categories
 
 
+UNSEEN = frozenset({"Cc", "Cf", "Cs", "Mn", "Zl", "Zp", "Zs"})
+FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
+
+
+def _is_visible(char: str) -> bool:
+    """Tell whether a character leaves a mark: joiners, fillers and the like do not."""
+    return unicodedata.category(char) not in UNSEEN and char not in FILLERS
+
+
 class Text(fields.String):
     """A string, trimmed and counted in characters as people count them: code points.
 
@@ -56,7 +65,7 @@ class Text(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs).strip()
-        if len(text) < self.low:
+        if len(text) < self.low or (self.low and not any(map(_is_visible, text))):
             raise ValidationError(
                 "Must not be empty."
                 if self.low == 1

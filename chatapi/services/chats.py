@@ -104,18 +104,14 @@ def _insert(chat: Document, first: Document | None) -> bool:
 
 
 def _made_before(session: Session, key: str) -> tuple[Document, list[Document]] | None:
-    """Return the chat, with its first message, that this very call has made already.
-
-    A retry comes soon: the chat is the user's open one or, closed since, their newest.
-    """
-    newest = chats.newest(chats.Filter(user_id=session.user_id), 1)
-    for chat in (chats.open_chat_of(session.user_id), *newest):
-        if chat is not None and chat.get("createKey") == key:
-            first = stored_messages.at(chat["_id"], 1) if chat["lastSeq"] else None
-            if first is None or first["clientMessageId"] != key:
-                return shown(session, chat), []
-            return shown(session, chat), [messages.seen_in(chat, first)]
-    return None
+    """Return the chat, with its first message, that this very call has made already."""
+    chat = chats.made_with(session.user_id, key)
+    if chat is None:
+        return None
+    first = stored_messages.at(chat["_id"], 1) if chat["lastSeq"] else None
+    if first is None or first["clientMessageId"] != key:
+        return shown(session, chat), []
+    return shown(session, chat), [messages.seen_in(chat, first)]
 
 
 def get(session: Session, chat_id: object, limit: int = 50) -> tuple[Document, list[Document]]:

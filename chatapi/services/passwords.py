@@ -29,12 +29,8 @@ def make(password: str) -> str:
 def matches(password_hash: str | None, password: str) -> bool:
     """Tell whether a password is the right one, in the same time when there is no hash."""
     hasher = _hashers[0]
-    known = password_hash or _dummy(hasher)
-    try:
-        _aside(hasher.verify, known, password)
-    except (VerificationError, InvalidHashError):
-        return False
-    return bool(password_hash)
+    is_right = _aside(_verify, hasher, password_hash or _dummy(hasher), password)
+    return is_right and bool(password_hash)
 
 
 def matches_now(password_hash: str | None, password: str, known_hash: str | None) -> bool:
@@ -53,6 +49,14 @@ def _dummy(hasher: PasswordHasher) -> str:
         _dummies.clear()
         _dummies[id(hasher)] = _aside(hasher.hash, "no account has this password")
     return _dummies[id(hasher)]
+
+
+def _verify(hasher: PasswordHasher, password_hash: str, password: str) -> bool:
+    # Here, not outside: gevent writes what its threads raise to stderr, as a traceback.
+    try:
+        return hasher.verify(password_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False
 
 
 def _aside(work: Callable[..., Result], *arguments: Any) -> Result:

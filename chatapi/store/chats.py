@@ -84,6 +84,11 @@ def open_chat_of(user_id: ObjectId) -> Document | None:
     return chatrooms().find_one({"userId": user_id, "isOpen": True}, _SHOWN)
 
 
+def made_with(user_id: ObjectId, create_key: str) -> Document | None:
+    """Return the user's chat that was opened with this key."""
+    return chatrooms().find_one({"userId": user_id, "createKey": create_key}, _SHOWN)
+
+
 def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
     """Set fields if the chat still has this version; tell whether it had.
 
