@@ -75,7 +75,11 @@ class Register:
         if self.ending:
             # It came through the door that is just closing.
             feed.listener.close("restarting", 1)
-        self.on_open()
+        try:
+            self.on_open()
+        except BaseException:
+            self.remove(feed)
+            raise
 
     def remove(self, feed: Feed) -> None:
         """Forget a feed that is closed; once is enough."""

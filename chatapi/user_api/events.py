@@ -17,7 +17,7 @@ from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event, Feed
 from chatapi.user_api import blueprint, frames, lines
 from chatapi.user_api.chats import ACCESS
-from chatapi.user_api.lines import ALIVE, Line, Streamed
+from chatapi.user_api.lines import ALIVE, Line, Streamed, Streaming
 
 RETRY = b"retry: 2000\n\n"  # in ms
 HEARTBEAT = b": \n\n"
@@ -76,20 +76,16 @@ def _place(after: int | None) -> int | None:
 
 
 def _event_stream(session: Session, subscribe: Callable[[Feed], Iterator[Event]]) -> Response:
-    feed = Feed(session, request.remote_addr or "")
-    try:
-        # Joined before the client sees the stream open: what it fetches then is not too old.
-        events = feed.guarded(subscribe(feed))
-        link = lines.link_of(request)
-        if request.method != "HEAD" and link is not None:
-            line = _EventLine(link, feed)
-            response: Response = Streamed(lambda head: line.carry(head + RETRY, events))
-        else:
-            response = Response(_body(feed, events))
-            response.call_on_close(feed.close)
-    except BaseException:
-        feed.close()
-        raise
+    feed = lines.open_feed(session)
+    # Joined before the client sees the stream open: what it fetches then is not too old.
+    events = feed.guarded(subscribe(feed))
+    link = lines.link_of(request)
+    if request.method != "HEAD" and link is not None:
+        line = _EventLine(link, feed)
+        response: Response = Streamed(lambda head: line.carry(head + RETRY, events))
+    else:
+        response = Streaming(_body(feed, events))
+        response.call_on_close(feed.close)
     response.mimetype = "text/event-stream"
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"

@@ -15,11 +15,13 @@ from typing import Any
 
 import gevent
 import structlog
-from flask import Request, Response
+from flask import Request, Response, g, request
 from gevent import socket
 from werkzeug.http import http_date
 
+from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event, Feed
+from chatapi.user_api import blueprint
 
 log = structlog.get_logger("chat.streams")
 
@@ -50,19 +52,32 @@ class Line:
     def carry(self, head: bytes, events: Iterable[Event]) -> None:
         """Write the head of the answer, then events, then whatever the feed has, for good.
 
-        Returns when the feed is quiet for the first time.
+        Returns when the feed is quiet for the first time. Where the connection cannot be taken
+        over, the feed is closed.
         """
-        # The server closes its own when it has done with the request.
-        self.link = self.feed.link = self.link.dup()
+        try:
+            self._take_over()
+        except BaseException:
+            self.feed.close()
+            raise
         lines.add(self)
-        self._watcher = gevent.get_hub().loop.io(self.link.fileno(), READABLE)
-        self._watcher.start(self._readable)
         self.feed.listener.on_event = self._wake
         try:
             self.send(head)
         except OSError:
             self.feed.listener.close("closed", 0)
         self._write(events)
+
+    def _take_over(self) -> None:
+        # The server closes its own when it has done with the request.
+        link = self.link.dup()
+        try:
+            self._watcher = gevent.get_hub().loop.io(link.fileno(), READABLE)
+            self._watcher.start(self._readable)
+        except BaseException:
+            link.close()
+            raise
+        self.link = self.feed.link = link
 
     def tell(self, event: Event) -> None:
         """Write an event."""
@@ -194,6 +209,33 @@ class Lines:
 lines = Lines()
 
 
+def open_feed(session: Session) -> Feed:
+    """Open a feed that is closed with this request, unless its answer goes on with it.
+
+    Raises TooManyRequests.
+    """
+    feed: Feed = Feed(session, request.remote_addr or "")
+    g.feed = feed
+    return feed
+
+
+@blueprint.teardown_request
+def _close_feed(_: BaseException | None) -> None:
+    # Whatever failed on the way to the answer: nobody else knows of the feed.
+    feed: Feed | None = g.pop("feed", None)
+    if feed is not None:
+        feed.close()
+
+
+class Streaming(Response):
+    """An answer that goes on with the feed of its request, and closes it."""
+
+    def __call__(self, *given: Any) -> Any:
+        body = super().__call__(*given)
+        g.pop("feed", None)
+        return body
+
+
 class Streamed(Response):
     """An answer that is written to the connection itself and goes on after the request.
 
@@ -212,6 +254,7 @@ class Streamed(Response):
             *(f"{name}: {value}" for name, value in self.headers),
         ]
         self._begin("\r\n".join([*rows, "", ""]).encode("latin-1"))
+        g.pop("feed", None)
         # gunicorn's word for a connection that needs no answer any more.
         raise StopIteration
 

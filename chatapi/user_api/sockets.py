@@ -56,7 +56,7 @@ def websocket() -> Response:
     if link is None or request.headers.get("Upgrade", "").lower() != "websocket":
         raise errors.UpgradeRequired
     head, protocol = _shake_hands()
-    feed = Feed(session, request.remote_addr or "")
+    feed = lines.open_feed(session)
     socket_line = _SocketLine(link, feed, protocol)
     return Streamed(lambda _: socket_line.carry(head, ()), status=101)
 

@@ -171,6 +171,18 @@ def test_accounts_addresses_and_processes_have_caps(
         Feed(make_session(), "elsewhere")
 
 
+def test_a_feed_that_nobody_can_look_after_is_not_counted(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(feeds.register, "on_open", fail)
+    with pytest.raises(RuntimeError):
+        Feed(make_session(), "a")
+    assert not len(feeds.register)
+
+
 def test_a_process_that_ends_sends_newcomers_on(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

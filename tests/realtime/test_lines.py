@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 
 import gevent
@@ -17,6 +18,13 @@ from chatapi.services.feeds import Event, Feed
 from chatapi.user_api import events, lines
 from chatapi.user_api.lines import Gone, Line
 from tests.conftest import MakeChat, MakeSession, SignIn
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 
 
 class PlainLine(Line):
@@ -217,4 +225,63 @@ def test_an_event_stream_without_a_connection_to_take_over(
     assert not len(feeds.register)
     with client.head(path, headers=agent) as head:
         assert (head.status_code, head.data) == (200, b"")
+    assert not len(feeds.register)
+
+
+def _fail(*_: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+STREAMS = [
+    ("/api/events", {}),
+    ("/api/ws", UPGRADE),
+]
+
+
+@pytest.mark.parametrize(("path", "headers"), STREAMS)
+def test_a_connection_that_cannot_be_taken_over_leaves_no_feed(
+    client: FlaskClient,
+    sign_in: SignIn,
+    ends: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    headers: dict[str, str],
+) -> None:
+    agent = sign_in("admin")
+    monkeypatch.setattr(socket.socket, "dup", _fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        client.get(path, headers=agent | headers, environ_overrides={"gunicorn.socket": ends[0]})
+    assert not len(feeds.register)
+
+
+@pytest.mark.parametrize(("path", "headers"), [*STREAMS, ("/api/events", None)])
+def test_an_answer_that_fails_before_it_is_written_leaves_no_feed(
+    app: Flask,
+    client: FlaskClient,
+    sign_in: SignIn,
+    ends: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    headers: dict[str, str] | None,
+) -> None:
+    agent = sign_in("admin")
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.after_request_funcs.setdefault(None, []).append(_fail)
+    taken = {} if headers is None else {"gunicorn.socket": ends[0]}
+    opened: list[Feed] = []
+    monkeypatch.setattr(feeds.register, "on_open", lambda: opened.extend(feeds.register.all()))
+    answer = client.get(path, headers=agent | (headers or {}), environ_overrides=taken)
+    assert answer.status_code == 500
+    assert len(opened) == 1
+    assert not len(feeds.register)
+
+
+def test_a_line_that_cannot_begin_leaves_neither_feed_nor_descriptor(
+    ends: tuple[socket.socket, socket.socket], feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PlainLine, "_readable", property(_fail))
+    with pytest.raises(OSError, match="Too many open files"):
+        PlainLine(ends[0], feed).carry(b"head\n", ())
+    ends[0].close()
+    assert ends[1].recv(100) == b""
     assert not len(feeds.register)
