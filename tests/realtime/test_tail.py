@@ -246,6 +246,7 @@ def test_an_inbox_that_could_not_wait_for_the_beginning_fetches_again(
     again = Listener()
     hub.join_inbox(None, again)
     tail.ensure_running()
+    script.opening = [*last]
     script.steps = [AutoReconnect("gone"), chat(1)]
     script.polls = [AutoReconnect("gone"), [chat(1)]]
     eventually(lambda: hub.told == [1])
