@@ -1,6 +1,7 @@
 """Everything the product can be told, read once from the environment.
 
-No other module reads an environment variable. `docs/deployment.md` has the table of names.
+No other module of the application reads an environment variable; what starts it, in `deploy/`,
+reads a few of the same. `docs/deployment.md` has the table of names.
 """
 
 from __future__ import annotations

@@ -430,7 +430,7 @@ def _meaning(status: int, contract: Contract) -> str:
 def _refuses(contract: Contract, method: str) -> list[type[ChatError]]:
     """Return what an endpoint refuses: what it names, and what follows from the rest."""
     found: list[type[ChatError]] = []
-    if contract.body is not None:
+    if method in CHANGING:
         found += [errors.BadJson, errors.TooLarge, errors.NotJson]
     if contract.who != "anyone":
         found += [errors.NotSignedIn, errors.SessionExpired]
@@ -439,7 +439,8 @@ def _refuses(contract: Contract, method: str) -> list[type[ChatError]]:
     if contract.who == "admin":
         found.append(errors.AdminOnly)
     found += contract.refuses
-    if contract.body is not None or contract.query is not None:
+    if 101 not in contract.returns:
+        # Also where there is no body or no query: then any is refused.
         found.append(errors.InvalidInput)
     if contract.limit is not None:
         found += [errors.TooManyRequests, errors.DatabaseUnavailable]

@@ -78,6 +78,11 @@ def test_production_refuses_to_start_without(name: str) -> None:
         ("PASSWORD_TIME_COST", "0"),
         ("SESSION_IDLE_SECONDS", "0"),
         ("DATABASE_POOL_SIZE", "-1"),
+        ("LIMIT_LOGIN_ACCOUNT", "0 per minute"),
+        ("PUBLIC_URL", "https://"),
+        ("PUBLIC_URL", "https://chat.example/path?x"),
+        ("SECRET_KEY", "change-me-change-me-change-me-change-me"),
+        ("RATELIMIT_ENABLED", "ture"),
     ],
 )
 def test_production_refuses_an_unsafe_value_by_name(name: str, value: str) -> None:
@@ -92,6 +97,14 @@ def test_several_workers_need_a_storage_that_they_share() -> None:
     assert "RATELIMIT_STORAGE_URI" in refusal(several)
     shared = {"RATELIMIT_STORAGE_URI": "mongodb://db.internal/limits"}
     assert config.load("production", several | shared)["WEB_CONCURRENCY"] == 4
+
+
+def test_redis_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    redis = SAFE | {"RATELIMIT_STORAGE_URI": "redis://limits.internal:6379"}
+    monkeypatch.setattr(config, "find_spec", lambda _: None)
+    assert "pip install redis" in refusal(redis)
+    monkeypatch.setattr(config, "find_spec", lambda _: object())
+    assert config.load("production", redis)["RATELIMIT_ENABLED"] is True
 
 
 def test_an_unknown_log_level_is_refused() -> None:

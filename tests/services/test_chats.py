@@ -771,3 +771,14 @@ def test_a_clock_that_jumps_back_still_lists_the_chat(
         messages.send(user, chat["_id"], "Hello")
         assert subjects(user) == ["Help"]
     assert_chat_is_consistent(database, chat["_id"])
+
+
+def test_a_late_retry_of_an_opening_gives_the_chat_it_made(make_session: MakeSession) -> None:
+    user, agent = make_session(), make_session("admin")
+    made = []
+    for key in ("one", "two"):
+        chat, _, _ = chats.create(user, "Help", message="Hello", client_message_id=key)
+        chats.update(agent, chat["_id"], status="closed")
+        made.append(chat["_id"])
+    chat, added, is_new = chats.create(user, "Help", message="Hello", client_message_id="one")
+    assert (chat["_id"], [each["seq"] for each in added], is_new) == (made[0], [1], False)

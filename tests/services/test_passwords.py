@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -42,3 +42,22 @@ def test_a_hash_of_another_cost_still_matches_and_is_outdated() -> None:
     passwords.configure(2, 8)
     assert passwords.matches(made, "a password")
     assert passwords.is_outdated(made)
+
+
+def test_a_wrong_password_raises_nothing_in_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gevent would write the traceback of whatever its threads raise to stderr."""
+    known = passwords.make("the right password")
+    raised: list[BaseException] = []
+
+    def apply(work: Callable[..., bool], *arguments: object) -> bool:
+        try:
+            return work(*arguments)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    monkeypatch.setattr(passwords, "_aside", apply)
+    assert passwords.matches(known, "the right password")
+    assert not passwords.matches(known, "another")
+    assert not passwords.matches("no hash at all", "another")
+    assert not raised

@@ -168,3 +168,10 @@ def test_options_and_head_give_nothing_away(nobody: Caller, user: Caller) -> Non
     assert answer.status_code == 200
     assert answer.data == b""
     assert nobody.call("OPTIONS", path).data == b""
+
+
+def test_a_doubled_slash_is_not_found_and_sends_nobody_elsewhere(user: Caller) -> None:
+    for path in ("/api//chat", "/api/chat//messages", "/admin//users"):
+        answer = user.client.get(path, headers={"Host": "evil.example"})
+        assert answer.status_code == 404
+        assert "Location" not in answer.headers

@@ -230,3 +230,16 @@ def test_the_token_for_bearer_and_the_cookie_are_one_session(
     cookie = client.get_cookie("chat_session")
     assert cookie is not None
     assert cookie.value == cast("Answer", answer).json["token"]
+
+
+def test_the_forms_cookie_says_nothing_of_who_is_signed_in(app: Flask, client: FlaskClient) -> None:
+    guest = {"name": "Ana", "email": "ana@example.org", "cookie": True}
+    assert client.post("/api/auth/guest", json=guest).status_code == 201
+    with client.session_transaction() as kept:
+        assert not kept
+    assert client.get("/api/auth/csrf").status_code == 200
+    with client.session_transaction() as kept:
+        assert set(kept) == {"csrf_token", "_permanent"}
+    cookie = client.get_cookie(app.config["SESSION_COOKIE_NAME"])
+    assert cookie is not None
+    assert cookie.expires is not None  # A tab that the browser brings back can still write.

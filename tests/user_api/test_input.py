@@ -21,7 +21,10 @@ NOT_TEXT: list[Any] = [
     False,
 ]  # fmt: skip
 NOT_TEXT_OR_NULL: list[Any] = [*NOT_TEXT, None]
-BAD_TEXT = ["", " ", "\n\t ", "a\x00b", "\x00", "a\x1bb", "a\x7f", "\ud800", "a\udfffb", "x" * 6000]
+BAD_TEXT = [
+    "", " ", "\n\t ", "a\x00b", "\x00", "a\x1bb", "a\x7f", "\ud800", "a\udfffb", "x" * 6000,
+    "\u200b", "\u2060\u200d", "\u00ad", "\u3164", "\u202e", "\u0301",
+]  # fmt: skip
 NOT_WHOLE: list[Any] = [
     None, True, False, "1", "", 1.5, 1e300, -1, 10**400, -(10**400), 2**31, 2**63, [], [1], {},
     {"$gt": 0}, float("nan"), float("inf"),
@@ -301,3 +304,28 @@ def test_a_body_sent_in_chunks_is_read(user: Caller) -> None:
     assert send(b'{"subject": "Help"}').status_code == 201
     refused(send(b"{"), 400, "bad_json")
     refused(send(b"x" * 100_000), 413, "too_large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/auth/logout"),
+        ("POST", "/api/chat/CHAT/typing"),
+        ("DELETE", "/api/auth/sessions/CHAT"),
+    ],
+)
+def test_what_takes_no_body_refuses_one(method: str, path: str, user: Caller) -> None:
+    path = path.replace("CHAT", user.open_chat()["_id"])
+    for body, content_type, status, code in (
+        (b'{"a": 1}', "application/json", 422, "validation_failed"),
+        (b"a", "text/plain", 415, "not_json"),
+        (b"{", "application/json", 400, "bad_json"),
+        (b" " * 100_000, "application/json", 413, "too_large"),
+    ):
+        refused(user.send_raw(method, path, body, content_type), status, code)
+    assert user.send_raw(method, path, b"{}").status_code in {204, 404}
+
+
+@pytest.mark.parametrize("path", ["/api/auth/me", "/api/auth/sessions", "/api/config"])
+def test_what_takes_no_query_refuses_one(path: str, user: Caller) -> None:
+    refused(user.get(f"{path}?x=1"), 422, "validation_failed", "x")

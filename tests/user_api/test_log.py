@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from typing import Any, cast
 
 import pytest
@@ -181,3 +183,14 @@ def test_a_database_that_does_not_even_know_the_session_is_503(
 def test_the_password_of_the_tests_is_not_in_this_log(user: Caller, lines: Any) -> None:
     user.post("/api/auth/login", {"email": user.email, "password": PASSWORD})
     assert PASSWORD not in json.dumps(lines())
+
+
+def test_a_log_that_cannot_be_written_stops_nobody(
+    user: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert user.get("/api/auth/me").status_code == 200
