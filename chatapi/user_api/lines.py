@@ -28,6 +28,8 @@ log = structlog.get_logger("chat.streams")
 PULSE_SECONDS = 1.0
 AT_ONCE = 100  # How many lines are looked at before others get their turn.
 READ_SIZE = 4096
+# A client whose network is gone closes nothing and acknowledges nothing, no heartbeat either.
+UNACKNOWLEDGED_SECONDS = 10.0
 READABLE = 1  # libev's number for it
 ALIVE = Event("alive", {})  # What is written when nothing was, so that both sides know.
 
@@ -72,6 +74,7 @@ class Line:
         # The server closes its own when it has done with the request.
         link = self.link.dup()
         try:
+            _tune(link)
             self._watcher = gevent.get_hub().loop.io(link.fileno(), READABLE)
             self._watcher.start(self._readable)
         except BaseException:
@@ -174,6 +177,13 @@ class Line:
             self.part()
         self.link.close()
         lines.remove(self)
+
+
+def _tune(link: socket.socket) -> None:
+    """Have the kernel end a connection that nothing gets through, where it knows how to."""
+    if link.family in {socket.AF_INET, socket.AF_INET6} and hasattr(socket, "TCP_USER_TIMEOUT"):
+        milliseconds = round(UNACKNOWLEDGED_SECONDS * 1000)
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 class Lines:

@@ -84,6 +84,20 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     theirs.close()
 
 
+@pytest.fixture
+def tcp_ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The server's end of a TCP connection and the client's, which keeps little unread."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        theirs = socket.socket()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        theirs.settimeout(2)
+        theirs.connect(door.getsockname())
+        ours, _ = door.accept()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
 def carried(ends: tuple[socket.socket, socket.socket], feed: Feed) -> PlainLine:
     """Return a line that has begun, as the server leaves it."""
     ours, theirs = ends
@@ -148,6 +162,17 @@ def test_a_client_that_goes_in_the_middle_of_a_write_is_noticed(
     assert is_open(feed)
     ends[1].close()
     assert not is_open(feed)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Only Linux has it.")
+def test_the_kernel_gives_up_a_client_whose_network_is_gone(
+    tcp_ends: tuple[socket.socket, socket.socket], feed: Feed
+) -> None:
+    line = carried(tcp_ends, feed)
+    given = line.link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert given == 10_000
+    # It ends the connection only because there is always something to acknowledge.
+    assert events.AGENT_HEARTBEAT_SECONDS <= events.HEARTBEAT_SECONDS <= 15
 
 
 def test_the_last_event_is_written_and_then_the_connection_ends(
