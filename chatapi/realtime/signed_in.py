@@ -41,6 +41,7 @@ class SignedIn:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Document, Document]] = {}
+        self._of_user: dict[Any, set[str]] = {}  # their session ids, to forget them by
         # Counts what was told or done, so that what was read before is not kept after.
         self._changes = 0
         self._heard_at: float | None = None
@@ -76,20 +77,28 @@ class SignedIn:
             if found is not None and before == self._changes:
                 if len(self._known) >= MOST_KNOWN:
                     self._known.clear()
+                    self._of_user.clear()
                 self._known[session_id] = found
+                self._of_user.setdefault(found[0]["userId"], set()).add(session_id)
         return found
 
     def forget(self, key: object) -> None:
         """Forget a session by its id, or all sessions of a user by theirs."""
         self._changes += 1
-        self._known.pop(key, None)  # type: ignore[call-overload]
-        for session_id, (row, _) in list(self._known.items()):
-            if row["userId"] == key:
-                del self._known[session_id]
+        for session_id in self._of_user.pop(key, ()):
+            self._known.pop(session_id, None)
+        found = self._known.pop(key, None)  # type: ignore[call-overload]
+        if found is not None:
+            owner = found[0]["userId"]
+            others = self._of_user.get(owner, set())
+            others.discard(key)
+            if not others:
+                self._of_user.pop(owner, None)
 
     def _forget_all(self) -> None:
         self._changes += 1
         self._known.clear()
+        self._of_user.clear()
 
     def _run(self) -> None:
         failures = 0

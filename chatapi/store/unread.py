@@ -16,18 +16,20 @@ NOTHING: Sum = (0, 0)
 
 
 class ByAdmins:
-    """What no agent has read. Summed once a second at most, since it reads all those chats.
+    """What no agent has read. Remembered for a second, since it reads all those chats.
 
-    What this process writes in between is added up, so it always sees its own writes; what
-    others write it sees a second later, or at once where it is told of it (`forget`).
+    What this process writes in between is added up, so it sees its own writes. When it is
+    told that another wrote (`forget`), it sums anew; where it is told of nothing, it sees
+    that a second later, and LONGEST later while it writes without a pause itself.
     """
 
     SECONDS = 1.0
+    LONGEST = 5.0
 
     def __init__(self) -> None:
         self._known: Sum | None = None
         self._database: object = None
-        self._summed_at = 0.0
+        self._summed_at = self._sure_at = 0.0
         self._writes = 0
         self._under_way = 0
         self._turn = threading.Lock()
@@ -51,12 +53,13 @@ class ByAdmins:
     def _renew(self) -> Sum:
         started, writes = time.monotonic(), self._writes
         found = _sum({"unreadByAdmin": True}, "$unread.admin")
-        if not self._under_way and writes == self._writes:
-            self._known = found
-        elif self._known is None:
+        is_sure = not self._under_way and writes == self._writes
+        if not is_sure and self._known is None:
             return found
-        # Else nobody can tell whether the sum has seen a write that was made meanwhile, and
-        # what is known has all of them.
+        # Nobody can tell whether the sum has seen a write that was made meanwhile. What is
+        # known has all of them: for some time that is the better number.
+        if is_sure or started - self._sure_at > self.LONGEST:
+            self._known, self._sure_at = found, started
         self._summed_at = started
         return self._known
 

@@ -79,6 +79,7 @@ def test_what_ends_elsewhere_is_forgotten_when_it_is_told(sign_in: SignIn) -> No
     sessions.delete(session.id)  # By another process.
     signed_in._hand_on(("access", {"_id": session.id}))
     assert accounts.open_session(token) is None
+    assert not signed_in._of_user
 
 
 def test_a_user_who_changed_is_read_anew(sign_in: SignIn, reads: list[str]) -> None:
@@ -182,6 +183,7 @@ def test_what_is_known_is_bounded_and_holds_no_password(
         _, token = sign_in()
         accounts.open_session(token)
         assert len(signed_in._known) <= 2
+        assert set().union(*signed_in._of_user.values()) == set(signed_in._known)
     assert "passwordHash" not in str(signed_in._known)
 
 

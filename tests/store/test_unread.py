@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -161,6 +162,25 @@ def test_all_who_come_when_nothing_is_known_share_one_sum(
     with ThreadPoolExecutor() as pool:
         assert set(pool.map(lambda _: unread.by_admins.get(), range(8))) == {(1, 2)}
     assert len(sums) == 1
+
+
+def test_others_writes_are_seen_however_busy_this_process_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    busy, others = add(1), add(1)
+    assert unread.by_admins.get() == (2, 2)
+    monkeypatch.setattr(unread.ByAdmins, "SECONDS", 0)
+    real, version = unread._sum, itertools.count(1)
+
+    def meanwhile(where: Document, number: str) -> unread.Sum:
+        assert change(busy, next(version), 1)
+        return real(where, number)
+
+    monkeypatch.setattr(unread, "_sum", meanwhile)
+    store.chatrooms().update_one({"_id": others}, {"$set": {"unread.admin": 7}})
+    assert unread.by_admins.get() == (2, 2)
+    monkeypatch.setattr(unread.ByAdmins, "LONGEST", 0)
+    assert unread.by_admins.get() == (2, 8)
 
 
 def test_a_write_that_fails_leaves_nothing_remembered(
