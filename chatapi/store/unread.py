@@ -54,14 +54,16 @@ class ByAdmins:
         started, writes = time.monotonic(), self._writes
         found = _sum({"unreadByAdmin": True}, "$unread.admin")
         is_sure = not self._under_way and writes == self._writes
-        if not is_sure and self._known is None:
+        known = self._known
+        if known is None and not is_sure:
             return found
         # Nobody can tell whether the sum has seen a write that was made meanwhile. What is
         # known has all of them: for some time that is the better number.
-        if is_sure or started - self._sure_at > self.LONGEST:
-            self._known, self._sure_at = found, started
+        if known is None or is_sure or started - self._sure_at > self.LONGEST:
+            known = self._known = found
+            self._sure_at = started
         self._summed_at = started
-        return self._known
+        return known
 
     @contextmanager
     def writing(self) -> Iterator[None]:
