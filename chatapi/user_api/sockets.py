@@ -11,6 +11,7 @@ import threading
 import time
 from typing import Any
 
+import gevent
 import structlog
 from flask import Flask, Response, current_app, request
 from gevent import socket
@@ -42,7 +43,7 @@ SILENCE_SECONDS = 40.0
 FRAMES_A_SECOND, BURST = 20.0, 60.0
 MOST_CHATS = 50
 MOST_STRIKES = 10
-LINGER_SECONDS = 1.0
+LINGER_SECONDS, LINGER_BYTES = 1.0, 16 * 1024 * 1024
 
 CLOSE_CODES = {"session_ended": 4401, "forbidden": 4403, "too_slow": 4408, "restarting": 1012}
 
@@ -100,8 +101,8 @@ class _SocketLine(Line):
     """
 
     __slots__ = (
-        *("_app", "_counted_at", "_heard_at", "_length", "_lock", "_pinged_at", "_protocol"),
-        *("_request_id", "_strikes", "_text", "_token", "_tokens", "session"),
+        *("_app", "_counted_at", "_heard_at", "_is_pong_due", "_length", "_lock", "_pinged_at"),
+        *("_protocol", "_request_id", "_strikes", "_text", "_token", "_tokens", "session"),
     )
 
     def __init__(self, link: socket.socket, feed: Feed, protocol: Connection) -> None:
@@ -115,12 +116,14 @@ class _SocketLine(Line):
         self._text: list[str] = []
         self._length = self._strikes = 0
         self._tokens = BURST
+        self._is_pong_due = False
         self._counted_at = self._heard_at = self._pinged_at = time.monotonic()
 
     def tell(self, event: Event) -> None:
         """Write an event; with the last one, close."""
         code = str(event.data["code"]) if event.name == "end" else ""
         if event is ALIVE:
+            self._is_pong_due = True
             self._send(Ping())
         elif code != "closed":
             self._send(TextMessage(data=frames.websocket(event, self.session)))
@@ -153,11 +156,14 @@ class _SocketLine(Line):
     def part(self) -> None:
         """Let the client read our last frame: unread input would make the kernel drop it."""
         self.link.shutdown(socket.SHUT_WR)
-        end = time.monotonic() + LINGER_SECONDS
-        while (left := end - time.monotonic()) > 0:
+        end, unread = time.monotonic() + LINGER_SECONDS, LINGER_BYTES
+        while (left := end - time.monotonic()) > 0 and unread > 0:
             self.link.settimeout(left)
-            if not self.link.recv(65536):
+            data = self.link.recv(65536)
+            if not data:
                 break
+            unread -= len(data)
+            gevent.sleep(0)  # Who goes on sending must not keep the others waiting.
 
     def _handle(self, event: object) -> None:
         if isinstance(event, CloseConnection):
@@ -170,12 +176,16 @@ class _SocketLine(Line):
             self._dismiss(1003, "Text frames only.")
         elif isinstance(event, TextMessage):
             self._collect(event)
-        elif not isinstance(event, Pong):
+        elif isinstance(event, Pong):
+            if not self._is_pong_due:
+                self._spend()
+            self._is_pong_due = False
+        else:
             raise Gone
 
     def _collect(self, part: TextMessage) -> None:
-        if part.frame_finished and not part.message_finished:
-            self._spend()  # one of many that make a message
+        if not part.message_finished and (part.frame_finished or not part.data):
+            self._spend()  # one of many that make a message, or nothing
         self._text.append(part.data)
         self._length += len(part.data.encode())
         if self._length > LONGEST_FRAME:

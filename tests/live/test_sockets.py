@@ -242,6 +242,18 @@ def _ping_flood(link: WebSocket) -> None:
         link.write(Ping())
 
 
+def _pong_flood(link: WebSocket) -> None:
+    link.socket.sendall(link.protocol.send(Pong()) * 1_000_000)
+
+
+def _half_characters(link: WebSocket) -> None:
+    head = struct.pack("!BBHI", 0x01, 0xFE, 4000, 0)
+    link.socket.sendall(head)
+    for byte in "🙂".encode() * 100:
+        link.socket.sendall(bytes([byte]))
+        time.sleep(0.001)  # each in a packet of its own
+
+
 def _no_frame_at_all(link: WebSocket) -> None:
     link.socket.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
 
@@ -259,6 +271,8 @@ def _not_utf8(link: WebSocket) -> None:
         (_many_small_parts, 1008),
         (_flood, 1008),
         (_ping_flood, 1008),
+        (_pong_flood, 1008),
+        (_half_characters, 1008),
         (_no_frame_at_all, 1002),
         (_not_utf8, 1007),
     ],
@@ -300,6 +314,32 @@ def test_a_ping_is_answered(live_server: AppServer) -> None:
         while not got:
             assert link.read(5)
     assert got == [b"there?"]
+
+
+def test_those_who_flood_with_pongs_keep_nobody_waiting(live_server: AppServer) -> None:
+    user, other = register(live_server), register(live_server)
+    chat_id = other.open_chat()
+    with (
+        contextlib.ExitStack() as crowd,
+        WebSocket(live_server.url, other.token) as witness,
+        ThreadPoolExecutor(20) as pool,
+    ):
+        links = [crowd.enter_context(WebSocket(live_server.url, user.token)) for _ in range(20)]
+        witness.ask("1", type="subscribe", chatId=chat_id)
+        floods = [pool.submit(_pong_flood, link) for link in links]
+        waited = []
+        for number in range(10):
+            asked_at = time.monotonic()
+            assert witness.ask(f"read {number}", type="read", chatId=chat_id, seq=0).name == "ok"
+            waited.append(time.monotonic() - asked_at)
+        for flood in floods:
+            with contextlib.suppress(ConnectionError):
+                flood.result(10)
+        for link in links:
+            while not link.is_gone:
+                assert link.read(10), "not cut off in 10 s"
+            assert link.close_code == 1008
+        assert max(waited) < 1
 
 
 def test_a_socket_follows_so_many_chats(live_server: AppServer) -> None:
