@@ -6,13 +6,17 @@ flood meets TCP's own back-pressure, and a slow client costs no more than its qu
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
+from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import gevent
 import structlog
+from bson import ObjectId
 from flask import Flask, Response, current_app, request
 from gevent import socket
 from wsproto import ConnectionType
@@ -43,6 +47,7 @@ SILENCE_SECONDS = 40.0
 FRAMES_A_SECOND, BURST = 20.0, 60.0
 MOST_CHATS = 50
 MOST_STRIKES = 10
+TYPING_SECONDS, MOST_TYPINGS = 2.0, 10_000
 LINGER_SECONDS, LINGER_BYTES = 1.0, 16 * 1024 * 1024
 
 CLOSE_CODES = {"session_ended": 4401, "forbidden": 4403, "too_slow": 4408, "restarting": 1012}
@@ -93,6 +98,38 @@ limited_websocket.contract = endpoint.Contract(  # type: ignore[attr-defined]
 blueprint.add_url_rule("/ws", "websocket", limited_websocket, methods=["GET"], websocket=True)
 # Without an upgrade werkzeug needs a rule of its own, to be told what is missing.
 blueprint.add_url_rule("/ws", "websocket", limited_websocket, methods=["GET"])
+
+
+class _Typings:
+    """Who types where, as told a moment ago: who repeats it sooner tells nobody anything new."""
+
+    def __init__(self) -> None:
+        self._told_at: OrderedDict[tuple[ObjectId, ObjectId], float] = OrderedDict()
+
+    @contextlib.contextmanager
+    def news(self, sender: ObjectId, chat_id: ObjectId) -> Iterator[bool]:
+        """Say whether there is something to tell; what fails in the block was not told."""
+        key, now = (sender, chat_id), time.monotonic()
+        self._forget_before(now - TYPING_SECONDS)
+        if key in self._told_at:
+            yield False
+            return
+        self._told_at[key] = now
+        try:
+            yield True
+        except BaseException:
+            self._told_at.pop(key, None)
+            raise
+
+    def _forget_before(self, end: float) -> None:
+        while self._told_at:
+            oldest = next(iter(self._told_at))
+            if self._told_at[oldest] > end and len(self._told_at) < MOST_TYPINGS:
+                break
+            del self._told_at[oldest]
+
+
+_typings = _Typings()
 
 
 class _SocketLine(Line):
@@ -236,6 +273,7 @@ class _SocketLine(Line):
 
     def _do(self, asked: dict[str, Any], ref: Any) -> None:
         kind = asked.get("type")
+        limits.count("send" if kind == "send" else "default", limits.of(self.session))
         schema = SocketMessages.get(kind) if isinstance(kind, str) else None
         if schema is None:
             raise errors.InvalidInput.of("type", f"Must be one of: {', '.join(SocketMessages)}.")
@@ -276,7 +314,6 @@ class _SocketLine(Line):
         return {"chatId": given["chatId"]}
 
     def _do_send(self, given: dict[str, Any]) -> Any:
-        limits.count("send", limits.of(self.session))
         message, _ = messages.send(
             self.session, given["chatId"], given["content"], given["clientMessageId"]
         )
@@ -287,7 +324,10 @@ class _SocketLine(Line):
         return {"chatId": given["chatId"], "seq": given["seq"]}
 
     def _do_typing(self, given: dict[str, Any]) -> Any:
-        streams.typing(self.session, given["chatId"])
+        chat_id = access_chat(self.session, given["chatId"])["_id"]
+        with _typings.news(self.session.user_id, chat_id) as is_news:
+            if is_news:
+                streams.typing(self.session, chat_id)
         return {"chatId": given["chatId"]}
 
     def _send_text(self, text: str) -> None:

@@ -6,14 +6,17 @@ import contextlib
 import json
 import struct
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from pymongo.database import Database
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, TextMessage
 
+from chatapi.store.database import Document
 from tests.live.clients import Client, register, register_agent
-from tests.servers import AppServer
+from tests.servers import AppServer, DatabaseServer, start_app
 from tests.streams import EventStream, Refused, WebSocket
 
 ORIGIN = "https://shop.example"
@@ -340,6 +343,86 @@ def test_those_who_flood_with_pongs_keep_nobody_waiting(live_server: AppServer) 
                 assert link.read(10), "not cut off in 10 s"
             assert link.close_code == 1008
         assert max(waited) < 1
+
+
+@pytest.fixture(scope="module")
+def _limited_server(
+    database_server: DatabaseServer, _prepared_database: Database[Document]
+) -> Iterator[AppServer]:
+    settings = {"LIMIT_DEFAULT": "20 per minute", "LIMIT_SEND": "5 per minute"}
+    with start_app(database_server.uri, env=settings) as server:
+        yield server
+
+
+@pytest.fixture
+def limited_server(_limited_server: AppServer, live_database: Database[Document]) -> AppServer:
+    """A server on which an account may ask 20 times and send 5 messages a minute."""
+    return _limited_server
+
+
+def test_the_frames_of_all_sockets_count_against_the_account(limited_server: AppServer) -> None:
+    user = register(limited_server)
+    chat_id = user.open_chat()
+    with contextlib.ExitStack() as crowd:
+        links = [crowd.enter_context(WebSocket(limited_server.url, user.token)) for _ in range(5)]
+        answers = [
+            link.ask(f"{number}", type="typing", chatId=chat_id)
+            for number in range(6)
+            for link in links
+        ]
+        # What opened the chat and the sockets counts, too.
+        names = [answer.name for answer in answers]
+        assert names == ["ok"] * 14 + ["problem"] * 16
+        assert answers[-1].data["code"] == "too_many_requests"
+        assert 0 < answers[-1].data["retryAfter"] <= 60
+        assert user.call("GET", f"/api/chat/{chat_id}")[0] == 429
+        # Messages have a limit of their own.
+        for number in range(6):
+            sent = links[0].ask(f"send {number}", type="send", chatId=chat_id, content="Hello")
+            assert sent.name == ("ok" if number < 5 else "problem")
+    assert register(limited_server).call("GET", "/api/auth/me")[0] == 200
+
+
+def test_who_goes_on_beyond_the_limit_is_cut_off(limited_server: AppServer) -> None:
+    user = register(limited_server)
+    with WebSocket(limited_server.url, user.token) as link:
+        for number in range(29):
+            link.say(type="read", chatId="x", seq=0, ref=number)
+        while not link.is_gone:
+            assert link.read(5), "not cut off"
+        assert link.close_code == 1008
+
+
+def test_a_repeated_typing_is_told_once_in_two_seconds(live_server: AppServer) -> None:
+    user, agent = register(live_server), register_agent(live_server)
+    chat_id = user.open_chat()
+    with contextlib.ExitStack() as crowd:
+        links = [crowd.enter_context(WebSocket(live_server.url, user.token)) for _ in range(5)]
+        listener = crowd.enter_context(WebSocket(live_server.url, agent.token))
+        listener.ask("1", type="subscribe", chatId=chat_id)
+        began_at = time.monotonic()
+        for number in range(4):
+            for link in links:
+                # However the id is written, it is one chat.
+                spelled = chat_id.upper() if number % 2 else chat_id
+                answer = link.ask(f"{number}", type="typing", chatId=spelled)
+                assert answer.name == "ok"
+        listener.until("typing")
+        assert time.monotonic() - began_at < 1.5
+        listener.silent_for(0.3, "typing")
+        # Others type for themselves.
+        links[0].ask("join", type="subscribe", chatId=chat_id)
+        assert listener.ask("2", type="typing", chatId=chat_id).name == "ok"
+        links[0].until("typing")
+        time.sleep(2.1 - (time.monotonic() - began_at))
+        assert links[1].ask("later", type="typing", chatId=chat_id).name == "ok"
+        listener.until("typing")
+        # What would be refused is refused also right after.
+        assert agent.patch(chat_id, status="closed")[0] == 200
+        time.sleep(2.1)
+        for number in range(2):
+            late = links[2].ask(f"late {number}", type="typing", chatId=chat_id)
+            assert late.data["code"] == "chat_closed"
 
 
 def test_a_socket_follows_so_many_chats(live_server: AppServer) -> None:
