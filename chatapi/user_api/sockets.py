@@ -300,7 +300,7 @@ class _SocketLine(Line):
     def _do_subscribe(self, given: dict[str, Any], ref: Any) -> None:
         if given["chatId"] is None:
             opening = self.feed.subscribe_inbox()
-        elif len(self.feed.chats) >= MOST_CHATS:
+        elif len(self.feed.chats) >= MOST_CHATS and not self._is_in(given["chatId"]):
             raise errors.TooManyRequests("Too many chats on one socket.", retryAfter=5)
         else:
             opening = self.feed.subscribe(given["chatId"], given["after"])
@@ -308,6 +308,9 @@ class _SocketLine(Line):
         answer = Event("ok", {"chatId": given["chatId"]})
         answer.frames["ws", self.session.side] = _json("ok", ref, answer.data)
         self.feed.start(answer, opening)
+
+    def _is_in(self, chat_id: str) -> bool:
+        return access_chat(self.session, chat_id)["_id"] in self.feed.chats
 
     def _do_unsubscribe(self, given: dict[str, Any]) -> Any:
         self.feed.unsubscribe(access_chat(self.session, given["chatId"])["_id"])

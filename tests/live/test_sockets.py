@@ -433,6 +433,11 @@ def test_a_socket_follows_so_many_chats(live_server: AppServer) -> None:
             answer = link.ask(str(number), type="subscribe", chatId=chat_id)
             assert answer.name == ("ok" if number < 50 else "problem")
         assert answer.data["code"] == "too_many_requests"
+        # One of them may begin anew, and give its place to another.
+        assert link.ask("again", type="subscribe", chatId=chats[0], after=0).name == "ok"
+        assert link.ask("leave", type="unsubscribe", chatId=chats[0]).name == "ok"
+        assert link.ask("other", type="subscribe", chatId=chats[50]).name == "ok"
+        assert link.ask("full", type="subscribe", chatId=chats[0]).name == "problem"
 
 
 def test_the_sockets_count_with_the_other_streams(live_server: AppServer) -> None:
