@@ -126,12 +126,12 @@ def _json_object(incoming: Request) -> Any:
     if not raw:
         return {}
     try:
-        return current_app.json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_without_doubles)
+        return current_app.json.loads(raw.decode("utf-8-sig"), object_pairs_hook=without_doubles)
     except (ValueError, RecursionError):
         raise errors.BadJson from None
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse an object that names a member twice: readers disagree on which one counts."""
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -356,7 +356,9 @@ def _json(event: str, ref: Any, data: Any) -> str:
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        asked = json.loads(text, parse_constant=_refuse_constant)
+        asked = json.loads(
+            text, parse_constant=_refuse_constant, object_pairs_hook=endpoint.without_doubles
+        )
     except (ValueError, RecursionError):
         raise errors.BadJson from None
     if not isinstance(asked, dict):
