@@ -59,12 +59,21 @@ def websocket() -> Response:
     session = identity.required()
     identity.check_origin()
     link = lines.link_of(request)
-    if link is None or request.headers.get("Upgrade", "").lower() != "websocket":
+    if link is None or not _asks_for_upgrade():
         raise errors.UpgradeRequired
     head, protocol = _shake_hands()
     feed = lines.open_feed(session)
     socket_line = _SocketLine(link, feed, protocol)
     return Streamed(lambda _: socket_line.carry(head, ()), status=101)
+
+
+def _asks_for_upgrade() -> bool:
+    """Tell whether it is a request that may ask for it: neither HEAD nor HTTP/1.0 may."""
+    return (
+        request.method == "GET"
+        and request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
+        and request.headers.get("Upgrade", "").lower() == "websocket"
+    )
 
 
 def _shake_hands() -> tuple[bytes, Connection]:

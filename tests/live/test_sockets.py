@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import struct
 import time
 from collections.abc import Iterator
@@ -140,6 +141,29 @@ def test_a_request_that_is_no_handshake_is_told_so(
     with pytest.raises(Refused) as refused:
         EventStream(live_server.url, "/api/ws", register(live_server).token, headers=headers)
     assert (refused.value.status, refused.value.body["code"]) == (426, "upgrade_required")
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "status"),
+    [("GET", "1.1", 101), ("HEAD", "1.1", 426), ("GET", "1.0", 426), ("HEAD", "1.0", 426)],
+)
+def test_only_a_get_of_http_1_1_is_upgraded(
+    live_server: AppServer, method: str, version: str, status: int
+) -> None:
+    token = register(live_server).token
+    rows = [
+        f"{method} /api/ws HTTP/{version}",
+        f"Host: 127.0.0.1:{live_server.port}",
+        f"Authorization: Bearer {token}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ]
+    with socket.create_connection(("127.0.0.1", live_server.port), timeout=5) as link:
+        link.sendall("\r\n".join([*rows, "", ""]).encode())
+        with link.makefile("rb") as answer:
+            assert int(answer.readline().split()[1]) == status
 
 
 def test_a_strange_chat_is_a_problem_and_the_socket_goes_on(live_server: AppServer) -> None:
