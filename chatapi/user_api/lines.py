@@ -30,6 +30,10 @@ AT_ONCE = 100  # How many lines are looked at before others get their turn.
 READ_SIZE = 4096
 # A client whose network is gone closes nothing and acknowledges nothing, no heartbeat either.
 UNACKNOWLEDGED_SECONDS = 10.0
+CHUNK = 64 * 1024
+# How much the kernel takes of what the network does not take yet, in bytes. The less it is, the
+# sooner a slow client is seen to go on, and the more often a fast one wants to be served.
+UNSENT = 32 * 1024
 READABLE = 1  # libev's number for it
 ALIVE = Event("alive", {})  # What is written when nothing was, so that both sides know.
 
@@ -44,12 +48,13 @@ class Line:
     One greenlet at a time writes, and one at a time reads; whichever ends last closes.
     """
 
-    __slots__ = ("_is_over", "_is_reading", "_is_writing", "_watcher", "feed", "link")
+    __slots__ = ("_between", "_is_over", "_is_reading", "_is_writing", "_watcher", "feed", "link")
 
     def __init__(self, link: socket.socket, feed: Feed) -> None:
         self.link, self.feed = link, feed
         self._is_over = self._is_reading = False
         self._is_writing = True
+        self._between: tuple[Event, ...] = ()
 
     def carry(self, head: bytes, events: Iterable[Event]) -> None:
         """Write the head of the answer, then events, then whatever the feed has, for good.
@@ -101,24 +106,35 @@ class Line:
         """Do what there is to do before the connection is closed."""
 
     def send(self, data: bytes) -> None:
-        """Write bytes, which may take as long as the client likes."""
-        with self.feed.writing():
-            self.link.sendall(data)
+        """Write bytes, which may take as long as the client likes, if it only goes on."""
+        left = memoryview(data)
+        while left:
+            # Anew for each part that gets through: who reads slowly is not stuck.
+            with self.feed.writing():
+                left = left[self.link.send(left[:CHUNK]) :]
 
     def write(self, events: Iterable[Event]) -> None:
-        """Let a greenlet write these events, unless one writes already."""
-        if not self._is_writing:
+        """Let a greenlet write these events; where one writes, after the event it is at.
+
+        What is given while others still wait for that takes their place.
+        """
+        if self._is_writing:
+            self._between = tuple(events)
+        else:
             self._is_writing = True
             gevent.spawn(self._write, events)
 
     def _wake(self) -> None:
-        self.write(())
+        if not self._is_writing:
+            self.write(())
 
     def _write(self, events: Iterable[Event]) -> None:
         try:
             while True:
                 for event in events:
                     self.tell(event)
+                    self._tell_between()
+                self._tell_between()
                 self.rest()
                 if self.feed.is_finished:
                     break
@@ -137,6 +153,13 @@ class Line:
         self._is_over = True
         if not self._is_reading:
             self._close()
+
+    def _tell_between(self) -> None:
+        # A long catch-up must not keep a client from being asked whether it is alive.
+        while self._between and not self.feed.is_finished:
+            events, self._between = self._between, ()
+            for event in events:
+                self.tell(event)
 
     def _readable(self) -> None:
         self._watcher.stop()
@@ -180,10 +203,15 @@ class Line:
 
 
 def _tune(link: socket.socket) -> None:
-    """Have the kernel end a connection that nothing gets through, where it knows how to."""
-    if link.family in {socket.AF_INET, socket.AF_INET6} and hasattr(socket, "TCP_USER_TIMEOUT"):
+    """Have the kernel end a connection that nothing gets through, and keep little unsent,
+    where it knows how to."""
+    if link.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
         milliseconds = round(UNACKNOWLEDGED_SECONDS * 1000)
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
 class Lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Iterator
 
 import gevent
@@ -87,7 +88,9 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 @pytest.fixture
 def tcp_ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     """The server's end of a TCP connection and the client's, which keeps little unread."""
-    with socket.create_server(("127.0.0.1", 0)) as door:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        door.listen()
         theirs = socket.socket()
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         theirs.settimeout(2)
@@ -143,6 +146,50 @@ def test_what_comes_while_the_client_does_not_read_is_written_later_and_in_order
         got += ends[1].recv(65536)
     assert got == f"{big}\nsecond\nthird\n".encode()
     assert feed.writing_since is None
+
+
+def test_a_client_that_reads_slowly_is_seen_to_go_on(
+    tcp_ends: tuple[socket.socket, socket.socket], feed: Feed
+) -> None:
+    carried(tcp_ends, feed)
+    big = "x" * 4_000_000
+    feed.tell(Event(big, {}))
+    got, waits = 0, []
+    while got < len(big):
+        gevent.sleep(0.01)
+        if feed.writing_since is not None:
+            waits.append(time.monotonic() - feed.writing_since)
+        got += len(tcp_ends[1].recv(32768))
+    # What the kernel keeps for the client would by itself last for as long as the whole.
+    assert len(waits) > 50
+    assert max(waits) < 0.5
+
+
+def test_a_client_that_reads_nothing_is_seen_to_stand_still(
+    tcp_ends: tuple[socket.socket, socket.socket], feed: Feed
+) -> None:
+    carried(tcp_ends, feed)
+    feed.tell(Event("x" * 4_000_000, {}))
+    gevent.sleep(0.1)
+    since = feed.writing_since
+    gevent.sleep(0.1)
+    assert feed.writing_since == since is not None
+
+
+def test_a_sign_of_life_does_not_wait_for_the_end_of_a_long_catch_up(
+    ends: tuple[socket.socket, socket.socket], feed: Feed
+) -> None:
+    line = carried(ends, feed)
+    line.write(Event("x" * 500_000, {}) for _ in range(4))
+    gevent.sleep(0.01)
+    for _ in range(3):
+        line.write([lines.ALIVE])  # Once is enough, however often it was due.
+    feed.tell(Event("live", {}))
+    got = b""
+    while not got.endswith(b"live\n"):
+        got += ends[1].recv(65536)
+    names = [name[:5] for name in got.split()]
+    assert names == [b"xxxxx", b"alive", b"xxxxx", b"xxxxx", b"xxxxx", b"live"]
 
 
 def test_a_client_that_goes_is_noticed_at_once(
