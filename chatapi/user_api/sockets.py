@@ -100,7 +100,7 @@ limited_websocket.contract = endpoint.Contract(  # type: ignore[attr-defined]
     None,
     None,
     {101: None},
-    [errors.UpgradeRequired, errors.TooManyRequests],
+    [errors.Forbidden, errors.UpgradeRequired, errors.TooManyRequests],
     {},
     "default",
 )
