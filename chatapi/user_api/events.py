@@ -17,11 +17,12 @@ from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event, Feed
 from chatapi.user_api import blueprint, frames, lines
 from chatapi.user_api.chats import ACCESS
-from chatapi.user_api.lines import ALIVE, Line, Streamed, Streaming
+from chatapi.user_api.lines import ALIVE, Gone, Line, Streamed, Streaming
 
 RETRY = b"retry: 2000\n\n"  # in ms
 HEARTBEAT = b": \n\n"
 HEARTBEAT_SECONDS = 15.0
+MOST_HEARD = 16 * 1024  # bytes, of what nobody has asked for
 AGENT_HEARTBEAT_SECONDS = 5.0  # An agent who is gone must not seem to be there for long.
 
 
@@ -95,11 +96,12 @@ def _event_stream(session: Session, subscribe: Callable[[Feed], Iterator[Event]]
 class _EventLine(Line):
     """A connection with server-sent events. It lasts until one side closes it."""
 
-    __slots__ = ("_said_at",)
+    __slots__ = ("_heard", "_said_at")
 
     def __init__(self, link: socket.socket, feed: Feed) -> None:
         super().__init__(link, feed)
         self._said_at = time.monotonic()
+        self._heard = 0
 
     def tell(self, event: Event) -> None:
         """Write an event."""
@@ -115,9 +117,12 @@ class _EventLine(Line):
         if not self.feed.listens:
             self.feed.listener.close("forbidden", 0)
 
-    def hear(self, _: bytes) -> bool:
-        """Listen no more: nobody has anything to say on an event stream."""
-        return False
+    def hear(self, data: bytes) -> bool:
+        """Pass over it: nobody has anything to say on an event stream."""
+        self._heard += len(data)
+        if self._heard > MOST_HEARD:
+            raise Gone
+        return True
 
     def look(self, now: float) -> None:
         """Write a comment after some silence, for the proxies between us and the client."""

@@ -300,6 +300,33 @@ def test_an_event_stream_without_a_connection_to_take_over(
     assert not len(feeds.register)
 
 
+def test_who_talks_on_an_event_stream_is_still_missed_when_gone(
+    ends: tuple[socket.socket, socket.socket], make_session: MakeSession
+) -> None:
+    feed = Feed(make_session(), "a")
+    list(feed.subscribe_inbox())
+    events._EventLine(ends[0], feed).carry(b"head\n", ())
+    ends[0].close()
+    for _ in range(3):
+        ends[1].sendall(b"hello")
+        assert is_open(feed)
+    ends[1].close()
+    assert not is_open(feed)
+
+
+def test_who_talks_too_much_on_an_event_stream_is_sent_away(
+    ends: tuple[socket.socket, socket.socket], make_session: MakeSession
+) -> None:
+    feed = Feed(make_session(), "a")
+    list(feed.subscribe_inbox())
+    events._EventLine(ends[0], feed).carry(b"head\n", ())
+    ends[0].close()
+    ends[1].sendall(b"x" * events.MOST_HEARD)
+    assert is_open(feed)
+    ends[1].sendall(b"x")
+    assert not is_open(feed)
+
+
 def _fail(*_: object) -> None:
     raise OSError(errno.EMFILE, "Too many open files")
 
