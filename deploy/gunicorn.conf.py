@@ -81,4 +81,5 @@ def worker_exit(_: Any, worker: Any) -> None:
     streams.shutdown()
     end = time.monotonic() + GOODBYE_SECONDS
     while len(lines) and time.monotonic() < end:
+        streams.cut_the_stuck()
         gevent.sleep(0.05)

@@ -85,7 +85,7 @@ class Caretaker:
         is_due = time.monotonic() - self._cared_at >= CARE_SECONDS
         if is_due:
             self._cared_at = time.monotonic()
-            end_the_stuck(open_feeds)
+            end_the_stuck(open_feeds, STUCK_SECONDS)
         self._attempt(self._check_sessions, open_feeds, is_due)
         self._attempt(present.keep, _people(open_feeds), is_due=is_due, is_heard=bool(open_feeds))
 
@@ -136,9 +136,9 @@ def end_the_unauthorised(open_feeds: list[Feed]) -> None:
             feed.listener.close("forbidden", 1)
 
 
-def end_the_stuck(open_feeds: list[Feed]) -> None:
-    """Cut off the clients that have stopped reading."""
-    longest_since = time.monotonic() - STUCK_SECONDS
+def end_the_stuck(open_feeds: list[Feed], seconds: float) -> None:
+    """Cut off the clients that have read nothing for so long though there is something."""
+    longest_since = time.monotonic() - seconds
     for feed in open_feeds:
         if feed.writing_since is not None and feed.writing_since < longest_since:
             feed.listener.close("too_slow", 0)

@@ -16,13 +16,15 @@ from chatapi.realtime.tail import tail
 from chatapi.services import messages
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
-from chatapi.services.caretaker import caretaker
+from chatapi.services.caretaker import caretaker, end_the_stuck
 from chatapi.services.feeds import Event, Feed, caps, register
 from chatapi.services.presence import PROCESS
 from chatapi.store import presence
 from chatapi.store.database import Document
 
-__all__ = ["caps", "shutdown", "state", "typing", "wait_for_messages"]
+__all__ = ["caps", "cut_the_stuck", "shutdown", "state", "typing", "wait_for_messages"]
+
+GOODBYE_STUCK_SECONDS = 2.0
 
 
 def wait_for_messages(
@@ -77,6 +79,11 @@ def shutdown() -> None:
     for number, feed in enumerate(open_feeds):
         # Spread over two seconds, so that they do not all come back in one moment.
         feed.listener.close("restarting", 0.2 + 2 * number / len(open_feeds))
+
+
+def cut_the_stuck() -> None:
+    """Cut off the clients that do not read, when the process waits for nothing else."""
+    end_the_stuck(register.all(), GOODBYE_STUCK_SECONDS)
 
 
 def state() -> dict[str, Any]:

@@ -59,8 +59,8 @@ class Line:
     def carry(self, head: bytes, events: Iterable[Event]) -> None:
         """Write the head of the answer, then events, then whatever the feed has, for good.
 
-        Returns when the feed is quiet for the first time. Where the connection cannot be taken
-        over, the feed is closed.
+        Returns at once: a client that does not read must not hold the request. Where the
+        connection cannot be taken over, the feed is closed.
         """
         try:
             self._take_over()
@@ -69,6 +69,9 @@ class Line:
             raise
         lines.add(self)
         self.feed.listener.on_event = self._wake
+        gevent.spawn(self._begin, head, events)
+
+    def _begin(self, head: bytes, events: Iterable[Event]) -> None:
         try:
             self.send(head)
         except OSError:

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -79,6 +80,31 @@ def test_clients_are_told_and_the_worker_goes_soon(
         log = server.log.read_text()
         for word in ("Traceback", "Worker graceful timeout", "error", "ERROR"):
             assert word not in log, log
+
+
+def test_clients_that_do_not_read_hold_no_worker(own_server: AppServer) -> None:
+    user = register(own_server)
+    chat_id = user.open_chat()
+    for _ in range(300):
+        user.send(chat_id, "🙂" * 5000)
+    with contextlib.ExitStack() as opened:
+        for _ in range(3):
+            client = opened.enter_context(socket.socket())
+            # Before it connects, so that the kernel takes little for it.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", own_server.port))
+            client.sendall(
+                f"GET /api/chat/{chat_id}/events?after=0 HTTP/1.1\r\n"
+                f"Host: x\r\nAuthorization: Bearer {user.token}\r\n\r\n".encode()
+            )
+        time.sleep(1)
+        begun = time.monotonic()
+        old = own_server.worker_pids()
+        own_server.reload()
+        while set(old) & set(own_server.worker_pids()):
+            assert time.monotonic() - begun < STOPS_WITHIN
+            time.sleep(0.05)
+    assert "graceful timeout" not in own_server.log.read_text()
 
 
 def test_a_stream_that_comes_while_the_door_closes_is_sent_on(own_server: AppServer) -> None:

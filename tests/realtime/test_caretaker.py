@@ -35,7 +35,7 @@ def test_clients_that_do_not_read_are_cut_off(make_session: MakeSession) -> None
     _, stuck, busy = everybody
     stuck.writing_since = time.monotonic() - caretaker.STUCK_SECONDS - 1
     busy.writing_since = time.monotonic()
-    caretaker.end_the_stuck(everybody)
+    caretaker.end_the_stuck(everybody, caretaker.STUCK_SECONDS)
     codes = [feed.listener.end.data["code"] if feed.listener.end else None for feed in everybody]
     assert codes == [None, "too_slow", None]
     assert ends[1][1].recv(1) == b""

@@ -107,6 +107,7 @@ def carried(ends: tuple[socket.socket, socket.socket], feed: Feed) -> PlainLine:
     line = PlainLine(ours, feed)
     line.carry(b"head\n", [Event("first", {})])
     ours.close()
+    gevent.sleep(0.01)
     assert theirs.recv(100) == b"head\nfirst\n"
     return line
 
@@ -127,7 +128,7 @@ def test_a_line_that_waits_has_no_greenlet(
     assert ends[1].recv(100) == b"second\n"
     assert is_open(feed)
     _, *workers = spawned  # The first is the pulse, which all lines share.
-    assert len(workers) == 2
+    assert len(workers) == 3  # one for the opening, one to write and one to read
     assert all(each.dead for each in workers)
 
 
@@ -163,6 +164,18 @@ def test_a_client_that_reads_slowly_is_seen_to_go_on(
     # What the kernel keeps for the client would by itself last for as long as the whole.
     assert len(waits) > 50
     assert max(waits) < 0.5
+
+
+def test_a_client_that_reads_nothing_holds_no_request(
+    ends: tuple[socket.socket, socket.socket], feed: Feed
+) -> None:
+    with gevent.Timeout(1):
+        PlainLine(ends[0], feed).carry(b"head\n", [Event("x" * 4_000_000, {})])
+    ends[0].close()
+    assert is_open(feed)
+    assert feed.writing_since is not None
+    ends[1].close()
+    assert not is_open(feed)
 
 
 def test_a_client_that_reads_nothing_is_seen_to_stand_still(
@@ -238,6 +251,7 @@ def test_a_feed_that_ended_before_it_was_carried_ends_the_connection(
     feed.listener.close("restarting", 1)
     PlainLine(ends[0], feed).carry(b"head\n", feed.guarded(()))
     ends[0].close()
+    gevent.sleep(0.01)
     assert ends[1].recv(100) == b"head\nend\n"
     assert not is_open(feed)
 
