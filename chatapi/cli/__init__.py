@@ -13,6 +13,7 @@ from chatapi.cli import consistency
 from chatapi.cli.backup import backup_data, restore_data
 from chatapi.cli.demo import seed_demo
 from chatapi.cli.imports import import_conversations
+from chatapi.cli.terminal import DatabaseCommand
 from chatapi.cli.verify import verify_deployment
 from chatapi.errors import EmailTaken
 from chatapi.schemas import EmailAddress, NewPassword
@@ -34,7 +35,7 @@ def init_app(app: Flask) -> None:
         app.cli.add_command(command)
 
 
-@click.command("init-db")
+@click.command("init-db", cls=DatabaseCommand)
 @click.option("--sweep", is_flag=True, help="Look through all messages for what crashes have left.")
 @with_appcontext
 def init_db(sweep: bool) -> None:
@@ -63,7 +64,7 @@ def _sweep() -> None:
     click.echo(f"Removed {len(found)} messages that crashes had left without a chat.")
 
 
-@click.command("create-admin")
+@click.command("create-admin", cls=DatabaseCommand)
 @click.argument("email")
 @click.option("--name", default="Agent", show_default=True, help="The name users see.")
 @click.option(

@@ -8,9 +8,23 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError
 
 from chatapi.errors import ChatError
+
+
+class DatabaseCommand(click.Command):
+    """A command that says in one sentence that the database does not answer."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        try:
+            return super().invoke(ctx)
+        except ConnectionFailure as error:
+            raise click.ClickException(
+                f"The database that MONGO_URI names does not answer. Beside `make run`, type: "
+                f".venv/bin/python deploy/run.py flask {self.name}"
+            ) from error
 
 
 def progress(length: int, label: str) -> Any:

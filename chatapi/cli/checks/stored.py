@@ -11,7 +11,7 @@ from chatapi.cli import consistency
 from chatapi.cli.checks.run import Check, Failed, NotApplicable, Run, expect
 from chatapi.store import chats, database, indexes, upkeep
 
-INIT_DB = "Run: flask --app wsgi init-db"
+INIT_DB = "Run init-db (docs/troubleshooting.md says how a command is called)."
 ASK = "Keep a copy of the database before anything is changed, and ask the developers."
 CUSTOMERS_INDEXES = (
     [("userId", 1), ("createdAt", -1)],
