@@ -86,6 +86,9 @@ class Heard(Hub):
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    # The process's own may still follow for those who listened in an earlier test.
+    tail_module.tail.stop()
+    eventually(lambda: not _lives(tail_module.tail))
     found = Script()
     monkeypatch.setattr(changes, "Stream", found.stream)
     monkeypatch.setattr(changes, "since", found.since)
