@@ -11,7 +11,8 @@ from chatapi.cli import consistency
 from chatapi.cli.checks.run import Check, Failed, NotApplicable, Run, expect
 from chatapi.store import chats, database, indexes, upkeep
 
-INIT_DB = "Run init-db (docs/troubleshooting.md says how a command is called)."
+CALLED = "(docs/troubleshooting.md says how a command is called)"
+INIT_DB = f"Run init-db {CALLED}."
 ASK = "Keep a copy of the database before anything is changed, and ask the developers."
 CUSTOMERS_INDEXES = (
     [("userId", 1), ("createdAt", -1)],
@@ -108,7 +109,7 @@ def all_indexes(_: Run) -> str:
             expect(
                 same,
                 f"The index {index} of {name} is another than the declared one.",
-                f"Drop it, then {INIT_DB[0].lower()}{INIT_DB[1:]}.",
+                f"Drop it, then {INIT_DB[0].lower()}{INIT_DB[1:]}",
             )
     total = sum(map(len, indexes.INDEXES.values()))
     return f"the three named ones, and all {total} that are declared"
@@ -171,7 +172,7 @@ def no_corruption(_: Run) -> str:
     expect(
         not strays,
         f"{len(strays)} messages belong to no chat, so nobody sees them.",
-        f"{INIT_DB} --sweep" if left_by_crashes else ASK,
+        f"Run init-db --sweep {CALLED}." if left_by_crashes else ASK,
     )
     which = "all" if newest is None else f"the newest {compared:,} of about {total:,}"
     return f"{which if newest else f'all {compared:,}'} chats agree with their histories"
