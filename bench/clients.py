@@ -10,6 +10,7 @@ and goes on after the last message it has.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import json
@@ -77,7 +78,7 @@ async def _answer(reader: asyncio.StreamReader, link: Http) -> tuple[int, Any]:
     return status, json.loads(data) if data else None
 
 
-class Link(asyncio.Protocol):
+class Link(asyncio.Protocol, abc.ABC):
     """One connection of a client, from its first byte to its last."""
 
     def __init__(self, client: Client) -> None:
@@ -110,16 +111,16 @@ class Link(asyncio.Protocol):
             self.begun()
         self.read()
 
+    @abc.abstractmethod
     def greeting(self) -> bytes:
         """Return the request that opens the stream."""
-        raise NotImplementedError
 
     def begun(self) -> None:
         """Do what there is to do when the server has let us in."""
 
+    @abc.abstractmethod
     def read(self) -> None:
         """Take what is whole off `raw` and hand it on."""
-        raise NotImplementedError
 
 
 class EventStream(Link):

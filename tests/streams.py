@@ -6,6 +6,7 @@ has received stays in `events`, in order.
 
 from __future__ import annotations
 
+import abc
 import json
 import select
 import socket
@@ -55,7 +56,7 @@ class Received:
     at: float = 0.0
 
 
-class Stream:
+class Stream(abc.ABC):
     """What both kinds of client share: a socket and the events that came through it."""
 
     def __init__(self, url: str) -> None:
@@ -68,9 +69,9 @@ class Stream:
         self.seen = 0
         self.is_gone = False
 
+    @abc.abstractmethod
     def feed(self, data: bytes) -> None:
         """Take in what came; b"" says that the server has closed."""
-        raise NotImplementedError
 
     def read(self, timeout: float) -> bool:
         """Take in what is there, waiting for something; tell whether anything came."""

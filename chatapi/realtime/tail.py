@@ -46,8 +46,6 @@ class Tail:
         self._stopped = threading.Event()
         self._failures = 0
         self._idle_since = 0.0
-        # How often it began without a token: what happened before, nobody has told.
-        self.beginnings = 0
         self.last_seen_at = 0.0
         self.lag_ms: float | None = None
         self._forget()
@@ -156,7 +154,6 @@ class Tail:
                 # Between the last poll and now nobody followed.
                 self._missed = self._missed or self._polled_until is not None
                 self._look_again()
-                self.beginnings += 1
             self._token, self._polled_until, self._polled = stream.token, None, {}
             self.mode, self.connected = "stream", True
             self._begin()

@@ -8,6 +8,7 @@ comes when there is something to write or to read, and goes when that is done.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import time
 from collections.abc import Callable, Iterable
@@ -42,7 +43,7 @@ class Gone(Exception):
     """The client has gone, or is to go: there is nothing more to read or to write."""
 
 
-class Line:
+class Line(abc.ABC):
     """One connection that was taken over, and the feed that it carries.
 
     One greenlet at a time writes, and one at a time reads; whichever ends last closes.
@@ -90,22 +91,22 @@ class Line:
             raise
         self.link = self.feed.link = link
 
+    @abc.abstractmethod
     def tell(self, event: Event) -> None:
         """Write an event."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def hear(self, data: bytes) -> bool:
         """Take what the client says; tell whether to go on listening. Raises Gone."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def look(self, now: float) -> None:
         """Do what is due after some time; it must not wait."""
-        raise NotImplementedError
 
-    def rest(self) -> None:
+    def rest(self) -> None:  # noqa: B027 - not every kind has something to do then
         """Do what there is to do when everything is told."""
 
-    def part(self) -> None:
+    def part(self) -> None:  # noqa: B027 - the same
         """Do what there is to do before the connection is closed."""
 
     def send(self, data: bytes) -> None:
