@@ -5,9 +5,13 @@ What one connection is told is a `Feed`; see `services.feeds`.
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
+
+from bson import ObjectId
 
 from chatapi import errors
 from chatapi.realtime.hub import hub
@@ -25,6 +29,7 @@ from chatapi.store.database import Document
 __all__ = ["caps", "cut_the_stuck", "shutdown", "state", "typing", "wait_for_messages"]
 
 GOODBYE_STUCK_SECONDS = 2.0
+TYPING_SECONDS, MOST_TYPINGS = 2.0, 10_000
 
 
 def wait_for_messages(
@@ -54,22 +59,57 @@ def _has_message(events: Iterator[Event]) -> bool:
     return any(event.name == "message" for event in events)
 
 
+class _Typings:
+    """Who types where, as told a moment ago: who repeats it sooner tells nobody anything new."""
+
+    def __init__(self) -> None:
+        self._told_at: OrderedDict[tuple[ObjectId, ObjectId], float] = OrderedDict()
+
+    @contextlib.contextmanager
+    def news(self, sender: ObjectId, chat_id: ObjectId) -> Iterator[bool]:
+        """Say whether there is something to tell; what fails in the block was not told."""
+        key, now = (sender, chat_id), time.monotonic()
+        self._forget_before(now - TYPING_SECONDS)
+        if key in self._told_at:
+            yield False
+            return
+        self._told_at[key] = now
+        try:
+            yield True
+        except BaseException:
+            self._told_at.pop(key, None)
+            raise
+
+    def _forget_before(self, end: float) -> None:
+        while self._told_at:
+            oldest = next(iter(self._told_at))
+            if self._told_at[oldest] > end and len(self._told_at) < MOST_TYPINGS:
+                break
+            del self._told_at[oldest]
+
+
+_typings = _Typings()
+
+
 def typing(session: Session, chat_id: object) -> None:
     """Tell the chat's other listeners that somebody types. Nothing of it is kept.
 
-    Raises ChatNotFound, NotYourChat, ChatClosed.
+    Repeated within TYPING_SECONDS it is told once. Raises ChatNotFound, NotYourChat,
+    ChatClosed.
     """
     chat = access_chat(session, chat_id)
     if not chat["isOpen"]:
         raise errors.ChatClosed(chatStatus=chat["status"])
-    presence.signal(
-        "typing",
-        chatId=chat["_id"],
-        userId=chat["userId"],
-        senderId=session.user_id,
-        senderName=session.name,
-        senderRole=session.role,
-    )
+    with _typings.news(session.user_id, chat["_id"]) as is_news:
+        if is_news:
+            presence.signal(
+                "typing",
+                chatId=chat["_id"],
+                userId=chat["userId"],
+                senderId=session.user_id,
+                senderName=session.name,
+                senderRole=session.role,
+            )
 
 
 def shutdown() -> None:

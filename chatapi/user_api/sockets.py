@@ -6,17 +6,13 @@ flood meets TCP's own back-pressure, and a slow client costs no more than its qu
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any
 
 import gevent
 import structlog
-from bson import ObjectId
 from flask import Flask, Response, current_app, request
 from gevent import socket
 from wsproto import ConnectionType
@@ -47,7 +43,6 @@ SILENCE_SECONDS = 40.0
 FRAMES_A_SECOND, BURST = 20.0, 60.0
 MOST_CHATS = 50
 MOST_STRIKES = 10
-TYPING_SECONDS, MOST_TYPINGS = 2.0, 10_000
 LINGER_SECONDS, LINGER_BYTES = 1.0, 16 * 1024 * 1024
 
 CLOSE_CODES = {"session_ended": 4401, "forbidden": 4403, "too_slow": 4408, "restarting": 1012}
@@ -107,38 +102,6 @@ limited_websocket.contract = endpoint.Contract(  # type: ignore[attr-defined]
 blueprint.add_url_rule("/ws", "websocket", limited_websocket, methods=["GET"], websocket=True)
 # Without an upgrade werkzeug needs a rule of its own, to be told what is missing.
 blueprint.add_url_rule("/ws", "websocket", limited_websocket, methods=["GET"])
-
-
-class _Typings:
-    """Who types where, as told a moment ago: who repeats it sooner tells nobody anything new."""
-
-    def __init__(self) -> None:
-        self._told_at: OrderedDict[tuple[ObjectId, ObjectId], float] = OrderedDict()
-
-    @contextlib.contextmanager
-    def news(self, sender: ObjectId, chat_id: ObjectId) -> Iterator[bool]:
-        """Say whether there is something to tell; what fails in the block was not told."""
-        key, now = (sender, chat_id), time.monotonic()
-        self._forget_before(now - TYPING_SECONDS)
-        if key in self._told_at:
-            yield False
-            return
-        self._told_at[key] = now
-        try:
-            yield True
-        except BaseException:
-            self._told_at.pop(key, None)
-            raise
-
-    def _forget_before(self, end: float) -> None:
-        while self._told_at:
-            oldest = next(iter(self._told_at))
-            if self._told_at[oldest] > end and len(self._told_at) < MOST_TYPINGS:
-                break
-            del self._told_at[oldest]
-
-
-_typings = _Typings()
 
 
 class _SocketLine(Line):
@@ -307,9 +270,10 @@ class _SocketLine(Line):
         self.session = session
 
     def _do_subscribe(self, given: dict[str, Any], ref: Any) -> None:
+        joined = {str(chat_id) for chat_id in self.feed.chats}
         if given["chatId"] is None:
             opening = self.feed.subscribe_inbox()
-        elif len(self.feed.chats) >= MOST_CHATS and not self._is_in(given["chatId"]):
+        elif len(joined) >= MOST_CHATS and given["chatId"] not in joined:
             raise errors.TooManyRequests("Too many chats on one socket.", retryAfter=5)
         else:
             opening = self.feed.subscribe(given["chatId"], given["after"])
@@ -317,9 +281,6 @@ class _SocketLine(Line):
         answer = Event("ok", {"chatId": given["chatId"]})
         answer.frames["ws", self.session.side] = _json("ok", ref, answer.data)
         self.feed.start(answer, opening)
-
-    def _is_in(self, chat_id: str) -> bool:
-        return access_chat(self.session, chat_id)["_id"] in self.feed.chats
 
     def _do_unsubscribe(self, given: dict[str, Any]) -> Any:
         self.feed.unsubscribe(access_chat(self.session, given["chatId"])["_id"])
@@ -336,10 +297,7 @@ class _SocketLine(Line):
         return {"chatId": given["chatId"], "seq": given["seq"]}
 
     def _do_typing(self, given: dict[str, Any]) -> Any:
-        chat_id = access_chat(self.session, given["chatId"])["_id"]
-        with _typings.news(self.session.user_id, chat_id) as is_news:
-            if is_news:
-                streams.typing(self.session, chat_id)
+        streams.typing(self.session, given["chatId"])
         return {"chatId": given["chatId"]}
 
     def _send_text(self, text: str) -> None:

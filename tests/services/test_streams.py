@@ -1,0 +1,85 @@
+"""Typing: told to the others, once for every two seconds of it, however it is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chatapi import errors
+from chatapi.services import chats, streams
+from chatapi.store import presence
+from tests.conftest import MakeChat, MakeSession
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was told, as (sender, chat)."""
+    found: list[Any] = []
+    monkeypatch.setattr(streams, "_typings", streams._Typings())
+    monkeypatch.setattr(
+        presence, "signal", lambda _, **data: found.append((data["senderId"], data["chatId"]))
+    )
+    return found
+
+
+def test_a_repeated_typing_is_told_once(
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    told: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user, agent = make_session(), make_session("admin")
+    chat_id = make_chat(user)["_id"]
+    for who in (user, agent, user, agent):
+        streams.typing(who, chat_id)
+    assert told == [(user.user_id, chat_id), (agent.user_id, chat_id)]
+    monkeypatch.setattr(streams, "TYPING_SECONDS", 0)
+    streams.typing(user, chat_id)
+    assert told[2:] == [(user.user_id, chat_id)]
+
+
+def test_typing_that_could_not_be_told_is_told_the_next_time(
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    told: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise ConnectionError
+
+    user = make_session()
+    chat_id = make_chat(user)["_id"]
+    with monkeypatch.context() as patch:
+        patch.setattr(presence, "signal", away)
+        with pytest.raises(ConnectionError):
+            streams.typing(user, chat_id)
+    streams.typing(user, chat_id)
+    assert len(told) == 1
+
+
+def test_who_types_is_remembered_for_so_many_only(
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    told: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams, "MOST_TYPINGS", 2)
+    chat_id = make_chat(make_session())["_id"]
+    for _ in range(5):
+        streams.typing(make_session("admin"), chat_id)
+    assert len(told) == 5
+    assert len(streams._typings._told_at) <= 2
+
+
+def test_nobody_types_in_a_closed_chat_however_often(
+    make_session: MakeSession, make_chat: MakeChat, told: list[Any]
+) -> None:
+    user, agent = make_session(), make_session("admin")
+    chat_id = make_chat(user)["_id"]
+    streams.typing(user, chat_id)
+    chats.update(agent, chat_id, status="closed")
+    for _ in range(2):
+        with pytest.raises(errors.ChatClosed):
+            streams.typing(user, chat_id)
+    assert len(told) == 1
