@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bson import ObjectId
 
@@ -17,6 +17,8 @@ from chatapi.store import chats, deletions, presence, users
 from chatapi.store import messages as stored_messages
 from chatapi.store import unread as unread_sums
 from chatapi.store.database import Document, Duplicate, object_id
+
+Result = TypeVar("Result")
 
 OPEN_STATUSES = ("active", "pending")
 CLOSED_STATUSES = ("closed", "archived")
@@ -186,18 +188,23 @@ def update(
         session.require_admin()
     fields = _decide(changes)
     if message is None:
-        chat = _apply(session, chat, lambda now: _all_of(session, now, fields, read))
-        return shown(session, chat), []
-    opens = not chat["isOpen"] and fields.get("isOpen", False)
-    for _ in range(messages.MOST_ATTEMPTS):
-        try:
-            chat, sent, _ = messages.append(
-                session, chat, message, client_message_id, fields, read=read, opens=opens
-            )
-            return shown(session, chat), [messages.seen_in(chat, sent)]
-        except Duplicate:
-            _refuse_a_second(chat)
-    raise errors.Busy(retryAfter=1)
+        changed = _opening_one(
+            chat,
+            lambda: messages.change(
+                lambda: access_chat(session, chat_id),
+                lambda now: _all_of(session, now, fields, read),
+                chat,
+            ),
+        )
+        return shown(session, changed), []
+    text, opens = message, not chat["isOpen"] and fields.get("isOpen", False)
+    changed, sent, _ = _opening_one(
+        chat,
+        lambda: messages.append(
+            session, chat, text, client_message_id, fields, read=read, opens=opens
+        ),
+    )
+    return shown(session, changed), [messages.seen_in(changed, sent)]
 
 
 def _all_of(session: Session, chat: Document, fields: dict[str, Any], read: bool) -> dict[str, Any]:
@@ -323,30 +330,23 @@ def _set_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
     return changed | {"updatedAt": clock.now()}
 
 
-def _apply(
-    session: Session, chat: Document, decide: Callable[[Document], dict[str, Any]]
-) -> Document:
-    """Set the fields that `decide` returns for the chat's latest state, and return it."""
+def _opening_one(chat: Document, work: Callable[[], Result]) -> Result:
+    """Do what may open a chat and return what comes of it.
+
+    Raises ChatOpen (chatId) while another chat of its user is open, Busy.
+    """
     for _ in range(messages.MOST_ATTEMPTS):
-        fields = decide(chat)
-        if not fields:
-            return chat
         try:
-            if chats.replace(chat["_id"], chat["version"], fields):
-                return chat | fields | {"version": chat["version"] + 1}
+            return work()
         except Duplicate:
-            _refuse_a_second(chat)
-        chat = access_chat(session, chat["_id"])
+            other = chats.open_chat_of(chat["userId"])
+            if other is not None and other["_id"] != chat["_id"]:
+                raise errors.ChatOpen(
+                    "The user has another open chat; close that one first.",
+                    chatId=str(other["_id"]),
+                ) from None
+            # That one was closed in this very moment.
     raise errors.Busy(retryAfter=1)
-
-
-def _refuse_a_second(chat: Document) -> None:
-    """Raise ChatOpen if another chat of the user is open, unless it was closed just now."""
-    other = chats.open_chat_of(chat["userId"])
-    if other is not None and other["_id"] != chat["_id"]:
-        raise errors.ChatOpen(
-            "The user has another open chat; close that one first.", chatId=str(other["_id"])
-        ) from None
 
 
 def _filter(session: Session, filters: ChatFilters) -> chats.Filter:

@@ -19,6 +19,7 @@ only then is it overwritten.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -92,15 +93,33 @@ def mark_read(session: Session, chat_id: object, seq: int) -> Document:
     Never moves backwards. Raises ChatNotFound, NotYourChat, InvalidInput on `seq` for one
     that the chat has not reached.
     """
-    for _ in range(MOST_ATTEMPTS):
-        chat = access_chat(session, chat_id)
+
+    def decide(chat: Document) -> dict[str, Any]:
         if seq > chat["lastSeq"]:
             raise errors.InvalidInput.of("seq", f"The chat's last message is {chat['lastSeq']}.")
-        fields = reading(chat, session.side, seq)
+        return reading(chat, session.side, seq)
+
+    return change(lambda: access_chat(session, chat_id), decide)
+
+
+def change(
+    read: Callable[[], Document],
+    decide: Callable[[Document], dict[str, Any]],
+    chat: Document | None = None,
+) -> Document:
+    """Set the fields that `decide` returns for a chat's latest state, and return it.
+
+    read -- reads the chat; chat -- as it was read already. Raises Busy, Duplicate when the
+    change opens a second chat of the user, and whatever the two raise.
+    """
+    for _ in range(MOST_ATTEMPTS):
+        chat = chat or read()
+        fields = decide(chat)
         if not fields:
             return chat
         if chats.replace(chat["_id"], chat["version"], fields):
             return chat | fields | {"version": chat["version"] + 1}
+        chat = None
     raise errors.Busy(retryAfter=1)
 
 
@@ -135,12 +154,20 @@ def delete(session: Session, chat_id: object, seq: int) -> None:
 def finish_deletion(begun: Document) -> None:
     """Bring the deletion of a message to its end, from wherever it is. Raises Busy."""
     chat_id, seq = begun["chatId"], begun["seq"]
-    chat = _change_burying(chat_id, lambda now: _with_burying(now, seq))
-    if chat is not None:
+
+    def there() -> Document:
+        chat = chats.by_id(chat_id)
+        if chat is None:
+            raise errors.ChatNotFound
+        return chat
+
+    # Where the chat is gone, its messages are, too.
+    with contextlib.suppress(errors.ChatNotFound):
+        chat = change(there, lambda now: _with_burying(now, seq))
         at = next(each["at"] for each in chat["burying"] if each["seq"] == seq)
         messages.bury(chat_id, seq, TOMBSTONE, at)
         presence.signal("deleted", chatId=chat_id, userId=chat["userId"], seq=seq)
-        _change_burying(chat_id, lambda now: _without_burying(now, seq))
+        change(there, lambda now: _without_burying(now, seq))
     deletions.finish(begun)
 
 
@@ -159,20 +186,6 @@ def _with_burying(chat: Document, seq: int) -> dict[str, Any]:
 def _without_burying(chat: Document, seq: int) -> dict[str, Any]:
     left = [each for each in chat["burying"] if each["seq"] != seq]
     return {"burying": left} if left != chat["burying"] else {}
-
-
-def _change_burying(
-    chat_id: ObjectId, decide: Callable[[Document], dict[str, Any]]
-) -> Document | None:
-    """Set the fields that `decide` returns for a chat; return it, None if it is gone."""
-    for _ in range(MOST_ATTEMPTS):
-        chat = chats.by_id(chat_id)
-        if chat is None:
-            return None
-        fields = decide(chat)
-        if not fields or chats.replace(chat_id, chat["version"], fields):
-            return chat | fields
-    raise errors.Busy(retryAfter=1)
 
 
 def seen_in(chat: Document, message: Document) -> Document:
