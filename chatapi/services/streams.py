@@ -63,12 +63,15 @@ class _Typings:
     """Who types where, as told a moment ago: who repeats it sooner tells nobody anything new."""
 
     def __init__(self) -> None:
-        self._told_at: OrderedDict[tuple[ObjectId, ObjectId], float] = OrderedDict()
+        self._told_at: OrderedDict[tuple[ObjectId, ObjectId, int], float] = OrderedDict()
 
     @contextlib.contextmanager
-    def news(self, sender: ObjectId, chat_id: ObjectId) -> Iterator[bool]:
-        """Say whether there is something to tell; what fails in the block was not told."""
-        key, now = (sender, chat_id), time.monotonic()
+    def news(self, sender: ObjectId, chat: Document) -> Iterator[bool]:
+        """Say whether there is something to tell; what fails in the block was not told.
+
+        A message ends the typing that came before it, so that what comes after it is news.
+        """
+        key, now = (sender, chat["_id"], chat["lastSeq"]), time.monotonic()
         self._forget_before(now - TYPING_SECONDS)
         if key in self._told_at:
             yield False
@@ -94,13 +97,13 @@ _typings = _Typings()
 def typing(session: Session, chat_id: object) -> None:
     """Tell the chat's other listeners that somebody types. Nothing of it is kept.
 
-    Repeated within TYPING_SECONDS it is told once. Raises ChatNotFound, NotYourChat,
-    ChatClosed.
+    Repeated within TYPING_SECONDS, without a message between, it is told once. Raises
+    ChatNotFound, NotYourChat, ChatClosed.
     """
     chat = access_chat(session, chat_id)
     if not chat["isOpen"]:
         raise errors.ChatClosed(chatStatus=chat["status"])
-    with _typings.news(session.user_id, chat["_id"]) as is_news:
+    with _typings.news(session.user_id, chat) as is_news:
         if is_news:
             presence.signal(
                 "typing",

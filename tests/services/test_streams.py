@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chatapi import errors
-from chatapi.services import chats, streams
+from chatapi.services import chats, messages, streams
 from chatapi.store import presence
 from tests.conftest import MakeChat, MakeSession
 
@@ -37,6 +37,17 @@ def test_a_repeated_typing_is_told_once(
     monkeypatch.setattr(streams, "TYPING_SECONDS", 0)
     streams.typing(user, chat_id)
     assert told[2:] == [(user.user_id, chat_id)]
+
+
+def test_typing_after_a_message_is_told_at_once(
+    make_session: MakeSession, make_chat: MakeChat, told: list[Any]
+) -> None:
+    user = make_session()
+    chat_id = make_chat(user)["_id"]
+    for _ in range(2):
+        streams.typing(user, chat_id)
+        messages.send(user, chat_id, "Here I am")
+    assert len(told) == 2
 
 
 def test_typing_that_could_not_be_told_is_told_the_next_time(
