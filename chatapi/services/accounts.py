@@ -289,10 +289,16 @@ def _changed(user: Document, changes: Document) -> Document:
 
 
 def _show_on_chats(user: Document) -> None:
-    shown = {"userName": user["name"], "userImage": user.get("image")}
-    chats.rename_user(user["_id"], shown, search.terms([user["name"]]))
-    shown = {"adminName": user["name"], "adminImage": user.get("image")}
-    chats.rename_admin(user["_id"], shown)
+    """Show a user's name and image on their chats, whoever else renames them meanwhile."""
+    now: Document | None = user
+    while now is not None:
+        name, image = now["name"], now.get("image")
+        shown = {"userName": name, "userImage": image}
+        chats.rename_user(user["_id"], shown, search.terms([name]))
+        chats.rename_admin(user["_id"], {"adminName": name, "adminImage": image})
+        now = users.by_id(user["_id"])
+        if now is not None and (now["name"], now.get("image")) == (name, image):
+            break
 
 
 def new_user(name: str, email: str, role: str, image: str | None) -> Document:

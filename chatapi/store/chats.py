@@ -6,6 +6,7 @@ the version tells a poll whether anything is new.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ _SHOWN = {"searchTerms": 0}
 _LISTED = {"searchTerms": 0, "counts": 0, "epoch": 0, "changedAt": 0}
 MOST_SEEN = 2000
 MOST_REACHED = 2000
+RENAMED_AT_ONCE = 100
 _reached: dict[tuple[Filter, int, Position | None], datetime] = {}
 _seen: dict[ObjectId, Document] = {}
 
@@ -113,22 +115,21 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
 
 def rename_user(user_id: ObjectId, fields: Document, terms: Sequence[str]) -> None:
     """Show a user's new name on their chats, which are then found by both names."""
-    change = {
-        "$set": fields | {"changedAt": clock.now()},
-        "$addToSet": {"searchTerms": {"$each": list(terms)}},
-        "$inc": {"version": 1},
-    }
-    chatrooms().update_many({"userId": user_id, **_not_yet(fields)}, change)
+    _rename({"userId": user_id}, fields, {"$addToSet": {"searchTerms": {"$each": list(terms)}}})
 
 
 def rename_admin(admin_id: ObjectId, fields: Document) -> None:
-    change = {"$set": fields | {"changedAt": clock.now()}, "$inc": {"version": 1}}
-    chatrooms().update_many({"adminId": admin_id, **_not_yet(fields)}, change)
+    """Show an agent's new name on the chats assigned to them."""
+    _rename({"adminId": admin_id}, fields, {})
 
 
-def _not_yet(fields: Document) -> Document:
-    """Return the filter of the chats that differ in any of these fields."""
-    return {"$or": [{name: {"$ne": value}} for name, value in fields.items()]}
+def _rename(whose: Document, fields: Document, change: Document) -> None:
+    """Set the fields in the chats that differ, so many at a time: no command takes long."""
+    found = chatrooms().find(whose, dict.fromkeys(fields, 1))
+    left = iter([c["_id"] for c in found if any(c.get(n) != v for n, v in fields.items())])
+    while ids := list(itertools.islice(left, RENAMED_AT_ONCE)):
+        now = {"$set": fields | {"changedAt": clock.now()}, "$inc": {"version": 1}}
+        chatrooms().update_many({"_id": {"$in": ids}, **whose}, now | change)
 
 
 def delete(chat_id: ObjectId) -> bool:

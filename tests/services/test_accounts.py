@@ -484,6 +484,46 @@ def test_a_renaming_that_was_cut_off_is_finished_by_the_next(
     assert found["userName"] == "Grace"
 
 
+def test_of_two_renamings_at_once_the_chats_show_the_later(
+    make_session: MakeSession, make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, user = make_session("admin"), make_session()
+    chat = make_chat(user)
+    rename_user = stored_chats.rename_user
+
+    def overtaken(*given: Any) -> None:
+        monkeypatch.setattr(stored_chats, "rename_user", rename_user)
+        accounts.update_user(agent, user.user_id, {"name": "Later"})
+        rename_user(*given)
+
+    monkeypatch.setattr(stored_chats, "rename_user", overtaken)
+    accounts.update_user(agent, user.user_id, {"name": "Earlier"})
+    found = stored_chats.by_id(chat["_id"])
+    assert found is not None
+    assert found["userName"] == "Later"
+
+
+def test_a_renaming_reaches_every_chat_and_changes_no_other(
+    make_session: MakeSession, make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_chats, "RENAMED_AT_ONCE", 2)
+    agent = make_session("admin")
+    mine = [make_chat(make_session()) for _ in range(5)]
+    other = make_chat(make_session())
+    for chat in mine:
+        chats.update(agent, chat["_id"], admin_id=str(agent.user_id))
+
+    def state() -> list[tuple[Any, int]]:
+        now = [stored_chats.by_id(chat["_id"]) or {} for chat in [*mine, other]]
+        return [(chat["adminName"], chat["version"]) for chat in now]
+
+    before = state()
+    accounts.update_user(agent, agent.user_id, {"name": "Grace"})
+    assert state() == [("Grace", version + 1) for _, version in before[:5]] + before[5:]
+    accounts.update_user(agent, agent.user_id, {"name": "Grace"})
+    assert state() == [("Grace", version + 1) for _, version in before[:5]] + before[5:]
+
+
 def test_a_new_password_never_stands_beside_an_old_session(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
