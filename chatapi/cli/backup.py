@@ -32,11 +32,9 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 from bson import ObjectId, decode, encode
-from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from flask import current_app
 from flask.cli import with_appcontext
@@ -47,7 +45,7 @@ from chatapi.cli.terminal import failing_by_name, progress
 from chatapi.services import chats
 from chatapi.services.messages import PREVIEW_LENGTH
 from chatapi.store import database, deletions, indexes, upkeep
-from chatapi.store.database import Document
+from chatapi.store.database import AWARE, Document
 
 CHATS_AT_ONCE = 100
 INSERTED_AT_ONCE = 1000
@@ -60,7 +58,6 @@ IN_USE_SECONDS = 20
 MOST_SHOWN = 20
 # In this order: who comes later may only be named by who came earlier.
 _SPECIAL = ("chatrooms", "messages", "users", "deletions")
-_AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 
 Step = Callable[[int], object]
 
@@ -248,7 +245,7 @@ def _with_preview(chat: RawBSONDocument, last: RawBSONDocument | None) -> RawBSO
     text = last["content"][:PREVIEW_LENGTH]
     if chat["lastMessage"]["content"] == text:
         return chat
-    document = decode(chat.raw, _AWARE)
+    document = decode(chat.raw, AWARE)
     document["lastMessage"]["content"] = text
     return _raw(document)
 
@@ -304,7 +301,7 @@ def load(file: Path, header: archive.Header, step: Step = lambda _: None) -> Non
 
 
 def _moved_on(chat: RawBSONDocument) -> RawBSONDocument:
-    document = decode(chat.raw, _AWARE)
+    document = decode(chat.raw, AWARE)
     return _raw(document | {name: document[name] + AHEAD for name in ("version", "epoch")})
 
 

@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import bson
-from bson import CodecOptions, ObjectId
+from bson import ObjectId
 
 from chatapi.store import messages
-from chatapi.store.database import Document
+from chatapi.store.database import AWARE, Document
 
 QUEUE_LENGTH = 500
 # A chat that grew by more in one step, as by an import, is read by each listener in pages.
 MOST_AT_ONCE = 100
-_AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True)
 
 
 @dataclass
@@ -107,7 +106,7 @@ class Topic:
     @property
     def chat(self) -> Document | None:
         """The chat as it was told last. Packed: most wait for hours for the next change."""
-        return bson.decode(self._packed, _AWARE) if self._packed is not None else None
+        return bson.decode(self._packed, AWARE) if self._packed is not None else None
 
     @chat.setter
     def chat(self, chat: Document) -> None:

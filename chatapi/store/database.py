@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bson import ObjectId
+from bson import CodecOptions, ObjectId
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 Document = dict[str, Any]
+# BSON keeps no time zone: what is decoded says that its times are UTC.
+AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True)
 
 _bound: list[Database[Document]] = []
 _collections: dict[str, Collection[Document]] = {}

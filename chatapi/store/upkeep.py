@@ -11,13 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from bson import ObjectId
-from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from chatapi.store.database import Document, current
+from chatapi.store.database import AWARE, Document, current
 
 # What is true for seconds, counts attempts, or lets somebody in.
 SECRET = frozenset({"sessions"})
@@ -25,7 +24,7 @@ SHORT_LIVED = frozenset(
     {"signals", "presence", "attempts", "attemptWindows", "counters", "windows", "maintenance"}
 )
 IDS_AT_ONCE = 50
-_RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument, tz_aware=True)
+_RAW = AWARE.with_options(document_class=RawBSONDocument)
 _RESTORE: Document = {"_id": "restore"}
 _NOT_PLANNED = frozenset({"rejectedPlans", "parsedQuery"})
 
