@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from flask import request, url_for
 from marshmallow import Schema, fields
 
-from chatapi import schemas
+from chatapi import field_types, schemas
 from chatapi.endpoint import check
 from chatapi.errors import InvalidInput
 from chatapi.services.accounts import Session
@@ -28,8 +28,8 @@ class ConversationQuery(InboxQuery):
     message that had not been read when it was opened.
     """
 
-    first = schemas.Whole(1, schemas.BIGGEST_SEQ, load_default=None)
-    new = schemas.Whole(0, schemas.BIGGEST_SEQ, load_default=None)
+    first = field_types.Whole(1, schemas.BIGGEST_SEQ, load_default=None)
+    new = field_types.Whole(0, schemas.BIGGEST_SEQ, load_default=None)
 
 
 class LoginForm(schemas.LoginIn):
@@ -37,13 +37,13 @@ class LoginForm(schemas.LoginIn):
 
 
 class ReadForm(schemas.Input):
-    seq = schemas.Whole(0, schemas.BIGGEST_SEQ, required=True)
+    seq = field_types.Whole(0, schemas.BIGGEST_SEQ, required=True)
 
 
 class UserForm(schemas.UserPatch):
     """The same as the API takes, as a form sends it."""
 
-    disabled = schemas.QueryFlag()  # type: ignore[assignment]
+    disabled = field_types.QueryFlag()  # type: ignore[assignment]
 
 
 def query(schema: Schema) -> dict[str, Any]:

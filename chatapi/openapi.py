@@ -19,7 +19,7 @@ from flask import Blueprint, Flask, Response, current_app, request
 from marshmallow import Schema, fields
 from werkzeug.routing import Rule
 
-from chatapi import api_page, errors, problem, schemas
+from chatapi import api_page, errors, field_types, problem, schemas
 from chatapi.endpoint import Contract
 from chatapi.errors import ChatError
 from chatapi.limits import limited
@@ -569,14 +569,14 @@ def _describe_field(
 ) -> dict[str, Any]:
     """Say of our own fields what apispec does not know of them."""
     more: dict[str, Any] = {}
-    if isinstance(field, schemas.Choice):
+    if isinstance(field, field_types.Choice):
         more["enum"] = [*field.choices, *([None] if field.allow_none else [])]
-    elif isinstance(field, schemas.Text):
+    elif isinstance(field, field_types.Text):
         control = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
         control = control if field.multiline else r"\u0000-\u001f\u007f-\u009f"
         any_, visible = f"[^{control}]*", rf"[^\s{control}]"
         more["pattern"] = f"^{any_}{visible}{any_}$" if field.low else f"^{any_}$"
-    elif isinstance(field, schemas.Id):
+    elif isinstance(field, field_types.Id):
         more["pattern"] = _ID_PATTERN
     elif isinstance(field, fields.List) and isinstance(field.load_default, tuple):
         ret.pop("default", None)
@@ -605,7 +605,7 @@ def _field_example(field: fields.Field[Any]) -> Any:
         return example_of(field.schema)
     if isinstance(field, fields.List):
         return [_field_example(field.inner)]
-    if isinstance(field, schemas.Choice):
+    if isinstance(field, field_types.Choice):
         return field.choices[0]
     for validator in field.validators:
         if choices := getattr(validator, "choices", None):

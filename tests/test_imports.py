@@ -30,6 +30,7 @@ HTTP_CLIENTS = ("requests", "httpx", "urllib.request", "urllib3", "http.client",
 WEB = (
     "chatapi.services",
     "chatapi.schemas",
+    "chatapi.field_types",
     "chatapi.paging",
     "chatapi.endpoint",
     "chatapi.identity",
@@ -52,7 +53,10 @@ AREAS = {
     "chatapi.errors": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.clock": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.paging": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
-    "chatapi.schemas": Area(forbidden=("flask", "flask_login", "werkzeug", *DATABASE)),
+    "chatapi.field_types": Area(forbidden=("flask", "flask_login", "werkzeug", *DATABASE)),
+    "chatapi.schemas": Area(
+        ("chatapi.field_types",), forbidden=("flask", "flask_login", "werkzeug", *DATABASE)
+    ),
     "chatapi.store": Area(("chatapi.store", "chatapi.paging"), WEB_FRAMEWORK),
     "chatapi.realtime": Area(
         ("chatapi.realtime", "chatapi.store", "chatapi.paging"), WEB_FRAMEWORK

@@ -16,7 +16,7 @@ from chatapi.cli.imports import import_conversations
 from chatapi.cli.terminal import DatabaseCommand
 from chatapi.cli.verify import verify_deployment
 from chatapi.errors import EmailTaken
-from chatapi.schemas import EmailAddress, NewPassword
+from chatapi.field_types import EmailAddress, NewPassword
 from chatapi.services import accounts, chats
 from chatapi.store import database, indexes, upkeep
 

@@ -22,7 +22,7 @@ import click
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
-from chatapi import clock, schemas
+from chatapi import clock, field_types, schemas
 from chatapi.cli.terminal import failing_by_name, progress
 from chatapi.errors import EmailTaken, LastAdmin
 from chatapi.services import accounts, chats, loading, messages
@@ -38,9 +38,9 @@ MOST_SHOWN = 50
 _PLAIN_ID = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 _PAGE = 200
 
-_ID = schemas.Text(1, 64)
-_SUBJECT = schemas.Text(1, schemas.SUBJECT_LENGTH)
-_TEXT = schemas.Text(1, schemas.MESSAGE_LENGTH, multiline=True)
+_ID = field_types.Text(1, 64)
+_SUBJECT = field_types.Text(1, schemas.SUBJECT_LENGTH)
+_TEXT = field_types.Text(1, schemas.MESSAGE_LENGTH, multiline=True)
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _text(
     row: dict[str, Any],
     key: str,
     name: str,
-    kind: schemas.Text,
+    kind: field_types.Text,
     trim: bool,
     problems: list[str],
 ) -> str:

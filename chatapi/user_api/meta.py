@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import current_app
 
-from chatapi import schemas
+from chatapi import field_types, schemas
 from chatapi.endpoint import endpoint
 from chatapi.schemas import ConfigOut
 from chatapi.user_api import blueprint
@@ -22,8 +22,8 @@ def config() -> Any:
             "message": schemas.MESSAGE_LENGTH,
             "subject": schemas.SUBJECT_LENGTH,
             "name": schemas.NAME_LENGTH,
-            "email": schemas.EMAIL_LENGTH,
-            "passwordMin": schemas.PASSWORD_LENGTH[0],
-            "passwordMax": schemas.PASSWORD_LENGTH[1],
+            "email": field_types.EMAIL_LENGTH,
+            "passwordMin": field_types.PASSWORD_LENGTH[0],
+            "passwordMax": field_types.PASSWORD_LENGTH[1],
         },
     }

@@ -16,7 +16,7 @@ from click.testing import Result
 from flask import Flask
 from pymongo.database import Database
 
-from chatapi import create_app, schemas
+from chatapi import create_app, field_types, schemas
 from chatapi.cli import demo, demo_texts
 from chatapi.services import accounts, chats, messages
 from chatapi.store import indexes
@@ -102,9 +102,9 @@ def test_plan_never_gives_anybody_two_chats_at_a_time(plan: list[demo_texts.Plan
 def test_every_text_of_the_plan_is_one_that_the_api_takes(
     plan: list[demo_texts.PlannedChat],
 ) -> None:
-    text = schemas.Text(1, schemas.MESSAGE_LENGTH, multiline=True)
+    text = field_types.Text(1, schemas.MESSAGE_LENGTH, multiline=True)
     for chat in plan:
-        assert schemas.Text(1, schemas.SUBJECT_LENGTH).deserialize(chat.subject) == chat.subject
+        assert field_types.Text(1, schemas.SUBJECT_LENGTH).deserialize(chat.subject) == chat.subject
         for line in chat.lines:
             assert line.speaker in {"user", "admin", "other"}
             assert text.deserialize(line.text) == line.text
@@ -128,7 +128,7 @@ def test_people_have_accounts_of_their_own() -> None:
         )
     ]
     assert len(set(emails)) == len(emails)
-    assert [schemas.EmailAddress().deserialize(email) for email in emails] == emails
+    assert [field_types.EmailAddress().deserialize(email) for email in emails] == emails
 
 
 def test_seed_writes_logins_that_work_into_a_private_file(small: Flask, data_dir: Path) -> None:

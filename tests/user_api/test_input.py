@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from marshmallow import fields
 from pymongo.database import Database
 
-from chatapi import schemas
+from chatapi import field_types
 from chatapi.store.database import Document
 from tests.user_api.callers import BODIES, WITH_BODY, Answer, Caller, Route, refused, stored
 
@@ -95,7 +95,11 @@ def test_a_text_is_a_string_and_nothing_else(
 
 @pytest.mark.parametrize(
     "target",
-    [target for target in targets(fields.String) if not isinstance(target.field, schemas.Password)],
+    [
+        target
+        for target in targets(fields.String)
+        if not isinstance(target.field, field_types.Password)
+    ],
     ids=str,
 )
 def test_a_text_that_cannot_be_stored_or_is_empty_or_too_long_is_refused(
@@ -109,7 +113,7 @@ def test_a_text_that_cannot_be_stored_or_is_empty_or_too_long_is_refused(
     assert stored(database) == before
 
 
-@pytest.mark.parametrize("target", targets(schemas.Password), ids=str)
+@pytest.mark.parametrize("target", targets(field_types.Password), ids=str)
 def test_a_password_that_is_too_long_or_no_unicode_is_refused(
     target: Target, send: Any, database: Database[Document]
 ) -> None:
@@ -121,7 +125,7 @@ def test_a_password_that_is_too_long_or_no_unicode_is_refused(
     assert stored(database) == before
 
 
-@pytest.mark.parametrize("target", targets(schemas.Whole), ids=str)
+@pytest.mark.parametrize("target", targets(field_types.Whole), ids=str)
 def test_a_number_is_a_whole_number_in_its_range(
     target: Target, send: Any, database: Database[Document]
 ) -> None:
@@ -133,7 +137,7 @@ def test_a_number_is_a_whole_number_in_its_range(
     assert stored(database) == before
 
 
-@pytest.mark.parametrize("target", targets(schemas.Flag), ids=str)
+@pytest.mark.parametrize("target", targets(field_types.Flag), ids=str)
 def test_a_flag_is_true_or_false(target: Target, send: Any, database: Database[Document]) -> None:
     before = stored(database)
     valid = BODIES[str(target.route)]

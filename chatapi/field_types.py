@@ -1,0 +1,160 @@
+"""The types of the fields of what comes in and goes out.
+
+Each refuses what merely looks like it, in words for whoever sent it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+EMAIL_LENGTH = 254
+PASSWORD_LENGTH = (8, 200)
+
+UNSEEN = frozenset({"Cc", "Cf", "Cs", "Mn", "Zl", "Zp", "Zs"})
+FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
+
+
+def _is_visible(char: str) -> bool:
+    """Tell whether a character leaves a mark: joiners, fillers and the like do not."""
+    return unicodedata.category(char) not in UNSEEN and char not in FILLERS
+
+
+class Text(fields.String):
+    """A string, trimmed and counted in characters as people count them: code points.
+
+    Refuses control characters (line breaks and tabs are fine in a multi-line text) and
+    halves of surrogate pairs, which no database can store.
+    """
+
+    def __init__(self, low: int, high: int, *, multiline: bool = False, **kwargs: Any) -> None:
+        metadata = {"minLength": low, "maxLength": high} | kwargs.pop("metadata", {})
+        super().__init__(metadata=metadata, **kwargs)
+        self.low, self.high, self.multiline = low, high, multiline
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs).strip()
+        if len(text) < self.low or (self.low and not any(map(_is_visible, text))):
+            raise ValidationError(
+                "Must not be empty."
+                if self.low == 1
+                else f"Must have at least {self.low} characters."
+            )
+        if len(text) > self.high:
+            raise ValidationError(f"Must have at most {self.high:,} characters, not {len(text):,}.")
+        allowed = "\n\r\t" if self.multiline else ""
+        for char in text:
+            if unicodedata.category(char) in {"Cc", "Cs"} and char not in allowed:
+                raise ValidationError("Must not contain control characters.")
+        return text
+
+
+class Password(fields.String):
+    """A password, taken as it is: spaces at its ends belong to it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if len(text) > PASSWORD_LENGTH[1]:
+            raise ValidationError(f"Must have at most {PASSWORD_LENGTH[1]} characters.")
+        if any(unicodedata.category(char) == "Cs" for char in text):
+            raise ValidationError("Must be valid Unicode.")
+        return text
+
+
+class NewPassword(Password):
+    """A password that is being chosen."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            metadata={
+                "minLength": PASSWORD_LENGTH[0],
+                "maxLength": PASSWORD_LENGTH[1],
+                "format": "password",
+                "example": "correct horse battery",
+            },
+            **kwargs,
+        )
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if len(text) < PASSWORD_LENGTH[0]:
+            raise ValidationError(f"Must have at least {PASSWORD_LENGTH[0]} characters.")
+        return text
+
+
+class EmailAddress(Text):
+    """An e-mail address in its usual form."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        metadata = {"format": "email", "example": "ana@example.com"}
+        super().__init__(3, EMAIL_LENGTH, metadata=metadata, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        return str(validate.Email(error="Not a valid e-mail address.")(text))
+
+
+class Choice(fields.String):
+    """One of a few words."""
+
+    def __init__(self, choices: tuple[str, ...] | list[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.choices = choices
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if text not in self.choices:
+            raise ValidationError(f"Must be one of: {', '.join(self.choices)}.")
+        return text
+
+
+_DIGITS = re.compile(r"-?[0-9]{1,12}")
+
+
+class Whole(fields.Integer):
+    """A whole number within a range; a JSON body must give it as a number."""
+
+    def __init__(self, low: int, high: int, **kwargs: Any) -> None:
+        super().__init__(
+            validate=validate.Range(low, high, error=f"Must be from {low} to {high}."), **kwargs
+        )
+
+    def _validated(self, value: Any) -> Any:
+        if isinstance(value, bool) or (isinstance(value, str) and not _DIGITS.fullmatch(value)):
+            raise self.make_error("invalid")
+        return super()._validated(value)
+
+
+class Flag(fields.Boolean):
+    """True or false, nothing that merely looks like it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("Must be true or false.")
+        return value
+
+
+class QueryFlag(fields.Boolean):
+    """True or false in a query string."""
+
+    truthy = {"true", "1", "yes"}  # noqa: RUF012 - marshmallow's own way to set them
+    falsy = {"false", "0", "no"}  # noqa: RUF012
+
+
+class Id(fields.String):
+    """An id: in the database an ObjectId, outside its 24 hex digits."""
+
+
+class Time(fields.String):
+    """A time in UTC with milliseconds: 2026-11-22T18:00:00.000Z."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        metadata = {"format": "date-time", "example": "2026-11-22T18:00:00.000Z"}
+        super().__init__(metadata=metadata | kwargs.pop("metadata", {}), **kwargs)
+
+
+class AsItIs(fields.Nested):
+    """A document that was shaped before, shown with all it has."""
