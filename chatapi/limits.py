@@ -26,6 +26,7 @@ from chatapi import clock, identity
 from chatapi.errors import TooManyAttempts, TooManyRequests
 from chatapi.services.accounts import Session, normal_email
 from chatapi.store.database import patience
+from chatapi.store.expiry import sweep
 
 View = Callable[..., Any]
 
@@ -195,6 +196,7 @@ class ExactMongoDB(MongoDBStorage):
         fresh = {"count": 0, "expireAt": clock.now() + timedelta(seconds=expiry)}
         with contextlib.suppress(DuplicateKeyError):
             self.counters.update_one({"_id": key}, {"$setOnInsert": fresh}, upsert=True)
+        sweep(self.counters, "expireAt")
         return super().incr(key, expiry, amount)
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chatapi import clock
+from chatapi.store import expiry
 from chatapi.store.database import Document, presence, signals
 
 SIGNAL_SECONDS = 60
@@ -16,6 +17,7 @@ def signal(kind: str, **data: Any) -> None:
     now = clock.now()
     expires = now + timedelta(seconds=SIGNAL_SECONDS)
     signals().insert_one({"kind": kind, "at": now, "expiresAt": expires, **data})
+    expiry.sweep(signals())
 
 
 def beat(process: str, people: list[Document]) -> None:
@@ -27,6 +29,7 @@ def beat(process: str, people: list[Document]) -> None:
     expires = now + timedelta(seconds=SIGNAL_SECONDS)
     fields = {"people": people, "seenAt": now, "expiresAt": expires}
     presence().replace_one({"_id": process}, fields, upsert=True)
+    expiry.sweep(presence())
 
 
 def leave(process: str) -> None:

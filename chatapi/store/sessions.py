@@ -7,11 +7,13 @@ from datetime import datetime
 from bson import ObjectId
 from pymongo import DESCENDING
 
+from chatapi.store import expiry
 from chatapi.store.database import Document, sessions, users
 
 
 def insert(session: Document) -> None:
     sessions().insert_one(session)
+    expiry.sweep(sessions())
 
 
 def with_user(session_id: str) -> tuple[Document, Document] | None:

@@ -1,0 +1,33 @@
+"""Expired documents, removed a few at a time as others are written.
+
+MongoDB also removes them by the indexes on their times; the embedded database does not, see
+`deploy/secantusd.toml`. Nothing relies on it: whoever reads such a document looks at its time.
+"""
+
+from __future__ import annotations
+
+import time
+
+from pymongo.collection import Collection
+
+from chatapi import clock
+from chatapi.store.database import Document
+
+SWEEP_SECONDS, SWEPT_AT_ONCE = 10.0, 50
+_next_sweeps: dict[str, float] = {}
+
+
+def sweep(collection: Collection[Document], field: str = "expiresAt") -> None:
+    """Remove some of the documents whose time in `field` has come, if it is time to look.
+
+    Looks every SWEEP_SECONDS in each process, and at once again while there are more.
+    """
+    if time.monotonic() < _next_sweeps.get(collection.full_name, 0):
+        return
+    expired = {field: {"$lt": clock.now()}}
+    found = [row["_id"] for row in collection.find(expired, {"_id": 1}).limit(SWEPT_AT_ONCE)]
+    if found:
+        # Only what is still expired: a session may have been used this moment.
+        collection.delete_many({"_id": {"$in": found}, **expired})
+    if len(found) < SWEPT_AT_ONCE:
+        _next_sweeps[collection.full_name] = time.monotonic() + SWEEP_SECONDS

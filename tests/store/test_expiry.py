@@ -1,0 +1,94 @@
+"""What has expired is removed, a few documents at a time, while others are written."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from chatapi import clock
+from chatapi.store import database as store
+from chatapi.store import expiry, presence, sessions
+from chatapi.store.database import Document
+
+
+@pytest.fixture(autouse=True)
+def _never_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expiry, "_next_sweeps", {})
+
+
+@pytest.fixture
+def things(database: Database[Document]) -> Collection[Document]:
+    """A collection without an index that would remove what has expired."""
+    return database["things"]
+
+
+def fill(things: Collection[Document], expired: int, valid: int) -> None:
+    now = clock.now()
+    for count, seconds in ((expired, -1), (valid, 60)):
+        for _ in range(count):
+            things.insert_one({"expiresAt": now + timedelta(seconds=seconds)})
+
+
+def test_what_has_expired_goes_and_the_rest_stays(things: Collection[Document]) -> None:
+    fill(things, expired=3, valid=2)
+    things.insert_one({"without": "a time"})
+    expiry.sweep(things)
+    assert things.count_documents({}) == 3
+
+
+def test_it_is_looked_for_every_few_seconds(
+    things: Collection[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expiry.sweep(things)
+    fill(things, expired=1, valid=0)
+    expiry.sweep(things)
+    assert things.count_documents({}) == 1
+    monkeypatch.setattr(expiry, "SWEEP_SECONDS", 0)
+    monkeypatch.setattr(expiry, "_next_sweeps", {})
+    expiry.sweep(things)
+    assert things.count_documents({}) == 0
+    fill(things, expired=1, valid=0)
+    expiry.sweep(things)
+    assert things.count_documents({}) == 0
+
+
+def test_no_write_waits_for_many(
+    things: Collection[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "SWEPT_AT_ONCE", 2)
+    fill(things, expired=5, valid=0)
+    for left in (3, 1, 0):
+        expiry.sweep(things)
+        assert things.count_documents({}) == left
+
+
+def test_what_was_prolonged_this_moment_stays(
+    things: Collection[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(things, expired=1, valid=0)
+    delete_many = type(things).delete_many
+
+    def prolonged(collection: Any, where: Document) -> Any:
+        later = {"$set": {"expiresAt": clock.now() + timedelta(seconds=60)}}
+        collection.update_many({}, later)
+        return delete_many(collection, where)
+
+    monkeypatch.setattr(type(things), "delete_many", prolonged)
+    expiry.sweep(things)
+    assert things.count_documents({}) == 1
+
+
+def test_whoever_writes_what_expires_sweeps(
+    database: Database[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.bind(database)
+    swept: list[str] = []
+    monkeypatch.setattr(expiry, "sweep", lambda collection: swept.append(collection.name))
+    sessions.insert({"_id": "a"})
+    presence.signal("typing")
+    presence.beat("process", [])
+    assert swept == ["sessions", "signals", "presence"]
