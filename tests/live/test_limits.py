@@ -6,11 +6,14 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
 
 import pytest
 from pymongo.database import Database
 
+from chatapi import clock, limits
+from chatapi.store import expiry
 from chatapi.store.database import Document
 from tests.conftest import PASSWORD
 from tests.live.clients import Answer, Client, at_once, register, register_agent
@@ -209,3 +212,22 @@ def test_an_idle_session_ends_on_every_worker(
         assert works(user, 2) == {200}
         time.sleep(1.1)
         assert works(user) == {401}
+
+
+def test_attempts_that_count_no_more_are_removed(
+    live_database: Database[Document],
+    database_server: DatabaseServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(expiry, "_next_sweeps", {})
+    past, attempts = clock.now() - timedelta(seconds=1), live_database["attempts"]
+    attempts.insert_many([{"_id": str(count), "count": 1, "expireAt": past} for count in range(3)])
+    storage = limits.ExactMongoDB(
+        database_server.uri,
+        database_name=live_database.name,
+        counter_collection_name="attempts",
+        window_collection_name="attemptWindows",
+    )
+    assert storage.incr("new", 60) == 1
+    assert [row["_id"] for row in attempts.find()] == ["new"]
+    storage.storage.close()
