@@ -758,21 +758,17 @@ def test_a_picture_is_loaded_from_https_and_nowhere_else(
 
 
 def test_broken_image_falls_back_to_initials(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
+    server: Any, new_page: Any, page_errors: Any, ana: Any, agent: Any
 ) -> None:
     page_errors.allow("status of 404")
     chat_id = make_chat(server, ana, "Hello")
+    change(server, agent, chat_id, adminId=agent["_id"])
     page = new_page()
-
-    def forge(route: Route) -> None:
-        chat = route.fetch().json()
-        route.fulfill(
-            json=chat | {"adminName": "Marta Oliveira", "adminImage": f"{server.url}/nothing.png"}
-        )
-
-    page.route(re.compile(rf"/api/chat/{chat_id}\?"), forge)
     page.route(re.compile("nothing.png"), lambda route: route.fulfill(status=404))
-    with page.expect_response(re.compile("nothing.png")):
+    with (
+        server.forged_image(agent["_id"], "https://pictures.example/nothing.png"),
+        page.expect_response(re.compile("nothing.png")),
+    ):
         open_chat(page, server.url, ana, chat_id)
     expect(page.locator(".conversation-head .avatar")).to_have_text("MO")
     expect(page.locator(".conversation-head img")).to_have_count(0)
