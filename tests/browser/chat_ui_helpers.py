@@ -88,6 +88,42 @@ def open_chat(page: Page, url: str, who: dict[str, Any], chat_id: str) -> None:
     expect(page.locator(".messages-scroll")).to_be_visible()
 
 
+def make_chat(server: Any, who: dict[str, Any], *texts: str, subject: str = "Help") -> str:
+    """Open a chat with messages of its user and return its id."""
+    status, _, chat = server.request("POST", "/api/chat", who["token"], {"subject": subject})
+    assert status == 201, chat
+    for text in texts:
+        say(server, who, chat["_id"], text)
+    return str(chat["_id"])
+
+
+def say(server: Any, who: dict[str, Any], chat_id: str, text: str) -> dict[str, Any]:
+    """Write a message through the API."""
+    path = f"/api/chat/{chat_id}/messages"
+    status, _, message = server.request("POST", path, who["token"], {"content": text})
+    assert status == 201, message
+    return message
+
+
+def history(server: Any, who: dict[str, Any], chat_id: str) -> list[str]:
+    """Return the texts that the server has, in their order."""
+    path = f"/api/chat/{chat_id}/messages?limit=200"
+    _, _, messages = server.request("GET", path, who["token"])
+    return [message["content"] for message in messages]
+
+
+def change(server: Any, agent: dict[str, Any], chat_id: str, **changes: Any) -> None:
+    """Change a chat as an agent."""
+    status, _, answer = server.request("PATCH", f"/api/chat/{chat_id}", agent["token"], changes)
+    assert status == 200, answer
+
+
+def type_in(server: Any, who: dict[str, Any], chat_id: str) -> None:
+    """Signal that somebody types."""
+    status, _, answer = server.request("POST", f"/api/chat/{chat_id}/typing", who["token"])
+    assert status == 204, answer
+
+
 def without_live_connection(page: Page) -> None:
     """Let the next page that is opened find no WebSocket: it has to poll."""
     page.add_init_script("delete window.WebSocket")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -135,6 +136,14 @@ def hold(page: Page, address: str) -> list[Route]:
     return held
 
 
+def until(condition: Callable[[], bool], page: Page, seconds: float = 15) -> None:
+    """Wait for something that is no part of a page, while the page goes on."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "It did not happen."
+        page.wait_for_timeout(50)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The product in processes of its own, without rate limits. Its data is never emptied."""
@@ -143,6 +152,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         start_app(database.uri, env={"RATELIMIT_ENABLED": "false"}) as app,
     ):
         yield Server(app, database.uri)
+
+
+@pytest.fixture
+def ana(server: Server) -> dict[str, Any]:
+    """A user with an account."""
+    return server.user("Ana Souza")
+
+
+@pytest.fixture(scope="module")
+def agent(server: Server) -> dict[str, Any]:
+    """An agent who answers."""
+    return server.admin("Marta Oliveira")
 
 
 @pytest.fixture(scope="session")

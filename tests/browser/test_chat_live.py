@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +16,17 @@ from tests.browser.chat_ui_helpers import (
     HostSite,
     bubble,
     composer,
+    history,
     host_site,
+    make_chat,
     open_chat,
+    say,
     send,
     sign_in,
+    type_in,
     widget_token,
 )
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, until
 from tests.browser.proxy import Proxy
 from tests.servers import AppServer, DatabaseServer, start_app, start_database
 
@@ -31,58 +34,9 @@ CUT = r"net::ERR_|WebSocket connection|status of (502|503)"
 A_BLINK = 1_000
 
 
-@pytest.fixture
-def ana(server: Any) -> dict[str, Any]:
-    """Somebody with an account."""
-    return server.user("Ana Souza")
-
-
-@pytest.fixture(scope="module")
-def agent(server: Any) -> dict[str, Any]:
-    """Somebody who answers."""
-    return server.admin("Marta Oliveira")
-
-
-def make_chat(server: Any, who: dict[str, Any], *texts: str) -> str:
-    """Open a chat with messages of its user and return its id."""
-    status, _, chat = server.request("POST", "/api/chat", who["token"], {"subject": "Help"})
-    assert status == 201, chat
-    for text in texts:
-        say(server, who, chat["_id"], text)
-    return str(chat["_id"])
-
-
-def say(server: Any, who: dict[str, Any], chat_id: str, text: str) -> int:
-    """Write a message through the API and return its seq."""
-    path = f"/api/chat/{chat_id}/messages"
-    status, _, message = server.request("POST", path, who["token"], {"content": text})
-    assert status == 201, message
-    return int(message["seq"])
-
-
-def type_in(server: Any, who: dict[str, Any], chat_id: str) -> None:
-    """Signal that somebody types."""
-    status, _, answer = server.request("POST", f"/api/chat/{chat_id}/typing", who["token"])
-    assert status == 204, answer
-
-
-def history(server: Any, who: dict[str, Any], chat_id: str) -> list[str]:
-    """Return the texts that the server has, in their order."""
-    _, _, messages = server.request("GET", f"/api/chat/{chat_id}/messages?limit=200", who["token"])
-    return [message["content"] for message in messages]
-
-
 def expect_history(page: Page, server: Any, who: dict[str, Any], chat_id: str) -> None:
     """Wait until the screen shows exactly what the server has."""
     expect(page.locator(".bubble")).to_have_text(history(server, who, chat_id), timeout=20_000)
-
-
-def until(condition: Callable[[], bool], page: Page, seconds: float = 15) -> None:
-    """Wait for something that is no part of a page, while the page goes on."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "It did not happen."
-        page.wait_for_timeout(50)
 
 
 def requests_of(page: Page) -> list[Request]:

@@ -3,74 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Route, expect
 
 from tests.browser import hostile
 from tests.browser.chat_ui_helpers import (
-    HostSite,
     at_bottom,
     bubble,
+    change,
     composer,
-    host_site,
+    history,
+    make_chat,
     open_chat,
+    say,
     send,
     sign_in,
-    widget_token,
     without_live_connection,
 )
 from tests.browser.conftest import hold
-from tests.servers import AppServer, start_app, start_database
 
 HERE = Path(__file__).parent
 MESSAGES = re.compile(r"/api/chat/[0-9a-f]{24}/messages$")
 CUT = r"net::ERR_(INTERNET_DISCONNECTED|FAILED|CONNECTION)"
-
-
-@pytest.fixture
-def ana(server: Any) -> dict[str, Any]:
-    """Somebody with an account."""
-    return server.user("Ana Souza")
-
-
-@pytest.fixture(scope="module")
-def agent(server: Any) -> dict[str, Any]:
-    """Somebody who answers."""
-    return server.admin("Marta Oliveira")
-
-
-def make_chat(server: Any, who: dict[str, Any], *texts: str, subject: str = "Help") -> str:
-    """Open a chat with messages of its user and return its id."""
-    status, _, chat = server.request("POST", "/api/chat", who["token"], {"subject": subject})
-    assert status == 201, chat
-    for text in texts:
-        say(server, who, chat["_id"], text)
-    return str(chat["_id"])
-
-
-def say(server: Any, who: dict[str, Any], chat_id: str, text: str) -> dict[str, Any]:
-    """Write a message through the API."""
-    path = f"/api/chat/{chat_id}/messages"
-    status, _, message = server.request("POST", path, who["token"], {"content": text})
-    assert status == 201, message
-    return message
-
-
-def history(server: Any, who: dict[str, Any], chat_id: str) -> list[str]:
-    """Return the texts that the server has, in their order."""
-    path = f"/api/chat/{chat_id}/messages?limit=200"
-    _, _, messages = server.request("GET", path, who["token"])
-    return [message["content"] for message in messages]
-
-
-def change(server: Any, agent: dict[str, Any], chat_id: str, **changes: Any) -> None:
-    """Change a chat as an agent."""
-    status, _, answer = server.request("PATCH", f"/api/chat/{chat_id}", agent["token"], changes)
-    assert status == 200, answer
 
 
 def rename(server: Any, agent: dict[str, Any], who: dict[str, Any], name: str) -> None:
@@ -78,13 +35,6 @@ def rename(server: Any, agent: dict[str, Any], who: dict[str, Any], name: str) -
     path = f"/api/admin/users/{who['_id']}"
     status, _, answer = server.request("PATCH", path, agent["token"], {"name": name})
     assert status == 200, answer
-
-
-def end_other_sessions(server: Any, who: dict[str, Any], password: str) -> None:
-    """Change the password, which ends every session but the one that changes it."""
-    body = {"current": who["password"], "new": password}
-    status, _, answer = server.request("POST", "/api/auth/password", who["token"], body)
-    assert status == 204, answer
 
 
 # Coming in
@@ -318,193 +268,6 @@ def test_length_is_counted_as_the_server_counts(server: Any, new_page: Any, ana:
     assert history(server, ana, chat_id) == ["🦊" * 5000]
 
 
-# A network that fails
-
-
-def test_message_is_sent_once_although_its_answer_was_lost(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
-) -> None:
-    page_errors.allow(CUT)
-    chat_id = make_chat(server, ana)
-    page = new_page()
-    without_live_connection(page)
-    open_chat(page, server.url, ana, chat_id)
-    sent: list[str] = []
-
-    def lose_first_answer(route: Route) -> None:
-        if route.request.method != "POST":
-            route.fallback()
-            return
-        sent.append(str((route.request.post_data_json or {})["clientMessageId"]))
-        if len(sent) == 1:
-            route.fetch()
-            route.abort()
-        else:
-            route.fallback()
-
-    page.route(MESSAGES, lose_first_answer)
-    page.route(
-        re.compile(r"/api/chat"),
-        lambda route: (
-            route.abort() if len(sent) == 1 and route.request.method == "GET" else route.fallback()
-        ),
-    )
-    send(page, "Only once, please")
-    expect(page.locator(".receipt")).to_have_text("Sent", timeout=15_000)
-    expect(bubble(page, "Only once, please")).to_have_count(1)
-    assert len(sent) > 1
-    assert len(set(sent)) == 1
-    assert history(server, ana, chat_id) == ["Only once, please"]
-
-
-def test_messages_written_offline_are_sent_in_order_when_it_is_over(
-    server: Any, new_page: Any, page_errors: Any, ana: Any, agent: Any
-) -> None:
-    page_errors.allow(CUT)
-    chat_id = make_chat(server, ana, "Before")
-    page = new_page()
-    open_chat(page, server.url, ana, chat_id)
-    expect(bubble(page, "Before")).to_be_visible()
-    page.context.set_offline(True)
-    for text in ("first", "second", "third"):
-        send(page, text)
-    expect(page.get_by_text("You are offline.")).to_be_visible()
-    expect(page.get_by_text("Not sent yet, trying again")).to_be_visible()
-    say(server, agent, chat_id, "Meanwhile")
-
-    page.context.set_offline(False)
-    expect(page.get_by_text("You are offline.")).to_be_hidden()
-    expect(page.locator(".receipt")).to_have_text("Sent", timeout=15_000)
-    expect(bubble(page, "Meanwhile")).to_be_visible()
-    expected = ["Before", "Meanwhile", "first", "second", "third"]
-    assert history(server, ana, chat_id) == expected
-    assert page.locator(".bubble").all_text_contents() == expected
-
-
-def test_unsent_message_and_draft_survive_a_reload(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
-) -> None:
-    page_errors.allow(CUT)
-    chat_id = make_chat(server, ana)
-    page = new_page()
-    open_chat(page, server.url, ana, chat_id)
-    page.route(MESSAGES, lambda route: route.abort())
-    send(page, "Do not forget me")
-    composer(page).fill("Half a sent")
-    expect(page.get_by_text("Not sent yet, trying again")).to_be_visible()
-    page.reload()
-    expect(bubble(page, "Do not forget me")).to_be_visible()
-    expect(composer(page)).to_have_value("Half a sent")
-
-    page.unroute(MESSAGES)
-    page.reload()
-    expect(page.locator(".receipt")).to_have_text("Sent", timeout=15_000)
-    expect(composer(page)).to_have_value("Half a sent")
-    assert history(server, ana, chat_id) == ["Do not forget me"]
-    page.reload()
-    expect(bubble(page, "Do not forget me")).to_have_count(1)
-
-
-def test_retry_now_does_not_wait(server: Any, new_page: Any, page_errors: Any, ana: Any) -> None:
-    page_errors.allow("status of 429")
-    chat_id = make_chat(server, ana)
-    page = new_page()
-    open_chat(page, server.url, ana, chat_id)
-    problem = {"code": "too_many_requests", "detail": "That was too much at once."}
-    page.route(
-        MESSAGES,
-        lambda route: route.fulfill(status=429, headers={"Retry-After": "600"}, json=problem),
-    )
-    send(page, "Later")
-    expect(page.get_by_text("Not sent yet, trying again")).to_be_visible()
-    page.unroute(MESSAGES)
-    page.get_by_role("button", name="Retry now").click()
-    expect(page.locator(".receipt")).to_have_text("Sent")
-    assert history(server, ana, chat_id) == ["Later"]
-
-
-def test_refused_message_says_why_and_can_be_edited(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
-) -> None:
-    page_errors.allow("status of 422")
-    chat_id = make_chat(server, ana)
-    page = new_page()
-    open_chat(page, server.url, ana, chat_id)
-    problem = {
-        "code": "validation_failed",
-        "detail": "content: no",
-        "fields": {"content": ["Must be nicer."]},
-    }
-    page.route(MESSAGES, lambda route: route.fulfill(status=422, json=problem))
-    send(page, "Something rude")
-    expect(page.locator(".meta.refused")).to_contain_text("Not sent. Must be nicer.")
-    page.unroute(MESSAGES)
-    page.reload()
-    expect(page.locator(".meta.refused")).to_contain_text("Not sent. Must be nicer.")
-    page.get_by_role("button", name="Edit").click()
-    expect(composer(page)).to_have_value("Something rude")
-    expect(page.locator(".bubble")).to_have_count(0)
-    send(page, "Something kind")
-    expect(page.locator(".receipt")).to_have_text("Sent")
-    assert history(server, ana, chat_id) == ["Something kind"]
-
-
-def test_unavailable_service_is_announced_and_recovers_by_itself(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
-) -> None:
-    page_errors.allow("status of 503")
-    chat_id = make_chat(server, ana)
-    page = new_page()
-    without_live_connection(page)
-    open_chat(page, server.url, ana, chat_id)
-    api = re.compile(r"/api/")
-    problem = {"code": "database_unavailable", "detail": "Back in a moment."}
-    page.route(
-        api, lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}, json=problem)
-    )
-    expect(page.get_by_text("The service is temporarily unavailable.")).to_be_visible()
-    send(page, "Written meanwhile")
-    page.unroute(api)
-    expect(page.get_by_text("The service is temporarily unavailable.")).to_be_hidden(timeout=15_000)
-    expect(page.locator(".receipt")).to_have_text("Sent", timeout=15_000)
-    assert history(server, ana, chat_id) == ["Written meanwhile"]
-
-
-def test_polls_are_conditional_and_rare_in_a_hidden_tab(
-    server: Any, new_page: Any, ana: Any
-) -> None:
-    chat_id = make_chat(server, ana, "Hi")
-    page = new_page()
-    without_live_connection(page)
-    page.clock.install()
-    open_chat(page, server.url, ana, chat_id)
-    expect(bubble(page, "Hi")).to_be_visible()
-    polls: list[Request] = []
-    page.on(
-        "request",
-        lambda request: polls.append(request) if request.url.endswith("/api/chat") else None,
-    )
-
-    for _ in range(3):
-        with page.expect_response(lambda response: response.url.endswith("/api/chat")) as answer:
-            page.clock.run_for(3_500)
-        assert answer.value.status == 304
-    assert all("if-none-match" in request.headers for request in polls)
-
-    page.evaluate(
-        "Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
-        "document.dispatchEvent(new Event('visibilitychange'))"
-    )
-    page.wait_for_timeout(300)
-    polls.clear()
-    page.clock.run_for(20_000)
-    page.wait_for_timeout(300)
-    assert polls == []
-    page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
-    page.wait_for_timeout(300)
-    assert len(polls) == 1
-
-
 # Long chats
 
 
@@ -597,100 +360,6 @@ def test_message_to_a_chat_closed_meanwhile_is_refused_with_the_reason(
     page.get_by_role("button", name="Edit").click()
     expect(page.get_by_role("textbox", name="Message (optional)")).to_have_value("Too late")
     assert history(server, ana, chat_id) == []
-
-
-# Sessions that end
-
-
-def test_session_that_ends_while_typing_loses_nothing(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
-) -> None:
-    page_errors.allow("status of (401|403)")
-    chat_id = make_chat(server, ana, "Hello")
-    page = new_page()
-    open_chat(page, server.url, ana, chat_id)
-    composer(page).fill("I was in the middle of")
-    end_other_sessions(server, ana, "a quite different password")
-
-    dialog = page.get_by_role("dialog", name="Please sign in again")
-    expect(dialog).to_be_visible()
-    expect(dialog.get_by_label("E-mail")).to_have_value(ana["email"])
-    dialog.get_by_label("Password").fill("a quite different password")
-    dialog.get_by_role("button", name="Sign in").click()
-    expect(dialog).to_have_count(0)
-    expect(composer(page)).to_have_value("I was in the middle of")
-    composer(page).press("Enter")
-    expect(page.locator(".receipt")).to_have_text("Sent")
-    assert history(server, ana, chat_id) == ["Hello", "I was in the middle of"]
-
-
-def test_what_one_account_wrote_is_never_sent_by_another(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
-) -> None:
-    page_errors.allow("status of (401|403)")
-    page_errors.allow(CUT)
-    chat_id = make_chat(server, ana)
-    ben = server.user("Ben")
-    bens = make_chat(server, ben, subject="Ben's own")
-    page = new_page()
-    open_chat(page, server.url, ana, chat_id)
-    page.route(MESSAGES, lambda route: route.abort())
-    send(page, "Ana's secret")
-    composer(page).fill("Ana's draft")
-    expect(page.get_by_text("Not sent yet, trying again")).to_be_visible()
-    end_other_sessions(server, ana, "a quite different password")
-    page.get_by_role("button", name="Use another account").click()
-    page.unroute(MESSAGES)
-    sent: list[str] = []
-    page.on(
-        "request",
-        lambda request: sent.append(request.url) if MESSAGES.search(request.url) else None,
-    )
-
-    page.get_by_role("tab", name="Sign in").click()
-    page.get_by_label("E-mail").fill(ben["email"])
-    page.get_by_label("Password").fill(ben["password"])
-    page.get_by_role("button", name="Sign in").click()
-    page.locator(".chat-item").click()
-    expect(composer(page)).to_have_value("")
-    expect(page.get_by_text("Ana's")).to_have_count(0)
-    page.wait_for_timeout(3_000)
-    assert sent == []
-
-    page.get_by_role("button", name="Account of Ben").click()
-    page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", name="How can we help?")).to_be_visible()
-    sign_in(page, server.url, {**ana, "password": "a quite different password"})
-    page.locator(".chat-item").click()
-    expect(page.locator(".receipt")).to_have_text("Sent", timeout=15_000)
-    expect(composer(page)).to_have_value("Ana's draft")
-    assert history(server, ana, chat_id) == ["Ana's secret"]
-    assert history(server, ben, bens) == []
-
-
-def test_tab_whose_cookie_was_replaced_by_another_tab_writes_in_nobody_elses_name(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
-) -> None:
-    page_errors.allow("status of (401|403|404)")
-    chat_id = make_chat(server, ana, "Ana's chat")
-    ben = server.user("Ben")
-    page = new_page()
-    without_live_connection(page)
-    open_chat(page, server.url, ana, chat_id)
-    send(page, "Mine")
-    expect(page.locator(".receipt")).to_have_text("Sent")
-    # Signed in by another program of the same browser: no event tells this tab.
-    token = page.request.get(f"{server.url}/api/auth/csrf").json()["csrfToken"]
-    answer = page.request.post(
-        f"{server.url}/api/auth/login",
-        data={"email": ben["email"], "password": ben["password"], "cookie": True},
-        headers={"X-CSRF-Token": token, "Origin": server.url},
-    )
-    assert answer.status == 200, answer.text()
-    send(page, "In whose name?")
-    expect(page.get_by_role("button", name="Account of Ben")).to_be_visible(timeout=15_000)
-    expect(page.get_by_text("Ana's chat")).to_have_count(0)
-    assert history(server, ana, chat_id) == ["Ana's chat", "Mine"]
 
 
 # Hostile text
@@ -905,112 +574,3 @@ def test_a_spinner_turns_until_the_script_is_here(server: Any, new_page: Any) ->
     held[0].continue_()
     expect(page.get_by_role("tab", name="Guest")).to_be_visible()
     expect(page.locator(".loading")).to_have_count(0)
-
-
-# On other people's pages
-
-
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AppServer, HostSite]]:
-    """A chat that another origin may embed, and a page of that origin."""
-    with (
-        host_site() as site,
-        start_database(tmp_path_factory.mktemp("widget") / "db") as database,
-        start_app(
-            database.uri, env={"RATELIMIT_ENABLED": "false", "CORS_ORIGINS": site.origin}
-        ) as app,
-    ):
-        site.chat_url = app.url
-        yield app, site
-
-
-def enter_widget(page: Page, site: HostSite) -> None:
-    """Open the page, unfold the widget and start a chat as a guest."""
-    page.goto(site.origin)
-    page.get_by_role("button", name="Support chat").click()
-    page.get_by_label("Your name").fill("Visitor")
-    page.get_by_label("E-mail").fill("visitor@example.org")
-    page.get_by_role("button", name="Start chatting").click()
-    page.get_by_role("button", name="Start a chat").click()
-    page.get_by_label("Subject").fill("From the shop")
-    page.get_by_role("textbox", name="Message (optional)").fill("Is it waterproof?")
-    page.get_by_role("button", name="Start chat", exact=True).click()
-    expect(bubble(page, "Is it waterproof?")).to_be_visible()
-
-
-def test_widget_works_on_a_page_of_another_origin(
-    embedded: tuple[AppServer, HostSite], new_page: Any
-) -> None:
-    app, site = embedded
-    page = new_page()
-    # As on a page without https.
-    page.add_init_script("delete Crypto.prototype.randomUUID")
-    page.add_init_script(
-        "addEventListener('keydown', () => (window.pressed = (window.pressed ?? 0) + 1))"
-    )
-    enter_widget(page, site)
-    page.keyboard.type("And this?")
-    page.keyboard.press("Enter")
-    expect(page.locator(".receipt")).to_have_text("Sent")
-
-    assert page.evaluate("window.pressed") is None
-    assert page.context.cookies() == []
-    assert (
-        bubble(page, "And this?").evaluate("e => getComputedStyle(e).color") == "rgb(255, 255, 255)"
-    )
-    token = widget_token(page)
-    _, _, chats = app.request("GET", "/api/chat", token)
-    assert chats[0]["subject"] == "From the shop"
-    assert history(app, {"token": token}, chats[0]["_id"]) == ["Is it waterproof?", "And this?"]
-
-    page.reload()
-    expect(bubble(page, "And this?")).to_be_visible()
-    composer(page).focus()
-    page.keyboard.press("Escape")
-    expect(page.locator(".panel")).to_be_hidden()
-    expect(page.get_by_role("button", name="Support chat")).to_be_focused()
-
-
-def test_folded_widget_shows_what_is_unread(
-    embedded: tuple[AppServer, HostSite], new_page: Any
-) -> None:
-    app, site = embedded
-    page = new_page(width=375, height=667)
-    without_live_connection(page)
-    enter_widget(page, site)
-    token = widget_token(page)
-    _, _, chats = app.request("GET", "/api/chat", token)
-    chat_id = chats[0]["_id"]
-    page.get_by_role("button", name="Fold the chat").last.click()
-
-    def answered(route: Route) -> None:
-        answer = route.fetch(
-            headers={k: v for k, v in route.request.headers.items() if k != "if-none-match"}
-        )
-        unread = [
-            chat | {"unreadCount": 2, "messageCount": 3, "lastSeq": 3} for chat in answer.json()
-        ]
-        route.fulfill(response=answer, json=unread)
-
-    page.route(re.compile(r"/api/chat$"), answered)
-    expect(page.get_by_role("button", name=re.compile("2 unread"))).to_be_visible(timeout=15_000)
-    page.unroute(re.compile(r"/api/chat$"))
-    assert chat_id in {chat["_id"] for chat in chats}
-
-
-def test_widget_stays_away_from_a_page_that_is_not_allowed(
-    embedded: tuple[AppServer, HostSite], new_page: Any, page_errors: Any
-) -> None:
-    app, _ = embedded
-    page_errors.allow("CORS policy|net::ERR_FAILED")
-    with host_site(app.url) as stranger:
-        page = new_page()
-        with page.expect_console_message(lambda message: "CORS_ORIGINS" in message.text):
-            page.goto(stranger.origin)
-        assert page.locator("live-chat-widget").count() == 0
-        refused = page.evaluate(
-            "url => fetch(url, {headers: {Authorization: 'Bearer x'}})"
-            ".then(() => 'read', () => 'refused')",
-            f"{app.url}/api/chat",
-        )
-        assert refused == "refused"

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, Request, WebSocketRoute, expect
 
 from tests.browser.chat_ui_helpers import bubble, composer, open_chat, send
-from tests.browser.conftest import NewPage, PageErrors, Server
+from tests.browser.conftest import NewPage, PageErrors, Server, until
 from tests.browser.console_helpers import Desk, let_settle, new_chat, numbers, sit_down
 from tests.browser.proxy import Proxy
 from tests.servers import AppServer, DatabaseServer, start_app, start_database
@@ -105,14 +105,6 @@ def expect_history(desk: Desk, chat: dict[str, Any]) -> None:
 def text_of(page: Page, text: str) -> Any:
     """Return the messages on the console's screen with exactly this text."""
     return page.locator("#messages .text").get_by_text(text, exact=True)
-
-
-def until(condition: Callable[[], bool], page: Page, seconds: float = 15) -> None:
-    """Wait for something that is no part of a page, while the page goes on."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "It did not happen."
-        page.wait_for_timeout(50)
 
 
 def requests_of(page: Page) -> list[Request]:

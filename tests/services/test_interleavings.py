@@ -45,11 +45,13 @@ def _switching(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 class World:
     """One user with one chat, and an agent."""
 
-    def __init__(self, database: Database[Document], said: int = 0) -> None:
-        # Each scenario starts afresh; the indexes stay.
-        for name in ("chatrooms", "messages", "deletions"):
-            database[name].delete_many({})
+    def __init__(self, database: Database[Document]) -> None:
         self.database = database
+
+    def begin(self, said: int = 0) -> None:
+        """Start afresh with so many messages; the indexes stay."""
+        for name in ("chatrooms", "messages", "deletions"):
+            self.database[name].delete_many({})
         self.user, self.agent = somebody("user"), somebody("admin")
         self.chat, _, _ = chats.create(self.user, "Help")
         self.id = self.chat["_id"]
@@ -80,18 +82,18 @@ def acknowledged(result: Any) -> Document | None:
 
 
 def test_two_senders_are_both_in_the_history_once(database: Database[Document]) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database)]
-        return [world[0].send(world[0].user, "a"), world[0].send(world[0].agent, "b")]
+        here.begin()
+        return [here.send(here.user, "a"), here.send(here.agent, "b")]
 
     def check(run: Run) -> None:
         for text, result in zip("ab", run.results, strict=True):
             message, created = result
             assert created
-            assert world[0].sent(text) == [message["seq"]]
-        assert len(world[0].history()) == 2
+            assert here.sent(text) == [message["seq"]]
+        assert len(here.history()) == 2
 
     assert explore(scenario, check, switches=3) > 4
 
@@ -99,14 +101,13 @@ def test_two_senders_are_both_in_the_history_once(database: Database[Document]) 
 def test_a_sender_killed_anywhere_stops_nobody_and_its_retry_stands_once(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database)]
-        return [world[0].send(world[0].user, "a", "key"), world[0].send(world[0].agent, "b")]
+        here.begin()
+        return [here.send(here.user, "a", "key"), here.send(here.agent, "b")]
 
     def check(run: Run) -> None:
-        here = world[0]
         here.history()
         if not run.killed[0]:
             assert here.sent("a") == [run.results[0][0]["seq"]]
@@ -122,14 +123,14 @@ def test_a_sender_killed_anywhere_stops_nobody_and_its_retry_stands_once(
 
 
 def test_the_same_key_three_times_at_once_is_one_message(database: Database[Document]) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database)]
-        return [world[0].send(world[0].user, "a", "key") for _ in range(3)]
+        here.begin()
+        return [here.send(here.user, "a", "key") for _ in range(3)]
 
     def check(run: Run) -> None:
-        found = world[0].history()
+        found = here.history()
         assert len(found) == 1
         assert {result[0]["_id"] for result in run.results} == {found[0]["_id"]}
         assert sum(created for _, created in run.results) <= 1
@@ -138,11 +139,10 @@ def test_the_same_key_three_times_at_once_is_one_message(database: Database[Docu
 
 
 def test_closing_against_sends_lets_nothing_in_afterwards(database: Database[Document]) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database)]
-        here = world[0]
+        here.begin()
         return [
             here.send(here.user, "a"),
             here.update(status="closed"),
@@ -151,13 +151,13 @@ def test_closing_against_sends_lets_nothing_in_afterwards(database: Database[Doc
 
     def check(run: Run) -> None:
         closed, _ = run.results[1]
-        found = world[0].history()
+        found = here.history()
         assert len(found) == closed["lastSeq"]
         for text, result in (("a", run.results[0]), ("b", run.results[2])):
             if isinstance(result, errors.ChatClosed):
-                assert world[0].sent(text) == []
+                assert here.sent(text) == []
             else:
-                assert world[0].sent(text) == [result[0]["seq"]]
+                assert here.sent(text) == [result[0]["seq"]]
 
     assert explore(scenario, check, switches=2) > 4
 
@@ -165,50 +165,45 @@ def test_closing_against_sends_lets_nothing_in_afterwards(database: Database[Doc
 def test_closing_and_reopening_against_sends_voids_what_was_under_way(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
     closed_at: list[int] = []
 
     def close_and_reopen() -> Any:
-        here = world[0]
         closed, _ = here.update(status="closed")()
         closed_at[:] = [closed["lastSeq"]]
         return here.update(status="active")()
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database)]
-        here = world[0]
+        here.begin()
         return [here.send(here.user, "a", "key"), close_and_reopen, here.send(here.agent, "b")]
 
     def check(run: Run) -> None:
-        found = world[0].history()
+        found = here.history()
         for row in found:
             # What was written before the closing is not let in after the reopening.
             assert row["epoch"] == (0 if row["seq"] <= closed_at[0] else 1)
         for text, result in (("a", run.results[0]), ("b", run.results[2])):
             message = acknowledged(result)
-            assert world[0].sent(text) == ([message["seq"]] if message else [])
+            assert here.sent(text) == ([message["seq"]] if message else [])
 
     assert explore(scenario, check, switches=2) > 100
 
 
 def test_a_sender_killed_around_a_closing_never_comes_back(database: Database[Document]) -> None:
-    world: list[World] = []
+    here = World(database)
     closed_at: list[int] = []
 
     def close_and_reopen() -> Any:
-        here = world[0]
         closed, _ = here.update(status="closed")()
         closed_at[:] = [closed["lastSeq"]]
         return here.update(status="active")()
 
     def scenario() -> list[Operation]:
         closed_at.clear()
-        world[:] = [World(database)]
-        here = world[0]
+        here.begin()
         return [here.send(here.user, "a", "key"), close_and_reopen]
 
     def check(run: Run) -> None:
-        here = world[0]
         if run.killed[1]:
             here.update(status="closed")()
             closed_at[:] = [here.now()["lastSeq"]]
@@ -268,11 +263,10 @@ def test_the_same_creation_retried_at_once_is_one_chat(database: Database[Docume
 
 
 def test_reopening_against_a_creation_leaves_one_open_chat(database: Database[Document]) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database)]
-        here = world[0]
+        here.begin()
         here.update(status="closed")()
         return [here.update(status="active"), lambda: chats.create(here.user, "Another")]
 
@@ -281,7 +275,7 @@ def test_reopening_against_a_creation_leaves_one_open_chat(database: Database[Do
         made = [result for result in run.results if isinstance(result, tuple)]
         assert (len(made), len(refused)) == (1, 1)
         assert refused[0].data["chatId"] == str(made[0][0]["_id"])
-        world[0].history()
+        here.history()
 
     assert explore(scenario, check, switches=3) > 4
 
@@ -289,20 +283,19 @@ def test_reopening_against_a_creation_leaves_one_open_chat(database: Database[Do
 def test_closing_against_a_creation_is_never_an_answer_without_a_chat(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database)]
-        here = world[0]
+        here.begin()
         return [lambda: chats.create(here.user, "Another"), here.update(status="closed")]
 
     def check(run: Run) -> None:
         result = run.results[0]
         if isinstance(result, errors.ChatOpen):
-            assert result.data["chatId"] == str(world[0].id)
+            assert result.data["chatId"] == str(here.id)
         else:
             assert isinstance(result, tuple), result
-        world[0].history()
+        here.history()
 
     assert explore(scenario, check, switches=3) > 4
 
@@ -310,18 +303,16 @@ def test_closing_against_a_creation_is_never_an_answer_without_a_chat(
 def test_a_message_with_a_change_is_applied_whole_in_every_order(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database)]
-        here = world[0]
+        here.begin()
         return [
             here.update(message="bye", status="closed", priority="high"),
             here.send(here.user, "a"),
         ]
 
     def check(run: Run) -> None:
-        here = world[0]
         chat, added = run.results[0]
         now = here.now()
         assert (now["status"], now["priority"]) == ("closed", "high")
@@ -336,18 +327,16 @@ def test_a_message_with_a_change_is_applied_whole_in_every_order(
 def test_a_message_with_a_change_is_not_applied_by_halves_when_killed(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database)]
-        here = world[0]
+        here.begin()
         return [
             here.update(message="bye", client_message_id="key", priority="high"),
             here.send(here.user, "a"),
         ]
 
     def check(run: Run) -> None:
-        here = world[0]
         assert (here.now()["priority"] == "high") == (here.sent("bye") != [])
         # The retry of a call that was cut off does all of it.
         here.update(message="bye", client_message_id="key", priority="high")()
@@ -360,11 +349,10 @@ def test_a_message_with_a_change_is_not_applied_by_halves_when_killed(
 def test_an_open_status_with_a_message_never_opens_what_was_closed_meanwhile(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database)]
-        here = world[0]
+        here.begin()
         return [
             here.update(message="wait", status="pending"),
             here.send(here.user, "a"),
@@ -373,7 +361,6 @@ def test_an_open_status_with_a_message_never_opens_what_was_closed_meanwhile(
         ]
 
     def check(run: Run) -> None:
-        here = world[0]
         closed, _ = run.results[2]
         # Open in the end only when it was found closed and opened by this very message.
         opened = [seq for seq in here.sent("wait") if seq > closed["lastSeq"]]
@@ -394,11 +381,10 @@ def test_an_open_status_with_a_message_never_opens_what_was_closed_meanwhile(
 def test_a_read_mark_comes_with_the_message_or_the_change_it_was_sent_with(
     database: Database[Document], changes: dict[str, Any]
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database, said=2)]
-        here = world[0]
+        here.begin(said=2)
         return [
             here.update(**changes, read=True),
             here.send(here.user, "a"),
@@ -406,7 +392,6 @@ def test_a_read_mark_comes_with_the_message_or_the_change_it_was_sent_with(
         ]
 
     def check(run: Run) -> None:
-        here = world[0]
         here.history()
         now = here.now()
         place = here.sent(changes["message"])[0:1] if "message" in changes else [2]
@@ -424,11 +409,10 @@ def test_a_read_mark_comes_with_the_message_or_the_change_it_was_sent_with(
 def test_an_opening_with_a_message_is_not_applied_by_halves_when_killed(
     database: Database[Document], status: str
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database, said=1)]
-        here = world[0]
+        here.begin(said=1)
         here.update(status=status)()
         return [
             here.update(
@@ -442,7 +426,6 @@ def test_an_opening_with_a_message_is_not_applied_by_halves_when_killed(
         ]
 
     def check(run: Run) -> None:
-        here = world[0]
         now = here.now()
         done = here.sent("again") != []
         assert done or run.killed[0]
@@ -464,11 +447,10 @@ def test_an_opening_with_a_message_is_not_applied_by_halves_when_killed(
 def test_two_openings_with_a_message_are_both_in_the_history(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database, said=1)]
-        here = world[0]
+        here.begin(said=1)
         here.update(status="closed")()
         return [
             here.update(message="a", status="active"),
@@ -476,7 +458,6 @@ def test_two_openings_with_a_message_are_both_in_the_history(
         ]
 
     def check(run: Run) -> None:
-        here = world[0]
         for text, result in zip("ab", run.results, strict=True):
             assert here.sent(text) == [result[1][0]["seq"]]
         assert len(here.history()) == 3
@@ -489,11 +470,10 @@ def test_two_openings_with_a_message_are_both_in_the_history(
 def test_an_opening_with_a_message_against_a_creation_is_applied_or_refused_whole(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database, said=1)]
-        here = world[0]
+        here.begin(said=1)
         here.update(status="closed")()
         return [
             here.update(message="again", status="active", priority="high"),
@@ -501,7 +481,6 @@ def test_an_opening_with_a_message_against_a_creation_is_applied_or_refused_whol
         ]
 
     def check(run: Run) -> None:
-        here = world[0]
         refused = [result for result in run.results if isinstance(result, errors.ChatOpen)]
         made = [result for result in run.results if isinstance(result, tuple)]
         assert (len(made), len(refused)) == (1, 1)
@@ -517,11 +496,10 @@ def test_an_opening_with_a_message_against_a_creation_is_applied_or_refused_whol
 def test_an_opening_among_sends_and_closings_keeps_the_history_whole(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database, said=1)]
-        here = world[0]
+        here.begin(said=1)
         here.update(status="closed")()
         return [
             here.update(message="again", client_message_id="key", status="active"),
@@ -530,7 +508,6 @@ def test_an_opening_among_sends_and_closings_keeps_the_history_whole(
         ]
 
     def check(run: Run) -> None:
-        here = world[0]
         here.history()
         for text, result in (("again", run.results[0]), ("a", run.results[1])):
             if isinstance(result, errors.ChatClosed):
@@ -548,11 +525,10 @@ def test_an_opening_among_sends_and_closings_keeps_the_history_whole(
 def test_deleting_a_chat_against_a_send_leaves_nothing_behind(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database, said=1)]
-        here = world[0]
+        here.begin(said=1)
         return [here.send(here.user, "a"), lambda: chats.delete(here.agent, here.id)]
 
     def check(run: Run) -> None:
@@ -565,11 +541,10 @@ def test_deleting_a_chat_against_a_send_leaves_nothing_behind(
 
 
 def test_a_deletion_killed_anywhere_is_finished_later(database: Database[Document]) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database, said=2)]
-        here = world[0]
+        here.begin(said=2)
         return [lambda: chats.delete(here.agent, here.id)]
 
     def check(run: Run) -> None:
@@ -580,7 +555,7 @@ def test_a_deletion_killed_anywhere_is_finished_later(database: Database[Documen
         if gone:
             assert database["messages"].count_documents({}) == 0
         else:
-            assert len(world[0].history()) == 2
+            assert len(here.history()) == 2
         assert database["deletions"].count_documents({}) == 0
 
     assert explore(scenario, check, switches=1, kills=1) > 4
@@ -589,11 +564,10 @@ def test_a_deletion_killed_anywhere_is_finished_later(database: Database[Documen
 def test_reading_against_sends_keeps_the_unread_numbers_right(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database, said=2)]
-        here = world[0]
+        here.begin(said=2)
         return [
             lambda: messages.mark_read(here.agent, here.id, 1),
             here.send(here.user, "a"),
@@ -601,8 +575,8 @@ def test_reading_against_sends_keeps_the_unread_numbers_right(
         ]
 
     def check(run: Run) -> None:
-        world[0].history()
-        now = world[0].now()
+        here.history()
+        now = here.now()
         assert (now["readSeq"]["admin"], now["unread"]["admin"]) == (2, 1)
 
     assert explore(scenario, check, switches=2) > 4
@@ -611,15 +585,14 @@ def test_reading_against_sends_keeps_the_unread_numbers_right(
 def test_a_tombstone_of_the_last_message_against_a_send_keeps_the_preview_right(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database, said=1)]
-        here = world[0]
+        here.begin(said=1)
         return [lambda: messages.delete(here.agent, here.id, 1), here.send(here.user, "a")]
 
     def check(run: Run) -> None:
-        found = world[0].history()
+        found = here.history()
         assert [row["content"] for row in found] == [messages.TOMBSTONE, "a"]
 
     assert explore(scenario, check, switches=3) > 4
@@ -629,17 +602,16 @@ def test_a_tombstone_of_the_last_message_against_a_send_keeps_the_preview_right(
 def test_a_message_is_deleted_for_everybody_or_nobody_wherever_that_is_killed(
     database: Database[Document], seq: int
 ) -> None:
-    world: list[World] = []
+    here = World(database)
     etags: list[str] = []
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database, said=2)]
-        here = world[0]
+        here.begin(said=2)
         etags[:] = [chats.etag(here.user, here.now())]
         return [lambda: messages.delete(here.agent, here.id, seq)]
 
     def check(run: Run) -> None:
-        here, text = world[0], f"before {seq - 1}"
+        text = f"before {seq - 1}"
         chat, page = chats.get(here.user, here.id)
         shown = text in [row["content"] for row in page]
         # The list, a poll and the history agree about it at every moment.
@@ -665,18 +637,16 @@ def test_a_message_is_deleted_for_everybody_or_nobody_wherever_that_is_killed(
 def test_a_message_that_two_delete_at_once_is_deleted_though_one_is_killed(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database, said=2)]
-        here = world[0]
+        here.begin(said=2)
         return [
             lambda: messages.delete(here.agent, here.id, 2),
             lambda: messages.delete(here.agent, here.id, 2),
         ]
 
     def check(run: Run) -> None:
-        here = world[0]
         chats.finish_deletions()
         assert [row["content"] for row in here.history()] == ["before 0", messages.TOMBSTONE]
         assert here.now()["burying"] == []
@@ -688,11 +658,10 @@ def test_a_message_that_two_delete_at_once_is_deleted_though_one_is_killed(
 def test_deleting_a_message_against_its_chat_leaves_nothing_behind(
     database: Database[Document],
 ) -> None:
-    world: list[World] = []
+    here = World(database)
 
     def scenario() -> list[Operation]:
-        world[:] = [World(database, said=2)]
-        here = world[0]
+        here.begin(said=2)
         return [
             lambda: messages.delete(here.agent, here.id, 2),
             lambda: chats.delete(here.agent, here.id),
