@@ -42,7 +42,11 @@ export function openDialog(app, { title, content, onclose, focus }) {
     h("div", { class: "dialog-body" }, content),
   );
 
-  // Escape closes a modal dialog by itself.
+  // Escape would close a modal dialog by itself and tell of it later, when the focus may have moved on.
+  element.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    close();
+  });
   element.addEventListener("close", close);
   element.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || modal) return;
