@@ -35,8 +35,8 @@ __all__ = ["Event", "Feed", "caps", "register"]
 log = structlog.get_logger("chat.streams")
 
 CATCH_UP_PAGE = 200
-# A session that nobody tells of is looked at again after so long.
-SWEEP_SECONDS = 30.0
+# A session is looked at again after so long though the database would have told of its end.
+SWEEP_SECONDS = 300.0
 
 
 @dataclass
