@@ -4,6 +4,7 @@ Read by `gunicorn --config deploy/gunicorn.conf.py wsgi:app` in the top folder. 
 imports wsgi after gevent has patched the standard library: keep preload_app off.
 """
 
+import gc
 import os
 import resource
 import time
@@ -53,7 +54,7 @@ if _soft != resource.RLIM_INFINITY and _soft < _wanted:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Follow the sessions, and end the streams when the worker is told to stop."""
+    """Follow the sessions, end the streams with the worker, and keep pauses short."""
     # Both only work in the worker, where the standard library is patched.
     import gevent  # noqa: PLC0415
 
@@ -67,6 +68,10 @@ def post_worker_init(worker: Any) -> None:
 
     gevent.spawn(watch)
     signed_in.may_follow = True
+    # What is loaded now stays. To look through it for garbage would stop everybody for longer
+    # than a message may take.
+    gc.collect()
+    gc.freeze()
 
 
 def worker_exit(_: Any, worker: Any) -> None:
