@@ -8,6 +8,7 @@ problem documents need no workaround.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -126,7 +127,7 @@ def _json_object(incoming: Request) -> Any:
     if not raw:
         return {}
     try:
-        return current_app.json.loads(raw.decode("utf-8-sig"), object_pairs_hook=without_doubles)
+        return _decoder.decode(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise errors.BadJson from None
 
@@ -137,6 +138,9 @@ def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("A name stands twice in an object.")
     return found
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=without_doubles)
 
 
 def _load_query(schema: Schema) -> Any:
