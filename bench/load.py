@@ -4,46 +4,38 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
-TICKS = os.sysconf("SC_CLK_TCK")
 # As browsers and phones ask: they all take compressed answers.
 ALWAYS = {"Content-Type": "application/json", "Accept-Encoding": "gzip, deflate, br"}
 Request = tuple[str, str, object, dict[str, str]]  # method, path, JSON body, headers
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one request cost: CPU of the app and of the database, and time on the wall, in ms.
-
-    `rounds` holds the app's CPU of each round that it was measured in.
-    """
+class Round:
+    """One round: CPU of the app and of the database for one request, and each one's time, in ms."""
 
     app: float
     database: float
-    median: float
-    p99: float
-    requests: int
-    rounds: tuple[float, ...]
+    times: list[float]
 
-    @classmethod
-    def of(cls, rounds: Sequence[Cost]) -> Cost:
-        """Return the cost over several rounds: of each figure the median."""
-        return cls(
-            app=statistics.median(each.app for each in rounds),
-            database=statistics.median(each.database for each in rounds),
-            median=statistics.median(each.median for each in rounds),
-            p99=statistics.median(each.p99 for each in rounds),
-            requests=sum(each.requests for each in rounds),
-            rounds=tuple(each.app for each in rounds),
-        )
+
+class Cost:
+    """What one request cost, over some rounds: CPU is the median of theirs. All in ms."""
+
+    def __init__(self, rounds: Sequence[Round]) -> None:
+        self.rounds = [each.app for each in rounds]
+        self.app = statistics.median(self.rounds)
+        self.database = statistics.median(each.database for each in rounds)
+        times = sorted(time for each in rounds for time in each.times)
+        self.requests = len(times)
+        self.median = statistics.median(times)
+        self.p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
 
     def ratio(self, base: Cost) -> float:
         """Return how many times as much as `base` it cost, each round against the same one."""
@@ -53,12 +45,9 @@ class Cost:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the user and system time that processes have used so far."""
-    total = 0.0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / TICKS
-    return total
+    """Return the time that processes have used so far, to the microsecond."""
+    # The id of a process's clock, as clock_getcpuclockid(3) makes it.
+    return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)
 
 
 def measure(
@@ -69,8 +58,8 @@ def measure(
     database_pid: int,
     connections: int = 8,
     warmup: int = 50,
-) -> Cost:
-    """Send `count` requests over some connections and return the cost of one.
+) -> Round:
+    """Send `count` requests over some connections and return what one cost.
 
     make -- gives the request of a running number. Raises RuntimeError on any answer
     of 400 or above, and when a poll with nothing new is answered in full.
@@ -80,15 +69,10 @@ def measure(
     before = cpu_seconds(pids), cpu_seconds([database_pid])
     taken = _run(url, make, range(count), connections)
     after = cpu_seconds(pids), cpu_seconds([database_pid])
-    ordered = sorted(taken)
-    app = (after[0] - before[0]) / count * 1000
-    return Cost(
-        app=app,
+    return Round(
+        app=(after[0] - before[0]) / count * 1000,
         database=(after[1] - before[1]) / count * 1000,
-        median=statistics.median(ordered) * 1000,
-        p99=ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1000,
-        requests=count,
-        rounds=(app,),
+        times=[seconds * 1000 for seconds in taken],
     )
 
 
