@@ -213,16 +213,29 @@ def test_use_keeps_a_session_alive_but_not_for_ever() -> None:
         assert uses > 2
 
 
-def test_a_session_is_touched_once_a_minute_at_most(database: Database[Document]) -> None:
+def test_a_session_is_touched_every_five_minutes_at_most(database: Database[Document]) -> None:
     with time_machine.travel(clock.now(), tick=False) as time:
         _, token = registered()
         begun = clock.now()
-        time.shift(59)
+        time.shift(299)
         accounts.open_session(token)
         assert database["sessions"].find_one()["lastSeenAt"] == begun  # type: ignore[index]
         time.shift(1)
         accounts.open_session(token)
         assert database["sessions"].find_one()["lastSeenAt"] == clock.now()  # type: ignore[index]
+
+
+def test_a_session_that_is_used_goes_on_however_short_its_life(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accounts.lifetimes, "idle", timedelta(seconds=30))
+    with time_machine.travel(clock.now(), tick=False) as time:
+        _, token = registered()
+        for _ in range(10):
+            time.shift(20)
+            assert accounts.open_session(token) is not None
+        time.shift(30)
+        assert accounts.open_session(token) is None
 
 
 def test_a_session_tells_what_the_user_is_now(make_session: MakeSession) -> None:
