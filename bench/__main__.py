@@ -113,7 +113,7 @@ class Floor(AppServer):
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(prog="python -m bench")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the requests and rows")
+    parser.add_argument("--quick", action="store_true", help="one short round, and fewer rows")
     parser.add_argument("--chats", type=int, default=100_000)
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--write", action="store_true", help="write bench/results.md")

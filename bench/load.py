@@ -45,7 +45,7 @@ class Cost:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the time that processes have used so far, to the microsecond."""
+    """Return the CPU time that processes have used so far, in seconds."""
     # The id of a process's clock, as clock_getcpuclockid(3) makes it.
     return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)
 

@@ -23,6 +23,7 @@ from tests.servers import ADDRESS, AppServer, DatabaseServer, start_app
 AGENTS = 20  # on the inbox: each message reaches all of them
 CLIENTS = 1000
 RATE = 50
+LONGEST_P99 = 25  # ms
 PARALLEL = 100
 # No further thousands are let in when that would take the section past this, in seconds.
 LONGEST = 330.0
@@ -206,8 +207,10 @@ def _latency(
     late = [(got - answered[sent]) / 1e6 for sent, got, _ in heard if sent in answered]
     posts = [(at - sent) / 1e6 for sent, at in answered.items()]
     load = f"{sizes.clients:,} clients, {RATE} messages/s"
-    found.add(f"POST to a chat's stream, {load}", times(chat), "p99 < 25 ms")
-    found.add(f"POST to the agents' inboxes, {load}", times(inbox), "p99 < 25 ms")
+    for what, measured in (("a chat's stream", chat), ("the agents' inboxes", inbox)):
+        missed = "" if measured and part(measured, 0.99) < LONGEST_P99 else ", missed"
+        budget = f"p99 < {LONGEST_P99} ms{missed}"
+        found.add(f"POST to {what}, {load}", times(measured), budget)
     found.add("from the answer to the stream", times(late))
     found.add("the POST's own answer", times(posts))
     found.add(

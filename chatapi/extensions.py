@@ -9,7 +9,7 @@ from flask_wtf.csrf import CSRFProtect
 
 mongo = PyMongo()
 login_manager = LoginManager()
-# It would guard an id in Flask's session, where none is kept.
+# Flask-Login's session protection would guard an id in Flask's session, where none is kept.
 login_manager.session_protection = None
 csrf = CSRFProtect()
 compress = Compress()

@@ -1,6 +1,6 @@
 """The types of the fields of what comes in and goes out.
 
-Each refuses what merely looks like it, in words for whoever sent it.
+Those of input refuse what merely looks like it, in words for whoever sent it.
 """
 
 from __future__ import annotations

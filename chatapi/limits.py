@@ -185,7 +185,8 @@ class ExactMongoDB(MongoDBStorage):
     """The database as the limits package uses it, exact from the first hit on.
 
     The embedded database answers nothing to one of two first hits at the same moment, which
-    the package takes for none. So the counter is there before it is counted up.
+    the package takes for none. So the counter is there before it is counted up, and is of this
+    window, so that no sweep removes it in between.
     """
 
     # None of its own: RATELIMIT_STORAGE_URI goes on meaning the package's storage.
@@ -193,10 +194,15 @@ class ExactMongoDB(MongoDBStorage):
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count a hit and return how many there are in this window."""
-        fresh = {"count": 0, "expireAt": clock.now() + timedelta(seconds=expiry)}
-        with contextlib.suppress(DuplicateKeyError):
-            self.counters.update_one({"_id": key}, {"$setOnInsert": fresh}, upsert=True)
         sweep(self.counters, "expireAt")
+        now = clock.now()
+        counts = {"$gt": ["$expireAt", now]}
+        fresh = {
+            "count": {"$cond": [counts, "$count", 0]},
+            "expireAt": {"$cond": [counts, "$expireAt", now + timedelta(seconds=expiry)]},
+        }
+        with contextlib.suppress(DuplicateKeyError):
+            self.counters.update_one({"_id": key}, [{"$set": fresh}], upsert=True)
         return super().incr(key, expiry, amount)
 
 

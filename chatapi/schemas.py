@@ -386,13 +386,15 @@ class SignedInOut(Output):
             "description": "For the header `Authorization: Bearer TOKEN`. Shown only here.",
         }
     )
-    expiresAt = Time(metadata={"description": "Without use; each use moves it on."})
+    expiresAt = Time(
+        metadata={"description": "Without use; each use moves it on, to within five minutes."}
+    )
 
 
 class SessionOut(Output):
     _id = Id(metadata=_SESSION)
     createdAt = Time()
-    lastSeenAt = Time()
+    lastSeenAt = Time(metadata={"description": "To within five minutes."})
     expiresAt = Time()
     userAgent = fields.String(metadata={"example": "Mozilla/5.0 (X11; Linux x86_64)"})
     address = fields.String(metadata={"example": "203.0.113.7"})

@@ -63,6 +63,10 @@ class SignedIn:
         """Tell whether the database tells of every change at this moment."""
         return self._heard_at is not None and time.monotonic() - self._heard_at < FRESH_SECONDS
 
+    def knows(self, session_id: str) -> bool:
+        """Tell whether an end of this session would be told from now on."""
+        return self.is_told and session_id in self._known
+
     def find(self, session_id: str) -> tuple[Document, Document] | None:
         """Return a session and its user, or None if there is none."""
         if self.may_follow and self._thread is None:

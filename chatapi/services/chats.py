@@ -188,7 +188,7 @@ def update(
         session.require_admin()
     fields = _decide(changes)
     if message is None:
-        changed = _opening_one(
+        changed = _refusing_a_second(
             chat,
             lambda: messages.change(
                 lambda: access_chat(session, chat_id),
@@ -198,7 +198,7 @@ def update(
         )
         return shown(session, changed), []
     text, opens = message, not chat["isOpen"] and fields.get("isOpen", False)
-    changed, sent, _ = _opening_one(
+    changed, sent, _ = _refusing_a_second(
         chat,
         lambda: messages.append(
             session, chat, text, client_message_id, fields, read=read, opens=opens
@@ -330,7 +330,7 @@ def _set_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
     return changed | {"updatedAt": clock.now()}
 
 
-def _opening_one(chat: Document, work: Callable[[], Result]) -> Result:
+def _refusing_a_second(chat: Document, work: Callable[[], Result]) -> Result:
     """Do what may open a chat and return what comes of it.
 
     Raises ChatOpen (chatId) while another chat of its user is open, Busy.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import random
 import socket
 import threading
@@ -24,6 +25,7 @@ from pymongo.errors import PyMongoError
 
 from chatapi import errors
 from chatapi.realtime.hub import Event, Listener, hub, reading
+from chatapi.realtime.signed_in import signed_in
 from chatapi.services import presence
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
@@ -144,6 +146,9 @@ class Feed:
         self._told: dict[ObjectId, _Told] = {}
         self._inbox = False
         register.add(self)
+        if not signed_in.knows(session.id):
+            # Perhaps its end was told just before there was a feed to end: look soon.
+            self.checked_at = -math.inf
 
     def subscribe(self, chat_id: object, after: int | None = None) -> Iterator[Event]:
         """Join a chat; the result yields its state, every message after a seq, how far each

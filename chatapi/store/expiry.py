@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import time
 
+import structlog
 from pymongo.collection import Collection
+from pymongo.errors import PyMongoError
 
 from chatapi import clock
 from chatapi.store.database import Document
+
+log = structlog.get_logger("chat.expiry")
 
 SWEEP_SECONDS, SWEPT_AT_ONCE = 10.0, 50
 _next_sweeps: dict[str, float] = {}
@@ -20,14 +24,24 @@ _next_sweeps: dict[str, float] = {}
 def sweep(collection: Collection[Document], field: str = "expiresAt") -> None:
     """Remove some of the documents whose time in `field` has come, if it is time to look.
 
-    Looks every SWEEP_SECONDS in each process, and at once again while there are more.
+    Looks every SWEEP_SECONDS in each process, and at once again while there are more. Raises
+    nothing: what was written before it stands.
     """
-    if time.monotonic() < _next_sweeps.get(collection.full_name, 0):
+    now = time.monotonic()
+    if now < _next_sweeps.get(collection.full_name, 0):
         return
+    _next_sweeps[collection.full_name] = now + SWEEP_SECONDS
+    try:
+        if _remove(collection, field) == SWEPT_AT_ONCE:
+            _next_sweeps[collection.full_name] = 0
+    except PyMongoError as error:
+        log.info("sweep_interrupted", collection=collection.name, exc_info=error)
+
+
+def _remove(collection: Collection[Document], field: str) -> int:
     expired = {field: {"$lt": clock.now()}}
     found = [row["_id"] for row in collection.find(expired, {"_id": 1}).limit(SWEPT_AT_ONCE)]
     if found:
         # Only what is still expired: a session may have been used this moment.
         collection.delete_many({"_id": {"$in": found}, **expired})
-    if len(found) < SWEPT_AT_ONCE:
-        _next_sweeps[collection.full_name] = time.monotonic() + SWEEP_SECONDS
+    return len(found)

@@ -273,7 +273,7 @@ class _SocketLine(Line):
         joined = {str(chat_id) for chat_id in self.feed.chats}
         if given["chatId"] is None:
             opening = self.feed.subscribe_inbox()
-        elif len(joined) >= MOST_CHATS and given["chatId"] not in joined:
+        elif len(joined) >= MOST_CHATS and given["chatId"].lower() not in joined:
             raise errors.TooManyRequests("Too many chats on one socket.", retryAfter=5)
         else:
             opening = self.feed.subscribe(given["chatId"], given["after"])

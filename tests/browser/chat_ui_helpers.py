@@ -124,11 +124,6 @@ def type_in(server: Any, who: dict[str, Any], chat_id: str) -> None:
     assert status == 204, answer
 
 
-def without_live_connection(page: Page) -> None:
-    """Let the next page that is opened find no WebSocket: it has to poll."""
-    page.add_init_script("delete window.WebSocket")
-
-
 def composer(page: Page) -> Locator:
     """Return the box messages are written in."""
     return page.locator(".composer-text")

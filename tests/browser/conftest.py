@@ -27,6 +27,7 @@ from playwright.sync_api import (
 )
 from pymongo import MongoClient
 
+from tests.browser.proxy import Proxy
 from tests.conftest import PASSWORD, chromium_path
 from tests.servers import AppServer, start_app, start_database
 
@@ -144,6 +145,11 @@ def until(condition: Callable[[], bool], page: Page, seconds: float = 15) -> Non
         page.wait_for_timeout(50)
 
 
+def without_live_connection(page: Page) -> None:
+    """Let the pages of this tab find no WebSocket: they have to poll."""
+    page.add_init_script("delete window.WebSocket")
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The product in processes of its own, without rate limits. Its data is never emptied."""
@@ -164,6 +170,13 @@ def ana(server: Server) -> dict[str, Any]:
 def agent(server: Server) -> dict[str, Any]:
     """An agent who answers."""
     return server.admin("Marta Oliveira")
+
+
+@pytest.fixture
+def proxied(server: Server) -> Iterator[Proxy]:
+    """The product behind a network that can fail."""
+    with Proxy(int(server.url.rpartition(":")[2])) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="session")

@@ -90,8 +90,3 @@ def let_settle(page: Page, milliseconds: int = 500) -> None:
         page.wait_for_timeout(50)
     page.remove_listener("request", asked)
     page.remove_listener("requestfinished", asked)
-
-
-def without_live_connection(page: Page) -> None:
-    """Let the pages of this tab find no WebSocket: they have to poll."""
-    page.add_init_script("delete window.WebSocket")

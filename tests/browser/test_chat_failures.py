@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Request, Route, expect
@@ -17,10 +16,9 @@ from tests.browser.chat_ui_helpers import (
     say,
     send,
     sign_in,
-    without_live_connection,
 )
+from tests.browser.conftest import without_live_connection
 
-HERE = Path(__file__).parent
 MESSAGES = re.compile(r"/api/chat/[0-9a-f]{24}/messages$")
 CUT = r"net::ERR_(INTERNET_DISCONNECTED|FAILED|CONNECTION)"
 

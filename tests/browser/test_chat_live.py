@@ -250,13 +250,6 @@ def test_agent_who_looks_at_the_chat_is_shown(
 # Connections that fail
 
 
-@pytest.fixture
-def proxied(server: Any) -> Iterator[Proxy]:
-    """The product behind a network that can fail."""
-    with Proxy(int(server.url.rpartition(":")[2])) as proxy:
-        yield proxy
-
-
 def test_cut_network_is_shown_and_heals_completely(
     server: Any, proxied: Proxy, new_page: Any, page_errors: Any, ana: Any, agent: Any
 ) -> None:

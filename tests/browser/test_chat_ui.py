@@ -21,12 +21,10 @@ from tests.browser.chat_ui_helpers import (
     say,
     send,
     sign_in,
-    without_live_connection,
 )
-from tests.browser.conftest import hold
+from tests.browser.conftest import hold, without_live_connection
 
 HERE = Path(__file__).parent
-MESSAGES = re.compile(r"/api/chat/[0-9a-f]{24}/messages$")
 CUT = r"net::ERR_(INTERNET_DISCONNECTED|FAILED|CONNECTION)"
 
 

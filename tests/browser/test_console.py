@@ -11,14 +11,13 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.browser import hostile
-from tests.browser.conftest import NewPage, PageErrors, Server, hold
+from tests.browser.conftest import NewPage, PageErrors, Server, hold, without_live_connection
 from tests.browser.console_helpers import (
     Desk,
     let_settle,
     new_chat,
     numbers,
     sit_down,
-    without_live_connection,
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, WebSocketRoute, expect
 
-from tests.browser.chat_ui_helpers import bubble, composer, open_chat, send
+from tests.browser.chat_ui_helpers import bubble, composer, open_chat, send, type_in
 from tests.browser.conftest import NewPage, PageErrors, Server, until
 from tests.browser.console_helpers import Desk, let_settle, new_chat, numbers, sit_down
 from tests.browser.proxy import Proxy
@@ -77,19 +77,6 @@ def expect_live(page: Page, timeout: float = 20_000) -> None:
 def agent_named(server: Server, name: str) -> dict[str, Any]:
     """Return an agent whose name no other test uses."""
     return server.admin(f"{name} {next(numbers)}")
-
-
-def say(server: Server, who: dict[str, Any], chat: dict[str, Any], text: str) -> None:
-    """Write a message through the API."""
-    path = f"/api/chat/{chat['_id']}/messages"
-    status, _, answer = server.request("POST", path, who["token"], {"content": text})
-    assert status == 201, answer
-
-
-def type_in(server: Server, who: dict[str, Any], chat: dict[str, Any]) -> None:
-    """Signal that somebody types."""
-    status, _, answer = server.request("POST", f"/api/chat/{chat['_id']}/typing", who["token"])
-    assert status == 204, answer
 
 
 def texts(desk: Desk, chat: dict[str, Any]) -> list[str]:
@@ -309,8 +296,8 @@ def test_typing_ends_with_silence_and_is_told_now_and_then(
     )
     desk = sit(server, page, chat)
     typing = page.locator("#typing")
-    type_in(server, desk.agent, chat)
-    type_in(server, chat, chat)
+    type_in(server, desk.agent, chat["_id"])
+    type_in(server, chat, chat["_id"])
     expect(typing).to_have_text(re.compile("Ben Ito.* is typing…"), timeout=A_BLINK)
     page.clock.run_for(4_500)
     expect(typing).not_to_be_empty()
@@ -427,13 +414,6 @@ def test_alerts_are_off_until_somebody_wants_them(
 # Connections that fail
 
 
-@pytest.fixture
-def proxied(server: Server) -> Iterator[Proxy]:
-    """The product behind a network that can fail."""
-    with Proxy(int(server.url.rpartition(":")[2])) as proxy:
-        yield proxy
-
-
 def test_cut_network_is_shown_and_heals_completely(
     server: Server, proxied: Proxy, seat: Seat, make_chat: MakeChat, page_errors: PageErrors
 ) -> None:
@@ -442,7 +422,7 @@ def test_cut_network_is_shown_and_heals_completely(
     desk = seat(chat, url=proxied.url)
     page = desk.page
     page.type("#message", "Half a sen")
-    type_in(server, chat, chat)
+    type_in(server, chat, chat["_id"])
     expect(page.locator("#typing")).not_to_be_empty()
     proxied.cut()
     expect(page.locator("#typing")).to_be_empty()

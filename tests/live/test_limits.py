@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from pymongo.database import Database
@@ -221,13 +224,42 @@ def test_attempts_that_count_no_more_are_removed(
 ) -> None:
     monkeypatch.setattr(expiry, "_next_sweeps", {})
     past, attempts = clock.now() - timedelta(seconds=1), live_database["attempts"]
-    attempts.insert_many([{"_id": str(count), "count": 1, "expireAt": past} for count in range(3)])
+    attempts.insert_many([{"_id": str(count), "count": 7, "expireAt": past} for count in range(3)])
+    with counting(database_server, live_database) as storage:
+        assert storage.incr("new", 60) == 1
+    assert [row["_id"] for row in attempts.find()] == ["new"]
+
+
+def test_an_attempt_is_counted_whatever_is_swept_meanwhile(
+    live_database: Database[Document],
+    database_server: DatabaseServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    past, attempts = clock.now() - timedelta(seconds=1), live_database["attempts"]
+    incr = limits.MongoDBStorage.incr
+
+    def swept(storage: limits.ExactMongoDB, *given: Any) -> int:
+        monkeypatch.setattr(expiry, "_next_sweeps", {})
+        expiry.sweep(attempts, "expireAt")
+        assert attempts.count_documents({"_id": "key"}) == 1
+        return incr(storage, *given)
+
+    monkeypatch.setattr(limits.MongoDBStorage, "incr", swept)
+    # Not swept before: it is the one that is counted up.
+    monkeypatch.setattr(expiry, "_next_sweeps", {attempts.full_name: math.inf})
+    attempts.insert_one({"_id": "key", "count": 7, "expireAt": past})
+    with counting(database_server, live_database) as storage:
+        assert [storage.incr("key", 60) for _ in range(3)] == [1, 2, 3]
+
+
+@contextmanager
+def counting(server: DatabaseServer, database: Database[Document]) -> Iterator[limits.ExactMongoDB]:
+    """Count attempts as the product does."""
     storage = limits.ExactMongoDB(
-        database_server.uri,
-        database_name=live_database.name,
+        server.uri,
+        database_name=database.name,
         counter_collection_name="attempts",
         window_collection_name="attemptWindows",
     )
-    assert storage.incr("new", 60) == 1
-    assert [row["_id"] for row in attempts.find()] == ["new"]
+    yield storage
     storage.storage.close()

@@ -59,6 +59,11 @@ def test_a_session_is_looked_at_when_the_database_tells_of_it(
     carer._beginnings = signed_in.beginnings
     carer._check_sessions(opened, True)
     assert looked == []
+    opened[0].checked_at -= feeds.SWEEP_SECONDS + 1
+    carer._check_sessions(opened, True)
+    assert looked == [opened[0].session]
+    opened[0].checked_at = time.monotonic()
+    looked.clear()
     carer.suspect(opened[1].session.id)
     carer.suspect(opened[3].session.user_id)
     carer._check_sessions(opened, False)
@@ -68,3 +73,20 @@ def test_a_session_is_looked_at_when_the_database_tells_of_it(
     looked.clear()
     carer._check_sessions(opened, True)
     assert len(looked) == 5
+
+
+def test_a_session_that_ended_just_before_its_feed_came_is_looked_at_soon(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signed_in, "_heard_at", math.inf)
+    known, forgotten = make_session(), make_session()
+    monkeypatch.setattr(signed_in, "_known", {known.id: ({}, {})})
+    looked: list[Session] = []
+    monkeypatch.setattr(
+        caretaker, "end_the_unauthorised", lambda some: looked.extend(one.session for one in some)
+    )
+    carer = Caretaker()
+    carer._beginnings = signed_in.beginnings
+    monkeypatch.setattr(feeds.random, "uniform", lambda low, _: low)
+    carer._check_sessions([Feed(known, "a"), Feed(forgotten, "a")], True)
+    assert looked == [forgotten]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pymongo.collection import Collection
 from pymongo.database import Database
+from pymongo.errors import AutoReconnect
 
 from chatapi import clock
 from chatapi.store import database as store
@@ -82,13 +83,33 @@ def test_what_was_prolonged_this_moment_stays(
     assert things.count_documents({}) == 1
 
 
-def test_whoever_writes_what_expires_sweeps(
+WRITES = {
+    "sessions": lambda: sessions.insert({"_id": "new"}),
+    "signals": lambda: presence.signal("new"),
+    "presence": lambda: presence.beat("new", []),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_whoever_writes_what_expires_sweeps(database: Database[Document], name: str) -> None:
+    store.bind(database)
+    database[name].drop_indexes()  # The stand-in would remove it by itself.
+    past = clock.now() - timedelta(seconds=1)
+    database[name].insert_one({"_id": "old", "expiresAt": past})
+    WRITES[name]()
+    left = [row["_id"] for row in database[name].find()]
+    assert len(left) == 1
+    assert left != ["old"]
+
+
+def test_a_sweep_that_fails_fails_no_write(
     database: Database[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise AutoReconnect
+
     store.bind(database)
-    swept: list[str] = []
-    monkeypatch.setattr(expiry, "sweep", lambda collection: swept.append(collection.name))
-    sessions.insert({"_id": "a"})
-    presence.signal("typing")
-    presence.beat("process", [])
-    assert swept == ["sessions", "signals", "presence"]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(database["sessions"]), "find", away)
+        sessions.insert({"_id": "new"})
+    assert database["sessions"].count_documents({}) == 1
