@@ -83,6 +83,9 @@ function tidyRequest(event) {
 
 export function watchNavigation() {
   document.addEventListener("htmx:config:request", tidyRequest);
+  // What was typed has been asked for: leaving the field must not bring another list under the ticks.
+  const keep = (event) => event.target.id === "q" && event.stopPropagation();
+  document.addEventListener("change", keep, { capture: true });
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-close]") && !event.metaKey && !event.ctrlKey) {
       event.preventDefault();

@@ -254,6 +254,23 @@ def test_filters_are_in_the_address_and_back_undoes_them(desk: Desk, make_chat: 
     expect(page.locator("#m-2")).to_be_visible()
 
 
+def test_leaving_the_search_keeps_what_is_chosen_below_it(desk: Desk, make_chat: Any) -> None:
+    page = desk.page
+    word = f"left{next(numbers)}x"
+    chat = make_chat(subject=word)
+    make_chat(subject=word)
+    page.fill("#q", word)
+    expect(page).to_have_url(re.compile(f"q={word}$"))
+    expect(page.locator("#rows tbody tr")).to_have_count(2)
+    let_settle(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if word in request.url else None)
+    page.locator(f"#chat-{chat['_id']} input[name=ids]").check()
+    let_settle(page)
+    expect(page.locator("[data-picked]")).to_have_text("1")
+    assert asked == []
+
+
 def test_views_are_one_click(desk: Desk, make_chat: Any) -> None:
     page = desk.page
     chat = make_chat()
