@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from chatapi import clock
 from chatapi.services import accounts, chats, messages
-from chatapi.store import database
+from chatapi.store import chat_terms, database
 
 BATCH = 2000
 TEXT = "A message of a usual length, no more."
@@ -25,6 +25,13 @@ def add_chats(count: int, admin_id: ObjectId, seed: int = 1) -> None:
     chance = random.Random(seed)
     now = clock.now()
     batch: list[dict[str, Any]] = []
+
+    def write() -> None:
+        found_by = [chat_terms.of(chat, chats.terms(chat)) for chat in batch]
+        database.chat_terms().insert_many(found_by)
+        database.chatrooms().insert_many(batch)
+        batch.clear()
+
     for number in range(count):
         user = accounts.new_user(f"User {number}", f"user{number}@example.com", "user", None)
         session = accounts.session_for(user)
@@ -49,10 +56,9 @@ def add_chats(count: int, admin_id: ObjectId, seed: int = 1) -> None:
         }
         batch.append(chat)
         if len(batch) == BATCH:
-            database.chatrooms().insert_many(batch)
-            batch = []
+            write()
     if batch:
-        database.chatrooms().insert_many(batch)
+        write()
 
 
 def fill_chat(chat_id: ObjectId, sessions: list[accounts.Session], count: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from bson import ObjectId
 
 from chatapi.services import accounts, chats, messages
-from chatapi.store import database
+from chatapi.store import chat_terms, database
 
 BATCH = 1000
 
@@ -33,7 +33,7 @@ def add(count: int, role: str = "user") -> list[Person]:
 
 def _add_some(count: int, role: str) -> list[Person]:
     rows: dict[str, list[dict[str, Any]]] = {
-        name: [] for name in ("users", "sessions", "chatrooms", "messages")
+        name: [] for name in ("users", "sessions", "chat_terms", "chatrooms", "messages")
     }
     pattern = _session_row(role)
     people = []
@@ -51,6 +51,7 @@ def _add_some(count: int, role: str) -> list[Person]:
             session = accounts.session_for(user)
             chat = chats.new_chat(session, "Parcel is late", "general", "medium")
             first = messages.new(session, chat, "It should have arrived on Monday.", None)
+            rows["chat_terms"].append(chat_terms.of(chat, chats.terms(chat)))
             rows["chatrooms"].append(chat | messages.taking_in(chat, first))
             rows["messages"].append(first)
             chat_id = str(chat["_id"])

@@ -38,6 +38,9 @@ def assert_chat_is_consistent(database: Database[Any], chat_id: Any) -> list[Doc
     _assert_messages(chat, history)
     _assert_numbers(chat, history)
     _assert_preview(chat, history)
+    found_by = database["chat_terms"].find_one({"_id": chat_id})
+    assert found_by is not None, "nobody finds the chat"
+    assert found_by["userId"] == chat["userId"]
     assert chat["isOpen"] == (chat["status"] in OPEN_STATUSES)
     open_chats = [
         row

@@ -89,6 +89,11 @@ def _wrong_preview(chat: Document, history: Sequence[Document]) -> list[str]:
     return found
 
 
+def remove_lost_terms() -> None:
+    """Remove what chats that were never opened, or deleted during a backup, were found by."""
+    upkeep.delete_lost_terms(clock.now() - _SURELY_LEFT)
+
+
 def strays(newest: int | None = None) -> tuple[list[ObjectId], bool]:
     """Return the messages whose chat does not exist, and whether crashes can have left them.
 

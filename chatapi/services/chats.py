@@ -97,7 +97,7 @@ def _insert(chat: Document, first: Document | None) -> bool:
         # Written before the chat it belongs to: a chat never lacks its first message.
         stored_messages.insert(first)
     try:
-        chats.insert(chat)
+        chats.insert(chat, terms(chat))
     except Duplicate:
         if first is not None:
             stored_messages.delete(first["_id"])
@@ -292,8 +292,12 @@ def new_chat(session: Session, subject: str, category: str, priority: str) -> Do
         "readSeq": {"user": 0, "admin": 0},
         "unread": {"user": 0, "admin": 0},
         "unreadByAdmin": False,
-        "searchTerms": search.terms([subject, session.name, session.email]),
     }
+
+
+def terms(chat: Document) -> list[str]:
+    """Return what a chat is found by."""
+    return search.terms([chat["subject"], chat["userName"], chat["userEmail"]])
 
 
 def _decide(changes: dict[str, Any]) -> dict[str, Any]:

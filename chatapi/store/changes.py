@@ -117,7 +117,7 @@ def _named(error: OperationFailure) -> Exception:
 
 def since(at: datetime) -> Iterator[Change]:
     """Yield all chats changed and signals sent since a time, as a poll sees them."""
-    for chat in chatrooms().find({"changedAt": {"$gte": at}}, {"searchTerms": 0}):
+    for chat in chatrooms().find({"changedAt": {"$gte": at}}):
         yield "chat", chat
     for signal in signals().find({"at": {"$gte": at}}):
         yield "signal", signal
@@ -125,4 +125,4 @@ def since(at: datetime) -> Iterator[Change]:
 
 def chats_now(chat_ids: list[ObjectId]) -> list[Document]:
     """Return the present state of some chats."""
-    return list(chatrooms().find({"_id": {"$in": chat_ids}}, {"searchTerms": 0}))
+    return list(chatrooms().find({"_id": {"$in": chat_ids}}))

@@ -17,15 +17,17 @@ from pymongo import DESCENDING
 
 from chatapi import clock
 from chatapi.paging import Position
-from chatapi.store import unread
-from chatapi.store.database import Document, chatrooms, naming_duplicates
+from chatapi.store import chat_terms, unread
+from chatapi.store.database import Document, Duplicate, chatrooms, naming_duplicates
 
 _ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
-_SHOWN = {"searchTerms": 0}
-_LISTED = {"searchTerms": 0, "counts": 0, "epoch": 0, "changedAt": 0}
+_LISTED = {"counts": 0, "epoch": 0, "changedAt": 0}
 MOST_SEEN = 2000
 MOST_REACHED = 2000
 RENAMED_AT_ONCE = 100
+# Of so many chats found by a search, a page is read from the newest chats.
+MANY_FOUND = 1000
+WALKED_AT_ONCE = 100
 _reached: dict[tuple[Filter, int, Position | None], datetime] = {}
 _seen: dict[ObjectId, Document] = {}
 
@@ -45,15 +47,24 @@ class Filter:
     terms: tuple[str, ...] = ()
 
 
-def insert(chat: Document) -> None:
-    """Add a chat. Raises Duplicate while the user has another open one."""
-    with naming_duplicates(), unread.by_admins.writing():
-        chatrooms().insert_one(chat | {"changedAt": clock.now()})
-        unread.by_admins.moved(0, chat["unread"]["admin"])
+def insert(chat: Document, terms: Sequence[str] = ()) -> None:
+    """Add a chat that is found by these terms.
+
+    Raises Duplicate while the user has another open one.
+    """
+    # Before the chat: there is never one that nobody finds.
+    chat_terms.put(chat, terms)
+    try:
+        with naming_duplicates(), unread.by_admins.writing():
+            chatrooms().insert_one(chat | {"changedAt": clock.now()})
+            unread.by_admins.moved(0, chat["unread"]["admin"])
+    except Duplicate:
+        chat_terms.delete(chat["_id"])
+        raise
 
 
 def by_id(chat_id: ObjectId) -> Document | None:
-    chat = chatrooms().find_one({"_id": chat_id}, _SHOWN)
+    chat = chatrooms().find_one({"_id": chat_id})
     if chat is not None:
         _remember(chat)
     return chat
@@ -83,12 +94,12 @@ def _remember(chat: Document) -> None:
 
 
 def open_chat_of(user_id: ObjectId) -> Document | None:
-    return chatrooms().find_one({"userId": user_id, "isOpen": True}, _SHOWN)
+    return chatrooms().find_one({"userId": user_id, "isOpen": True})
 
 
 def made_with(user_id: ObjectId, create_key: str) -> Document | None:
     """Return the user's chat that was opened with this key."""
-    return chatrooms().find_one({"userId": user_id, "createKey": create_key}, _SHOWN)
+    return chatrooms().find_one({"userId": user_id, "createKey": create_key})
 
 
 def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
@@ -115,21 +126,23 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
 
 def rename_user(user_id: ObjectId, fields: Document, terms: Sequence[str]) -> None:
     """Show a user's new name on their chats, which are then found by both names."""
-    _rename({"userId": user_id}, fields, {"$addToSet": {"searchTerms": {"$each": list(terms)}}})
+    _rename({"userId": user_id}, fields, terms)
 
 
 def rename_admin(admin_id: ObjectId, fields: Document) -> None:
     """Show an agent's new name on the chats assigned to them."""
-    _rename({"adminId": admin_id}, fields, {})
+    _rename({"adminId": admin_id}, fields, ())
 
 
-def _rename(whose: Document, fields: Document, change: Document) -> None:
+def _rename(whose: Document, fields: Document, terms: Sequence[str]) -> None:
     """Set the fields in the chats that differ, so many at a time: no command takes long."""
     found = chatrooms().find(whose, dict.fromkeys(fields, 1))
     left = iter([c["_id"] for c in found if any(c.get(n) != v for n, v in fields.items())])
     while ids := list(itertools.islice(left, RENAMED_AT_ONCE)):
+        if terms:
+            chat_terms.add(ids, terms)
         now = {"$set": fields | {"changedAt": clock.now()}, "$inc": {"version": 1}}
-        chatrooms().update_many({"_id": {"$in": ids}, **whose}, now | change)
+        chatrooms().update_many({"_id": {"$in": ids}, **whose}, now)
 
 
 def delete(chat_id: ObjectId) -> bool:
@@ -137,11 +150,12 @@ def delete(chat_id: ObjectId) -> bool:
     with unread.by_admins.writing():
         deleted = chatrooms().delete_one({"_id": chat_id}).deleted_count > 0
         unread.by_admins.forget()
+    chat_terms.delete(chat_id)
     return deleted
 
 
 def query(wanted: Filter, after: Position | None = None) -> Document:
-    """Return the MongoDB filter of a list. The live tests explain it."""
+    """Return the MongoDB filter of a list, its terms aside. The live tests explain it."""
     where: Document = {}
     if wanted.user_id is not None:
         where["userId"] = wanted.user_id
@@ -160,9 +174,6 @@ def query(wanted: Filter, after: Position | None = None) -> Document:
         where["unreadByAdmin"] = wanted.unread_by_admin
     if wanted.unread_by_user is not None:
         where["unread.user"] = {"$gt": 0} if wanted.unread_by_user else 0
-    if wanted.terms:
-        terms = list(wanted.terms)
-        where["searchTerms"] = terms[0] if len(terms) == 1 else {"$all": terms}
     if after:
         # The range lets the index start at the place; the rest orders equal times.
         where["lastMessageAt"] = {"$lte": after.at}
@@ -194,6 +205,8 @@ def _newest(wanted: Filter, limit: int, after: Position | None, shown: Document)
     some have left the filter, the whole range is read.
     """
     where = query(wanted, after)
+    if wanted.terms:
+        return _found(wanted, where, limit, shown)
     key = (wanted, limit, after)
     reached = _reached.get(key)
     if reached is not None:
@@ -207,6 +220,22 @@ def _newest(wanted: Filter, limit: int, after: Position | None, shown: Document)
     if len(rows) == limit:
         _reached[key] = rows[-1]["lastMessageAt"]
     return rows
+
+
+def _found(wanted: Filter, where: Document, limit: int, shown: Document) -> list[Document]:
+    """Read a page of the chats that a search finds.
+
+    A few are looked up one by one, and then sorted. Where there are many, the newest chats
+    are gone through until the page is full, which is soon.
+    """
+    terms, user_id = wanted.terms, wanted.user_id
+    if len(chat_terms.found(terms, user_id, MANY_FOUND)) < MANY_FOUND:
+        page: list[Document] = [{"$match": where}, {"$sort": dict(_ORDER)}, {"$limit": limit}]
+        return chat_terms.chats(terms, user_id, page)
+    among = set(chat_terms.found(terms, user_id))
+    newest_first = chatrooms().find(where, shown, batch_size=WALKED_AT_ONCE).sort(_ORDER)
+    with newest_first:
+        return list(itertools.islice((c for c in newest_first if c["_id"] in among), limit))
 
 
 def count_groups(statuses: Sequence[str]) -> list[Document]:

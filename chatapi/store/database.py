@@ -79,6 +79,10 @@ def chatrooms() -> Collection[Document]:
     return _collection("chatrooms")
 
 
+def chat_terms() -> Collection[Document]:
+    return _collection("chat_terms")
+
+
 def messages() -> Collection[Document]:
     return _collection("messages")
 

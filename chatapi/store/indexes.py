@@ -46,11 +46,14 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("priority", UP), *_RECENT], name="priority_recent"),
         IndexModel([("category", UP), *_RECENT], name="category_recent"),
         IndexModel([("unreadByAdmin", UP), *_RECENT], name="unread_recent"),
-        IndexModel([("searchTerms", UP)], name="search"),
         IndexModel([("changedAt", UP)], name="changes"),
         IndexModel(
             [("status", UP), ("priority", UP), ("category", UP), ("adminId", UP)], name="counts"
         ),
+    ],
+    "chat_terms": [
+        IndexModel([("terms", UP)], name="search"),
+        IndexModel([("userId", UP)], name="user"),
     ],
     "signals": [
         IndexModel([("at", UP)], name="recent"),

@@ -239,7 +239,7 @@ def finish_restore() -> None:
 
 def chat_batches(size: int, newest: int | None = None) -> Iterator[list[Document]]:
     """Yield chats, so many at a time: all, or only those of the latest messages."""
-    found = current()["chatrooms"].find({}, {"searchTerms": 0}, batch_size=size)
+    found = current()["chatrooms"].find({}, batch_size=size)
     if newest is not None:
         found = found.sort([("lastMessageAt", -1), ("_id", -1)]).limit(newest)
     batch: list[Document] = []
@@ -264,7 +264,7 @@ def histories(chat_ids: Sequence[ObjectId]) -> dict[ObjectId, list[Document]]:
 
 
 def chat(chat_id: ObjectId) -> Document | None:
-    return current()["chatrooms"].find_one({"_id": chat_id}, {"searchTerms": 0})
+    return current()["chatrooms"].find_one({"_id": chat_id})
 
 
 # Messages of no chat.
@@ -287,6 +287,16 @@ def among(name: str, ids: Iterable[ObjectId]) -> set[ObjectId]:
         rows = current()[name].find({"_id": {"$in": some}}, {"_id": 1})
         found |= {row["_id"] for row in rows}
     return found
+
+
+def delete_lost_terms(before: datetime) -> None:
+    """Remove the search terms made before a time of chats that do not exist."""
+    where = {"_id": {"$lt": ObjectId.from_datetime(before)}}
+    rows = current()["chat_terms"].find(where, {"_id": 1})
+    for some in _in_parts(row["_id"] for row in rows):
+        lost = set(some) - among("chatrooms", some)
+        if lost:
+            current()["chat_terms"].delete_many({"_id": {"$in": list(lost)}})
 
 
 def delete_messages(ids: Iterable[ObjectId]) -> None:

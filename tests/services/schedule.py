@@ -16,10 +16,11 @@ import pytest
 from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 
 from chatapi.errors import ChatError
-from chatapi.store import chats, deletions, messages, presence, users
+from chatapi.store import chat_terms, chats, deletions, messages, presence, users
 
 CALLS = {
     chats: ("insert", "by_id", "open_chat_of", "replace", "delete"),
+    chat_terms: ("put", "add", "delete"),
     messages: ("insert", "at", "by_send_key", "between", "delete", "delete_of_chat", "bury"),
     deletions: ("begin", "finish", "unfinished"),
     presence: ("signal",),

@@ -6,6 +6,7 @@ tests then add real threads, processes and kills.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -33,8 +34,8 @@ def _switching(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         remembered: dict[Any, Document] = {}
         insert = stored_chats.insert
 
-        def remember(chat: Document) -> None:
-            insert(chat)
+        def remember(chat: Document, terms: Sequence[str]) -> None:
+            insert(chat, terms)
             remembered[chat["_id"]] = deepcopy(chat)
 
         monkeypatch.setattr(stored_chats, "insert", remember)
@@ -50,7 +51,7 @@ class World:
 
     def begin(self, said: int = 0) -> None:
         """Start afresh with so many messages; the indexes stay."""
-        for name in ("chatrooms", "messages", "deletions"):
+        for name in ("chatrooms", "chat_terms", "messages", "deletions"):
             self.database[name].delete_many({})
         self.user, self.agent = somebody("user"), somebody("admin")
         self.chat, _, _ = chats.create(self.user, "Help")
@@ -534,7 +535,7 @@ def test_deleting_a_chat_against_a_send_leaves_nothing_behind(
     def check(run: Run) -> None:
         sent = run.results[0]
         assert isinstance(sent, (tuple, errors.ChatNotFound)), sent
-        for name in ("chatrooms", "messages", "deletions"):
+        for name in ("chatrooms", "chat_terms", "messages", "deletions"):
             assert database[name].count_documents({}) == 0, name
 
     assert explore(scenario, check, switches=3) > 4
@@ -553,7 +554,8 @@ def test_a_deletion_killed_anywhere_is_finished_later(database: Database[Documen
         gone = database["chatrooms"].count_documents({}) == 0
         assert gone or run.killed[0]
         if gone:
-            assert database["messages"].count_documents({}) == 0
+            for name in ("chat_terms", "messages"):
+                assert database[name].count_documents({}) == 0, name
         else:
             assert len(here.history()) == 2
         assert database["deletions"].count_documents({}) == 0
@@ -669,7 +671,7 @@ def test_deleting_a_message_against_its_chat_leaves_nothing_behind(
 
     def check(run: Run) -> None:
         chats.finish_deletions()
-        for name in ("chatrooms", "messages", "deletions"):
+        for name in ("chatrooms", "chat_terms", "messages", "deletions"):
             left = database[name].count_documents({})
             assert left == 0 or (run.killed[1] and name != "deletions"), name
 

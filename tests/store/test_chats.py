@@ -29,7 +29,6 @@ def document(user_id: ObjectId, *, is_open: bool) -> Document:
         "userId": user_id,
         "isOpen": is_open,
         "version": 1,
-        "searchTerms": [],
         "unread": {"user": 0, "admin": 0},
     }
 
@@ -46,8 +45,6 @@ def document(user_id: ObjectId, *, is_open: bool) -> Document:
         (Filter(unread_by_admin=False), {"unreadByAdmin": False}),
         (Filter(unread_by_user=True), {"unread.user": {"$gt": 0}}),
         (Filter(unread_by_user=False), {"unread.user": 0}),
-        (Filter(terms=("a",)), {"searchTerms": "a"}),
-        (Filter(terms=("a", "b")), {"searchTerms": {"$all": ["a", "b"]}}),
         (
             Filter(priorities=("low",), categories=("billing", "other")),
             {"priority": "low", "category": {"$in": ["billing", "other"]}},

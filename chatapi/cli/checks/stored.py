@@ -9,7 +9,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from chatapi.cli import consistency
 from chatapi.cli.checks.run import Check, Failed, NotApplicable, Run, expect
-from chatapi.store import chats, database, indexes, upkeep
+from chatapi.store import chat_terms, chats, database, indexes, upkeep
 
 CALLED = "(docs/troubleshooting.md says how a command is called)"
 INIT_DB = f"Run init-db {CALLED}."
@@ -137,7 +137,7 @@ def planned(_: Run) -> str:
         ("a user's chats", "chatrooms", chats.query(chats.Filter(user_id=nobody)), order),
         ("chats by status", "chatrooms", chats.query(chats.Filter(statuses=("active",))), order),
         ("an agent's chats", "chatrooms", chats.query(chats.Filter(admin_id=nobody)), order),
-        ("search", "chatrooms", chats.query(chats.Filter(terms=("verify",))), None),
+        ("search", "chat_terms", chat_terms.matching(["verify"], None)[0]["$match"], None),
         ("history", "messages", {"chatId": nobody, "seq": {"$gte": 1, "$lte": 50}}, {"seq": 1}),
         ("a session", "sessions", {"_id": "none"}, None),
         ("signing in", "users", {"loginKey": "none"}, None),

@@ -1,0 +1,180 @@
+"""By which words chats are found, apart from the chats themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from pymongo.database import Database
+
+from chatapi import clock
+from chatapi.paging import Position
+from chatapi.services import search
+from chatapi.store import chat_terms, chats, upkeep
+from chatapi.store import database as store
+from chatapi.store.chats import Filter
+from chatapi.store.database import Document, Duplicate
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _bound(database: Database[Document]) -> None:
+    store.bind(database)
+
+
+@pytest.fixture(params=["few", "many"])
+def _found_so(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read the page from what was found, or from the newest chats."""
+    if request.param == "many":
+        monkeypatch.setattr(chats, "MANY_FOUND", 1)
+
+
+def add(words: str, minute: int = 0, user_id: ObjectId | None = None, **more: Any) -> ObjectId:
+    """Add a chat that is found by these words."""
+    chat = {
+        "_id": ObjectId(),
+        "userId": user_id or ObjectId(),
+        "isOpen": False,
+        "status": "closed",
+        "version": 1,
+        "lastMessageAt": AT + timedelta(minutes=minute),
+        "unread": {"user": 0, "admin": 0},
+    } | more
+    chats.insert(chat, search.terms([words]))
+    return chat["_id"]
+
+
+def searched(query: str, limit: int = 50, after: Position | None = None, **more: Any) -> list[Any]:
+    wanted = Filter(terms=tuple(search.query_terms(query)), **more)
+    found = chats.newest(wanted, limit, after)
+    versions = chats.newest_versions(wanted, limit, after)
+    assert versions == [(chat["_id"], chat["version"]) for chat in found]
+    return [chat["_id"] for chat in found]
+
+
+@pytest.mark.usefixtures("_found_so")
+def test_a_search_finds_the_chats_with_all_its_words_the_latest_first() -> None:
+    old, new = add("late parcel", 1), add("parcel lost, late", 2)
+    add("a parcel", 3)
+    add("late", 4)
+    assert searched("parcel late") == [new, old]
+    assert searched("l par") == [new, old]
+    assert searched("parcels") == []
+
+
+@pytest.mark.usefixtures("_found_so")
+def test_a_search_is_narrowed_by_the_other_filters() -> None:
+    mine = ObjectId()
+    active = add("parcel", 1, mine, status="active")
+    closed = add("parcel", 2, mine)
+    others = add("parcel", 3)
+    assert searched("parcel") == [others, closed, active]
+    assert searched("parcel", statuses=("active", "pending")) == [active]
+    assert searched("parcel", user_id=mine) == [closed, active]
+    assert searched("parcel", user_id=mine, statuses=("active",)) == [active]
+    assert searched("parcel", user_id=ObjectId()) == []
+
+
+@pytest.mark.usefixtures("_found_so")
+def test_the_pages_of_a_search_hold_every_chat_once() -> None:
+    made = [add("parcel", minute // 3) for minute in range(10)]
+    add("invoice", 1)
+    seen: list[ObjectId] = []
+    after = None
+    while page := searched("parcel", 4, after):
+        seen += page
+        last = chats.by_id(page[-1])
+        assert last is not None
+        after = Position(last["lastMessageAt"], last["_id"])
+    assert sorted(seen) == sorted(made)
+    assert len(seen) == 10
+
+
+def test_a_message_writes_no_terms(database: Database[Document]) -> None:
+    chat_id = add("late parcel")
+    stored = database["chatrooms"].find_one({"_id": chat_id})
+    assert stored is not None
+    assert "late" not in repr(stored)
+    indexed = [index["key"] for index in database["chatrooms"].index_information().values()]
+    assert not [key for key in indexed if any(name in {"terms", "searchTerms"} for name, _ in key)]
+
+
+def test_a_chat_that_is_refused_or_deleted_leaves_no_terms(database: Database[Document]) -> None:
+    owner = ObjectId()
+    kept = add("parcel", user_id=owner, isOpen=True)
+    with pytest.raises(Duplicate):
+        add("parcel", user_id=owner, isOpen=True)
+    assert database["chat_terms"].distinct("_id") == [kept]
+    assert chats.delete(kept)
+    assert database["chat_terms"].count_documents({}) == 0
+
+
+def test_a_renamed_owner_is_found_by_both_names() -> None:
+    owner = ObjectId()
+    chat_id = add("parcel ana", user_id=owner, userName="Ana")
+    add("parcel ana")
+    chats.rename_user(owner, {"userName": "Zoe"}, search.terms(["Zoe"]))
+    assert searched("zoe") == [chat_id]
+    assert searched("ana parcel zoe") == [chat_id]
+
+
+def as_before(database: Database[Document], terms: Sequence[str]) -> ObjectId:
+    """Write a chat as it was when it carried its terms."""
+    chat_id = add("")
+    database["chat_terms"].delete_many({"_id": chat_id})
+    database["chatrooms"].update_one({"_id": chat_id}, {"$set": {"searchTerms": list(terms)}})
+    database["chatrooms"].create_index("searchTerms", name="search")
+    return chat_id
+
+
+def test_terms_that_chats_carry_are_moved_once(database: Database[Document]) -> None:
+    assert not chat_terms.are_in_chats()
+    carried = as_before(database, ["p", "pa"])
+    other = add("late")
+    assert chat_terms.are_in_chats()
+    chat_terms.move()
+    assert not chat_terms.are_in_chats()
+    assert (searched("pa"), searched("late")) == ([carried], [other])
+    stored = database["chatrooms"].find_one({"_id": carried})
+    assert stored is not None
+    assert "searchTerms" not in stored
+    chat_terms.move()
+    assert searched("pa") == [carried]
+
+
+def test_a_move_that_was_cut_off_is_brought_to_its_end(
+    database: Database[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {as_before(database, ["pa"]) for _ in range(3)}
+    put = chat_terms.put
+    left = [1, 0]
+
+    def dying(chat: Document, terms: Sequence[str]) -> None:
+        if not left.pop(0):
+            raise KeyboardInterrupt
+        put(chat, terms)
+
+    monkeypatch.setattr(chat_terms, "put", dying)
+    with pytest.raises(KeyboardInterrupt):
+        chat_terms.move()
+    assert chat_terms.are_in_chats()
+    monkeypatch.setattr(chat_terms, "put", put)
+    chat_terms.move()
+    assert set(searched("pa")) == made
+
+
+def test_terms_of_no_chat_are_removed_when_nobody_can_be_about_to_open_it(
+    database: Database[Document],
+) -> None:
+    there = add("parcel")
+    old = ObjectId.from_datetime(clock.now() - timedelta(hours=2))
+    opening = ObjectId()
+    for chat_id in (old, opening):
+        chat_terms.put({"_id": chat_id, "userId": ObjectId()}, ["parcel"])
+    assert searched("parcel") == [there]
+    upkeep.delete_lost_terms(clock.now() - timedelta(hours=1))
+    assert set(database["chat_terms"].distinct("_id")) == {there, opening}
