@@ -7,6 +7,7 @@ of a session that ended or a user who changed.
 from __future__ import annotations
 
 import contextvars
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ log = structlog.get_logger("chat.streams")
 
 CARE_SECONDS = 3.0
 STUCK_SECONDS = 10.0
+# The sessions of so long are looked at again together: each look is two reads.
+TOGETHER_SECONDS = 30.0
 # Some servers take quadratic time for a list of ids.
 SESSIONS_AT_ONCE = 50
 
@@ -39,6 +42,7 @@ class Caretaker:
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._cared_at = 0.0
+        self._swept_at = -math.inf
         self._suspects: set[object] = set()
         self._beginnings = 0
 
@@ -96,6 +100,9 @@ class Caretaker:
         beginnings = signed_in.beginnings
         everybody = is_due and (not signed_in.is_told or beginnings != self._beginnings)
         now, moment = clock.now(), time.monotonic()
+        sweeps = is_due and moment - self._swept_at >= TOGETHER_SECONDS
+        if sweeps:
+            self._swept_at = moment
         doubtful = [
             feed
             for feed in open_feeds
@@ -103,7 +110,8 @@ class Caretaker:
             or feed.session.id in suspects
             or feed.session.user_id in suspects
             or (is_due and feed.session.expires_at <= now)
-            or (is_due and moment - feed.checked_at > SWEEP_SECONDS)
+            or (is_due and feed.checked_at == -math.inf)
+            or (sweeps and moment - feed.checked_at > SWEEP_SECONDS)
         ]
         try:
             for start in range(0, len(doubtful), SESSIONS_AT_ONCE):

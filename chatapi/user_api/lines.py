@@ -27,6 +27,8 @@ from chatapi.user_api import blueprint
 log = structlog.get_logger("chat.streams")
 
 PULSE_SECONDS = 1.0
+# Those that came together are not all written to together: messages would wait for it.
+PARTS = 20
 AT_ONCE = 100  # How many lines are looked at before others get their turn.
 READ_SIZE = 4096
 # A client whose network is gone closes nothing and acknowledges nothing, no heartbeat either.
@@ -240,11 +242,15 @@ class Lines:
 
     def _beat(self) -> None:
         while self._lines:
-            gevent.sleep(PULSE_SECONDS)
-            for number, line in enumerate(list(self._lines), 1):
-                line.look(time.monotonic())
-                if not number % AT_ONCE:
-                    gevent.sleep(0)
+            waiting = list(self._lines)
+            size = -(-len(waiting) // PARTS)
+            parts = [waiting[start : start + size] for start in range(0, len(waiting), size)]
+            for part in parts:
+                gevent.sleep(PULSE_SECONDS / len(parts))
+                for number, line in enumerate(part, 1):
+                    line.look(time.monotonic())
+                    if not number % AT_ONCE:
+                        gevent.sleep(0)
         self._pulse = None
 
 

@@ -7,6 +7,7 @@ flood meets TCP's own back-pressure, and a slow client costs no more than its qu
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from typing import Any
@@ -126,7 +127,9 @@ class _SocketLine(Line):
         self._length = self._strikes = 0
         self._tokens = BURST
         self._is_pong_due = False
-        self._counted_at = self._heard_at = self._pinged_at = time.monotonic()
+        self._counted_at = self._heard_at = time.monotonic()
+        # Spread, so that those who came together are not all asked together.
+        self._pinged_at = self._heard_at - random.uniform(0, PING_SECONDS)  # noqa: S311
 
     def tell(self, event: Event) -> None:
         """Write an event; with the last one, close."""

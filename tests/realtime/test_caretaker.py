@@ -61,6 +61,9 @@ def test_a_session_is_looked_at_when_the_database_tells_of_it(
     assert looked == []
     opened[0].checked_at -= feeds.SWEEP_SECONDS + 1
     carer._check_sessions(opened, True)
+    assert looked == []  # Those of half a minute are looked at together.
+    carer._swept_at -= caretaker.TOGETHER_SECONDS
+    carer._check_sessions(opened, True)
     assert looked == [opened[0].session]
     opened[0].checked_at = time.monotonic()
     looked.clear()

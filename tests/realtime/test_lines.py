@@ -117,6 +117,30 @@ def is_open(feed: Feed) -> bool:
     return feed in feeds.register.all()
 
 
+def test_lines_are_looked_at_in_parts_and_all_within_a_pulse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lines, "PULSE_SECONDS", 0.4)
+    looked: list[tuple[int, float]] = []
+
+    class Waiting:
+        def look(self, now: float) -> None:
+            looked.append((id(self), now))
+
+    watched, waiting = lines.Lines(), [Waiting() for _ in range(200)]
+    for each in waiting:
+        watched.add(each)  # type: ignore[arg-type]
+    while len(looked) < 200:
+        gevent.sleep(0.01)
+    for each in waiting:
+        watched.remove(each)  # type: ignore[arg-type]
+    gevent.sleep(0.5)
+    assert len({line for line, _ in looked[:200]}) == 200
+    times = [at for _, at in looked]
+    for number in range(0, 190, 10):
+        assert times[number + 10] - times[number] > 0.015
+
+
 def test_a_line_that_waits_has_no_greenlet(
     ends: tuple[socket.socket, socket.socket], feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
