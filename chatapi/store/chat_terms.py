@@ -7,11 +7,10 @@ for each beginning of each word, and some servers then write all its index entri
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from bson import ObjectId
 
-from chatapi.store.database import Document, chat_terms, chatrooms
+from chatapi.store.database import Document, among, chat_terms, chatrooms
 
 _OLD_INDEX = "search"
 
@@ -54,44 +53,27 @@ def move() -> None:
         chatrooms().drop_index(_OLD_INDEX)
 
 
-def matching(terms: Sequence[str], user_id: ObjectId | None) -> list[Document]:
-    """Return the stages that find the documents with all these terms, of one user's chats or all.
+def query(term: str, user_id: ObjectId | None = None) -> Document:
+    """Return the MongoDB filter for a term, of one user's chats or of all."""
+    # The user's own are few: they come first.
+    return ({} if user_id is None else {"userId": user_id}) | {"terms": term}
 
-    The longest term, mostly the rarest, is asked for alone: an equality on the index, which
-    not every planner finds in a list of terms.
+
+def found(terms: Sequence[str], user_id: ObjectId | None, few: int) -> set[ObjectId]:
+    """Return the ids of the chats with all these terms, of one user's chats or of all.
+
+    Each term is an equality on the index, the longest, mostly the rarest, first. When only
+    a few chats are left, these alone are looked at for the other terms.
     """
-    longest = max(terms, key=len)
-    others = [term for term in terms if term != longest]
-    first: Document = {"terms": longest}
-    if user_id is not None:
-        # The user's own are few.
-        first = {"userId": user_id} | first
-    return [{"$match": first}, *([{"$match": {"terms": {"$all": others}}}] if others else [])]
+    left = sorted(terms, key=len, reverse=True)
+    ids = _with(left.pop(0), user_id)
+    while left and len(ids) > few:
+        ids &= _with(left.pop(0), user_id)
+    if not left:
+        return ids
+    having: list[Document] = [{"$match": {"terms": {"$all": left}}}, {"$project": {"_id": 1}}]
+    return {row["_id"] for row in among(chat_terms(), ids, having)}
 
 
-def found(
-    terms: Sequence[str], user_id: ObjectId | None, limit: int | None = None
-) -> list[ObjectId]:
-    """Return the ids of chats with all these terms, in no order: all of them, or so many."""
-    shown: list[dict[str, Any]] = [{"$project": {"_id": 1}}]
-    cut: list[dict[str, Any]] = [{"$limit": limit}] if limit is not None else []
-    stages = [*matching(terms, user_id), *cut, *shown]
-    return [row["_id"] for row in chat_terms().aggregate(stages)]
-
-
-def chats(terms: Sequence[str], user_id: ObjectId | None, rest: list[Document]) -> list[Document]:
-    """Return the chats with all these terms after further stages."""
-    looked_up: list[Document] = [
-        {"$project": {"_id": 1}},
-        {
-            "$lookup": {
-                "from": "chatrooms",
-                "localField": "_id",
-                "foreignField": "_id",
-                "as": "chat",
-            }
-        },
-        {"$unwind": "$chat"},
-        {"$replaceRoot": {"newRoot": "$chat"}},
-    ]
-    return list(chat_terms().aggregate([*matching(terms, user_id), *looked_up, *rest]))
+def _with(term: str, user_id: ObjectId | None) -> set[ObjectId]:
+    return {row["_id"] for row in chat_terms().find(query(term, user_id), {"_id": 1})}

@@ -18,15 +18,15 @@ from pymongo import DESCENDING
 from chatapi import clock
 from chatapi.paging import Position
 from chatapi.store import chat_terms, unread
-from chatapi.store.database import Document, Duplicate, chatrooms, naming_duplicates
+from chatapi.store.database import Document, Duplicate, among, chatrooms, naming_duplicates
 
 _ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
 _LISTED = {"counts": 0, "epoch": 0, "changedAt": 0}
 MOST_SEEN = 2000
 MOST_REACHED = 2000
 RENAMED_AT_ONCE = 100
-# Of so many chats found by a search, a page is read from the newest chats.
-MANY_FOUND = 1000
+# Of more chats found by a search, a page is read from the newest chats.
+FEW_FOUND = 2000
 WALKED_AT_ONCE = 100
 _reached: dict[tuple[Filter, int, Position | None], datetime] = {}
 _seen: dict[ObjectId, Document] = {}
@@ -225,17 +225,15 @@ def _newest(wanted: Filter, limit: int, after: Position | None, shown: Document)
 def _found(wanted: Filter, where: Document, limit: int, shown: Document) -> list[Document]:
     """Read a page of the chats that a search finds.
 
-    A few are looked up one by one, and then sorted. Where there are many, the newest chats
-    are gone through until the page is full, which is soon.
+    Where there are few, they are read and sorted. Where there are many, the newest chats are
+    gone through until the page is full, which is soon.
     """
-    terms, user_id = wanted.terms, wanted.user_id
-    if len(chat_terms.found(terms, user_id, MANY_FOUND)) < MANY_FOUND:
-        page: list[Document] = [{"$match": where}, {"$sort": dict(_ORDER)}, {"$limit": limit}]
-        return chat_terms.chats(terms, user_id, page)
-    among = set(chat_terms.found(terms, user_id))
-    newest_first = chatrooms().find(where, shown, batch_size=WALKED_AT_ONCE).sort(_ORDER)
-    with newest_first:
-        return list(itertools.islice((c for c in newest_first if c["_id"] in among), limit))
+    ids = chat_terms.found(wanted.terms, wanted.user_id, FEW_FOUND)
+    if len(ids) <= FEW_FOUND:
+        rows = list(among(chatrooms(), ids, [{"$match": where}]))
+        return sorted(rows, key=lambda c: (c["lastMessageAt"], c["_id"]), reverse=True)[:limit]
+    with chatrooms().find(where, shown, batch_size=WALKED_AT_ONCE).sort(_ORDER) as newest_first:
+        return list(itertools.islice((c for c in newest_first if c["_id"] in ids), limit))
 
 
 def count_groups(statuses: Sequence[str]) -> list[Document]:

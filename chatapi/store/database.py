@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +15,8 @@ from pymongo.errors import DuplicateKeyError
 Document = dict[str, Any]
 # BSON keeps no time zone: what is decoded says that its times are UTC.
 AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True)
+
+IDS_AT_ONCE = 50
 
 _bound: list[Database[Document]] = []
 _collections: dict[str, Collection[Document]] = {}
@@ -97,6 +100,21 @@ def presence() -> Collection[Document]:
 
 def deletions() -> Collection[Document]:
     return _collection("deletions")
+
+
+def in_parts(ids: Iterable[ObjectId]) -> Iterator[list[ObjectId]]:
+    """Yield a few ids at a time: some servers take quadratic time for a list of them."""
+    left = iter(ids)
+    while part := list(itertools.islice(left, IDS_AT_ONCE)):
+        yield part
+
+
+def among(
+    collection: Collection[Document], ids: Iterable[ObjectId], stages: Sequence[Document]
+) -> Iterator[Document]:
+    """Yield what an aggregation makes of the documents with these ids, in no order."""
+    for part in in_parts(ids):
+        yield from collection.aggregate([{"$match": {"_id": {"$in": part}}}, *stages])
 
 
 @contextmanager

@@ -5,7 +5,6 @@ For `verify`, `backup` and `restore`; no request comes here.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,14 +15,13 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from chatapi.store.database import AWARE, Document, current
+from chatapi.store.database import AWARE, Document, current, in_parts
 
 # What is true for seconds, counts attempts, or lets somebody in.
 SECRET = frozenset({"sessions"})
 SHORT_LIVED = frozenset(
     {"signals", "presence", "attempts", "attemptWindows", "counters", "windows", "maintenance"}
 )
-IDS_AT_ONCE = 50
 _RAW = AWARE.with_options(document_class=RawBSONDocument)
 _RESTORE: Document = {"_id": "restore"}
 _NOT_PLANNED = frozenset({"rejectedPlans", "parsedQuery"})
@@ -283,7 +281,7 @@ def chats_named(before: datetime, newest: int | None = None) -> Iterator[tuple[O
 def among(name: str, ids: Iterable[ObjectId]) -> set[ObjectId]:
     """Return which of these ids are in a collection."""
     found: set[ObjectId] = set()
-    for some in _in_parts(ids):
+    for some in in_parts(ids):
         rows = current()[name].find({"_id": {"$in": some}}, {"_id": 1})
         found |= {row["_id"] for row in rows}
     return found
@@ -293,19 +291,12 @@ def delete_lost_terms(before: datetime) -> None:
     """Remove the search terms made before a time of chats that do not exist."""
     where = {"_id": {"$lt": ObjectId.from_datetime(before)}}
     rows = current()["chat_terms"].find(where, {"_id": 1})
-    for some in _in_parts(row["_id"] for row in rows):
+    for some in in_parts(row["_id"] for row in rows):
         lost = set(some) - among("chatrooms", some)
         if lost:
             current()["chat_terms"].delete_many({"_id": {"$in": list(lost)}})
 
 
 def delete_messages(ids: Iterable[ObjectId]) -> None:
-    for some in _in_parts(ids):
+    for some in in_parts(ids):
         current()["messages"].delete_many({"_id": {"$in": some}})
-
-
-def _in_parts(ids: Iterable[ObjectId]) -> Iterator[list[ObjectId]]:
-    """Yield a few ids at a time: some servers take quadratic time for a list of them."""
-    left = iter(ids)
-    while part := list(itertools.islice(left, IDS_AT_ONCE)):
-        yield part

@@ -30,7 +30,7 @@ def _bound(database: Database[Document]) -> None:
 def _found_so(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read the page from what was found, or from the newest chats."""
     if request.param == "many":
-        monkeypatch.setattr(chats, "MANY_FOUND", 1)
+        monkeypatch.setattr(chats, "FEW_FOUND", 0)
 
 
 def add(words: str, minute: int = 0, user_id: ObjectId | None = None, **more: Any) -> ObjectId:

@@ -137,7 +137,7 @@ def planned(_: Run) -> str:
         ("a user's chats", "chatrooms", chats.query(chats.Filter(user_id=nobody)), order),
         ("chats by status", "chatrooms", chats.query(chats.Filter(statuses=("active",))), order),
         ("an agent's chats", "chatrooms", chats.query(chats.Filter(admin_id=nobody)), order),
-        ("search", "chat_terms", chat_terms.matching(["verify"], None)[0]["$match"], None),
+        ("search", "chat_terms", chat_terms.query("verify"), None),
         ("history", "messages", {"chatId": nobody, "seq": {"$gte": 1, "$lte": 50}}, {"seq": 1}),
         ("a session", "sessions", {"_id": "none"}, None),
         ("signing in", "users", {"loginKey": "none"}, None),
