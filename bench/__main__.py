@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import platform
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,9 +19,9 @@ from pathlib import Path
 
 from bson import ObjectId
 
-from bench import data, streams
+from bench import data, page, streams
 from bench.load import Cost, Request, Round, measure
-from chatapi import clock, create_app
+from chatapi import create_app
 from chatapi.services import accounts, chats
 from config import DevelopmentConfig
 from deploy import run
@@ -242,10 +239,7 @@ def heading() -> list[str]:
     return [
         "# What the product costs",
         "",
-        (
-            f"{clock.now():%Y-%m-%d}, {_machine()}, Python {platform.python_version()}, "
-            f"commit {_commit()}. `make bench` made this page."
-        ),
+        page.origin("make bench"),
         "",
     ]
 
@@ -295,17 +289,6 @@ def written(bench: Bench, rows: int, length: int) -> list[str]:
         for name, cost in costs.items()
     ]
     return lines
-
-
-def _machine() -> str:
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-
-
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

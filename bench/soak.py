@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import people
+from bench import page, people
 from bench.people import Person
 from bench.streams import memory, part
 from bench.swarm import Answer, Swarm
@@ -52,6 +52,8 @@ FLAT_SHARE, FLAT_KB = 1.10, 5 * 1024
 # In a shorter run the memory has not settled: it is shown, and nobody is blamed.
 SHORTEST_FOR_MEMORY = 180.0
 MOST_SHOWN = 5  # of each kind
+LONG_ENOUGH = 600.0  # to be written down
+PAGE = Path(__file__).with_name("soak.md")
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,12 @@ class Soak:
     chance: random.Random
     violations: Counter[str] = field(default_factory=Counter)
     memory: list[tuple[float, float]] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+
+    def say(self, line: str) -> None:
+        """Print what was found at the end, and keep it for the page."""
+        print(line, flush=True)
+        self.found.append(line)
 
     def blame(self, kind: str, what: str) -> None:
         """Note something that must not be."""
@@ -180,13 +188,12 @@ class Soak:
             )
         told = sum(len(client["rows"]) for client in clients)
         visits = sum(client["visits"] for client in clients if client["kind"] != "poll")
-        print(
+        self.say(
             f"{len(sent):,} messages in {len(chats)} chats, told {told:,} times to "
-            f"{len(clients)} clients over {visits:,} connections",
-            flush=True,
+            f"{len(clients)} clients over {visits:,} connections"
         )
         counts = _sum(answer["counts"] for answer in settled)
-        print(", ".join(f"{name} {count}" for name, count in sorted(counts.items())), flush=True)
+        self.say(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
 
     def _check_client(
         self, client: Answer, chats: dict[str, Document], histories: dict[str, list[Document]]
@@ -236,7 +243,7 @@ class Soak:
             time.sleep(0.5)
         if left:
             self.blame("connection left", f"{left} connections are still open")
-        print(f"all streams had ended after {time.monotonic() - started:.0f} s", flush=True)
+        self.say(f"all streams had ended after {time.monotonic() - started:.0f} s")
 
     def _check_log(self) -> None:
         seen: Counter[str] = Counter()
@@ -268,12 +275,11 @@ class Soak:
         before, after = part(first, 0.5), part(last, 0.5)
         left = memory(self.app.worker_pids())["Pss"]
         is_flat = after <= before * FLAT_SHARE + FLAT_KB
-        print(
+        self.say(
             f"memory of the workers: {before / 1024:.1f} MB after the warm-up, "
             f"{after / 1024:.1f} MB at the end: {'flat' if is_flat else 'NOT flat'} "
             f"(at most {FLAT_SHARE - 1:.0%} and {FLAT_KB / 1024:.0f} MB more); "
-            f"{left / 1024:.1f} MB when all had left",
-            flush=True,
+            f"{left / 1024:.1f} MB when all had left"
         )
         if not is_flat and whole >= SHORTEST_FOR_MEMORY:
             self.blame("memory", f"the workers grew from {before:.0f} to {after:.0f} KB")
@@ -316,6 +322,24 @@ def _histories(chats: dict[str, Document]) -> dict[str, list[Document]]:
     return found
 
 
+def _report(options: Options, found: list[str]) -> list[str]:
+    """Return the page that a whole run leaves."""
+    return [
+        "# Rough weather",
+        "",
+        page.origin("make soak"),
+        "",
+        (
+            f"{options.seconds / 60:.0f} minutes, {options.clients} clients, {options.rate:g} "
+            f"messages a second, {WORKERS} workers{', once replaced' if options.restart else ''}; "
+            "what the clients were told was compared with the database at the end."
+        ),
+        "",
+        *(f"- {line}" for line in found),
+        "",
+    ]
+
+
 def _total(states: Iterable[Answer], name: str) -> int:
     return sum(state[name] for state in states)
 
@@ -336,8 +360,8 @@ def connections(port: int) -> int:
     return sum(each[1].endswith(wanted) and each[3] in {"01", "08"} for each in fields)
 
 
-def soak(options: Options) -> Counter[str]:
-    """Run it, and return how much was found wrong, by kind."""
+def soak(options: Options) -> tuple[Counter[str], list[str]]:
+    """Run it, and return how much was found wrong, by kind, and what was found at all."""
     environment = {
         "LOG_LEVEL": "INFO",
         "RATELIMIT_ENABLED": "false",
@@ -356,7 +380,7 @@ def soak(options: Options) -> Counter[str]:
         chance = random.Random(options.seed)
         run = Soak(options, app, swarm, chance)
         run.run()
-    return run.violations
+    return run.violations, run.found
 
 
 def main() -> None:
@@ -368,13 +392,17 @@ def main() -> None:
     parser.add_argument("--no-restart", action="store_true", help="leave the workers alone")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    violations = soak(
-        Options(given.minutes * 60, given.clients, given.rate, not given.no_restart, given.seed)
+    options = Options(
+        given.minutes * 60, given.clients, given.rate, not given.no_restart, given.seed
     )
+    violations, found = soak(options)
     for kind, count in violations.most_common():
         print(f"{count:6,} × {kind}")
     count = violations.total()
-    print(f"VERDICT: {count:,} violations" if count else "VERDICT: all is well")
+    verdict = f"VERDICT: {count:,} violations" if count else "VERDICT: all is well"
+    print(verdict)
+    if options.seconds >= LONG_ENOUGH:
+        PAGE.write_text("\n".join(_report(options, [*found, verdict])))
     sys.exit(1 if violations else 0)
 
 

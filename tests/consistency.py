@@ -8,6 +8,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo.database import Database
 
+from chatapi.services import search
 from chatapi.store.database import Document
 
 PREVIEW_LENGTH = 200
@@ -41,6 +42,8 @@ def assert_chat_is_consistent(database: Database[Any], chat_id: Any) -> list[Doc
     found_by = database["chat_terms"].find_one({"_id": chat_id})
     assert found_by is not None, "nobody finds the chat"
     assert found_by["userId"] == chat["userId"]
+    named = search.terms([chat["subject"], chat["userName"], chat["userEmail"]])
+    assert set(named) <= set(found_by["terms"])
     assert chat["isOpen"] == (chat["status"] in OPEN_STATUSES)
     open_chats = [
         row

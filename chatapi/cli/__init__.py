@@ -18,7 +18,7 @@ from chatapi.cli.verify import verify_deployment
 from chatapi.errors import EmailTaken
 from chatapi.field_types import EmailAddress, NewPassword
 from chatapi.services import accounts, chats
-from chatapi.store import chat_terms, database, indexes, upkeep
+from chatapi.store import database, indexes, upkeep
 
 
 def init_app(app: Flask) -> None:
@@ -41,8 +41,9 @@ def init_app(app: Flask) -> None:
 def init_db(sweep: bool) -> None:
     """Create missing collections, indexes and validators; safe on every start."""
     indexes.ensure(database.current())
-    if chat_terms.are_in_chats():
-        chat_terms.move()
+    if upkeep.has_old_search():
+        chats.complete_terms()
+        upkeep.drop_old_search()
     finished = chats.finish_deletions()
     name = current_app.config["DATABASE_NAME"]
     click.echo(f"Database {name} is ready.")
@@ -53,7 +54,7 @@ def init_db(sweep: bool) -> None:
 
 
 def _sweep() -> None:
-    """Remove what crashes have left without a chat, messages and search terms; nothing else."""
+    """Remove what crashes have left without a chat, and let every chat be found by a search."""
     if upkeep.unfinished_restore():
         raise click.ClickException("A restore was cut off: chats are missing. Restore again first.")
     found, left_by_crashes = consistency.strays()
@@ -64,6 +65,7 @@ def _sweep() -> None:
         )
     upkeep.delete_messages(found)
     consistency.remove_lost_terms()
+    chats.complete_terms()
     click.echo(f"Removed {len(found)} messages that crashes had left without a chat.")
 
 

@@ -44,7 +44,7 @@ from chatapi.cli import archive, consistency
 from chatapi.cli.terminal import failing_by_name, progress
 from chatapi.services import chats
 from chatapi.services.messages import PREVIEW_LENGTH
-from chatapi.store import chat_terms, database, deletions, indexes, upkeep
+from chatapi.store import database, deletions, indexes, upkeep
 from chatapi.store.database import AWARE, Document
 
 CHATS_AT_ONCE = 100
@@ -317,9 +317,10 @@ def finish(header: archive.Header) -> list[str]:
     ]
     # What `init-db` does.
     indexes.ensure(database.current())
-    chat_terms.move()
-    consistency.remove_lost_terms()
     chats.finish_deletions()
+    # A chat that was deleted while the backup ran came without its terms.
+    chats.complete_terms()
+    consistency.remove_lost_terms()
     differing: list[str] = []
     with progress(_count(header, "chatrooms"), "Comparing chats and histories") as bar:
         for compared, found in consistency.problems():

@@ -13,7 +13,7 @@ from chatapi import clock, errors, paging
 from chatapi.services import messages, search
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
-from chatapi.store import chats, deletions, presence, users
+from chatapi.store import chat_terms, chats, deletions, presence, upkeep, users
 from chatapi.store import messages as stored_messages
 from chatapi.store import unread as unread_sums
 from chatapi.store.database import Document, Duplicate, object_id
@@ -236,8 +236,7 @@ def delete(session: Session, chat_id: object) -> None:
     """Delete a chat and its messages for good. For agents. Raises AdminOnly, ChatNotFound."""
     session.require_admin()
     chat = access_chat(session, chat_id)
-    _finish_deletion(deletions.begin(chat["_id"]))
-    presence.signal("deleted", chatId=chat["_id"], userId=chat["userId"], seq=None)
+    _finish_deletion(deletions.begin(chat["_id"], userId=chat["userId"]))
 
 
 def finish_deletions() -> int:
@@ -254,6 +253,8 @@ def finish_deletions() -> int:
 def _finish_deletion(begun: Document) -> None:
     chats.delete(begun["_id"])
     stored_messages.delete_of_chat(begun["_id"])
+    # A backup's note of one that was deleted meanwhile knows no owner.
+    presence.signal("deleted", chatId=begun["_id"], userId=begun.get("userId"), seq=None)
     deletions.finish(begun)
 
 
@@ -296,8 +297,17 @@ def new_chat(session: Session, subject: str, category: str, priority: str) -> Do
 
 
 def terms(chat: Document) -> list[str]:
-    """Return what a chat is found by."""
+    """Return what a new chat is found by."""
     return search.terms([chat["subject"], chat["userName"], chat["userEmail"]])
+
+
+def complete_terms() -> int:
+    """Let every chat be found that is found by nothing; return how many there were."""
+    count = 0
+    for chat in upkeep.chats_without_terms():
+        chat_terms.put(chat, terms(chat))
+        count += 1
+    return count
 
 
 def _decide(changes: dict[str, Any]) -> dict[str, Any]:

@@ -6,19 +6,18 @@ for each beginning of each word, and some servers then write all its index entri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bson import ObjectId
 
-from chatapi.store.database import Document, among, chat_terms, chatrooms
-
-_OLD_INDEX = "search"
+from chatapi.store.database import Document, among, chat_terms
 
 
 def put(chat: Document, terms: Sequence[str]) -> None:
-    """Let a chat be found by these terms alone."""
+    """Let a chat be found by these terms, unless it is found by any already."""
     document = of(chat, terms)
-    chat_terms().replace_one({"_id": document["_id"]}, document, upsert=True)
+    where = {"_id": document.pop("_id")}
+    chat_terms().update_one(where, {"$setOnInsert": document}, upsert=True)
 
 
 def of(chat: Document, terms: Sequence[str]) -> Document:
@@ -36,44 +35,32 @@ def delete(chat_id: ObjectId) -> None:
     chat_terms().delete_one({"_id": chat_id})
 
 
-def are_in_chats() -> bool:
-    """Tell whether the chats of this database still carry their terms, as they once did."""
-    return _OLD_INDEX in chatrooms().index_information()
-
-
-def move() -> None:
-    """Take the terms out of the chats that still carry them; after a crash, do it again."""
-    carried = {"searchTerms": {"$exists": True}}
-    for chat_id in [row["_id"] for row in chatrooms().find(carried, {"_id": 1})]:
-        chat = chatrooms().find_one({"_id": chat_id}, {"userId": 1, "searchTerms": 1})
-        if chat is not None and "searchTerms" in chat:
-            put(chat, chat["searchTerms"])
-            chatrooms().update_one({"_id": chat_id}, {"$unset": {"searchTerms": ""}})
-    if are_in_chats():
-        chatrooms().drop_index(_OLD_INDEX)
-
-
 def query(term: str, user_id: ObjectId | None = None) -> Document:
     """Return the MongoDB filter for a term, of one user's chats or of all."""
     # The user's own are few: they come first.
     return ({} if user_id is None else {"userId": user_id}) | {"terms": term}
 
 
-def found(terms: Sequence[str], user_id: ObjectId | None, few: int) -> set[ObjectId]:
+def found(terms: Sequence[str], user_id: ObjectId | None, most: int) -> set[ObjectId] | None:
     """Return the ids of the chats with all these terms, of one user's chats or of all.
 
-    Each term is an equality on the index, the longest, mostly the rarest, first. When only
-    a few chats are left, these alone are looked at for the other terms.
+    None if each of the terms alone has more than `most`. Each is an equality on the index;
+    the longest, mostly the rarest, is asked for first, and the others only of what it has.
     """
-    left = sorted(terms, key=len, reverse=True)
-    ids = _with(left.pop(0), user_id)
-    while left and len(ids) > few:
-        ids &= _with(left.pop(0), user_id)
-    if not left:
-        return ids
-    having: list[Document] = [{"$match": {"terms": {"$all": left}}}, {"$project": {"_id": 1}}]
-    return {row["_id"] for row in among(chat_terms(), ids, having)}
+    others = sorted(terms, key=len, reverse=True)
+    for term in list(others):
+        rows = chat_terms().find(query(term, user_id), {"_id": 1}).limit(most + 1)
+        ids = {row["_id"] for row in rows}
+        if len(ids) <= most:
+            others.remove(term)
+            return having(ids, others) if others else ids
+    return None
 
 
-def _with(term: str, user_id: ObjectId | None) -> set[ObjectId]:
-    return {row["_id"] for row in chat_terms().find(query(term, user_id), {"_id": 1})}
+def having(ids: Iterable[ObjectId], terms: Sequence[str]) -> set[ObjectId]:
+    """Return which of these chats have all the terms."""
+    stages: list[Document] = [
+        {"$match": {"terms": {"$all": list(terms)}}},
+        {"$project": {"_id": 1}},
+    ]
+    return {row["_id"] for row in among(chat_terms(), ids, stages)}

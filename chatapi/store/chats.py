@@ -7,7 +7,7 @@ the version tells a poll whether anything is new.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,13 +21,14 @@ from chatapi.store import chat_terms, unread
 from chatapi.store.database import Document, Duplicate, among, chatrooms, naming_duplicates
 
 _ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
+_VERSIONS = {"version": 1, "lastMessageAt": 1}
 _LISTED = {"counts": 0, "epoch": 0, "changedAt": 0}
 MOST_SEEN = 2000
 MOST_REACHED = 2000
 RENAMED_AT_ONCE = 100
-# Of more chats found by a search, a page is read from the newest chats.
-FEW_FOUND = 2000
-WALKED_AT_ONCE = 100
+# Where more chats have a word, a page is read from the newest chats.
+FEW_FOUND = 5000
+WALKED_AT_ONCE = 500
 _reached: dict[tuple[Filter, int, Position | None], datetime] = {}
 _seen: dict[ObjectId, Document] = {}
 
@@ -56,7 +57,7 @@ def insert(chat: Document, terms: Sequence[str] = ()) -> None:
     chat_terms.put(chat, terms)
     try:
         with naming_duplicates(), unread.by_admins.writing():
-            chatrooms().insert_one(chat | {"changedAt": clock.now()})
+            chatrooms().insert_one(chat | {"changedAt": clock.real()})
             unread.by_admins.moved(0, chat["unread"]["admin"])
     except Duplicate:
         chat_terms.delete(chat["_id"])
@@ -110,7 +111,7 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
     with naming_duplicates(), unread.by_admins.writing():
         result = chatrooms().update_one(
             {"_id": chat_id, "version": version},
-            {"$set": {**fields, "changedAt": clock.now()}, "$inc": {"version": 1}},
+            {"$set": {**fields, "changedAt": clock.real()}, "$inc": {"version": 1}},
         )
         before = _seen.pop(chat_id, None)
         if not result.matched_count:
@@ -141,7 +142,7 @@ def _rename(whose: Document, fields: Document, terms: Sequence[str]) -> None:
     while ids := list(itertools.islice(left, RENAMED_AT_ONCE)):
         if terms:
             chat_terms.add(ids, terms)
-        now = {"$set": fields | {"changedAt": clock.now()}, "$inc": {"version": 1}}
+        now = {"$set": fields | {"changedAt": clock.real()}, "$inc": {"version": 1}}
         chatrooms().update_many({"_id": {"$in": ids}, **whose}, now)
 
 
@@ -193,7 +194,7 @@ def newest_versions(
     wanted: Filter, limit: int, after: Position | None = None
 ) -> list[tuple[ObjectId, int]]:
     """Return the ids and versions of the same chats: enough to know whether one changed."""
-    rows = _newest(wanted, limit, after, {"version": 1, "lastMessageAt": 1})
+    rows = _newest(wanted, limit, after, _VERSIONS)
     return [(row["_id"], row["version"]) for row in rows]
 
 
@@ -225,15 +226,33 @@ def _newest(wanted: Filter, limit: int, after: Position | None, shown: Document)
 def _found(wanted: Filter, where: Document, limit: int, shown: Document) -> list[Document]:
     """Read a page of the chats that a search finds.
 
-    Where there are few, they are read and sorted. Where there are many, the newest chats are
-    gone through until the page is full, which is soon.
+    Up to FEW_FOUND are all read, and sorted. Where each word has more, the newest chats are
+    gone through until the page is full: the more there are, the sooner it is.
     """
     ids = chat_terms.found(wanted.terms, wanted.user_id, FEW_FOUND)
-    if len(ids) <= FEW_FOUND:
-        rows = list(among(chatrooms(), ids, [{"$match": where}]))
-        return sorted(rows, key=lambda c: (c["lastMessageAt"], c["_id"]), reverse=True)[:limit]
+    if ids is None:
+        return list(itertools.islice(_walked(wanted, where, shown), limit))
+    light: list[Document] = [{"$match": where}, {"$project": _VERSIONS}]
+    rows = list(among(chatrooms(), ids, light))
+    rows.sort(key=lambda chat: (chat["lastMessageAt"], chat["_id"]), reverse=True)
+    if shown == _VERSIONS:
+        return rows[:limit]
+    page: list[Document] = []
+    while rows and len(page) < limit:
+        # Once more where a chat is deleted in between: a short page would be the last one.
+        next_ids = [row["_id"] for row in rows[: limit - len(page)]]
+        rows = rows[len(next_ids) :]
+        read = {chat["_id"]: chat for chat in among(chatrooms(), next_ids, [])}
+        page += [read[chat_id] for chat_id in next_ids if chat_id in read]
+    return page
+
+
+def _walked(wanted: Filter, where: Document, shown: Document) -> Iterator[Document]:
+    """Yield the chats that a search finds, the newest first, as they are come across."""
     with chatrooms().find(where, shown, batch_size=WALKED_AT_ONCE).sort(_ORDER) as newest_first:
-        return list(itertools.islice((c for c in newest_first if c["_id"] in ids), limit))
+        while batch := list(itertools.islice(newest_first, WALKED_AT_ONCE)):
+            ids = chat_terms.having([chat["_id"] for chat in batch], wanted.terms)
+            yield from (chat for chat in batch if chat["_id"] in ids)
 
 
 def count_groups(statuses: Sequence[str]) -> list[Document]:

@@ -3,6 +3,8 @@ cannot leave half of one behind."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from bson import ObjectId
 
 from chatapi.store.database import Document, deletions
@@ -16,9 +18,9 @@ def note(chat_id: ObjectId, seq: int | None = None) -> Document:
     return {"_id": chat_id} if seq is None else {"_id": ObjectId(), "chatId": chat_id, "seq": seq}
 
 
-def begin(chat_id: ObjectId, seq: int | None = None) -> Document:
-    """Note that a deletion begins, and return the note."""
-    begun = note(chat_id, seq)
+def begin(chat_id: ObjectId, seq: int | None = None, **facts: Any) -> Document:
+    """Note that a deletion begins, with what its end needs to know, and return the note."""
+    begun = note(chat_id, seq) | facts
     deletions().replace_one({"_id": begun["_id"]}, begun, upsert=True)
     return begun
 

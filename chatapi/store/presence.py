@@ -14,7 +14,7 @@ SIGNAL_SECONDS = 60
 
 def signal(kind: str, **data: Any) -> None:
     """Tell all processes something that nobody keeps."""
-    now = clock.now()
+    now = clock.real()
     expires = now + timedelta(seconds=SIGNAL_SECONDS)
     signals().insert_one({"kind": kind, "at": now, "expiresAt": expires, **data})
     expiry.sweep(signals())
@@ -25,7 +25,7 @@ def beat(process: str, people: list[Document]) -> None:
 
     One document a process, however many are there: a beat is one write.
     """
-    now = clock.now()
+    now = clock.real()
     expires = now + timedelta(seconds=SIGNAL_SECONDS)
     fields = {"people": people, "seenAt": now, "expiresAt": expires}
     presence().replace_one({"_id": process}, fields, upsert=True)

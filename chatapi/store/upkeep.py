@@ -5,6 +5,8 @@ For `verify`, `backup` and `restore`; no request comes here.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -23,6 +25,8 @@ SHORT_LIVED = frozenset(
     {"signals", "presence", "attempts", "attemptWindows", "counters", "windows", "maintenance"}
 )
 _RAW = AWARE.with_options(document_class=RawBSONDocument)
+_TERMS_AT_ONCE = 500
+_OLD_SEARCH = "search"
 _RESTORE: Document = {"_id": "restore"}
 _NOT_PLANNED = frozenset({"rejectedPlans", "parsedQuery"})
 
@@ -285,6 +289,26 @@ def among(name: str, ids: Iterable[ObjectId]) -> set[ObjectId]:
         rows = current()[name].find({"_id": {"$in": some}}, {"_id": 1})
         found |= {row["_id"] for row in rows}
     return found
+
+
+def chats_without_terms() -> Iterator[Document]:
+    """Yield the chats that no search finds: their ids, owners and what names them."""
+    named = {"userId": 1, "subject": 1, "userName": 1, "userEmail": 1}
+    rows = current()["chatrooms"].find({}, named)
+    while batch := {row["_id"]: row for row in itertools.islice(rows, _TERMS_AT_ONCE)}:
+        known = among("chat_terms", batch)
+        yield from (chat for chat_id, chat in batch.items() if chat_id not in known)
+
+
+def has_old_search() -> bool:
+    """Tell whether chats were found by terms of their own here, as before version 0.1.0."""
+    return _OLD_SEARCH in current()["chatrooms"].index_information()
+
+
+def drop_old_search() -> None:
+    """Drop the index of these terms; another process may have done it."""
+    with contextlib.suppress(OperationFailure):
+        current()["chatrooms"].drop_index(_OLD_SEARCH)
 
 
 def delete_lost_terms(before: datetime) -> None:

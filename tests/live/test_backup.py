@@ -42,7 +42,7 @@ from tests.conftest import PASSWORD, MakeChat, MakeSession
 from tests.consistency import assert_all_chats_are_consistent, assert_chat_is_consistent
 from tests.servers import DatabaseServer
 
-SAVED = ("users", "chatrooms", "messages", "deletions")
+SAVED = ("users", "chatrooms", "chat_terms", "messages", "deletions")
 
 
 @pytest.fixture
@@ -458,7 +458,30 @@ def test_a_chat_deleted_between_the_reads_is_gone_altogether(
     restored(target, saved(database, file))
     assert [row["_id"] for row in target["chatrooms"].find()] == [other["_id"]]
     assert [row["content"] for row in target["messages"].find()] == ["Stays"]
+    assert target["chat_terms"].distinct("_id") == [other["_id"]]
     assert target["deletions"].count_documents({}) == 0
+
+
+def test_a_chat_deleted_after_it_was_copied_is_found_by_a_search_when_it_is_back(
+    database: Database[Document],
+    target: Database[Document],
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    monkeypatch: pytest.MonkeyPatch,
+    file: Path,
+) -> None:
+    agent, chat = make_session("admin"), make_chat(subject="Parcel", message="Where is it?")
+    kept = upkeep.kept
+
+    def deleting(**options: bool) -> list[str]:
+        chats.delete(agent, chat["_id"])
+        return kept(**options)
+
+    monkeypatch.setattr(upkeep, "kept", deleting)
+    backup_command.save(file)
+    monkeypatch.undo()
+    restored(target, file)
+    assert len(assert_chat_is_consistent(target, chat["_id"])) == 1
 
 
 @pytest.mark.parametrize("reopened", [False, True])
@@ -586,6 +609,7 @@ def test_a_backup_while_everybody_writes_is_consistent(
     assert_all_chats_are_consistent(database)
     for each in files:
         restored(target, each, "--replace")
+        assert_all_chats_are_consistent(target)
         there = {row["_id"] for row in target["messages"].find({}, {"_id": 1})}
         assert acknowledged <= there
         assert there <= {row["_id"] for row in database["messages"].find({}, {"_id": 1})} | {

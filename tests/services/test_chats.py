@@ -542,8 +542,11 @@ def test_a_deletion_that_was_cut_off_is_finished_at_the_next_start(
     with pytest.raises(Killed):
         chats.delete(agent, chat["_id"])
     assert chats.finish_deletions() == 1
-    for collection in ("chatrooms", "messages", "deletions"):
+    for collection in ("chatrooms", "chat_terms", "messages", "deletions"):
         assert database[collection].count_documents({}) == 0
+    told = database["signals"].find_one({"kind": "deleted", "seq": None})
+    assert told is not None
+    assert (told["chatId"], told["userId"]) == (chat["_id"], user.user_id)
     assert chats.finish_deletions() == 0
 
 
@@ -557,6 +560,16 @@ def opened(subject: str, owner: Session | None = None, **fields: Any) -> Documen
 def subjects(session: Session, limit: int = 50, **filters: Any) -> list[str]:
     page = chats.list_chats(session, ChatFilters(**filters), limit)
     return [row["subject"] for row in page.items]
+
+
+def test_a_chat_of_another_time_is_told_of_as_changed_now(agent: Session) -> None:
+    # Who follows the database, and how late they are, goes by it.
+    with clock.frozen(datetime(2020, 1, 1, tzinfo=UTC)):
+        chat = opened("imported", message="Hello")
+        made = stored(chat)["changedAt"]
+        chats.update(agent, chat["_id"], status="closed")
+    for changed in (made, stored(chat)["changedAt"]):
+        assert abs(clock.now() - changed) < timedelta(minutes=1)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from pymongo.database import Database
 
 from chatapi import clock
 from chatapi.paging import Position
+from chatapi.services import chats as services
 from chatapi.services import search
 from chatapi.store import chat_terms, chats, upkeep
 from chatapi.store import database as store
@@ -94,15 +94,6 @@ def test_the_pages_of_a_search_hold_every_chat_once() -> None:
     assert len(seen) == 10
 
 
-def test_a_message_writes_no_terms(database: Database[Document]) -> None:
-    chat_id = add("late parcel")
-    stored = database["chatrooms"].find_one({"_id": chat_id})
-    assert stored is not None
-    assert "late" not in repr(stored)
-    indexed = [index["key"] for index in database["chatrooms"].index_information().values()]
-    assert not [key for key in indexed if any(name in {"terms", "searchTerms"} for name, _ in key)]
-
-
 def test_a_chat_that_is_refused_or_deleted_leaves_no_terms(database: Database[Document]) -> None:
     owner = ObjectId()
     kept = add("parcel", user_id=owner, isOpen=True)
@@ -122,49 +113,25 @@ def test_a_renamed_owner_is_found_by_both_names() -> None:
     assert searched("ana parcel zoe") == [chat_id]
 
 
-def as_before(database: Database[Document], terms: Sequence[str]) -> ObjectId:
-    """Write a chat as it was when it carried its terms."""
-    chat_id = add("")
-    database["chat_terms"].delete_many({"_id": chat_id})
-    database["chatrooms"].update_one({"_id": chat_id}, {"$set": {"searchTerms": list(terms)}})
-    database["chatrooms"].create_index("searchTerms", name="search")
-    return chat_id
+def test_every_chat_is_found_again_that_nothing_found(database: Database[Document]) -> None:
+    fields = {"subject": "Parcel", "userName": "Ana", "userEmail": "ana@mail.example"}
+    bare, found = add("", **fields), add("called otherwise", **fields)
+    database["chat_terms"].delete_one({"_id": bare})
+    assert services.complete_terms() == 1
+    assert searched("parcel ana mail") == [bare]
+    assert searched("otherwise") == [found]
+    assert services.complete_terms() == 0
 
 
-def test_terms_that_chats_carry_are_moved_once(database: Database[Document]) -> None:
-    assert not chat_terms.are_in_chats()
-    carried = as_before(database, ["p", "pa"])
-    other = add("late")
-    assert chat_terms.are_in_chats()
-    chat_terms.move()
-    assert not chat_terms.are_in_chats()
-    assert (searched("pa"), searched("late")) == ([carried], [other])
-    stored = database["chatrooms"].find_one({"_id": carried})
-    assert stored is not None
-    assert "searchTerms" not in stored
-    chat_terms.move()
-    assert searched("pa") == [carried]
-
-
-def test_a_move_that_was_cut_off_is_brought_to_its_end(
-    database: Database[Document], monkeypatch: pytest.MonkeyPatch
+def test_the_index_of_an_earlier_form_is_dropped_by_whoever_comes_first(
+    database: Database[Document],
 ) -> None:
-    made = {as_before(database, ["pa"]) for _ in range(3)}
-    put = chat_terms.put
-    left = [1, 0]
-
-    def dying(chat: Document, terms: Sequence[str]) -> None:
-        if not left.pop(0):
-            raise KeyboardInterrupt
-        put(chat, terms)
-
-    monkeypatch.setattr(chat_terms, "put", dying)
-    with pytest.raises(KeyboardInterrupt):
-        chat_terms.move()
-    assert chat_terms.are_in_chats()
-    monkeypatch.setattr(chat_terms, "put", put)
-    chat_terms.move()
-    assert set(searched("pa")) == made
+    assert not upkeep.has_old_search()
+    database["chatrooms"].create_index("searchTerms", name="search")
+    assert upkeep.has_old_search()
+    for _ in range(2):
+        upkeep.drop_old_search()
+        assert not upkeep.has_old_search()
 
 
 def test_terms_of_no_chat_are_removed_when_nobody_can_be_about_to_open_it(
