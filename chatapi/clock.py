@@ -1,7 +1,7 @@
 """The one place that reads the time.
 
-A time is for people to read and for sessions to expire by; the order of messages never
-depends on it (see `services.messages`).
+A time is for people to read, for sessions to expire by and to tell who was there a moment
+ago; the order of messages never depends on it (see `services.messages`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ _frozen: ContextVar[datetime | None] = ContextVar("frozen", default=None)
 
 def now() -> datetime:
     """Return the time in UTC, cut to the milliseconds that MongoDB keeps."""
-    at = _frozen.get() or datetime.now(UTC)
+    return _cut(_frozen.get() or datetime.now(UTC))
+
+
+def real() -> datetime:
+    """Return the time in UTC even where it is frozen: for what other processes compare."""
+    return _cut(datetime.now(UTC))
+
+
+def _cut(at: datetime) -> datetime:
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 

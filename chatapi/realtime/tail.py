@@ -215,7 +215,7 @@ class Tail:
         kind, document = change
         changed_at = document.get("changedAt") or document.get("at")
         if changed_at is not None:
-            self.lag_ms = round((clock.now() - changed_at).total_seconds() * 1000, 1)
+            self.lag_ms = round((clock.real() - changed_at).total_seconds() * 1000, 1)
         try:
             if kind == "chat":
                 chats.told(document)

@@ -101,8 +101,6 @@ class Caretaker:
         everybody = is_due and (not signed_in.is_told or beginnings != self._beginnings)
         now, moment = clock.now(), time.monotonic()
         sweeps = is_due and moment - self._swept_at >= TOGETHER_SECONDS
-        if sweeps:
-            self._swept_at = moment
         doubtful = [
             feed
             for feed in open_feeds
@@ -119,6 +117,8 @@ class Caretaker:
         except PyMongoError:
             self._suspects |= suspects
             raise
+        if sweeps:
+            self._swept_at = moment
         if everybody:
             self._beginnings = beginnings
 

@@ -81,12 +81,13 @@ class Presence:
             person, places = now_here.get(user_id) or (before[user_id][0], set())
             was_in = before[user_id][1] if user_id in before else set()
             online = user_id in now_here
-            if was_in != places or online != (user_id in before):
-                hub.present(_event(person, online=online, chat_id=_one_of(places)), None)
-            for chat_id in places - was_in:
-                hub.present(_event(person, online=True, chat_id=chat_id), chat_id)
+            # Who listens to a chat and to the inbox hears last where the agent is now.
             for chat_id in was_in - places:
                 hub.present(_event(person, online=online, chat_id=None), chat_id)
+            for chat_id in places - was_in:
+                hub.present(_event(person, online=True, chat_id=chat_id), chat_id)
+            if was_in != places or online != (user_id in before):
+                hub.present(_event(person, online=online, chat_id=_one_of(places)), None)
 
 
 def _by_user(people: list[Document]) -> Iterator[tuple[Document, set[ObjectId]]]:

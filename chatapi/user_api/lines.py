@@ -245,8 +245,10 @@ class Lines:
             waiting = list(self._lines)
             size = -(-len(waiting) // PARTS)
             parts = [waiting[start : start + size] for start in range(0, len(waiting), size)]
-            for part in parts:
-                gevent.sleep(PULSE_SECONDS / len(parts))
+            begun = time.monotonic()
+            for turn, part in enumerate(parts, 1):
+                due = begun + PULSE_SECONDS * turn / len(parts)
+                gevent.sleep(max(0.0, due - time.monotonic()))
                 for number, line in enumerate(part, 1):
                     line.look(time.monotonic())
                     if not number % AT_ONCE:

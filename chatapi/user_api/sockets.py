@@ -39,8 +39,10 @@ from chatapi.user_api.lines import ALIVE, Gone, Line, Streamed
 
 PROTOCOL = "chat.v1"
 LONGEST_FRAME = 64 * 1024
-PING_SECONDS = 15.0
-SILENCE_SECONDS = 40.0
+DEEPEST_REF = 20
+PING_SECONDS, SILENCE_SECONDS = 15.0, 40.0
+# An agent who is gone must not seem to be there for long.
+AGENT_PING_SECONDS, AGENT_SILENCE_SECONDS = 5.0, 12.0
 FRAMES_A_SECOND, BURST = 20.0, 60.0
 MOST_CHATS = 50
 MOST_STRIKES = 10
@@ -129,7 +131,7 @@ class _SocketLine(Line):
         self._is_pong_due = False
         self._counted_at = self._heard_at = time.monotonic()
         # Spread, so that those who came together are not all asked together.
-        self._pinged_at = self._heard_at - random.uniform(0, PING_SECONDS)  # noqa: S311
+        self._pinged_at = self._heard_at - random.uniform(0, self._patience()[0])  # noqa: S311
 
     def tell(self, event: Event) -> None:
         """Write an event; with the last one, close."""
@@ -159,11 +161,18 @@ class _SocketLine(Line):
 
     def look(self, now: float) -> None:
         """Send a ping now and then, and give up who does not answer."""
-        if now - self._heard_at >= SILENCE_SECONDS:
+        ping, silence = self._patience()
+        if now - self._heard_at >= silence:
             self.feed.cut()
-        elif now - self._pinged_at >= PING_SECONDS:
+        elif now - self._pinged_at >= ping:
             self._pinged_at = now
             self.write([ALIVE])
+
+    def _patience(self) -> tuple[float, float]:
+        """Return after how many seconds to ask whether the client is there, and to give up."""
+        if self.session.is_admin:
+            return AGENT_PING_SECONDS, AGENT_SILENCE_SECONDS
+        return PING_SECONDS, SILENCE_SECONDS
 
     def part(self) -> None:
         """Let the client read our last frame: unread input would make the kernel drop it."""
@@ -212,6 +221,8 @@ class _SocketLine(Line):
             if not self._may_go_on():
                 raise errors.TooManyRequests(retryAfter=1)
             asked = _parsed(text)
+            if _depth(asked.get("ref")) > DEEPEST_REF:
+                raise errors.InvalidInput.of("ref", f"May be nested {DEEPEST_REF} levels deep.")
             ref = asked.get("ref")
             self._do(asked, ref)
             self._strikes = 0
@@ -334,6 +345,18 @@ def _parsed(text: str) -> dict[str, Any]:
     if not isinstance(asked, dict):
         raise errors.BadJson("A frame is one JSON object.")
     return asked
+
+
+def _depth(value: Any) -> int:
+    """Return how deep a JSON value is nested, or one level more than is allowed."""
+    level, depth = [value], 0
+    while level and depth <= DEEPEST_REF:
+        inner = [each for each in level if isinstance(each, (dict, list))]
+        level = [
+            part for each in inner for part in (each.values() if isinstance(each, dict) else each)
+        ]
+        depth += bool(inner)
+    return depth
 
 
 def _refuse_constant(name: str) -> None:

@@ -28,6 +28,7 @@ from tests.streams import EventStream, WebSocket
 # As `tests.live.impatient` has them, in seconds.
 HEARTBEAT, AGENT_HEARTBEAT = 1.5, 0.5
 PING, SILENCE = 1.0, 3.0
+AGENT_SILENCE = 1.5
 STUCK = 2.0
 SLACK = 1.2  # A busy machine may be late; nothing is early.
 
@@ -127,6 +128,23 @@ def test_a_socket_that_stays_silent_is_given_up(server: AppServer) -> None:
         assert time.monotonic() - begun > SILENCE - 0.15
         assert silent.pings >= 2
         assert link.ask("1", type="subscribe", chatId=None).name == "ok"
+
+
+def test_an_agent_whose_network_vanishes_is_soon_no_longer_there(server: AppServer) -> None:
+    user, ana = register(server), register_agent(server)
+    chat_id = user.open_chat()
+    stream = EventStream(server.url, f"/api/chat/{chat_id}/events", user.token)
+    with stream as events, WebSocket(server.url, ana.token) as link:
+        link.ask("1", type="subscribe", chatId=chat_id)
+        events.until("presence", lambda data: (data["userId"], data["online"]) == (ana.id, True), 5)
+        link.answers_pings = False
+        begun = time.monotonic()
+        while not link.is_gone:
+            link.read(0.1)
+            assert time.monotonic() - begun < AGENT_SILENCE + SLACK
+        events.until(
+            "presence", lambda data: (data["userId"], data["online"]) == (ana.id, False), 5
+        )
 
 
 @pytest.mark.parametrize("kind", ["stream", "socket"])

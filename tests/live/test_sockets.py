@@ -324,6 +324,19 @@ def test_bad_manners_end_the_socket_and_harm_nobody_else(
             assert witness.read(5)
 
 
+@pytest.mark.parametrize("depth", [21, 900, 951])
+def test_a_ref_that_is_nested_too_deeply_is_refused_and_changes_nothing(
+    live_server: AppServer, depth: int
+) -> None:
+    with WebSocket(live_server.url, register(live_server).token) as link:
+        nested = "[" * depth + "]" * depth
+        link.write(TextMessage(data=f'{{"type":"subscribe","chatId":null,"ref":{nested}}}'))
+        refused = link.next()
+        assert (refused.data["code"], [*refused.data["fields"]]) == ("validation_failed", ["ref"])
+        deepest = [[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]
+        assert link.ask(deepest, type="unsubscribe", chatId="0" * 24).name == "problem"
+
+
 def test_a_closing_handshake_is_answered(live_server: AppServer) -> None:
     with WebSocket(live_server.url, register(live_server).token) as link:
         link.write(CloseConnection(code=1000))

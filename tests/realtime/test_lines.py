@@ -141,6 +141,29 @@ def test_lines_are_looked_at_in_parts_and_all_within_a_pulse(
         assert times[number + 10] - times[number] > 0.015
 
 
+def test_lines_that_take_long_to_look_at_do_not_delay_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lines, "PULSE_SECONDS", 0.5)
+    looked: dict[int, list[float]] = {}
+
+    class Slow:
+        def look(self, now: float) -> None:
+            looked.setdefault(id(self), []).append(now)
+            time.sleep(0.02)
+
+    watched, waiting = lines.Lines(), [Slow() for _ in range(20)]
+    for each in waiting:
+        watched.add(each)  # type: ignore[arg-type]
+    while len(looked) < 20 or min(map(len, looked.values())) < 2:
+        gevent.sleep(0.01)
+    for each in waiting:
+        watched.remove(each)  # type: ignore[arg-type]
+    gevent.sleep(0.6)
+    # One after the other, they would take 0.9 s.
+    assert sorted(second - first for first, second, *_ in looked.values())[10] < 0.75
+
+
 def test_a_line_that_waits_has_no_greenlet(
     ends: tuple[socket.socket, socket.socket], feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

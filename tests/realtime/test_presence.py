@@ -1,0 +1,53 @@
+"""Who is told where the agents are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from chatapi.realtime.hub import Event, hub
+from chatapi.services.presence import Presence
+from chatapi.store import presence
+
+ANA, HERE, THERE = ObjectId(), ObjectId(), ObjectId()
+
+Told = list[tuple[ObjectId | None, bool, ObjectId | None]]
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    """To which chat, or the inbox, it was told whether she is there, and where."""
+    said: Told = []
+
+    def present(event: Event, chat_id: ObjectId | None) -> None:
+        said.append((chat_id, event.data["online"], event.data["chatId"]))
+
+    monkeypatch.setattr(hub, "present", present)
+    return said
+
+
+def look(present: Presence, monkeypatch: pytest.MonkeyPatch, *places: ObjectId | None) -> None:
+    """Let the database say in which chats she is, or with none that she is not there."""
+    people: list[dict[str, Any]] = [
+        {"userId": ANA, "name": "Ana", "role": "admin", "chatId": place} for place in places
+    ]
+    monkeypatch.setattr(presence, "here", lambda _: people)
+    present.keep({}, is_due=False, is_heard=True)
+
+
+def test_who_hears_of_the_chats_and_the_inbox_hears_last_where_the_agent_is(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present = Presence()
+    look(present, monkeypatch, HERE)
+    assert told == [(HERE, True, HERE), (None, True, HERE)]
+    told.clear()
+    look(present, monkeypatch, THERE)
+    assert told == [(HERE, True, None), (THERE, True, THERE), (None, True, THERE)]
+    told.clear()
+    look(present, monkeypatch, THERE)
+    assert told == []
+    look(present, monkeypatch)
+    assert told == [(THERE, False, None), (None, False, None)]
