@@ -272,6 +272,26 @@ def test_an_account_may_have_so_many_streams(live_server: AppServer) -> None:
         assert events.status == 200
 
 
+def test_an_address_may_have_so_many_streams_of_whatever_accounts(
+    live_database: Database[Document], database_server: DatabaseServer
+) -> None:
+    env = {"RATELIMIT_ENABLED": "false", "STREAMS_PER_ADDRESS": "3", "TRUSTED_PROXIES": "1"}
+
+    def opened(server: AppServer, address: str) -> EventStream:
+        # The first value is the client's own word, the last the proxy's.
+        headers = {"X-Forwarded-For": f"203.0.113.{time.monotonic_ns() % 250}, {address}"}
+        return EventStream(server.url, "/api/events", register(server).token, headers=headers)
+
+    with start_app(database_server.uri, env=env) as server:
+        streams = [opened(server, "198.51.100.1") for _ in range(3)]
+        with pytest.raises(Refused) as refused:
+            opened(server, "198.51.100.1")
+        assert (refused.value.status, refused.value.body["retryAfter"]) == (429, 5)
+        streams.append(opened(server, "198.51.100.2"))
+        for each in streams:
+            each.drop()
+
+
 # A right that ends
 
 

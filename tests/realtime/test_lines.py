@@ -137,8 +137,9 @@ def test_lines_are_looked_at_in_parts_and_all_within_a_pulse(
     gevent.sleep(0.5)
     assert len({line for line, _ in looked[:200]}) == 200
     times = [at for _, at in looked]
-    for number in range(0, 190, 10):
-        assert times[number + 10] - times[number] > 0.015
+    # One after the other; a part that is late does not delay those after it.
+    gaps = sorted(times[number + 10] - times[number] for number in range(0, 190, 10))
+    assert gaps[len(gaps) // 2] > 0.01
 
 
 def test_lines_that_take_long_to_look_at_do_not_delay_the_next_look(
@@ -150,7 +151,7 @@ def test_lines_that_take_long_to_look_at_do_not_delay_the_next_look(
     class Slow:
         def look(self, now: float) -> None:
             looked.setdefault(id(self), []).append(now)
-            time.sleep(0.02)
+            time.sleep(0.04)
 
     watched, waiting = lines.Lines(), [Slow() for _ in range(20)]
     for each in waiting:
@@ -160,8 +161,8 @@ def test_lines_that_take_long_to_look_at_do_not_delay_the_next_look(
     for each in waiting:
         watched.remove(each)  # type: ignore[arg-type]
     gevent.sleep(0.6)
-    # One after the other, they would take 0.9 s.
-    assert sorted(second - first for first, second, *_ in looked.values())[10] < 0.75
+    # They take 0.8 s; with a pause after each it would be 1.3 s.
+    assert sorted(second - first for first, second, *_ in looked.values())[10] < 1.05
 
 
 def test_a_line_that_waits_has_no_greenlet(
