@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import bson
@@ -75,6 +76,22 @@ class Listener:
         if self.end is not None or not self._events:
             return self.end
         return self._events.pop(0)
+
+    def bury(self, chat_id: ObjectId, seq: int, at: datetime) -> None:
+        """Show a message that was deleted at a time as deleted where it is still queued.
+
+        Of the chat only the newest state stays: those before have its text in their preview.
+        """
+        states = [each for each in self._events if _is_state(each, chat_id)]
+        old = {id(each) for each in states[:-1]}
+        self._events = [each for each in self._events if id(each) not in old]
+        for each in self._events:
+            if each.name == "message" and each.seq == seq:
+                chat = each.data["chat"]
+                if chat["_id"] == chat_id:
+                    burying = [*chat.get("burying", ()), {"seq": seq, "at": at}]
+                    each.data["chat"] = chat | {"burying": burying}
+                    each.frames.clear()
 
     def close(self, code: str, retry_after: float) -> None:
         """End the listener, whatever is still queued; it catches up when it comes again."""
@@ -219,6 +236,8 @@ class Hub:
             if topic is not None:
                 heard |= topic.listeners
         for listener in heard:
+            if signal["kind"] == "deleted" and signal["seq"] is not None:
+                listener.bury(signal["chatId"], signal["seq"], signal["at"])
             listener.put(event)
 
     def present(self, event: Event, chat_id: ObjectId | None) -> None:
@@ -248,6 +267,10 @@ class Hub:
         """Tell whether nobody listens to anything."""
         with self._lock:
             return not (self.topics or self.inbox or self.owners)
+
+
+def _is_state(event: Event, chat_id: ObjectId) -> bool:
+    return event.name == "chat" and event.data["_id"] == chat_id
 
 
 def _version(chat: Document) -> int:

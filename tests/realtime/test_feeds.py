@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from flask import Flask
+from pymongo.database import Database
 
 from chatapi import errors
 from chatapi.realtime.hub import hub
@@ -127,6 +128,35 @@ def test_after_unsubscribing_nothing_more_is_told(
     feed.unsubscribe(chat["_id"])
     assert drain(feed) == []
     assert not feed.listens
+
+
+@pytest.mark.parametrize("listens", ["chat", "inbox"])
+def test_the_text_of_a_deleted_message_does_not_reach_a_client_that_reads_late(
+    database: Database[Document], make_chat: MakeChat, make_session: MakeSession, listens: str
+) -> None:
+    user, agent = make_session(), make_session("admin")
+    chat = make_chat(user)
+    feed = Feed(agent, "a")
+    with feed:
+        list(feed.subscribe(chat["_id"]) if listens == "chat" else feed.subscribe_inbox())
+        for text in ("Stays", "My password is ...", "Stays, too"):
+            messages.send(user, chat["_id"], text)
+            tell(chat)
+        encoded = [frames.sse(event, agent) for event in feed.listener._events]
+        assert any(b"password" in each for each in encoded)
+        messages.delete(agent, chat["_id"], 2)
+        tell(chat)
+        for signal in database["signals"].find({"kind": "deleted"}):
+            hub.signalled(signal)
+        got = drain(feed)
+        told = b"".join(frames.sse(event, agent) for event in got)
+        assert b"password" not in told
+        assert b"Stays, too" in told
+        if listens == "chat":
+            assert seqs(got) == [1, 2, 3]
+            shown = [frames.data_of(each, agent) for each in got if each.seq == 2]
+            assert [each["content"] for each in shown] == [messages.TOMBSTONE]
+            assert shown[0]["deletedAt"]
 
 
 def test_a_chat_deleted_while_it_is_opened_is_told_as_deleted(
