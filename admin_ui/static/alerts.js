@@ -1,15 +1,21 @@
 /**
  * Sound and desktop notifications for a user's new message while the tab is hidden. Both are
  * off until somebody switches them on; of several tabs one speaks, and none while one is
- * looked at.
+ * looked at. What came while news did not come in live is told of by the number of unread
+ * messages, once it has risen.
  */
 
-import { on } from "./live.js";
-import { byId } from "./page.js";
+import { isLive, on } from "./live.js";
+import { afterSwap, byId } from "./page.js";
 
 const SOUND = "alert-sound";
 const DESKTOP = "alert-desktop";
+/** What the tabs of a browser tell each other: how far each chat was told of, up to which number all. */
 const TOLD = "alert-told";
+const REACHED = "alert-reached";
+/** Set for a moment, for the tab that is looked at to answer. */
+const ASKED = "alert-asked";
+const MOST_TOLD = 50;
 /** A tab that is looked at says first that it has seen a message; then the hidden ones try. */
 const AFTER_YOU = 250;
 const PREVIEW = 140;
@@ -19,6 +25,12 @@ const TONES = [[660, 0], [880, 0.14]];
 const known = new Map();
 
 let audio = null;
+/** The number of unread messages that the list tells, and how many came live since. */
+let total = 0;
+let ahead = 0;
+/** Something may have come that no event has told of. */
+let behind = true;
+let telling = null;
 
 const isOn = (key) => localStorage.getItem(key) !== null;
 
@@ -33,6 +45,16 @@ export function showSwitches() {
 
 export function watchAlerts() {
   on("event", (name, data) => name === "chat" && heard(data));
+  on("down", () => {
+    behind = true;
+    known.clear();
+  });
+  total = shown() ?? 0;
+  setReached(total);
+  afterSwap((target) => (target.id === "list" || target === document.body) && count());
+  window.addEventListener("storage", ({ key, newValue }) => {
+    if (key === ASKED && newValue && !document.hidden) setReached(Math.max(reached(), Number(newValue)));
+  });
   document.addEventListener("change", (event) => event.target.matches("[data-alert]") && turn(event.target));
   // A sound may only be made where somebody has clicked or typed before.
   for (const name of ["pointerdown", "keydown"]) {
@@ -65,22 +87,70 @@ function heard(chat) {
   // Of a chat that was not heard of before, the message is new if nothing came after it.
   const isNew = before === undefined ? chat.lastMessageAt === chat.updatedAt : chat.lastSeq > before;
   if (!isNew || !chat.unreadCount || !["user", "guest"].includes(chat.lastMessage?.senderRole)) return;
+  ahead += before === undefined ? chat.unreadCount : chat.lastSeq - before;
+  setReached(Math.max(reached(), total + ahead));
   if (!isOn(SOUND) && !isOn(DESKTOP)) return;
-  if (document.hidden) setTimeout(() => claim(chat) && alert(chat), AFTER_YOU * (1 + Math.random()));
+  if (document.hidden) setTimeout(() => claim(chat) && alert(() => notifyOf(chat)), afterYou());
   else claim(chat);
 }
 
+const afterYou = () => AFTER_YOU * (1 + Math.random());
+
 /** Take it on to tell of a message; false if another tab has. */
 function claim({ _id: chat, lastSeq }) {
-  const told = `${chat}:${lastSeq}`;
-  if (localStorage.getItem(TOLD) === told) return false;
-  localStorage.setItem(TOLD, told);
+  const told = toldOf();
+  if (told.get(chat) >= lastSeq) return false;
+  told.delete(chat);
+  told.set(chat, lastSeq);
+  localStorage.setItem(TOLD, JSON.stringify([...told].slice(-MOST_TOLD)));
   return document.hidden;
 }
 
-function alert(chat) {
+/** How far each chat was told of, the latest last. */
+function toldOf() {
+  try {
+    return new Map(JSON.parse(localStorage.getItem(TOLD)));
+  } catch {
+    return new Map();
+  }
+}
+
+/** The number of unread messages up to which they were told of, or seen in the title. */
+const reached = () => Number(localStorage.getItem(REACHED)) || 0;
+
+const setReached = (number) => localStorage.setItem(REACHED, number);
+
+/** The number of unread messages that the list tells; none without a list. */
+function shown() {
+  const rows = byId("rows");
+  return rows && Number(rows.dataset.unread);
+}
+
+/** Take the number as it is now; while news come in live, its rise was told of already. */
+function count() {
+  total = shown() ?? total;
+  ahead = 0;
+  const missed = behind && total > reached();
+  behind = !isLive();
+  if (missed && document.hidden) {
+    localStorage.setItem(ASKED, total);
+    localStorage.removeItem(ASKED);
+    telling ??= setTimeout(tellMissed, afterYou());
+  } else if (!telling) {
+    setReached(total);
+  }
+}
+
+function tellMissed() {
+  telling = null;
+  if (total <= reached()) return;
+  setReached(total);
+  if (document.hidden) alert(notifyOfMissed);
+}
+
+function alert(notice) {
   if (isOn(SOUND)) play();
-  if (isOn(DESKTOP)) notify(chat);
+  if (isOn(DESKTOP)) notice();
 }
 
 function prepare() {
@@ -108,11 +178,24 @@ function play() {
   }
 }
 
-function notify({ _id: chat, subject, lastMessage }) {
+function notifyOf({ _id: chat, subject, lastMessage }) {
   const body = lastMessage.content.length > PREVIEW ? `${lastMessage.content.slice(0, PREVIEW)}…` : lastMessage.content;
+  notify(`${lastMessage.senderName}: ${subject}`, { body, tag: chat }, () => {
+    const link = byId(`open-${chat}`);
+    if (link) link.click();
+    else location.assign(`/admin/chats/${chat}`);
+  });
+}
+
+function notifyOfMissed() {
+  notify("New messages", { body: `${total} unread`, tag: "unread" });
+}
+
+/** Show a notification; a click on it brings the console to the front and does `act`. */
+function notify(title, options, act) {
   let note;
   try {
-    note = new Notification(`${lastMessage.senderName}: ${subject}`, { body, tag: chat });
+    note = new Notification(title, options);
   } catch {
     // Some browsers on phones have the name but not the thing.
     return;
@@ -120,8 +203,6 @@ function notify({ _id: chat, subject, lastMessage }) {
   note.onclick = () => {
     window.focus();
     note.close();
-    const link = byId(`open-${chat}`);
-    if (link) link.click();
-    else location.assign(`/admin/chats/${chat}`);
+    act?.();
   };
 }
