@@ -34,6 +34,8 @@ let telling = null;
 
 const isOn = (key) => localStorage.getItem(key) !== null;
 
+const isWanted = () => isOn(SOUND) || isOn(DESKTOP);
+
 /** Let the switches in the help say what is set. */
 export function showSwitches() {
   for (const key of [SOUND, DESKTOP]) document.querySelector(`#dialogs [data-alert="${key}"]`).checked = isOn(key);
@@ -74,6 +76,7 @@ async function turn(box) {
     return;
   }
   localStorage.setItem(key, "on");
+  setReached(total + ahead);
   if (key === SOUND) {
     prepare();
     play();
@@ -89,7 +92,7 @@ function heard(chat) {
   if (!isNew || !chat.unreadCount || !["user", "guest"].includes(chat.lastMessage?.senderRole)) return;
   ahead += before === undefined ? chat.unreadCount : chat.lastSeq - before;
   setReached(Math.max(reached(), total + ahead));
-  if (!isOn(SOUND) && !isOn(DESKTOP)) return;
+  if (!isWanted()) return;
   if (document.hidden) setTimeout(() => claim(chat) && alert(() => notifyOf(chat)), afterYou());
   else claim(chat);
 }
@@ -118,7 +121,7 @@ function toldOf() {
 /** The number of unread messages up to which they were told of, or seen in the title. */
 const reached = () => Number(localStorage.getItem(REACHED)) || 0;
 
-const setReached = (number) => localStorage.setItem(REACHED, number);
+const setReached = (number) => isWanted() && localStorage.setItem(REACHED, number);
 
 /** The number of unread messages that the list tells; none without a list. */
 function shown() {
@@ -130,7 +133,7 @@ function shown() {
 function count() {
   total = shown() ?? total;
   ahead = 0;
-  const missed = behind && total > reached();
+  const missed = behind && isWanted() && total > reached();
   behind = !isLive();
   if (missed && document.hidden) {
     localStorage.setItem(ASKED, total);
