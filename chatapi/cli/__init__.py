@@ -42,7 +42,7 @@ def init_db(sweep: bool) -> None:
     """Create missing collections, indexes and validators; safe on every start."""
     indexes.ensure(database.current())
     if upkeep.has_old_search():
-        chats.complete_terms()
+        consistency.complete_terms()
         upkeep.drop_old_search()
     finished = chats.finish_deletions()
     name = current_app.config["DATABASE_NAME"]
@@ -65,7 +65,7 @@ def _sweep() -> None:
         )
     upkeep.delete_messages(found)
     consistency.remove_lost_terms()
-    chats.complete_terms()
+    consistency.complete_terms()
     click.echo(f"Removed {len(found)} messages that crashes had left without a chat.")
 
 

@@ -14,9 +14,9 @@ from datetime import timedelta
 from bson import ObjectId
 
 from chatapi import clock
-from chatapi.services.chats import OPEN_STATUSES
+from chatapi.services.chats import OPEN_STATUSES, terms
 from chatapi.services.messages import PREVIEW_LENGTH, seen_in
-from chatapi.store import deletions, upkeep
+from chatapi.store import chat_terms, deletions, upkeep
 from chatapi.store.database import Document
 
 _AT_ONCE = 100
@@ -87,6 +87,15 @@ def _wrong_preview(chat: Document, history: Sequence[Document]) -> list[str]:
     if shown.get("content") != last["content"][:PREVIEW_LENGTH]:
         found.append("lastMessage is not its last message")
     return found
+
+
+def complete_terms() -> int:
+    """Let every chat be found that is found by nothing; return how many there were."""
+    count = 0
+    for chat in upkeep.chats_without_terms():
+        chat_terms.put(chat, terms(chat))
+        count += 1
+    return count
 
 
 def remove_lost_terms() -> None:

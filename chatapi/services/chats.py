@@ -13,7 +13,7 @@ from chatapi import clock, errors, paging
 from chatapi.services import messages, search
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
-from chatapi.store import chat_terms, chats, deletions, presence, upkeep, users
+from chatapi.store import chats, deletions, presence, users
 from chatapi.store import messages as stored_messages
 from chatapi.store import unread as unread_sums
 from chatapi.store.database import Document, Duplicate, object_id
@@ -299,15 +299,6 @@ def new_chat(session: Session, subject: str, category: str, priority: str) -> Do
 def terms(chat: Document) -> list[str]:
     """Return what a new chat is found by."""
     return search.terms([chat["subject"], chat["userName"], chat["userEmail"]])
-
-
-def complete_terms() -> int:
-    """Let every chat be found that is found by nothing; return how many there were."""
-    count = 0
-    for chat in upkeep.chats_without_terms():
-        chat_terms.put(chat, terms(chat))
-        count += 1
-    return count
 
 
 def _decide(changes: dict[str, Any]) -> dict[str, Any]:

@@ -47,12 +47,11 @@ def found(terms: Sequence[str], user_id: ObjectId | None, most: int) -> set[Obje
     None if each of the terms alone has more than `most`. Each is an equality on the index;
     the longest, mostly the rarest, is asked for first, and the others only of what it has.
     """
-    others = sorted(terms, key=len, reverse=True)
-    for term in list(others):
+    for term in sorted(terms, key=len, reverse=True):
         rows = chat_terms().find(query(term, user_id), {"_id": 1}).limit(most + 1)
         ids = {row["_id"] for row in rows}
         if len(ids) <= most:
-            others.remove(term)
+            others = [each for each in terms if each != term]
             return having(ids, others) if others else ids
     return None
 

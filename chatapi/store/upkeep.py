@@ -302,7 +302,7 @@ def chats_without_terms() -> Iterator[Document]:
 
 def has_old_search() -> bool:
     """Tell whether chats were found by terms of their own here, as before version 0.1.0."""
-    return _OLD_SEARCH in current()["chatrooms"].index_information()
+    return _OLD_SEARCH in indexes_of("chatrooms")
 
 
 def drop_old_search() -> None:

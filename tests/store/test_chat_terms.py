@@ -10,8 +10,8 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from chatapi import clock
+from chatapi.cli import consistency
 from chatapi.paging import Position
-from chatapi.services import chats as services
 from chatapi.services import search
 from chatapi.store import chat_terms, chats, upkeep
 from chatapi.store import database as store
@@ -117,10 +117,10 @@ def test_every_chat_is_found_again_that_nothing_found(database: Database[Documen
     fields = {"subject": "Parcel", "userName": "Ana", "userEmail": "ana@mail.example"}
     bare, found = add("", **fields), add("called otherwise", **fields)
     database["chat_terms"].delete_one({"_id": bare})
-    assert services.complete_terms() == 1
+    assert consistency.complete_terms() == 1
     assert searched("parcel ana mail") == [bare]
     assert searched("otherwise") == [found]
-    assert services.complete_terms() == 0
+    assert consistency.complete_terms() == 0
 
 
 def test_the_index_of_an_earlier_form_is_dropped_by_whoever_comes_first(
