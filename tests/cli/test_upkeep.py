@@ -107,6 +107,22 @@ def test_the_message_of_a_sender_who_was_killed_after_the_chat_went_is_removed(
     assert database["messages"].count_documents({}) == 0
 
 
+@pytest.mark.parametrize("form", ["lost", "earlier"])
+def test_a_chat_that_no_search_finds_is_found_after_init_db(
+    app: Flask, database: Database[Document], make_chat: MakeChat, form: str
+) -> None:
+    chat = make_chat(subject="Parcel", message="Hello")
+    database["chat_terms"].delete_many({})
+    if form == "earlier":
+        database["chatrooms"].create_index("searchTerms", name="search")
+        result = app.test_cli_runner().invoke(args=["init-db"])
+        assert result.exit_code == 0, result.output
+        assert "search" not in database["chatrooms"].index_information()
+    else:
+        assert swept(app).exit_code == 0
+    assert_chat_is_consistent(database, chat["_id"])
+
+
 def test_what_was_written_this_hour_may_still_get_its_chat(
     app: Flask, database: Database[Document], stray: Document, tmp_path: Path
 ) -> None:
