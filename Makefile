@@ -39,8 +39,8 @@ format: .venv/.development ## Format the code and mend what ruff can mend
 	@$(PY) -m ruff check --fix-only .
 	@$(PY) -m ruff format .
 
-bench: .venv/.development ## Measure the budgets and write bench/results.md (15 minutes)
-	@$(PY) -m bench --write $(BENCH_ARGS)
+bench: .venv/.development ## Measure the budgets; AGAINST=COMMIT compares with a commit
+	@$(PY) -m bench --write $(if $(AGAINST),--against '$(AGAINST)') $(BENCH_ARGS)
 
 soak: .venv/.development ## Ten minutes of clients and accidents; then everything must agree
 	@$(PY) -m bench.soak $(SOAK_ARGS)

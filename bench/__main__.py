@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bson import ObjectId
 
-from bench import data, page, streams
+from bench import against, data, page, streams
 from bench.load import Cost, Request, Round, measure
 from chatapi import create_app
 from chatapi.services import accounts, chats
@@ -80,7 +80,7 @@ class Bench:
             work.make,
             max(20, work.count // 10) if self.quick else work.count,
             work.server.worker_pids(),
-            self.database.pid,
+            [self.database.pid],
             connections=work.connections,
             warmup=work.warmup,
         )
@@ -115,7 +115,13 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--write", action="store_true", help="write bench/results.md")
     parser.add_argument("--only", choices=("requests", "streams"), help="one half, not written")
+    parser.add_argument("--against", metavar="COMMIT", help="this version beside another")
+    parser.add_argument("--rounds", type=int, default=against.ROUNDS, help="with --against")
+    parser.add_argument("--rows", help="with --against: some rows, separated by commas")
     options = parser.parse_args()
+    if options.against:
+        _beside(options)
+        return
     if options.only and options.write:
         parser.error("--write takes both halves")
     report = heading()
@@ -126,6 +132,13 @@ def main() -> None:
     print("\n" + "\n".join(report))
     if options.write:
         RESULTS.write_text("\n".join(report) + "\n")
+
+
+def _beside(options: argparse.Namespace) -> None:
+    report = against.run(options)
+    print("\n" + "\n".join(report))
+    if options.write and not options.rows:
+        against.RESULTS.write_text("\n".join(report) + "\n")
 
 
 def requests(options: argparse.Namespace) -> list[str]:

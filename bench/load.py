@@ -55,7 +55,7 @@ def measure(
     make: Callable[[int], Request],
     count: int,
     app_pids: Iterable[int],
-    database_pid: int,
+    database_pids: Iterable[int],
     connections: int = 8,
     warmup: int = 50,
 ) -> Round:
@@ -64,11 +64,11 @@ def measure(
     make -- gives the request of a running number. Raises RuntimeError on any answer
     of 400 or above, and when a poll with nothing new is answered in full.
     """
-    pids = list(app_pids)
+    pids, database = list(app_pids), list(database_pids)
     _run(url, make, range(-warmup, 0), min(connections, max(1, warmup)))
-    before = cpu_seconds(pids), cpu_seconds([database_pid])
+    before = cpu_seconds(pids), cpu_seconds(database)
     taken = _run(url, make, range(count), connections)
-    after = cpu_seconds(pids), cpu_seconds([database_pid])
+    after = cpu_seconds(pids), cpu_seconds(database)
     return Round(
         app=(after[0] - before[0]) / count * 1000,
         database=(after[1] - before[1]) / count * 1000,
