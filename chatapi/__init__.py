@@ -15,7 +15,18 @@ from pymongo.uri_parser import parse_uri
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config as configuration
-from chatapi import cli, headers, health, identity, limits, log, openapi, problem, schemas
+from chatapi import (
+    cli,
+    headers,
+    health,
+    identity,
+    limits,
+    log,
+    maintenance,
+    openapi,
+    problem,
+    schemas,
+)
 from chatapi.extensions import compress, csrf, login_manager, mongo
 from chatapi.limits import login_attempts
 from chatapi.services import accounts, passwords, streams
@@ -61,6 +72,7 @@ def create_app(
     csrf.init_app(app)
     app.session_interface = identity.CsrfCookie()
     log.init_app(app)
+    maintenance.init_app(app)
     limits.init_app(app)
     login_attempts.init_app(app, shared=database is None)
     compress.init_app(app)

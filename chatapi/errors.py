@@ -223,3 +223,15 @@ class Busy(ChatError):
     status = 503
     title = "Busy"
     default_detail = "Too many people write to this chat at once. Please try again."
+
+
+class RestoreUnfinished(ChatError):
+    """Carries `retryAfter` in seconds."""
+
+    code = "restore_unfinished"
+    status = 503
+    title = "A backup is being restored"
+    default_detail = (
+        "A backup is being restored, or its restore was cut off. Until `flask restore` has run to "
+        "its end, nothing is read or written here."
+    )

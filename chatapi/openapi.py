@@ -83,6 +83,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "too_many_requests": {"retryAfter": 30},
     "database_unavailable": {"retryAfter": 2},
     "busy": {"retryAfter": 1},
+    "restore_unfinished": {"retryAfter": 30},
 }
 EXTRA_MEMBERS: dict[str, dict[str, Any]] = {
     "chatId": {
@@ -125,6 +126,7 @@ ADVICE = {
     "too_many_requests": "Wait `retryAfter` seconds, then repeat the same request.",
     "database_unavailable": "Repeat after `retryAfter` seconds with the same `clientMessageId`.",
     "busy": "Repeat after `retryAfter` seconds with the same `clientMessageId`.",
+    "restore_unfinished": "Nothing was stored. Repeat after `retryAfter` seconds.",
     "internal": "Repeat with the same `clientMessageId`; if it stays, report the `requestId`.",
     "conflict": "Read the state again.",
 }
@@ -443,7 +445,7 @@ def _refuses(contract: Contract, method: str) -> list[type[ChatError]]:
         # Also where there is no body or no query: then any is refused.
         found.append(errors.InvalidInput)
     if contract.limit is not None:
-        found += [errors.TooManyRequests, errors.DatabaseUnavailable]
+        found += [errors.TooManyRequests, errors.DatabaseUnavailable, errors.RestoreUnfinished]
     return list(dict.fromkeys([*found, ChatError]))
 
 

@@ -40,6 +40,7 @@ def init_app(app: Flask) -> None:
 @with_appcontext
 def init_db(sweep: bool) -> None:
     """Create missing collections, indexes and validators; safe on every start."""
+    _refuse_half_restored()
     indexes.ensure(database.current())
     if upkeep.has_old_search():
         consistency.complete_terms()
@@ -53,10 +54,19 @@ def init_db(sweep: bool) -> None:
         _sweep()
 
 
+def _refuse_half_restored() -> None:
+    """Keep a product that was not told to restore from starting on half of its data."""
+    unfinished = upkeep.unfinished_restore()
+    if unfinished:
+        raise click.ClickException(
+            f"The restore of the backup of {unfinished.get('backup', 'unknown date')} was cut off, "
+            "so data is missing. Restore again first: flask restore FILE. "
+            "Nothing is served until then."
+        )
+
+
 def _sweep() -> None:
     """Remove what crashes have left without a chat, and let every chat be found by a search."""
-    if upkeep.unfinished_restore():
-        raise click.ClickException("A restore was cut off: chats are missing. Restore again first.")
     found, left_by_crashes = consistency.strays()
     if not left_by_crashes:
         raise click.ClickException(

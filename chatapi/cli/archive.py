@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 
 FORMAT = "live chat backup"
@@ -31,6 +32,8 @@ NEW, AGAIN = b"N", b"A"
 LEVEL = 5
 _HEADER_TEXT = 4096
 _CHUNK = 1 << 20
+# The sizes in bytes that a BSON document in a collection can have.
+_SMALLEST, _LARGEST = 5, 16 * 1024 * 1024
 
 Header = dict[str, Any]
 
@@ -128,7 +131,7 @@ def _sync(directory: Path) -> None:
 
 
 def check(path: Path, seen: Callable[[int], None] = lambda _: None) -> Header:
-    """Read the whole file and return its header. Raises BadArchive.
+    """Check the bytes of the whole file and return its header. Raises BadArchive.
 
     seen -- called with the number of bytes read since the last call.
     """
@@ -172,13 +175,39 @@ def _read_header(file: IO[bytes]) -> Header:
     return header
 
 
-def entries(path: Path, header: Header) -> Iterator[tuple[bool, str, RawBSONDocument]]:
-    """Yield (again, collection, document) of a file that was checked."""
+def entries(
+    path: Path, header: Header, seen: Callable[[int], None] = lambda _: None
+) -> Iterator[tuple[bool, str, RawBSONDocument]]:
+    """Yield (again, collection, document) of a file whose bytes were checked.
+
+    seen -- called with the number of bytes read since the last call. Raises BadArchive at an
+    entry that is no entry.
+    """
     names = [str(row["name"]) for row in header["collections"]]
-    with path.open("rb") as file:
-        file.seek(_HEADER_SIZE)
-        with gzip.GzipFile(fileobj=file) as stream:
-            while head := stream.read(6):
-                size = int.from_bytes(head[2:6], "little")
-                document = RawBSONDocument(head[2:6] + stream.read(size - 4))
-                yield head[:1] == AGAIN, names[head[1]], document
+    try:
+        with path.open("rb") as file:
+            file.seek(_HEADER_SIZE)
+            position = file.tell()
+            with gzip.GzipFile(fileobj=file) as stream:
+                while head := stream.read(6):
+                    yield _entry(head, stream, names)
+                    seen(file.tell() - position)
+                    position = file.tell()
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise BadArchive("what stands behind its header is not compressed data") from None
+
+
+def _entry(
+    head: bytes, stream: gzip.GzipFile, names: list[str]
+) -> tuple[bool, str, RawBSONDocument]:
+    size = int.from_bytes(head[2:6], "little") if len(head) == 6 else 0
+    if head[:1] not in {NEW, AGAIN} or not _SMALLEST <= size <= _LARGEST or head[1] >= len(names):
+        raise BadArchive("it holds something that is no document of a collection")
+    rest = stream.read(size - 4)
+    if len(rest) != size - 4:
+        raise BadArchive("its last document is cut off")
+    try:
+        document = RawBSONDocument(head[2:6] + rest)
+    except BSONError:
+        raise BadArchive("it holds something that is no BSON document") from None
+    return head[:1] == AGAIN, names[head[1]], document

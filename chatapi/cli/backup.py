@@ -40,8 +40,8 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from chatapi import clock
-from chatapi.cli import archive, consistency
-from chatapi.cli.terminal import failing_by_name, progress
+from chatapi.cli import archive, archive_check, consistency
+from chatapi.cli.terminal import failing_by_name, progress, regular_file
 from chatapi.services import chats
 from chatapi.services.messages import PREVIEW_LENGTH
 from chatapi.store import database, deletions, indexes, upkeep
@@ -73,6 +73,12 @@ def backup_data(file: Path, sessions: bool, overwrite: bool) -> None:
     FILE appears, readable by you alone, when it is complete. It holds everybody's messages
     and password hashes: keep it as you keep the database. `restore FILE` brings it back.
     """
+    if str(file) == "-":
+        raise click.ClickException("Name a file: its header is written last, so it is no stream.")
+    # A link stays a link to the file that is written.
+    file = file.resolve()
+    if file.exists() and not file.is_file():
+        raise click.ClickException(f"{file} is no regular file, so nothing was written to it.")
     if file.exists() and not overwrite:
         raise click.ClickException(f"{file} exists. Name another file, or give --overwrite.")
     with failing_by_name(f"flask --app wsgi backup {file}"):
@@ -95,25 +101,33 @@ def backup_data(file: Path, sessions: bool, overwrite: bool) -> None:
 @click.command("restore")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--replace", is_flag=True, help="Delete what is in the database now.")
+@click.option("--check", "only_check", is_flag=True, help="Check FILE and change nothing.")
 @with_appcontext
-def restore_data(file: Path, replace: bool) -> None:
+def restore_data(file: Path, replace: bool, only_check: bool) -> None:
     """Bring back what `backup` has saved to FILE. Stop the product first.
 
-    The file is checked as a whole before anything is touched. A database that holds anything
+    FILE may be a pipe, or - for standard input. All of it is decoded and checked before anything
+    is touched; --check ends there. A database that holds anything
     is refused unless --replace is given. If it is cut off, run it again: it starts over.
     Everybody signs in again afterwards, unless the backup has the sessions.
     """
-    with failing_by_name(f"flask --app wsgi restore {file}"):
+    with (
+        failing_by_name(f"flask --app wsgi restore {file}"),
+        regular_file(file) as readable,
+    ):
         begun = time.monotonic()
         try:
-            size = file.stat().st_size if file.exists() else 0
-            with progress(size, "Checking the file") as bar:
-                header = archive.check(file, bar.update)
+            # Its bytes are read once, and then its documents.
+            with progress(2 * _bytes(readable), "Checking the file") as bar:
+                header = archive_check.check(readable, bar.update)
         except archive.BadArchive as error:
             raise click.ClickException(f"{file}: {error}. Nothing was changed.") from None
+        if only_check:
+            click.echo(f"{file} of {header['createdAt']} can be restored: {_told(header)}.")
+            return
         _refuse_to_replace(replace=replace)
         with progress(_total(header), "Restoring") as bar:
-            load(file, header, step=bar.update)
+            load(readable, header, step=bar.update)
         problems = finish(header)
     seconds = time.monotonic() - begun
     if problems:
@@ -347,6 +361,10 @@ def _told(header: archive.Header) -> str:
     )
     parts = [f"{_count(header, name):,} {words}" for words, name in said]
     return f"{parts[0]}, {parts[1]} and {parts[2]}"
+
+
+def _bytes(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _size(file: Path) -> str:

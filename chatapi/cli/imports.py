@@ -23,7 +23,7 @@ from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
 from chatapi import clock, field_types, schemas
-from chatapi.cli.terminal import failing_by_name, progress
+from chatapi.cli.terminal import failing_by_name, progress, regular_file
 from chatapi.errors import EmailTaken, LastAdmin
 from chatapi.services import accounts, chats, loading, messages
 from chatapi.services.accounts import Session
@@ -91,7 +91,9 @@ class Differs(Exception):
 
 
 @click.command("import-conversations")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+)
 @click.option("--agent", "agent_email", metavar="EMAIL", help="The agent who answers.")
 @click.option(
     "--status",
@@ -109,12 +111,16 @@ def import_conversations(
 ) -> None:
     """Load conversations from FILE, a JSON object a line, or --verify that they are there.
 
+    FILE may be a pipe, or - for standard input.
     The whole file is checked first. If any line is bad, nothing is imported and each is
     named with its line number and field, unless --skip-bad is given. Running the command
     again imports nothing twice and continues what a crash cut off.
     """
-    with failing_by_name(f"flask --app wsgi import-conversations {file}"):
-        conversations, count = _checked(file, skip_bad=skip_bad, trim=trim)
+    with (
+        failing_by_name(f"flask --app wsgi import-conversations {file}"),
+        regular_file(file) as readable,
+    ):
+        conversations, count = _checked(readable, str(file), skip_bad=skip_bad, trim=trim)
         if verify:
             report = _verify(conversations, count)
             done = f"{report.there:,} conversations with {report.messages:,} messages are equal."
@@ -229,10 +235,11 @@ def _text(
 
 
 def _checked(
-    file: Path, *, skip_bad: bool, trim: bool
+    file: Path, name: str, *, skip_bad: bool, trim: bool
 ) -> tuple[Callable[[], Iterator[Conversation]], int]:
     """Check the whole file; return what reads it again and how many messages are good.
 
+    name -- what the file is called in messages.
     The file is read twice and never held in memory. Raises ClickException on bad lines
     unless they may be skipped.
     """
@@ -247,11 +254,11 @@ def _checked(
         _list(bad)
         if not skip_bad:
             raise click.ClickException(
-                f"{file} has {len(bad):,} problems, so nothing of it was taken. "
+                f"{name} has {len(bad):,} problems, so nothing of it was taken. "
                 "Mend them, or give --skip-bad."
             )
     if not good:
-        raise click.ClickException(f"{file} has no conversation to import.")
+        raise click.ClickException(f"{name} has no conversation to import.")
 
     def conversations() -> Iterator[Conversation]:
         for _, found in read(file, trim=trim):

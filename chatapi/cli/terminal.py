@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -37,6 +40,24 @@ def progress(length: int, label: str) -> Any:
         hidden=hidden,
         update_min_steps=max(1, length // 200),
     )
+
+
+@contextmanager
+def regular_file(file: Path) -> Iterator[Path]:
+    """Yield a file that can be read twice: a pipe, or - for standard input, is copied first."""
+    if str(file) == "-":
+        file = Path("/dev/stdin")
+    if not file.exists() or file.is_file():
+        yield file
+        return
+    with tempfile.NamedTemporaryFile(prefix="livechat-") as copy:
+        try:
+            with file.open("rb") as source:
+                shutil.copyfileobj(source, copy)
+            copy.flush()
+        except OSError as error:
+            raise click.ClickException(f"{file} cannot be read: {error.strerror}.") from None
+        yield Path(copy.name)
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import ObjectId, encode
+from bson.raw_bson import RawBSONDocument
 from click.testing import Result
 from flask import Flask
 from pymongo import MongoClient
@@ -336,6 +337,64 @@ def test_a_damaged_or_foreign_file_changes_nothing(
     assert "Nothing was changed" in result.output
     assert everything(target, "users") == {"users": [{"_id": "somebody"}]}
     assert target.list_collection_names() == ["users"]
+
+
+def test_a_file_with_a_right_checksum_and_a_wrong_document_changes_nothing(
+    target: Database[Document], file: Path
+) -> None:
+    with archive.new(file) as writer:
+        writer.add("chatrooms", RawBSONDocument(encode({"_id": ObjectId()})))
+        writer.close({"createdAt": "2026-01-01T00:00:00.000Z"})
+    target["users"].insert_one({"_id": "somebody"})
+    result = flask(target, "restore", file, "--replace")
+    assert result.exit_code == 1
+    assert "document 1 (of chatrooms) has no userId. Nothing was changed." in result.output
+    assert everything(target, "users") == {"users": [{"_id": "somebody"}]}
+    assert target.list_collection_names() == ["users"]
+
+
+def test_a_check_says_what_a_file_holds_and_restores_nothing(
+    database: Database[Document], target: Database[Document], conversation: Document, file: Path
+) -> None:
+    saved(database, file)
+    result = flask(target, "restore", file, "--check")
+    assert result.exit_code == 0
+    assert "can be restored: 2 chats, 7 messages and" in result.output
+    assert target.list_collection_names() == []
+
+
+def test_a_backup_is_restored_from_a_pipe(
+    database: Database[Document], target: Database[Document], conversation: Document, file: Path
+) -> None:
+    saved(database, file)
+    pipe = file.with_name("pipe")
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(lambda: pipe.write_bytes(file.read_bytes()))
+        restored(target, pipe)
+        written.result(timeout=10)
+    assert everything(target) == moved_on(everything(database))
+
+
+def test_a_backup_replaces_no_device_pipe_or_link(
+    database: Database[Document], conversation: Document, file: Path
+) -> None:
+    os.mkfifo(file)
+    result = flask(database, "backup", "--overwrite", file)
+    assert result.exit_code == 1
+    assert "is no regular file" in result.output
+    assert stat.S_ISFIFO(file.stat().st_mode)
+    result = flask(database, "backup", "--overwrite", "/dev/null")
+    assert result.exit_code == 1
+    assert Path("/dev/null").is_char_device()
+    result = flask(database, "backup", "-")
+    assert result.exit_code == 1
+    assert "Name a file" in result.output
+    link = file.with_name("newest")
+    link.symlink_to(file.with_name("real"))
+    saved(database, link)
+    assert link.is_symlink()
+    assert header_of(file.with_name("real"))["format"] == archive.FORMAT
 
 
 def test_a_missing_file_is_named(target: Database[Document], file: Path) -> None:
@@ -670,6 +729,11 @@ def test_a_killed_restore_is_completed_by_the_next(
         output, _ = backup.communicate(timeout=60)
         assert backup.returncode == 1
         assert "Restore again first" in output
+        # Nothing serves the half that is there.
+        start = process(own_database.uri, tmp_path, "init-db")
+        output, _ = start.communicate(timeout=60)
+        assert start.returncode == 1
+        assert "was cut off, so data is missing" in output
         again = process(own_database.uri, tmp_path, "restore", file)
         output, _ = again.communicate(timeout=60)
         assert again.returncode == 0, output

@@ -1,0 +1,55 @@
+"""Refuse to serve a database whose restore has not come to its end.
+
+What is written to it would be deleted by the next restore, and what is read from it is not all.
+"""
+
+from __future__ import annotations
+
+import time
+
+from flask import Flask, request
+
+from chatapi import errors
+from chatapi.store import upkeep
+
+# A running process looks again before a write, at most this often, in seconds.
+RECHECK_SECONDS = 5.0
+RETRY_SECONDS = 30
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+# What is served from the database; the other pages are files.
+_GUARDED = ("/api/", "/admin", "/readyz")
+
+
+class RestoreGuard:
+    """Remembers for a moment that no restore is unfinished."""
+
+    def __init__(self) -> None:
+        self._checked_at: float | None = None
+
+    def check(self, *, again: bool) -> None:
+        """Raise RestoreUnfinished while a restore has not come to its end.
+
+        again -- look again if the last look is RECHECK_SECONDS old.
+        """
+        now = time.monotonic()
+        fresh = self._checked_at is not None and (
+            not again or now - self._checked_at < RECHECK_SECONDS
+        )
+        if fresh:
+            return
+        self._checked_at = None
+        if upkeep.unfinished_restore():
+            raise errors.RestoreUnfinished(retryAfter=RETRY_SECONDS)
+        self._checked_at = now
+
+
+def init_app(app: Flask) -> None:
+    """Look before the app's first request, and now and then before those that write."""
+    guard = app.extensions["restore_guard"] = RestoreGuard()
+
+    def refuse_while_restoring() -> None:
+        if not request.path.startswith(_GUARDED) or "/static/" in request.path:
+            return
+        guard.check(again=request.method not in READING or request.path == "/readyz")
+
+    app.before_request(refuse_while_restoring)
