@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,34 @@ def test_every_item_stands_in_the_document_and_every_row_there_is_known() -> Non
             for item in section.items:
                 assert written[item.title], f"docs/checklist.md lacks {item.title!r}"
         assert section.title.split(": ", maxsplit=1)[-1].split(" (")[0] in text
+
+
+def _section_rows() -> Iterator[tuple[str, list[str]]]:
+    """Yield the heading that each table row of docs/checklist.md stands under, and its cells."""
+    heading = ""
+    for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("# ").split(" (")[0]
+        elif line.startswith("| ") and not line.startswith(("| item", "| sign")):
+            yield heading, [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def test_a_row_that_names_verify_is_an_item_that_verify_checks() -> None:
+    checked = {
+        (section.title.split(": ")[-1].split(" (")[0], item.title)
+        for section in CHECKLIST
+        for item in section.items
+        if item.check is not None
+    }
+    claimed = {
+        (heading, cells[0])
+        for heading, cells in _section_rows()
+        if len(cells) == 3 and cells[2].startswith("`verify")
+    }
+    assert len(claimed) > 70
+    assert claimed - checked == set()
+    # And the other way round: what is checked is said to be.
+    assert checked - claimed == set()
 
 
 def test_every_item_is_checked_or_left_to_a_person() -> None:
