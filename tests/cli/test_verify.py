@@ -80,7 +80,7 @@ def _section_rows() -> Iterator[tuple[str, list[str]]]:
         if line.startswith("#"):
             heading = line.lstrip("# ").split(" (")[0]
         elif line.startswith("| ") and not line.startswith(("| item", "| sign")):
-            yield heading, [cell.strip() for cell in line.strip("|").split(" | ")]
+            yield heading, [cell.strip() for cell in re.split(r" \|(?= |$)", line[1:])][:3]
 
 
 def test_a_row_that_names_verify_is_an_item_that_verify_checks() -> None:
@@ -95,7 +95,7 @@ def test_a_row_that_names_verify_is_an_item_that_verify_checks() -> None:
         for heading, cells in _section_rows()
         if len(cells) == 3 and cells[2].startswith("`verify")
     }
-    assert len(claimed) > 70
+    assert len(claimed) > 80
     assert claimed - checked == set()
     # And the other way round: what is checked is said to be.
     assert checked - claimed == set()
