@@ -17,7 +17,7 @@ from chatapi.cli.terminal import DatabaseCommand
 from chatapi.cli.verify import verify_deployment
 from chatapi.errors import EmailTaken
 from chatapi.field_types import EmailAddress, NewPassword
-from chatapi.services import accounts, chats
+from chatapi.services import accounts, assignment, chats
 from chatapi.store import database, indexes, upkeep
 
 
@@ -50,6 +50,8 @@ def init_db(sweep: bool) -> None:
     click.echo(f"Database {name} is ready.")
     if finished:
         click.echo(f"Finished {finished} deletions that a crash had cut off.")
+    if unassigned := assignment.finish_unassignments():
+        click.echo(f"Unassigned {unassigned} open chats of agents who have left.")
     if sweep:
         _sweep()
 

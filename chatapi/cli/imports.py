@@ -24,7 +24,7 @@ from marshmallow import ValidationError
 
 from chatapi import clock, field_types, schemas
 from chatapi.cli.terminal import failing_by_name, progress, regular_file
-from chatapi.errors import EmailTaken, LastAdmin
+from chatapi.errors import EmailTaken
 from chatapi.services import accounts, chats, loading, messages
 from chatapi.services.accounts import Session
 from chatapi.services.loading import Said
@@ -304,7 +304,7 @@ def _import_one(conversation: Conversation, agent: Session, status: str, report:
         report.messages += len(first) if created else 0
     else:
         _compare(conversation, chat, owner)
-        if chat["adminId"] or not chat["isOpen"]:
+        if chat["adminId"] or not chat["isOpen"] or _stays_open(chat, conversation, status):
             if chat["lastSeq"] < len(conversation.lines):
                 raise Differs(
                     f"the chat {chat['_id']} ends after {chat['lastSeq']} messages, "
@@ -325,9 +325,23 @@ def _import_one(conversation: Conversation, agent: Session, status: str, report:
     for reader in (owner, agent):
         messages.mark_read(reader, chat["_id"], len(conversation.lines))
     # The last write, status and assignment in one: by it the next run knows a finished chat.
-    chats.update(agent, chat["_id"], status=status, admin_id=agent.user_id)
+    changes: dict[str, Any] = {"status": status, "admin_id": agent.user_id}
+    if agent.email == AGENT_EMAIL and status in chats.OPEN_STATUSES:
+        # Nobody signs in as the import's own agent: an open chat waits for another one.
+        del changes["admin_id"]
+    chats.update(agent, chat["_id"], **changes)
     report.continued += begun
     report.new += not begun
+
+
+def _stays_open(chat: Document, conversation: Conversation, status: str) -> bool:
+    """Tell whether an open chat without an agent has all that an import does for it.
+
+    It was to stay open, or a new message shows that it is in use since.
+    """
+    length = len(conversation.lines)
+    is_read = all(seq >= length for seq in chat["readSeq"].values())
+    return is_read and (status in chats.OPEN_STATUSES or chat["lastSeq"] > length)
 
 
 def _verify(conversations: Callable[[], Iterator[Conversation]], count: int) -> Report:
@@ -421,9 +435,11 @@ def _rest(agent: Session) -> None:
 
     As the only agent it cannot be disabled; a later import will do it.
     """
-    try:
-        accounts.update_user(agent, agent.user_id, {"disabled": True})
-    except LastAdmin:
+    others = [admin for admin in accounts.list_admins() if admin["_id"] != agent.user_id]
+    if others:
+        acting = accounts.session_for(others[0])
+        accounts.update_user(acting, agent.user_id, {"disabled": True})
+    else:
         click.echo(
             f"There is no agent but '{AGENT_NAME}', whom nobody can sign in as: make one with "
             "'flask --app wsgi create-admin', then run this command again to disable it.",

@@ -13,8 +13,8 @@ from bson import ObjectId
 
 from chatapi import clock, errors, paging
 from chatapi.realtime.signed_in import signed_in
-from chatapi.services import passwords, search
-from chatapi.store import chats, sessions, users
+from chatapi.services import assignment, passwords, search
+from chatapi.store import chats, sessions, unassignments, users
 from chatapi.store.database import Document, Duplicate, object_id
 
 # Each use moves a session's end on. Written down each time, it would be a third write with a send.
@@ -241,8 +241,10 @@ def update_user(session: Session, user_id: object, changes: Document) -> Documen
     """Apply role, disabled, name, image to a user and return it.
 
     A new name or image is shown on the user's chats and new messages; messages already
-    sent keep theirs. A disabled user's sessions end at once. Raises AdminOnly,
-    UserNotFound, LastAdmin, InvalidInput for making a guest anything else or the reverse.
+    sent keep theirs. A disabled user's sessions end at once; the open chats of an agent who
+    is disabled or demoted become unassigned. Raises AdminOnly, UserNotFound, LastAdmin, and
+    InvalidInput for making a guest anything else or the reverse, or for disabling or demoting
+    oneself.
     """
     session.require_admin()
     key = object_id(user_id)
@@ -254,9 +256,14 @@ def update_user(session: Session, user_id: object, changes: Document) -> Documen
         raise errors.InvalidInput.of("role", "A guest has no account and stays a guest.")
     if role != before["role"] and role == "guest":
         raise errors.InvalidInput.of("role", "Somebody with an account cannot become a guest.")
-    leaves = _is_agent(before) and not _is_agent(before | changes)
+    leaves = assignment.is_agent(before) and not assignment.is_agent(before | changes)
     if leaves and users.count_active_admins() == 1:
         raise errors.LastAdmin
+    if leaves and key == session.user_id:
+        _refuse_to_leave(changes)
+    if leaves:
+        # Before the agent is: a crash in between must not leave open chats with them.
+        unassignments.begin(before["_id"])
     after = _changed(before, changes)
     if leaves and users.count_active_admins() == 0:
         # Two who demoted each other at once: both are refused rather than none.
@@ -265,14 +272,24 @@ def update_user(session: Session, user_id: object, changes: Document) -> Documen
     if after["disabled"]:
         sessions.delete_of_user(after["_id"])
         signed_in.forget(after["_id"])
+    if not changes.keys().isdisjoint({"role", "disabled"}) and not assignment.is_agent(after):
+        # Even if they had left already: a crash may have cut this off the last time.
+        assignment.unassign_chats_of(after["_id"])
     if not changes.keys().isdisjoint({"name", "image"}):
         # Even if the user had them already: a crash may have cut this off the last time.
         _show_on_chats(after)
     return after
 
 
-def _is_agent(user: Document) -> bool:
-    return bool(user["role"] == "admin" and not user["disabled"])
+def _refuse_to_leave(changes: Document) -> None:
+    """Refuse that agents take their own access: it is nearly always a slip, and has no undo."""
+    if changes.get("disabled"):
+        raise errors.InvalidInput.of(
+            "disabled", "You cannot disable your own account. Ask another agent to do it."
+        )
+    raise errors.InvalidInput.of(
+        "role", "You cannot take your own agent role. Ask another agent to do it."
+    )
 
 
 def _changed(user: Document, changes: Document) -> Document:

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from bson import ObjectId
 
 from chatapi import clock, errors, paging
-from chatapi.services import messages, search
+from chatapi.services import assignment, messages, search
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
-from chatapi.store import chats, deletions, presence, users
+from chatapi.store import chats, deletions, presence
 from chatapi.store import messages as stored_messages
 from chatapi.store import unread as unread_sums
 from chatapi.store.database import Document, Duplicate, object_id
@@ -196,14 +196,20 @@ def update(
                 chat,
             ),
         )
+        if "adminId" in fields or (changed["isOpen"] and not chat["isOpen"]):
+            changed = assignment.confirm(changed)
         return shown(session, changed), []
     text, opens = message, not chat["isOpen"] and fields.get("isOpen", False)
+    if opens and "adminId" not in fields:
+        fields |= assignment.fields_to_reopen(chat)
     changed, sent, _ = _refusing_a_second(
         chat,
         lambda: messages.append(
             session, chat, text, client_message_id, fields, read=read, opens=opens
         ),
     )
+    if "adminId" in fields or opens:
+        changed = assignment.confirm(changed)
     return shown(session, changed), [messages.seen_in(changed, sent)]
 
 
@@ -310,18 +316,8 @@ def _decide(changes: dict[str, Any]) -> dict[str, Any]:
         fields["status"] = changes["status"]
         fields["isOpen"] = changes["status"] in OPEN_STATUSES
     if "admin_id" in changes:
-        fields |= _assignment(changes["admin_id"])
+        fields |= assignment.fields_for(changes["admin_id"])
     return fields
-
-
-def _assignment(admin_id: object) -> dict[str, Any]:
-    if admin_id is None:
-        return {"adminId": None, "adminName": None, "adminImage": None}
-    key = object_id(admin_id)
-    admin = users.by_id(key) if key else None
-    if admin is None or admin["role"] != "admin" or admin["disabled"]:
-        raise errors.InvalidInput.of("adminId", "Not the id of an active agent.")
-    return {"adminId": key, "adminName": admin["name"], "adminImage": admin["image"]}
 
 
 def _set_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
@@ -332,6 +328,8 @@ def _set_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
     if changed.get("isOpen"):
         # Messages written before the closing and never committed stay out for good.
         changed["epoch"] = chat["epoch"] + 1
+        if "adminId" not in fields:
+            changed |= assignment.fields_to_reopen(chat)
     return changed | {"updatedAt": clock.now()}
 
 

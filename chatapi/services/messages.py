@@ -28,6 +28,7 @@ from typing import Any
 from bson import ObjectId
 
 from chatapi import clock, errors
+from chatapi.services import assignment
 from chatapi.services.access import access_chat, access_chat_to_write
 from chatapi.services.accounts import Session
 from chatapi.store import chats, deletions, messages, presence
@@ -378,7 +379,10 @@ def _clear_the_way(chat: Document, attempt: int) -> None:
         # Most likely its sender is alive and about to commit it.
         time.sleep(random.uniform(0, LONGEST_PAUSE))  # noqa: S311 - jitter, not a secret
     elif _can_take(chat, obstacle):
-        chats.replace(chat["_id"], chat["version"], taking_in(chat, obstacle))
+        fields = taking_in(chat, obstacle)
+        if chats.replace(chat["_id"], chat["version"], fields) and fields.get("adminId"):
+            # Its sender may be dead and cannot look whether that agent is still there.
+            assignment.confirm(chat | fields)
     elif obstacle["epoch"] < chat["epoch"]:
         messages.delete(obstacle["_id"])
     elif not chat["isOpen"]:

@@ -25,7 +25,7 @@ _VERSIONS = {"version": 1, "lastMessageAt": 1}
 _LISTED = {"counts": 0, "epoch": 0, "changedAt": 0}
 MOST_SEEN = 2000
 MOST_REACHED = 2000
-RENAMED_AT_ONCE = 100
+CHANGED_AT_ONCE = 100
 # Where more chats have a word, a page is read from the newest chats.
 FEW_FOUND = 5000
 WALKED_AT_ONCE = 500
@@ -139,11 +139,25 @@ def _rename(whose: Document, fields: Document, terms: Sequence[str]) -> None:
     """Set the fields in the chats that differ, so many at a time: no command takes long."""
     found = chatrooms().find(whose, dict.fromkeys(fields, 1))
     left = iter([c["_id"] for c in found if any(c.get(n) != v for n, v in fields.items())])
-    while ids := list(itertools.islice(left, RENAMED_AT_ONCE)):
+    while ids := list(itertools.islice(left, CHANGED_AT_ONCE)):
         if terms:
             chat_terms.add(ids, terms)
         now = {"$set": fields | {"changedAt": clock.real()}, "$inc": {"version": 1}}
         chatrooms().update_many({"_id": {"$in": ids}, **whose}, now)
+
+
+def open_chats_assigned_to(admin_id: ObjectId) -> list[ObjectId]:
+    """Return the ids of some of an agent's open chats: as many as one command changes."""
+    where = {"adminId": admin_id, "isOpen": True}
+    return [row["_id"] for row in chatrooms().find(where, {"_id": 1}).limit(CHANGED_AT_ONCE)]
+
+
+def unassign(admin_id: ObjectId, ids: Sequence[ObjectId]) -> int:
+    """Unassign those of these chats that are open and assigned to this agent; return how many."""
+    where = {"_id": {"$in": list(ids)}, "adminId": admin_id, "isOpen": True}
+    fields = {"adminId": None, "adminName": None, "adminImage": None, "updatedAt": clock.now()}
+    now = {"$set": fields | {"changedAt": clock.real()}, "$inc": {"version": 1}}
+    return chatrooms().update_many(where, now).modified_count
 
 
 def delete(chat_id: ObjectId) -> bool:

@@ -102,6 +102,10 @@ def deletions() -> Collection[Document]:
     return _collection("deletions")
 
 
+def unassignments() -> Collection[Document]:
+    return _collection("unassignments")
+
+
 def in_parts(ids: Iterable[ObjectId]) -> Iterator[list[ObjectId]]:
     """Yield a few ids at a time: some servers take quadratic time for a list of them."""
     left = iter(ids)

@@ -45,6 +45,11 @@ def active_admins(limit: int = 200) -> list[Document]:
     return sorted(found, key=lambda user: str(user["name"]).casefold())
 
 
+def disabled_admins() -> list[ObjectId]:
+    """Return the ids of agents who cannot sign in."""
+    return [row["_id"] for row in users().find({"role": "admin", "disabled": True}, {"_id": 1})]
+
+
 def count_active_admins() -> int:
     return users().count_documents({"role": "admin", "disabled": False})
 

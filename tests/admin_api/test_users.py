@@ -123,8 +123,10 @@ def test_the_last_agent_stays(
     assert account() == before
     assert admin.get("/api/admin/users").status_code == 200
     assert ids(admin.get("/api/admin/users?q=renamed")) == []
-    make_caller("admin")
-    assert admin.patch(f"/api/admin/users/{admin.id}", change).status_code == 200
+    colleague = make_caller("admin")
+    answer = admin.patch(f"/api/admin/users/{admin.id}", change)
+    refused(answer, 422, "validation_failed", next(iter(change)))
+    assert colleague.patch(f"/api/admin/users/{admin.id}", change).status_code == 200
 
 
 def test_a_disabled_agent_does_not_count_as_one(admin: Caller, make_caller: MakeCaller) -> None:

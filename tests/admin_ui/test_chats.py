@@ -385,7 +385,7 @@ def test_an_agent_in_charge_who_cannot_answer_is_marked_at_the_next_poll(
     agent: Browser, chat: dict[str, Any], make_user: MakeUser, change: dict[str, Any], said: str
 ) -> None:
     bea = make_user(name="Bea Agent", role="admin")
-    chats.update(agent.session, chat["_id"], admin_id=str(bea["_id"]))
+    chats.update(agent.session, chat["_id"], admin_id=str(bea["_id"]), status="closed")
     path = f"/admin/chats/{chat['_id']}?first=1&new=0"
     before = agent.fragment(path)
     assert "selected>Bea Agent</option>" in before.text
@@ -394,6 +394,18 @@ def test_an_agent_in_charge_who_cannot_answer_is_marked_at_the_next_poll(
     assert after.status_code == 200
     assert f"selected disabled>{said}</option>" in after.text
     assert agent.fragment(path, If_None_Match=after.headers["ETag"]).status_code == 304
+
+
+@pytest.mark.parametrize("change", [{"disabled": True}, {"role": "user"}])
+def test_an_open_chat_of_an_agent_who_leaves_is_shown_unassigned(
+    agent: Browser, chat: dict[str, Any], make_user: MakeUser, change: dict[str, Any]
+) -> None:
+    bea = make_user(name="Bea Agent", role="admin")
+    chats.update(agent.session, chat["_id"], admin_id=str(bea["_id"]))
+    assert chat["subject"] not in agent.fragment("/admin?assigned=none").text
+    accounts.update_user(agent.session, bea["_id"], change)
+    assert chat["subject"] in agent.fragment("/admin?assigned=none").text
+    assert "Bea Agent" not in agent.fragment("/admin").text
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,22 @@ def test_changes_of_rights_are_confirmed(agent: Browser, make_user: MakeUser) ->
     assert agent.get(f"{path}?role=odd").status_code == 422
 
 
+@pytest.mark.parametrize(("name", "value"), [("role", "user"), ("disabled", "true")])
+def test_an_agent_is_not_offered_to_take_their_own_access(
+    agent: Browser, make_user: MakeUser, name: str, value: str
+) -> None:
+    bea = make_user(name="Bea Agent", role="admin")
+    rows = agent.fragment("/admin/users").text
+    assert f"/admin/users/{bea['_id']}/confirm?{name}={value}" in rows
+    own = f"/admin/users/{agent.session.user_id}"
+    assert f"{own}/confirm" not in rows
+    for htmx in (True, False):
+        response = agent.post(own, htmx=htmx, **{name: value})
+        assert response.status_code == 422
+        assert "Ask another agent to do it." in response.text
+    assert agent.get("/admin").status_code == 200
+
+
 def test_nobody_is_a_404(agent: Browser) -> None:
     for path in ("/admin/users/" + "a" * 24, "/admin/users/x", "/admin/users/x/confirm?role=user"):
         assert agent.get(path).status_code == 404

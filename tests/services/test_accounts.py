@@ -439,12 +439,16 @@ def test_the_last_agent_stays(
 
 
 @pytest.mark.parametrize("changes", [{"role": "user"}, {"disabled": True}])
-def test_an_agent_among_two_can_go(
+def test_an_agent_among_two_can_be_sent_away_by_the_other_but_not_leave_by_a_slip(
     make_session: MakeSession, make_user: MakeUser, changes: dict[str, Any]
 ) -> None:
-    agent = make_session("admin")
-    make_user(role="admin")
-    accounts.update_user(agent, agent.user_id, changes)
+    agent, other = make_session("admin"), make_user(role="admin")
+    with pytest.raises(errors.InvalidInput) as refusal:
+        accounts.update_user(agent, agent.user_id, changes | {"name": "New Name"})
+    assert list(refusal.value.data["fields"]) == list(changes)
+    assert stored(agent.user_id)["name"] == agent.name
+    assert stored_users.count_active_admins() == 2
+    accounts.update_user(agent, other["_id"], changes)
     assert stored_users.count_active_admins() == 1
 
 
@@ -519,7 +523,7 @@ def test_of_two_renamings_at_once_the_chats_show_the_later(
 def test_a_renaming_reaches_every_chat_and_changes_no_other(
     make_session: MakeSession, make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_chats, "RENAMED_AT_ONCE", 2)
+    monkeypatch.setattr(stored_chats, "CHANGED_AT_ONCE", 2)
     agent = make_session("admin")
     mine = [make_chat(make_session()) for _ in range(5)]
     other = make_chat(make_session())
