@@ -8,6 +8,7 @@ headers and body.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sys
 import time
@@ -23,6 +24,7 @@ from chatapi import identity, problem
 
 log = structlog.get_logger("chat")
 
+MOST_CAUSES = 20
 PROBES = frozenset({"/healthz", "/readyz"})
 SECRET_NAMES = frozenset(
     {
@@ -50,7 +52,7 @@ def init_app(app: Flask) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _blank_secrets,
             _write_exception,
-            structlog.processors.JSONRenderer(),
+            _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelName(str(app.config["LOG_LEVEL"]).upper())
@@ -109,18 +111,46 @@ def _blank_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _render(_: WrappedLogger, __: str, event: EventDict) -> str:
+    """Return the line. What cannot be written must not stop the work it tells of."""
+    try:
+        return json.dumps(event, default=repr)
+    except Exception as failure:  # noqa: BLE001 - a value's own repr may raise
+        known = ("timestamp", "level", "event", "requestId", "exception")
+        line = {name: str(event[name]) for name in known if name in event}
+        return json.dumps(line | {"notWritten": type(failure).__name__})
+
+
 def _write_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     error = event.pop("exc_info", None)
     if isinstance(error, BaseException):
-        event["exception"] = "".join(_trace(error))
+        try:
+            event["exception"] = "".join(_trace(error))
+        except Exception as failure:  # noqa: BLE001 - an error's own text may raise
+            event["exception"] = f"{type(error).__name__} ({type(failure).__name__} in its trace)"
     return event
 
 
 def _trace(error: BaseException) -> list[str]:
-    lines = [] if error.__cause__ is None else [*_trace(error.__cause__), "\nthen:\n"]
-    lines += traceback.format_tb(error.__traceback__)
+    """Return the error's trace after those of its causes, each once: they may form a cycle."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen and len(chain) < MOST_CAUSES:
+        chain.append(cause)
+        seen.add(id(cause))
+        cause = cause.__cause__
+    lines: list[str] = []
+    for each in reversed(chain):
+        lines += ["\nthen:\n"] if lines else []
+        lines += traceback.format_tb(each.__traceback__)
+        lines.append(f"{type(each).__name__}: {_text(each)}\n")
+    return lines
+
+
+def _text(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, PyMongoError):
         # Behind it stand the values of the document or the key that was refused.
         text = text.split("full error", maxsplit=1)[0].split("dup key", maxsplit=1)[0]
-    return [*lines, f"{type(error).__name__}: {text}\n"]
+    return text

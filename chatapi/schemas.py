@@ -523,6 +523,18 @@ class StatsOut(Output):
     unassigned = fields.Integer(metadata={"example": 6})
 
 
+class FollowerOut(Output):
+    """A thread that goes on as long as the process: no error ends it."""
+
+    name = fields.String(metadata={"example": "tail"})
+    running = fields.Boolean(metadata={"example": True})
+    failures = fields.Integer(
+        metadata={"example": 0, "description": "Errors it went on after, since the start."}
+    )
+    lastError = fields.String(allow_none=True, metadata={"example": "AutoReconnect"})
+    secondsSinceLastFailure = fields.Float(allow_none=True, metadata={"example": 12.5})
+
+
 class RealtimeOut(Output):
     """One worker process: ask again, and another may answer."""
 
@@ -542,6 +554,10 @@ class RealtimeOut(Output):
         metadata={"example": 3.1, "description": "From the last change to its being told."},
     )
     secondsSinceLastLook = fields.Float(allow_none=True, metadata={"example": 0.2})
+    followers = fields.List(
+        fields.Nested(FollowerOut),
+        metadata={"description": "The threads of this process that were started so far."},
+    )
 
 
 class ProblemOut(Output):

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PRODUCT = ("chatapi", "admin_ui", "chat_ui", "config", "wsgi")
 # Everybody may import these.
-COMMON = ("chatapi.errors", "chatapi.clock")
+COMMON = ("chatapi.errors", "chatapi.clock", "chatapi.followers")
 WEB_FRAMEWORK = (
     *("flask", "werkzeug", "jinja2", "marshmallow", "apispec", "wtforms", "limits"),
     *("flask_login", "flask_wtf", "flask_limiter", "flask_cors", "flask_compress"),
@@ -52,6 +52,7 @@ AREAS = {
     "config": Area(forbidden=("flask", "werkzeug", "marshmallow", *DATABASE)),
     "chatapi.errors": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.clock": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
+    "chatapi.followers": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.paging": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.field_types": Area(forbidden=("flask", "flask_login", "werkzeug", *DATABASE)),
     "chatapi.schemas": Area(

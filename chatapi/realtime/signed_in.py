@@ -8,24 +8,17 @@ for FRESH_SECONDS, or where the server has none, nothing is believed and each re
 
 from __future__ import annotations
 
-import contextvars
-import random
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from chatapi import clock
+from chatapi.followers import Follower
 from chatapi.store import changes, sessions
 from chatapi.store.database import Document
 
-log = structlog.get_logger("chat.signed_in")
-
 FRESH_SECONDS = 2.0
 LOOK_EVERY = 0.2
-LONGEST_PAUSE = 5.0
 NO_STREAM_PAUSE = 60.0
 MOST_KNOWN = 20_000
 
@@ -45,18 +38,10 @@ class SignedIn:
         # Counts what was told or done, so that what was read before is not kept after.
         self._changes = 0
         self._heard_at: float | None = None
-        self._thread: threading.Thread | None = None
+        self.follower = Follower("sessions", self._follow)
         # How often it began to follow: what ended before, nobody has told.
         self.beginnings = 0
         self.on_change: Callable[[object], None] = lambda _: None
-
-    def _follow(self) -> None:
-        # A context of its own: this is not a part of the request that started it.
-        run = contextvars.Context().run
-        self._thread = threading.Thread(
-            target=run, args=(self._run,), name="signed-in", daemon=True
-        )
-        self._thread.start()
 
     @property
     def is_told(self) -> bool:
@@ -69,8 +54,8 @@ class SignedIn:
 
     def find(self, session_id: str) -> tuple[Document, Document] | None:
         """Return a session and its user, or None if there is none."""
-        if self.may_follow and self._thread is None:
-            self._follow()
+        if self.may_follow and not self.follower.is_running:
+            self.follower.ensure_running()
         if not self.is_told:
             return sessions.with_user(session_id)
         found = self._known.get(session_id)
@@ -104,29 +89,23 @@ class SignedIn:
         self._known.clear()
         self._of_user.clear()
 
-    def _run(self) -> None:
-        failures = 0
-        while True:
-            try:
-                stream = changes.Stream(watched=changes.ACCESS)
-                try:
-                    self._forget_all()
-                    self.beginnings += 1
-                    failures = 0
-                    self._heard_at = time.monotonic()
-                    while True:
-                        self._listen(stream)
-                finally:
-                    self._heard_at = None
-                    stream.close()
-            except changes.NoChangeStreams:
-                pause = NO_STREAM_PAUSE
-            except Exception as error:  # noqa: BLE001 - whatever it is, requests go on reading
-                note = log.info if failures else log.warning
-                note("signed_in_interrupted", exc_info=error)
-                failures = min(failures + 1, 10)
-                pause = min(LONGEST_PAUSE, 0.1 * 2**failures)
-            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+    def _follow(self) -> None:
+        """Follow the stream until an error interrupts it; then requests read until it is back."""
+        try:
+            stream = changes.Stream(watched=changes.ACCESS)
+        except changes.NoChangeStreams:
+            self.follower.stopping.wait(NO_STREAM_PAUSE)
+            return
+        try:
+            self._forget_all()
+            self.beginnings += 1
+            self._heard_at = time.monotonic()
+            while not self.follower.stopping.is_set():
+                self._listen(stream)
+                self.follower.succeeded()
+        finally:
+            self._heard_at = None
+            stream.close()
 
     def _listen(self, stream: changes.Stream) -> None:
         started = time.monotonic()

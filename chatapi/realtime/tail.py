@@ -10,8 +10,6 @@ has seen, since the clocks of several hosts never quite agree.
 from __future__ import annotations
 
 import contextlib
-import contextvars
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +20,7 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from chatapi import clock
+from chatapi.followers import Follower
 from chatapi.realtime.hub import Hub, hub
 from chatapi.store import changes, chats, unread
 
@@ -29,7 +28,6 @@ log = structlog.get_logger("chat.tail")
 
 POLL_SECONDS = 1.0
 OVERLAP = timedelta(seconds=5)
-LONGEST_PAUSE = 5.0
 IDLE_SECONDS = 60.0
 CHATS_AT_ONCE = 500
 
@@ -39,12 +37,10 @@ class Tail:
 
     def __init__(self, target: Hub) -> None:
         self.hub = target
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self.follower = Follower("tail", self._work, self._may_end)
+        self._lock = self.follower.lock
         # Set while whatever is written from now on will be told, sooner or later.
         self._following = threading.Event()
-        self._stopped = threading.Event()
-        self._failures = 0
         self._idle_since = 0.0
         self.last_seen_at = 0.0
         self.lag_ms: float | None = None
@@ -64,57 +60,44 @@ class Tail:
         begins later than that, inboxes are sent to fetch theirs then, and chats are read again.
         """
         with self._lock:
-            if not self._lives():
-                self._stopped.clear()
+            if not self.follower.is_running:
                 self._following.clear()
-                # A context of its own: this is not a part of the request that started it.
-                run = contextvars.Context().run
-                self._thread = threading.Thread(
-                    target=run, args=(self._run,), name="tail", daemon=True
-                )
-                self._thread.start()
+                self._idle_since = time.monotonic()
+                self.follower.ensure_running()
         if not self._following.wait(wait):
             with self._lock:
                 self._missed = self._missed or not self._following.is_set()
 
     def stop(self) -> None:
         """Stop following; for a process that ends."""
-        self._stopped.set()
+        self.follower.stop()
 
     def state(self) -> dict[str, Any]:
         """Return how the tail does: mode, whether it is connected, its lag in ms."""
         quiet = time.monotonic() - self.last_seen_at if self.last_seen_at else None
         return {
             "mode": self.mode,
-            "connected": self.connected and self._lives(),
+            "connected": self.connected and self.follower.is_running,
             "lagMs": self.lag_ms,
             "secondsSinceLastLook": None if quiet is None else round(quiet, 1),
         }
 
-    def _lives(self) -> bool:
-        thread = self._thread
-        return thread is not None and thread.is_alive()
-
-    def _run(self) -> None:
-        self._idle_since = time.monotonic()
-        self._failures = 0
-        while not self._may_end():
+    def _work(self) -> None:
+        """Follow until nobody listens, or until an error that the follower waits after."""
+        try:
             try:
-                try:
-                    self._follow()
-                except changes.NoChangeStreams:
-                    self._poll()
-            except changes.PlaceLost:
+                self._follow()
+            except changes.NoChangeStreams:
+                self._poll()
+        except Exception as error:
+            self.connected = False
+            if isinstance(error, changes.PlaceLost):
                 _note(log.warning, "tail_place_lost")
+            has_place = self._token is not None or self._polled_until is not None
+            # What cannot be read, such as bad BSON, would be the next thing again for ever.
+            if not has_place or not isinstance(error, PyMongoError):
                 self._lose_place()
-                self._pause()
-            except Exception as error:  # noqa: BLE001 - whatever it is, clients go on waiting
-                if self._token is None and self._polled_until is None:
-                    self._lose_place()
-                # The first of a row says it all.
-                write = log.info if self._failures else log.warning
-                _note(write, "tail_interrupted", exc_info=error)
-                self._pause()
+            raise
 
     def _lose_place(self) -> None:
         """Let those who join wait for a new beginning; the others are told to look again."""
@@ -123,29 +106,21 @@ class Tail:
             self._missed = True
         self._token = None
 
-    def _pause(self) -> None:
-        self.connected = False
-        self._failures = min(self._failures + 1, 10)
-        longest = min(LONGEST_PAUSE, 0.1 * 2**self._failures)
-        self._stopped.wait(longest * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
-
     def _may_end(self) -> bool:
         """Tell whether to end, for good: nobody can join between the look and the end."""
-        with self._lock:
-            started = self.mode != "off"
-            if not self._stopped.is_set() and not (started and self.hub.is_idle()):
-                return False
-            self._forget()
-            self._thread = None
-            self._following.clear()
-            return True
+        started = self.mode != "off"
+        if not self.follower.stopping.is_set() and not (started and self.hub.is_idle()):
+            return False
+        self._forget()
+        self._following.clear()
+        return True
 
     def _goes_on(self) -> bool:
         """Tell whether somebody listens, or did a short while ago."""
         now = time.monotonic()
         if not self.hub.is_idle():
             self._idle_since = now
-        return not self._stopped.is_set() and now - self._idle_since <= IDLE_SECONDS
+        return not self.follower.stopping.is_set() and now - self._idle_since <= IDLE_SECONDS
 
     def _follow(self) -> None:
         stream = changes.Stream(self._token)
@@ -159,7 +134,7 @@ class Tail:
             self._begin()
             while self._goes_on():
                 change = stream.next()
-                self._failures = 0
+                self.follower.succeeded()
                 self._hand_on(change)
                 self._token = stream.token
         finally:
@@ -204,9 +179,10 @@ class Tail:
                     self._polled[document["_id"]] = version
             self._polled, self._polled_until = found, started
             self.last_seen_at = time.monotonic()
-            self.connected, self._failures = True, 0
+            self.connected = True
+            self.follower.succeeded()
             self._begin()
-            self._stopped.wait(POLL_SECONDS)
+            self.follower.stopping.wait(POLL_SECONDS)
 
     def _hand_on(self, change: changes.Change | None) -> None:
         self.last_seen_at = time.monotonic()

@@ -6,7 +6,6 @@ of a session that ended or a user who changed.
 
 from __future__ import annotations
 
-import contextvars
 import math
 import threading
 import time
@@ -18,6 +17,7 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from chatapi import clock
+from chatapi.followers import Follower
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services.feeds import SWEEP_SECONDS, Feed, register
 from chatapi.services.presence import Place, present
@@ -38,8 +38,7 @@ class Caretaker:
     """Looks after the feeds, in a thread (under gevent: a greenlet) of its own."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self.follower = Follower("caretaker", self._look, self._may_end)
         self._wake = threading.Event()
         self._cared_at = 0.0
         self._swept_at = -math.inf
@@ -48,14 +47,10 @@ class Caretaker:
 
     def ensure_running(self) -> None:
         """Start if nobody takes care yet."""
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                # A context of its own: this is not a part of the request that started it.
-                run = contextvars.Context().run
-                self._thread = threading.Thread(
-                    target=run, args=(self._run,), name="caretaker", daemon=True
-                )
-                self._thread.start()
+        if not self.follower.is_running:
+            self._cared_at = time.monotonic()
+            self.wake()  # The first look is at once.
+            self.follower.ensure_running()
 
     def wake(self) -> None:
         """Look at once who is there."""
@@ -66,23 +61,19 @@ class Caretaker:
         self._suspects.add(key)
         self._wake.set()
 
-    def _run(self) -> None:
-        self._cared_at = time.monotonic()
-        self._wake.set()  # The first look is at once.
-        while not self._may_end():
-            self._wake.wait(max(0.0, self._cared_at + CARE_SECONDS - time.monotonic()))
-            self._wake.clear()
-            self._attempt(self._care)
-            # Many who come together are made known together.
-            time.sleep(0.1)
+    def _look(self) -> None:
+        self._wake.wait(max(0.0, self._cared_at + CARE_SECONDS - time.monotonic()))
+        self._wake.clear()
+        self._care()
+        self.follower.succeeded()
+        # Many who come together are made known together.
+        time.sleep(0.1)
 
     def _may_end(self) -> bool:
-        with self._lock:
-            if len(register) or not present.is_over:
-                return False
-            self._thread = None
-            present.forget()
-            return True
+        if len(register) or not present.is_over:
+            return False
+        present.forget()
+        return True
 
     def _care(self) -> None:
         open_feeds = register.all()

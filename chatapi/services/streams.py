@@ -13,7 +13,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from chatapi import errors
+from chatapi import errors, followers
 from chatapi.realtime.hub import hub
 from chatapi.realtime.signed_in import signed_in
 from chatapi.realtime.tail import tail
@@ -138,6 +138,7 @@ def state() -> dict[str, Any]:
         "accounts": len({feed.session.user_id for feed in open_feeds}),
         "longestQueue": max((feed.listener.backlog for feed in open_feeds), default=0),
         **tail.state(),
+        "followers": followers.state(),
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from bson import ObjectId
 from pymongo.database import Database
@@ -75,7 +75,7 @@ class Stream:
                 max_await_time_ms=WAIT_MS,
             )
         except OperationFailure as error:
-            raise _named(error) from error
+            _raise_named(error)
         self.token = self._cursor.resume_token or token
 
     def next(self) -> Change | None:
@@ -86,7 +86,7 @@ class Stream:
         try:
             event = self._cursor.try_next()
         except OperationFailure as error:
-            raise _named(error) from error
+            _raise_named(error)
         if not self._cursor.alive:
             raise PyMongoError("The change stream has ended.")
         self.token = self._cursor.resume_token
@@ -107,12 +107,13 @@ class Stream:
             self._cursor.close()
 
 
-def _named(error: OperationFailure) -> Exception:
+def _raise_named(error: OperationFailure) -> NoReturn:
+    """Raise what the server's refusal means: PlaceLost, NoChangeStreams, or the error itself."""
     if error.code in TOO_OLD or error.has_error_label("NonResumableChangeStreamError"):
-        return PlaceLost()
+        raise PlaceLost from error
     if error.code in NO_STREAMS:
-        return NoChangeStreams()
-    return error
+        raise NoChangeStreams from error
+    raise error
 
 
 def since(at: datetime) -> Iterator[Change]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import contextvars
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,6 +21,7 @@ from flask import Request, Response, g, request
 from gevent import socket
 from werkzeug.http import http_date
 
+from chatapi.followers import Follower
 from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event, Feed
 from chatapi.user_api import blueprint
@@ -200,12 +202,14 @@ class Line(abc.ABC):
         self.feed.cut()
 
     def _close(self) -> None:
-        self._watcher.close()
-        self.feed.close()
-        with contextlib.suppress(OSError):
-            self.part()
-        self.link.close()
-        lines.remove(self)
+        # Whatever fails on the way, nothing of it may be left behind.
+        with contextlib.ExitStack() as steps:
+            steps.callback(lines.remove, self)
+            steps.callback(self.link.close)
+            steps.enter_context(contextlib.suppress(OSError))
+            steps.callback(self.part)
+            steps.callback(self.feed.close)
+            self._watcher.close()
 
 
 def _tune(link: socket.socket) -> None:
@@ -225,13 +229,12 @@ class Lines:
 
     def __init__(self) -> None:
         self._lines: set[Line] = set()
-        self._pulse: gevent.Greenlet | None = None
+        self.pulse = Follower("pulse", self._beat, lambda: not self._lines, _spawn)
 
     def add(self, line: Line) -> None:
         """Note an open line."""
         self._lines.add(line)
-        if self._pulse is None:
-            self._pulse = gevent.spawn(self._beat)
+        self.pulse.ensure_running()
 
     def remove(self, line: Line) -> None:
         """Forget a line that is closed."""
@@ -241,19 +244,32 @@ class Lines:
         return len(self._lines)
 
     def _beat(self) -> None:
-        while self._lines:
-            waiting = list(self._lines)
-            size = -(-len(waiting) // PARTS)
-            parts = [waiting[start : start + size] for start in range(0, len(waiting), size)]
-            begun = time.monotonic()
-            for turn, part in enumerate(parts, 1):
-                due = begun + PULSE_SECONDS * turn / len(parts)
-                gevent.sleep(max(0.0, due - time.monotonic()))
-                for number, line in enumerate(part, 1):
-                    line.look(time.monotonic())
-                    if not number % AT_ONCE:
-                        gevent.sleep(0)
-        self._pulse = None
+        """Look at every line once, in PULSE_SECONDS."""
+        waiting = list(self._lines)
+        size = -(-len(waiting) // PARTS) or 1
+        parts = [waiting[start : start + size] for start in range(0, len(waiting), size)]
+        begun = time.monotonic()
+        for turn, part in enumerate(parts, 1):
+            due = begun + PULSE_SECONDS * turn / len(parts)
+            gevent.sleep(max(0.0, due - time.monotonic()))
+            for number, line in enumerate(part, 1):
+                self._look(line)
+                if not number % AT_ONCE:
+                    gevent.sleep(0)
+        self.pulse.succeeded()
+
+    def _look(self, line: Line) -> None:
+        try:
+            line.look(time.monotonic())
+        except Exception as error:
+            # It ends this client's connection only.
+            log.exception("stream_failed", exc_info=error)
+            line.feed.listener.close("closed", 0)
+            line.feed.cut()
+
+
+def _spawn(_: str, run: Callable[[], None]) -> None:
+    gevent.spawn(contextvars.Context().run, run)
 
 
 lines = Lines()

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from gevent import socket
 from gevent.event import Event as Signal
 
+from chatapi import followers
 from chatapi.realtime.hub import hub
 from chatapi.services import feeds, messages
 from chatapi.services.feeds import Event, Feed
@@ -163,6 +164,51 @@ def test_lines_that_take_long_to_look_at_do_not_delay_the_next_look(
     gevent.sleep(0.6)
     # They take 0.8 s; with a pause after each it would be 1.3 s.
     assert sorted(second - first for first, second, *_ in looked.values())[10] < 1.05
+
+
+def test_a_line_that_cannot_be_looked_at_is_ended_and_the_others_are_looked_at(
+    ends: tuple[socket.socket, socket.socket], feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[float] = []
+
+    class Good:
+        def look(self, now: float) -> None:
+            looked.append(now)
+
+    def fail(_: float) -> None:
+        raise ValueError("A mistake of ours.")
+
+    monkeypatch.setattr(PlainLine, "look", lambda _, now: fail(now))
+    carried(ends, feed)
+    good = Good()
+    lines.lines.add(good)  # type: ignore[arg-type]
+    gevent.sleep(0.05)
+    seen = len(looked)
+    gevent.sleep(0.05)
+    lines.lines.remove(good)  # type: ignore[arg-type]
+    assert len(looked) > seen > 0
+    assert not is_open(feed)
+
+
+def test_the_pulse_goes_on_after_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followers, "FIRST_PAUSE", 0.001)
+    looked: list[float] = []
+    watched = lines.Lines()
+
+    class Waiting:
+        def look(self, now: float) -> None:
+            looked.append(now)
+
+    waiting = Waiting()
+    with monkeypatch.context() as patched:
+        patched.setattr(watched, "_look", lambda _: 1 / 0)
+        watched.add(waiting)  # type: ignore[arg-type]
+        while not watched.pulse.failures:
+            gevent.sleep(0.01)
+    while not looked:
+        gevent.sleep(0.01)
+    watched.remove(waiting)  # type: ignore[arg-type]
+    assert watched.pulse.state()["lastError"] == "ZeroDivisionError"
 
 
 def test_a_line_that_waits_has_no_greenlet(

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from chatapi import clock
+from chatapi import clock, followers
 from chatapi.realtime import signed_in as module
 from chatapi.realtime.signed_in import SignedIn, signed_in
 from chatapi.services import accounts
@@ -210,7 +210,7 @@ def test_it_hears_of_changes_and_recovers(monkeypatch: pytest.MonkeyPatch) -> No
             pass
 
     monkeypatch.setattr(changes, "Stream", Stream)
-    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(followers, "LONGEST_PAUSE", 0.01)
     fresh = SignedIn()
     fresh.on_change = told.append
     monkeypatch.setattr(sessions, "with_user", lambda _: None)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from bson.errors import InvalidBSON
 from pymongo.errors import AutoReconnect
 
-from chatapi import clock
+from chatapi import clock, followers
 from chatapi.realtime import tail as tail_module
 from chatapi.realtime.hub import Hub, Listener
 from chatapi.realtime.tail import Tail
@@ -94,7 +95,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     monkeypatch.setattr(changes, "since", found.since)
     monkeypatch.setattr(changes, "chats_now", lambda _: found.now)
     monkeypatch.setattr(tail_module, "POLL_SECONDS", 0.005)
-    monkeypatch.setattr(tail_module, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(followers, "LONGEST_PAUSE", 0.01)
     return found
 
 
@@ -114,7 +115,7 @@ def tail(hub: Heard, script: Script) -> Iterator[Tail]:
 
 
 def _lives(tail: Tail) -> bool:
-    return tail._thread is not None and tail._thread.is_alive()
+    return tail.follower.is_running
 
 
 def eventually(check: Callable[[], bool]) -> None:
@@ -170,6 +171,19 @@ def test_a_document_nobody_can_read_does_not_stop_the_others(
     tail.ensure_running()
     eventually(lambda: hub.told == [1, 2])
     assert script.tokens == [None]
+
+
+def test_what_cannot_be_decoded_is_passed_over_and_everybody_reads_again(
+    tail: Tail, hub: Heard, script: Script
+) -> None:
+    """To go on at the same place would meet the same bytes for ever."""
+    (inbox,) = hub.inbox
+    script.steps = [chat(1), InvalidBSON("not valid"), chat(2)]
+    tail.ensure_running()
+    eventually(lambda: hub.told == [1, 2])
+    assert script.tokens == [None, None]
+    assert inbox.end is not None
+    assert tail.follower.state()["lastError"] == "InvalidBSON"
 
 
 def test_a_poll_tells_each_version_once(tail: Tail, hub: Heard, script: Script) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+import structlog
 from flask import Flask
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
@@ -194,3 +196,63 @@ def test_a_log_that_cannot_be_written_stops_nobody(
 
     monkeypatch.setattr(sys, "stdout", Full())
     assert user.get("/api/auth/me").status_code == 200
+
+
+def its_own_cause() -> Exception:
+    error = ValueError("first")
+    error.__cause__ = error
+    return error
+
+
+def in_a_circle() -> Exception:
+    error, other = ValueError("first"), KeyError("second")
+    error.__cause__, other.__cause__ = other, error
+    return error
+
+
+def without_a_text() -> Exception:
+    class Mute(ValueError):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    return Mute()
+
+
+@pytest.mark.parametrize("make", [its_own_cause, in_a_circle, without_a_text])
+def test_whatever_an_error_looks_like_it_can_be_logged(
+    app: Flask, lines: Any, make: Callable[[], Exception]
+) -> None:
+    error = make()
+    structlog.get_logger("chat").error("it_failed", exc_info=error)
+    (line,) = lines()
+    assert line["event"] == "it_failed"
+    assert type(error).__name__ in line["exception"]
+    assert line["exception"].count("first") <= 1
+
+
+def test_the_causes_of_an_error_stand_before_it(app: Flask, lines: Any) -> None:
+    try:
+        try:
+            raise KeyError("why")
+        except KeyError as cause:
+            raise ValueError("what") from cause
+    except ValueError as error:
+        structlog.get_logger("chat").error("it_failed", exc_info=error)
+    (line,) = lines()
+    assert line["exception"].index("why") < line["exception"].index("then:")
+    assert line["exception"].index("then:") < line["exception"].index("ValueError: what")
+
+
+def test_a_value_that_cannot_be_written_does_not_stop_what_is_logged(
+    app: Flask, lines: Any
+) -> None:
+    class Mute:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    circle: dict[str, Any] = {}
+    circle["self"] = circle
+    for value in (Mute(), circle):
+        structlog.get_logger("chat").error("it_happened", value=value)
+        (line,) = lines()
+        assert (line["event"], line["level"]) == ("it_happened", "error")
