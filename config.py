@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib.util import find_spec
@@ -26,6 +27,8 @@ SETTINGS = frozenset(
         "DATABASE_TIMEOUT_MS",
         "DATABASE_POOL_SIZE",
         "DATA_DIR",
+        "DATABASE_DIRECTORY",
+        "DISK_RESERVE_MB",
         "PORT",
         "WEB_CONCURRENCY",
         "PUBLIC_URL",
@@ -56,6 +59,7 @@ SETTINGS = frozenset(
 RANGES = {
     "DATABASE_TIMEOUT_MS": (100, 60_000),
     "DATABASE_POOL_SIZE": (1, 10_000),
+    "DISK_RESERVE_MB": (1, 1_000_000),
     "PORT": (1, 65_535),
     "WEB_CONCURRENCY": (1, 256),
     "TRUSTED_PROXIES": (0, 10),
@@ -99,6 +103,10 @@ class Config:
     DATABASE_TIMEOUT_MS = 3000  # server selection and connect; a request answers 503 after it
     DATABASE_POOL_SIZE = 50
     DATA_DIR = "./var"
+    # Where a database on this machine keeps its files: with less than the reserve free there,
+    # writes are refused. `make run` sets it. Empty: the disk is not watched.
+    DATABASE_DIRECTORY = ""
+    DISK_RESERVE_MB = 128
     PORT = 8000
     WEB_CONCURRENCY = 1
     PUBLIC_URL = ""
@@ -185,6 +193,9 @@ class Config:
             raise ConfigError(f"LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}.")
         _check_database(str(values["MONGO_URI"]))
         _check_storage(str(values["RATELIMIT_STORAGE_URI"]))
+        watched = str(values["DATABASE_DIRECTORY"])
+        if watched and not Path(watched).is_dir():
+            raise ConfigError("DATABASE_DIRECTORY must be a directory that can be looked at.")
         if "general" not in _as_tuple(values["CHAT_CATEGORIES"]):
             raise ConfigError("CHAT_CATEGORIES must list 'general', the default of a new chat.")
         origins = values["CORS_ORIGINS"]
@@ -328,6 +339,14 @@ class ProductionConfig(Config):
             problems.append("PASSWORD_MEMORY_KIB must be at least 19456.")
         if problems:
             raise ConfigError("\n".join(problems))
+
+
+def disk_reserve(directory: Path, megabytes: int) -> int:
+    """Return how many bytes have to stay free where the database is.
+
+    At most a quarter of the file system: a small one has to be good for something too.
+    """
+    return min(megabytes * 1024 * 1024, shutil.disk_usage(directory).total // 4)
 
 
 def _as_tuple(value: object) -> tuple[object, ...]:

@@ -15,7 +15,10 @@ from typing import Any
 os.environ.setdefault("GEVENT_TRACK_GREENLET_TREE", "0")
 
 wsgi_app = "wsgi:app"
-bind = f"{os.environ.get('LISTEN_ADDRESS', '127.0.0.1')}:{os.environ.get('PORT', '8000')}"
+_address = (os.environ.get("LISTEN_ADDRESS") or "127.0.0.1").strip()
+if ":" in _address and not _address.startswith("["):
+    _address = f"[{_address}]"  # IPv6
+bind = f"{_address}:{os.environ.get('PORT', '8000')}"
 
 # One process holds 10,000 streams. More workers use more cores; RATELIMIT_STORAGE_URI then
 # has to name a storage that they share.

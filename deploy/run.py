@@ -15,42 +15,63 @@ with SEED_DEMO=1.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import json
 import os
-import random
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-LOG_LIMIT = 5_000_000  # bytes; a longer log is set aside at the next start
-DATABASE_START_SECONDS = 60
-DATABASE_RETRY_SECONDS = 10
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import config
+from deploy.data_dir import locked, publish, published_uri
+from deploy.embedded import (
+    EmbeddedDatabase,
+    Probe,
+    answers,
+    database_command,
+    database_uri,
+    free_port,
+    port_is_free,
+)
+from deploy.process import (
+    ROOT,
+    TICK,
+    Backoff,
+    Busy,
+    Child,
+    Failure,
+    Signals,
+    Stop,
+    open_log,
+    tail,
+)
+
+# Tests and measurements start the same parts.
+__all__ = [
+    "ROOT",
+    "Child",
+    "answers",
+    "database_command",
+    "database_uri",
+    "free_port",
+    "open_log",
+    "tail",
+]
+
+# Without -P the folder where the user stands would be searched for modules first.
+FLASK = [sys.executable, "-P", "-m", "flask", "--app", str(ROOT / "wsgi.py")]
 WEB_START_SECONDS = 60
 # gunicorn gives requests graceful_timeout seconds; past this the group is killed.
 WEB_STOP_SECONDS = 20
-DATABASE_STOP_SECONDS = 15
-TICK = 0.1
-
-
-class Failure(Exception):
-    """A reason not to go on; its text is all that the user is shown."""
-
-
-class Busy(Failure):
-    """Another process holds the data directory."""
-
-
-class Stop(Exception):
-    """Somebody asked this process to end."""
 
 
 @dataclass
@@ -58,10 +79,11 @@ class Settings:
     """What the environment says, with `make run`'s defaults."""
 
     data_dir: Path
-    address: str
+    address: str  # an IPv6 address without its brackets
     port: int
     mongo_uri: str
     seed_demo: bool
+    disk_reserve_mb: int
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -71,9 +93,15 @@ class Settings:
         text = environ.get("PORT", "8000")
         if not text.isdecimal() or not 0 < int(text) < 65_536:
             raise Failure(f"PORT must be a number from 1 to 65535, not {text!r}.")
+        reserve = environ.get("DISK_RESERVE_MB", str(config.Config.DISK_RESERVE_MB))
+        low, high = config.RANGES["DISK_RESERVE_MB"]
+        if not reserve.isdecimal() or not low <= int(reserve) <= high:
+            raise Failure(f"DISK_RESERVE_MB must be a number from {low} to {high}.")
+        address = (environ.get("LISTEN_ADDRESS") or "127.0.0.1").strip()
         return cls(
             data_dir=Path(environ.get("DATA_DIR") or ROOT / "var").resolve(),
-            address=environ.get("LISTEN_ADDRESS", "127.0.0.1"),
+            address=address.removeprefix("[").removesuffix("]"),
+            disk_reserve_mb=int(reserve),
             port=int(text),
             mongo_uri=mongo_uri,
             seed_demo=seed.strip().lower() in {"1", "true", "yes", "on"},
@@ -82,119 +110,22 @@ class Settings:
     @property
     def url(self) -> str:
         """The address to open on this machine."""
-        host = "127.0.0.1" if self.address in {"0.0.0.0", ""} else self.address  # noqa: S104
-        return f"http://{host}:{self.port}"
+        # A server on all addresses is open on this machine's own.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.address, self.address)  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def environment(self, mongo_uri: str) -> dict[str, str]:
         """Return the environment of flask and gunicorn."""
+        # Of a database that is somewhere else the disk is not watched, unless the user says so.
+        directory = {} if self.mongo_uri else {"DATABASE_DIRECTORY": str(self.data_dir / "db")}
         return {
             **os.environ,
+            **directory,
             "MONGO_URI": mongo_uri,
             "DATA_DIR": str(self.data_dir),
             "PORT": str(self.port),
             "LISTEN_ADDRESS": self.address,
         }
-
-
-class Signals:
-    """Remembers that SIGINT, SIGTERM or SIGHUP came, and how often.
-
-    The same wish often comes twice, from the terminal and from make: one second is one wish.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.last = 0.0
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._note)
-
-    def _note(self, _number: int, _frame: object) -> None:
-        now = time.monotonic()
-        if not self.count or now - self.last > 1:
-            self.count += 1
-            self.last = now
-
-    def pause(self, seconds: float = TICK) -> None:
-        """Sleep, and raise Stop as soon as this process was asked to end."""
-        end = time.monotonic() + seconds
-        while True:
-            if self.count:
-                raise Stop
-            left = end - time.monotonic()
-            if left <= 0:
-                return
-            time.sleep(min(left, TICK))
-
-
-@dataclass
-class Child:
-    """A process in a group of its own, so that Ctrl-C reaches only the supervisor."""
-
-    name: str
-    command: list[str]
-    environment: dict[str, str]
-    stop_seconds: float
-    # What the child is sent when this process, or the thread that started it, is gone.
-    orphan_signal: int = signal.SIGTERM
-    output: IO[bytes] | None = None
-    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-
-    def start(self) -> None:
-        """Start the process; what was left of its predecessor's group is killed."""
-        self.kill()
-        self.process = subprocess.Popen(  # noqa: S603 - the command is ours
-            [
-                *(sys.executable, "-I", "-S", str(ROOT / "deploy" / "leash.py")),
-                *(str(int(self.orphan_signal)), str(os.getpid())),
-                *self.command,
-            ],
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self.output,
-            stderr=subprocess.STDOUT if self.output is not None else None,
-            start_new_session=True,
-        )
-
-    @property
-    def exit_code(self) -> int | None:
-        """None while the process runs."""
-        return self.process.poll() if self.process else -1
-
-    def stop(self, impatient: Callable[[], bool]) -> None:
-        """Ask the process to end, wait for it, and kill its group when it does not."""
-        if self.process is not None and self.exit_code is None:
-            self.process.terminate()
-            end = time.monotonic() + self.stop_seconds
-            while self.exit_code is None and time.monotonic() < end and not impatient():
-                time.sleep(TICK / 2)
-        self.kill()
-
-    def kill(self) -> None:
-        """Kill whatever is left of the process's group, and reap it."""
-        if self.process is not None:
-            # The group is gone, or (on macOS) holds nothing but zombies.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-
-
-class Backoff:
-    """How long to wait before the next restart: longer each time, short again after calm."""
-
-    FIRST, LONGEST, CALM = 0.2, 10.0, 60.0
-
-    def __init__(self) -> None:
-        self.delay = self.FIRST
-        self.last = time.monotonic()
-
-    def next(self) -> float:
-        """Return the seconds to wait now."""
-        if time.monotonic() - self.last > self.CALM:
-            self.delay = self.FIRST
-        delay, self.delay = self.delay, min(self.delay * 2, self.LONGEST)
-        self.last = time.monotonic()
-        return delay
 
 
 class Supervisor:
@@ -203,10 +134,10 @@ class Supervisor:
     def __init__(self, settings: Settings, signals: Signals) -> None:
         self.settings = settings
         self.signals = signals
-        self.database: Child | None = None
+        self.database: EmbeddedDatabase | None = None
+        self.probe: Probe | None = None
         self.web: Child | None = None
         self.mongo_uri = settings.mongo_uri
-        self.database_port = 0
 
     def run(self) -> None:
         """Serve until a signal comes. Raises Failure when something does not start."""
@@ -221,57 +152,41 @@ class Supervisor:
             say("Preparing the demo data" + (" (once; half a minute) ..." if first else " ..."))
             public = os.environ.get("PUBLIC_URL") or settings.url
             self.flask("seed-demo", log=log, PUBLIC_URL=public)
-        self.start_web()
-        with published(settings.data_dir, self.mongo_uri, settings.url):
-            say(banner(settings))
-            self.watch()
+        web = self.start_web()
+        try:
+            publish(settings.data_dir, self.mongo_uri, settings.url)
+            say(banner(settings, secrets=sys.stdout.isatty()))
+            self.watch(web)
+        finally:
+            (settings.data_dir / "run.json").unlink(missing_ok=True)
 
     def start_database(self) -> None:
         """Start the embedded database, unless MONGO_URI names another, and wait for it."""
         if self.mongo_uri:
             return
-        directory = self.settings.data_dir / "db"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.database_port = free_port()
-        self.mongo_uri = database_uri(self.database_port)
-        self.database = Child(
-            "database",
-            database_command(directory, self.database_port),
-            dict(os.environ),
-            stop_seconds=DATABASE_STOP_SECONDS,
-            # Its orderly stop can wait for clients; what it acknowledged is in the journal.
-            orphan_signal=signal.SIGKILL,
-            output=open_log(self.settings.data_dir / "database.log"),
-        )
+        self.database = EmbeddedDatabase(self.settings.data_dir)
         say("Starting the database ...")
-        begun = time.monotonic()
-        self.database.start()
-        while not answers(self.database_port):
-            if self.database.exit_code is not None:
-                # A predecessor that was killed may still be writing its last page.
-                if time.monotonic() > begun + DATABASE_RETRY_SECONDS:
-                    raise Failure(
-                        "The database does not start. The last it said:\n"
-                        + tail(self.settings.data_dir / "database.log")
-                    )
-                self.signals.pause(0.5)
-                self.database.start()
-            elif time.monotonic() > begun + DATABASE_START_SECONDS:
-                raise Failure(f"The database did not answer in {DATABASE_START_SECONDS} s.")
-            self.signals.pause(TICK / 2)
+        self.database.start(self.signals)
+        self.mongo_uri = self.database.uri
+        reserve = config.disk_reserve(self.database.directory, self.settings.disk_reserve_mb)
+        self.probe = Probe(self.database, reserve)
+        self.probe.start()
 
     def flask(self, *arguments: str, log: Path | None, **more: str) -> None:
         """Run a flask command on the database.
 
-        log -- where its output goes, to be shown only when it fails; None: straight through.
+        log -- where its output goes, to be shown only when it fails; None: the command has
+        the terminal, and FILE arguments are relative to where the user stands.
         """
         with open_log(log) if log else contextlib.nullcontext() as output:
             child = Child(
                 "command",
-                [sys.executable, "-m", "flask", "--app", "wsgi", *arguments],
+                [*FLASK, *arguments],
                 {**self.settings.environment(self.mongo_uri), **more},
                 stop_seconds=5,
                 output=output,
+                foreground=log is None,
+                directory=ROOT if log else Path.cwd(),
             )
             child.start()
             try:
@@ -283,39 +198,62 @@ class Supervisor:
             said = f":\n{tail(log)}" if log else "."
             raise Failure(f"flask {' '.join(arguments)} failed{said}")
 
-    def start_web(self) -> None:
+    def start_web(self) -> Child:
         """Start gunicorn and wait until it and the database are ready."""
         say("Starting the web server ...")
-        self.web = Child(
+        web = self.web = Child(
             "web server",
             web_command(),
             self.settings.environment(self.mongo_uri),
             stop_seconds=WEB_STOP_SECONDS,
             orphan_signal=signal.SIGQUIT,  # gunicorn's quick shutdown
         )
-        self.web.start()
+        web.start()
         end = time.monotonic() + WEB_START_SECONDS
         while not ready(self.settings.url):
-            if self.web.exit_code is not None:
+            if web.exit_code is not None:
                 raise Failure("The web server does not start; the reason stands above.")
             if time.monotonic() > end:
                 raise Failure(f"The web server was not ready within {WEB_START_SECONDS} s.")
             self.signals.pause(TICK / 2)
+        return web
 
-    def watch(self) -> None:
+    def watch(self, web: Child) -> None:
         """Start a part that ended again, for ever. Ends by raising Stop.
 
         The web server needs no restart when the database had one: it connects again.
         """
-        parts = [(part, Backoff()) for part in (self.database, self.web) if part]
+        database = self.database
+        parts = [(part, Backoff()) for part in (database and database.child, web) if part]
         while True:
             self.signals.pause(2 * TICK)
+            if self.probe and self.probe.failed.is_set():
+                say(f"The database does not work ({self.probe.error}): it is killed.")
+                self.probe.database.child.kill()
+                self.probe.failed.clear()
             for part, backoff in parts:
                 if part.exit_code is not None:
                     delay = backoff.next()
                     say(f"The {part.name} ended ({part.exit_code}); restart in {delay:.1f} s.")
                     self.signals.pause(delay)
-                    part.start()
+                    if database and part is database.child:
+                        self.restart_database(database, web)
+                    else:
+                        part.start()
+
+    def restart_database(self, database: EmbeddedDatabase, web: Child) -> None:
+        """Start the database again, on another port if a stranger listens on its own."""
+        if port_is_free(database.port):
+            database.start_process()
+            return
+        say(f"Another program listens on port {database.port}: the database moves.")
+        database.choose_port()
+        database.start_process()
+        self.mongo_uri = database.uri
+        web.environment = self.settings.environment(self.mongo_uri)
+        web.stop(lambda: bool(self.signals.count))
+        web.start()
+        publish(self.settings.data_dir, self.mongo_uri, self.settings.url)
 
     def stop(self) -> None:
         """Stop what runs: first what writes, then what is written to.
@@ -323,80 +261,11 @@ class Supervisor:
         A second signal cuts the waiting short.
         """
         asked = self.signals.count
-        for part in (self.web, self.database):
+        if self.probe:
+            self.probe.stop()
+        for part in (self.web, self.database.child if self.database else None):
             if part is not None:
                 part.stop(lambda: self.signals.count > asked)
-
-
-@contextlib.contextmanager
-def locked(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory; only one process can. The lock ends with the process."""
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (data_dir / "run.lock").open("a+")
-    except OSError as error:
-        raise Failure(f"DATA_DIR {data_dir} cannot be used: {error.strerror}.") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Busy(
-                f"Something runs with DATA_DIR {data_dir} already (process {holder(data_dir)}). "
-                "Stop it first, or choose another: DATA_DIR=./var2 PORT=8010 make run"
-            ) from None
-        lock.seek(0)
-        lock.truncate()
-        lock.write(json.dumps({"pid": os.getpid()}))
-        lock.flush()
-        yield
-
-
-def holder(data_dir: Path) -> str:
-    """Return the number of the process that holds the data directory, as far as known."""
-    try:
-        return str(json.loads((data_dir / "run.lock").read_text())["pid"])
-    except (OSError, ValueError, KeyError):
-        return "unknown"
-
-
-@contextlib.contextmanager
-def published(data_dir: Path, mongo_uri: str, url: str) -> Iterator[None]:
-    """Tell other commands where the database of this data directory is, while it runs."""
-    path = data_dir / "run.json"
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-        json.dump({"pid": os.getpid(), "mongoUri": mongo_uri, "url": url}, file)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def published_uri(data_dir: Path) -> str:
-    """Return where the running database of this data directory is."""
-    try:
-        return str(json.loads((data_dir / "run.json").read_text())["mongoUri"])
-    except (OSError, ValueError, KeyError):
-        raise Failure(f"What runs with DATA_DIR {data_dir} has not finished starting.") from None
-
-
-def database_command(directory: Path, port: int) -> list[str]:
-    """Return how the embedded database is started."""
-    return [
-        *(sys.executable, "-m", "secantus", "--config", str(ROOT / "deploy" / "secantusd.toml")),
-        *("--host", "127.0.0.1", "--port", str(port)),
-        *("--storage-path", str(directory), "--cache-size", "256M"),
-        *("--log-level", "WARNING"),
-    ]
-
-
-def database_uri(port: int) -> str:
-    """Return how the embedded database is reached.
-
-    With journal an acknowledged write survives a kill; retryable writes grow dearer there
-    the longer it runs.
-    """
-    return f"mongodb://127.0.0.1:{port}/livechat?retryWrites=false&w=1&journal=true"
 
 
 def web_command() -> list[str]:
@@ -411,13 +280,18 @@ def check_port(settings: Settings, signals: Signals) -> None:
     """Fail when PORT is taken, after a moment in which a predecessor may still leave it."""
     for attempt in range(20):
         try:
-            with socket.socket() as probe:
+            family, kind, protocol, _, address = resolve(settings.address, settings.port)
+            with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((settings.address, settings.port))
+                probe.bind(address)
                 return
         except PermissionError:
             raise Failure(f"PORT {settings.port} needs root; choose one above 1023.") from None
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise Failure(
+                    f"LISTEN_ADDRESS {settings.address} is no address of this machine."
+                ) from None
             if attempt == 19:
                 raise Failure(
                     f"PORT {settings.port} cannot be used on {settings.address} "
@@ -426,23 +300,17 @@ def check_port(settings: Settings, signals: Signals) -> None:
         signals.pause()
 
 
-def free_port() -> int:
-    """Return a free port below those that outgoing connections get.
-
-    A restarted database then finds its port as it left it.
-    """
-    for port in random.SystemRandom().sample(range(20_000, 30_000), 200):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise Failure("No free port was found from 20000 to 29999 for the database.")
-
-
-def answers(port: int) -> bool:
-    """Say whether something accepts connections on this port of the machine."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def resolve(address: str, port: int) -> Any:
+    """Return the first entry that getaddrinfo has for a listening address. Raises Failure."""
+    try:
+        return socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+    except (socket.gaierror, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a host name"
+        raise Failure(
+            f"LISTEN_ADDRESS must be an address of this machine, not {address!r} ({reason})."
+        ) from None
 
 
 def ready(url: str) -> bool:
@@ -455,23 +323,12 @@ def ready(url: str) -> bool:
         return False
 
 
-def open_log(path: Path) -> IO[bytes]:
-    """Open a log for appending; one that has grown long is set aside first."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_size > LOG_LIMIT:
-            path.replace(path.with_suffix(".log.1"))
-    return os.fdopen(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "ab")
+def banner(settings: Settings, secrets: bool) -> str:
+    """Return what the user needs to know once everything runs.
 
-
-def tail(path: Path, lines: int = 25) -> str:
-    """Return the last lines of a log."""
-    with contextlib.suppress(OSError):
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
-    return f"(there is no {path})"
-
-
-def banner(settings: Settings) -> str:
-    """Return what the user needs to know once everything runs."""
+    secrets -- with the passwords of the demo logins. Output that is no terminal is often kept,
+    in a journal that others may read: there only the file is named.
+    """
     lines = [
         "",
         "The live chat is running. Ctrl-C stops it; the data stays in " + str(settings.data_dir),
@@ -483,6 +340,8 @@ def banner(settings: Settings) -> str:
     with contextlib.suppress(OSError, ValueError, KeyError):
         demo = json.loads((settings.data_dir / "demo.json").read_text())
         lines += ["", f"  Demo logins (all of them: {settings.data_dir / 'demo.json'})"]
+        if not secrets:
+            return "\n".join([*lines, ""])
         people = [("agent", demo["admin"]), *(("user", user) for user in demo["users"][:2])]
         lines += [f"    {role:<6} {who['email']:<28} {who['password']}" for role, who in people]
     return "\n".join([*lines, ""])
@@ -537,7 +396,11 @@ def main(arguments: list[str]) -> int:
         else:
             run_everything(settings, signals)
     except Stop:
-        return 0
+        return 130 if arguments else 0
+    except OSError as error:
+        # The disk is full, or a file of the data directory belongs to another user.
+        print(f"{error.strerror}: {error.filename or 'DATA_DIR'}", file=sys.stderr)
+        return 1
     except Failure as failure:
         print(failure, file=sys.stderr)
         return 1

@@ -148,6 +148,25 @@ def test_imports_point_down_only() -> None:
     assert violations(modules()) == []
 
 
+def test_only_the_launcher_imports_the_gpl_server_and_it_imports_nothing_of_ours() -> None:
+    launcher = ROOT / "deploy" / "secantus_server.py"
+    scripts = {f"deploy.{path.stem}": path.read_text() for path in (ROOT / "deploy").glob("*.py")}
+    known = set(modules()) | set(scripts)
+    for module, source in {**modules(), **scripts}.items():
+        imported = set(imports(source, known))
+        if module == "deploy.secantus_server":
+            assert not any(below(name, (*PRODUCT, "deploy", "bench", "tests")) for name in imported)
+            assert any(below(name, ("secantus",)) for name in imported)
+        else:
+            assert not any(below(name, ("secantus", module_of(launcher))) for name in imported)
+    assert launcher.read_text().startswith("# SPDX-License-Identifier: GPL-2.0-only\n")
+    assert launcher.name in (ROOT / "LICENSES" / "README.md").read_text()
+
+
+def module_of(path: Path) -> str:
+    return f"deploy.{path.stem}"
+
+
 def test_every_module_is_looked_at() -> None:
     found = modules()
     for name in ("chatapi.services.messages", "chatapi.store.chats", "chatapi", "admin_ui", "wsgi"):

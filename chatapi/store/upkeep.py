@@ -23,6 +23,7 @@ from chatapi.store.database import AWARE, Document, current, in_parts
 SECRET = frozenset({"sessions"})
 SHORT_LIVED = frozenset(
     {"signals", "presence", "attempts", "attemptWindows", "counters", "windows", "maintenance"}
+    | {"probes"}
 )
 _RAW = AWARE.with_options(document_class=RawBSONDocument)
 _TERMS_AT_ONCE = 500
