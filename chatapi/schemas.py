@@ -322,6 +322,9 @@ class ChatsQuery(ListQuery):
     unread = QueryFlag(
         load_default=None, metadata={"description": "Has messages the caller's side has not read."}
     )
+    solved = QueryFlag(
+        load_default=None, metadata={"description": "Its user has marked it as solved."}
+    )
     q = Text(
         0,
         200,
@@ -457,6 +460,14 @@ class ChatOut(Output):
     updatedAt = Time()
     lastMessageAt = Time(metadata={"description": "Moves only with a message."})
     lastMessage = fields.Nested(LastMessageOut, allow_none=True)
+    solvedAt = Time(
+        allow_none=True,
+        metadata={
+            "example": None,
+            "description": "When its user marked it as solved. Cleared by the user's next message "
+            "and by a reopening.",
+        },
+    )
     messageCount = fields.Integer(metadata={"example": 1})
     lastSeq = fields.Integer(metadata={"example": 1})
     unreadCount = fields.Integer(

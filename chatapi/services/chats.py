@@ -42,6 +42,7 @@ class ChatFilters:
     category: Sequence[str] = ()
     assigned: str | None = None
     unread: bool | None = None
+    solved: bool | None = None
     q: str | None = None
 
 
@@ -200,6 +201,8 @@ def update(
             changed = assignment.confirm(changed)
         return shown(session, changed), []
     text, opens = message, not chat["isOpen"] and fields.get("isOpen", False)
+    if opens and chat.get("solvedAt"):
+        fields["solvedAt"] = None
     if opens and "adminId" not in fields:
         fields |= assignment.fields_to_reopen(chat)
     changed, sent, _ = _refusing_a_second(
@@ -211,6 +214,27 @@ def update(
     if "adminId" in fields or opens:
         changed = assignment.confirm(changed)
     return shown(session, changed), [messages.seen_in(changed, sent)]
+
+
+def mark_solved(session: Session, chat_id: object) -> Document:
+    """Note that the chat's user regards the question as answered; return the chat.
+
+    The status stays the agents' to change. The user's next message, or a reopening, clears it;
+    marking it again changes nothing.
+    Raises ChatNotFound, NotYourChat, Forbidden for agents, ChatClosed.
+    """
+
+    def decide(chat: Document) -> dict[str, Any]:
+        if session.user_id != chat["userId"]:
+            raise errors.Forbidden("Only the user who opened the chat can mark it as solved.")
+        if not chat["isOpen"]:
+            raise errors.ChatClosed(
+                f"This chat is {chat['status']} already.", chatStatus=chat["status"]
+            )
+        now = clock.now()
+        return {} if chat.get("solvedAt") else {"solvedAt": now, "updatedAt": now}
+
+    return messages.change(lambda: access_chat(session, chat_id), decide)
 
 
 def _all_of(session: Session, chat: Document, fields: dict[str, Any], read: bool) -> dict[str, Any]:
@@ -291,6 +315,7 @@ def new_chat(session: Session, subject: str, category: str, priority: str) -> Do
         "updatedAt": now,
         "lastMessageAt": now,
         "lastMessage": None,
+        "solvedAt": None,
         "messageCount": 0,
         "lastSeq": 0,
         "epoch": 0,
@@ -328,6 +353,8 @@ def _set_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
     if changed.get("isOpen"):
         # Messages written before the closing and never committed stay out for good.
         changed["epoch"] = chat["epoch"] + 1
+        if chat.get("solvedAt"):
+            changed["solvedAt"] = None
         if "adminId" not in fields:
             changed |= assignment.fields_to_reopen(chat)
     return changed | {"updatedAt": clock.now()}
@@ -369,5 +396,6 @@ def _filter(session: Session, filters: ChatFilters) -> chats.Filter:
         unassigned=filters.assigned == "none",
         unread_by_admin=filters.unread if session.is_admin else None,
         unread_by_user=None if session.is_admin else filters.unread,
+        solved=filters.solved,
         terms=tuple(search.query_terms(filters.q)),
     )

@@ -244,6 +244,9 @@ def taking_in(chat: Document, message: Document) -> dict[str, Any]:
         "counts": message["counts"],
         "unread": chat["unread"] | {reader: chat["unread"][reader] + 1},
     }
+    if message["side"] == "user" and chat.get("solvedAt"):
+        # The user has more to say.
+        fields["solvedAt"] = None
     if reader == "admin":
         fields["unreadByAdmin"] = True
     if message.get("hasRead"):

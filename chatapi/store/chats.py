@@ -45,6 +45,7 @@ class Filter:
     unassigned: bool = False
     unread_by_admin: bool | None = None
     unread_by_user: bool | None = None
+    solved: bool | None = None
     terms: tuple[str, ...] = ()
 
 
@@ -189,6 +190,9 @@ def query(wanted: Filter, after: Position | None = None) -> Document:
         where["unreadByAdmin"] = wanted.unread_by_admin
     if wanted.unread_by_user is not None:
         where["unread.user"] = {"$gt": 0} if wanted.unread_by_user else 0
+    if wanted.solved is not None:
+        # Chats of before there was such a mark have no field.
+        where["solvedAt"] = {"$ne": None} if wanted.solved else None
     if after:
         # The range lets the index start at the place; the rest orders equal times.
         where["lastMessageAt"] = {"$lte": after.at}

@@ -68,6 +68,7 @@ def list_chats(session: Session, query: dict[str, Any]) -> Any:
         **{name: query[name] for name in ("status", "priority", "category")},
         assigned=query["assigned"],
         unread=query["unread"],
+        solved=query["solved"],
         q=query["q"],
     )
     state = chats.list_state(session, filters, query["limit"], query["cursor"])
@@ -116,6 +117,19 @@ def update_chat(session: Session, body: dict[str, Any], chat_id: str) -> Any:
     """
     chat, added = chats.update(session, chat_id, **as_changes(body))
     return chat | {"messages": added}
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/chat/<chat_id>/solved",
+    returns={204: None},
+    refuses=[*ACCESS, errors.Forbidden, errors.ChatClosed, errors.Busy],
+)
+def mark_chat_solved(session: Session, chat_id: str) -> Any:
+    """Mark the caller's own chat as solved. Its status and place in lists stay as they are."""
+    chats.mark_solved(session, chat_id)
+    return None
 
 
 @endpoint(

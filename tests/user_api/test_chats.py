@@ -13,7 +13,7 @@ from tests.user_api.callers import Caller, MakeCaller, object_id, refused, store
 CHAT = {
     "_id", "userId", "userName", "userEmail", "userImage", "userRole", "adminId", "adminName",
     "adminImage", "subject", "category", "priority", "status", "createdAt", "updatedAt",
-    "lastMessageAt", "lastMessage", "messageCount", "lastSeq", "unreadCount",
+    "lastMessageAt", "lastMessage", "messageCount", "lastSeq", "unreadCount", "solvedAt",
 }  # fmt: skip
 
 
