@@ -17,7 +17,7 @@ blueprint: Blueprint = Blueprint(
     template_folder="templates",
 )
 
-from admin_ui import assets, auth, chats, users  # noqa: E402, F401 - register the views
+from admin_ui import assets, auth, chats, passwords, users  # noqa: E402, F401 - register the views
 from admin_ui.problems import problem_page  # noqa: E402
 
 __all__ = ["blueprint", "problem_page"]

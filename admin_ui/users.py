@@ -9,13 +9,14 @@ from flask import Response, request, url_for
 
 from admin_ui import forms, htmx
 from admin_ui.views import Document, agents_only, answer, done, refused
-from chatapi import schemas
+from chatapi import identity, schemas
 from chatapi.errors import InvalidInput
 from chatapi.paging import Page
-from chatapi.services import accounts, chats
+from chatapi.services import accounts, chats, credentials
 from chatapi.services.accounts import Session
 
 EDIT = ("users/edit.html", "users/_edit_dialog.html")
+LINK = ("users/link.html", "users/_link_dialog.html")
 CONFIRM = ("users/confirm.html", "users/_confirm_dialog.html")
 
 
@@ -49,6 +50,20 @@ def confirm(session: Session, user_id: str) -> Response:
     """Ask whether to change somebody's role, or whether they may sign in."""
     changes = forms.query(forms.UserForm(only=("role", "disabled")))
     return answer(*CONFIRM, user=_user(session, user_id), changes=changes)
+
+
+@agents_only("/users/<user_id>/password-link")
+def password_link(session: Session, user_id: str) -> Response:
+    """Ask whether to make a link with which a person sets a new password."""
+    return answer(*LINK, user=_user(session, user_id), link=None)
+
+
+@agents_only("/users/<user_id>/password-link", method="POST")
+def make_password_link(session: Session, user_id: str) -> Response:
+    """Make that link and show it, this once."""
+    token, expires = credentials.make_link(session, user_id)
+    link = identity.password_link(token)
+    return answer(*LINK, user=_user(session, user_id), link=link, expires=expires)
 
 
 def _user(session: Session, user_id: str) -> Document:

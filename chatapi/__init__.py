@@ -29,7 +29,7 @@ from chatapi import (
 )
 from chatapi.extensions import compress, csrf, login_manager, mongo
 from chatapi.limits import login_attempts
-from chatapi.services import accounts, passwords, streams
+from chatapi.services import accounts, credentials, passwords, streams
 from chatapi.store import database as store_database
 
 DEFAULT_DATABASE = "livechat"
@@ -93,6 +93,8 @@ def _configure_services(app: Flask) -> None:
     accounts.lifetimes.idle = timedelta(seconds=app.config["SESSION_IDLE_SECONDS"])
     streams.caps.account = app.config["STREAMS_PER_ACCOUNT"]
     streams.caps.address = app.config["STREAMS_PER_ADDRESS"]
+    accounts.lifetimes.per_user = app.config["MAX_SESSIONS_PER_USER"]
+    credentials.configure(timedelta(seconds=app.config["PASSWORD_LINK_SECONDS"]))
     accounts.lifetimes.absolute = timedelta(seconds=app.config["SESSION_ABSOLUTE_SECONDS"])
 
 

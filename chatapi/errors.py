@@ -112,6 +112,12 @@ class SessionNotFound(NotFound):
     default_detail = "You have no session with this id."
 
 
+class LinkExpired(NotFound):
+    code = "link_expired"
+    title = "The link is not valid"
+    default_detail = "This link was used, replaced or has expired. Ask us for a new one."
+
+
 class MethodNotAllowed(ChatError):
     code = "method_not_allowed"
     status = 405

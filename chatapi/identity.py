@@ -144,6 +144,11 @@ def sign_in(response: Response, session: Session, token: str) -> Response:
     forget_csrf()
     login_user(CurrentUser(session))
     csrf_store.clear()  # It keeps the token of the forms, and nothing of who is signed in.
+    return set_cookie(response, token)
+
+
+def set_cookie(response: Response, token: str) -> Response:
+    """Set the cookie of a session; the forms of open pages stay valid."""
     response.set_cookie(
         current_app.config["AUTH_COOKIE_NAME"],
         token,
@@ -173,3 +178,9 @@ def forget_csrf() -> None:
     """Let the next CSRF token be a new one: who a browser is has changed."""
     csrf_store.clear()
     g.pop("csrf_token", None)
+
+
+def password_link(token: str) -> str:
+    """Return the address of the page where a person sets a new password."""
+    base = (current_app.config["PUBLIC_URL"] or request.host_url).rstrip("/")
+    return f"{base}/admin/set-password?token={token}"

@@ -114,6 +114,7 @@ ADVICE = {
     "admin_only": "Do not offer this to users and guests.",
     "csrf_failed": "Get a new token from `GET /api/auth/csrf` and try once more.",
     "not_found": "It was deleted, or the id is wrong. Go back to the list.",
+    "link_expired": "Ask an agent for a new link.",
     "method_not_allowed": "The header Allow names the methods there are.",
     "email_taken": "Offer to sign in.",
     "chat_closed": "Show the chat read-only. An agent may reopen it, a user opens a new one.",

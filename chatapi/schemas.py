@@ -169,6 +169,23 @@ class GuestIn(Input):
 class PasswordIn(Input):
     current = Password(required=True, metadata=_OLD_PASSWORD)
     new = NewPassword(required=True)
+    newToken = Flag(
+        load_default=False,
+        metadata={
+            "example": False,
+            "description": "Also end this session and answer with a new one's token.",
+        },
+    )
+
+
+class LinkPasswordIn(Input):
+    token = Text(
+        1,
+        200,
+        required=True,
+        metadata={"example": "yVwP4d0r1m8sXc2q", "description": "The link's `token`."},
+    )
+    password = NewPassword(required=True)
 
 
 class ChatIn(Input):
@@ -392,6 +409,26 @@ class SignedInOut(Output):
     expiresAt = Time(
         metadata={"description": "Without use; each use moves it on, to within five minutes."}
     )
+
+
+class TokenOut(Output):
+    token = fields.String(
+        metadata={
+            "example": "yVwP4d0r1m8sXc2qT7uKzB3nLh6gJf9aEo5iRtYpWkM",
+            "description": "Replaces the one that this request came with. Shown only here.",
+        }
+    )
+    expiresAt = Time()
+
+
+class PasswordLinkOut(Output):
+    url = fields.String(
+        metadata={
+            "example": "https://chat.example.com/admin/set-password?token=yVwP4d0r1m8sXc2q",
+            "description": "For the person, over a channel you trust. Works once.",
+        }
+    )
+    expiresAt = Time()
 
 
 class SessionOut(Output):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatapi import errors
+from chatapi import errors, identity
 from chatapi.admin_api import blueprint
 from chatapi.endpoint import endpoint
-from chatapi.schemas import UserOut, UserPatch, UsersQuery
-from chatapi.services import accounts
+from chatapi.schemas import PasswordLinkOut, UserOut, UserPatch, UsersQuery
+from chatapi.services import accounts, credentials
 from chatapi.services.accounts import Session
 
 
@@ -40,3 +40,17 @@ def list_users(session: Session, query: dict[str, Any]) -> Any:
 def update_user(session: Session, body: dict[str, Any], user_id: str) -> Any:
     """Change a user's role, name, image, or whether they may sign in."""
     return accounts.update_user(session, user_id, body)
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/users/<user_id>/password-link",
+    who="admin",
+    returns={201: PasswordLinkOut()},
+    refuses=[errors.UserNotFound],
+)
+def make_password_link(session: Session, user_id: str) -> Any:
+    """Make a link with which a person sets a new password, once."""
+    token, expires = credentials.make_link(session, user_id)
+    return {"url": identity.password_link(token), "expiresAt": expires}

@@ -17,7 +17,7 @@ from chatapi.cli.terminal import DatabaseCommand
 from chatapi.cli.verify import verify_deployment
 from chatapi.errors import EmailTaken
 from chatapi.field_types import EmailAddress, NewPassword
-from chatapi.services import accounts, assignment, chats
+from chatapi.services import accounts, assignment, chats, credentials
 from chatapi.store import database, indexes, upkeep
 
 
@@ -26,6 +26,7 @@ def init_app(app: Flask) -> None:
     for command in (
         init_db,
         create_admin,
+        set_password,
         seed_demo,
         import_conversations,
         verify_deployment,
@@ -103,3 +104,26 @@ def create_admin(email: str, name: str, password: str) -> None:
         click.echo(f"Not created: {text}", err=True)
         sys.exit(1)
     click.echo(f"Created the agent {address}.")
+
+
+@click.command("set-password", cls=DatabaseCommand)
+@click.argument("email")
+@click.option(
+    "--password",
+    envvar="NEW_PASSWORD",
+    prompt=True,
+    hide_input=True,
+    confirmation_prompt=True,
+    help="Asked for when not given; or set NEW_PASSWORD.",
+)
+@with_appcontext
+def set_password(email: str, password: str) -> None:
+    """Set the password of an account whose owner has forgotten it; all its sessions end."""
+    user = accounts.find(email)
+    if user is None:
+        raise click.ClickException(f"There is no account with the e-mail {email}.")
+    try:
+        credentials.set_password(user, NewPassword().deserialize(password))
+    except ValidationError as error:
+        raise click.ClickException(f"The password is not set: {' '.join(error.messages)}") from None
+    click.echo(f"Set the password of {user['email']}. All its sessions are over.")

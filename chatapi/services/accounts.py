@@ -23,10 +23,11 @@ TOUCH_EVERY = timedelta(minutes=5)
 
 @dataclass
 class Lifetimes:
-    """How long a session lives without use and in all."""
+    """How long a session lives without use and in all, and how many a user has at most."""
 
     idle: timedelta = timedelta(days=7)
     absolute: timedelta = timedelta(days=30)
+    per_user: int = 50
 
 
 lifetimes = Lifetimes()
@@ -197,25 +198,6 @@ def revoke_session(session: Session, public_id: object) -> None:
     signed_in.forget(session.user_id)
 
 
-def change_password(session: Session, current: str, new: str) -> None:
-    """Set a new password and end all the user's other sessions.
-
-    Raises WrongCredentials when the current one is not right, Forbidden for guests.
-    """
-    user = users.by_id(session.user_id)
-    if user is None or "passwordHash" not in user:
-        raise errors.Forbidden("A guest has no password.")
-    if not passwords.matches(user["passwordHash"], current):
-        raise errors.InvalidInput.of("current", "This is not the current password.")
-    fields = {"passwordHash": passwords.make(new), "updatedAt": clock.now()}
-    # Before as well: whoever repeats this after a crash finds the new password set, and must
-    # not find the sessions alive that it was to end.
-    sessions.delete_of_user(session.user_id, keep=session.id)
-    users.update(session.user_id, fields)
-    sessions.delete_of_user(session.user_id, keep=session.id)
-    signed_in.forget(session.user_id)
-
-
 def list_users(
     session: Session,
     role: str | None = None,
@@ -358,6 +340,8 @@ def begin_session(user: Document, client: ClientInfo) -> tuple[Session, str]:
         "address": client.address,
     }
     sessions.insert(row)
+    for ended in sessions.delete_least_recent(user["_id"], lifetimes.per_user, keep=row["_id"]):
+        signed_in.forget(ended)
     return _session(row, user), token
 
 

@@ -102,6 +102,10 @@ def deletions() -> Collection[Document]:
     return _collection("deletions")
 
 
+def password_links() -> Collection[Document]:
+    return _collection("passwordLinks")
+
+
 def unassignments() -> Collection[Document]:
     return _collection("unassignments")
 

@@ -28,6 +28,10 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("userId", UP), ("createdAt", DOWN)], name="user_recent"),
         IndexModel([("expiresAt", UP)], expireAfterSeconds=0, name="expiry"),
     ],
+    "passwordLinks": [
+        IndexModel([("userId", UP)], name="user"),
+        IndexModel([("expiresAt", UP)], name="expiry"),
+    ],
     "chatrooms": [
         IndexModel([("userId", UP), ("createdAt", DOWN)], name="user_created"),
         IndexModel([("adminId", UP), ("createdAt", DOWN)], name="admin_created"),

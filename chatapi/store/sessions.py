@@ -65,6 +65,22 @@ def delete_of_user(user_id: ObjectId, keep: str | None = None) -> None:
     sessions().delete_many(where)
 
 
+def delete_least_recent(user_id: ObjectId, most: int, keep: str) -> list[str]:
+    """End the sessions that a user has too many, the least recently used first; return them.
+
+    keep -- the one that has just begun.
+    """
+    rows = list(sessions().find({"userId": user_id}, {"lastSeenAt": 1, "createdAt": 1}))
+    others = [row for row in rows if row["_id"] != keep]
+    too_many = len(rows) - most
+    if too_many <= 0:
+        return []
+    others.sort(key=lambda row: (row["lastSeenAt"], row["createdAt"]))
+    ended = [str(row["_id"]) for row in others[:too_many]]
+    sessions().delete_many({"_id": {"$in": ended}})
+    return ended
+
+
 def live_roles(session_ids: set[str], now: datetime) -> dict[str, str]:
     """Return the user's role for each of these sessions that may still be used."""
     where = {"_id": {"$in": list(session_ids)}, "expiresAt": {"$gt": now}}

@@ -20,7 +20,7 @@ from pymongo.errors import OperationFailure
 from chatapi.store.database import AWARE, Document, current, in_parts
 
 # What is true for seconds, counts attempts, or lets somebody in.
-SECRET = frozenset({"sessions"})
+SECRET = frozenset({"sessions", "passwordLinks"})
 SHORT_LIVED = frozenset(
     {"signals", "presence", "attempts", "attemptWindows", "counters", "windows", "maintenance"}
     | {"probes"}

@@ -12,14 +12,16 @@ from chatapi.limits import login_attempts
 from chatapi.schemas import (
     CsrfOut,
     GuestIn,
+    LinkPasswordIn,
     LoginIn,
     MeOut,
     PasswordIn,
     RegisterIn,
     SessionOut,
     SignedInOut,
+    TokenOut,
 )
-from chatapi.services import accounts
+from chatapi.services import accounts, credentials
 from chatapi.services.accounts import Session
 from chatapi.user_api import blueprint
 
@@ -100,6 +102,14 @@ def sessions(session: Session) -> Any:
     return accounts.list_sessions(session)
 
 
+@endpoint(blueprint, "DELETE", "/auth/sessions", returns={204: None})
+def revoke_sessions(session: Session) -> Any:
+    """End all the caller's sessions, this one too: sign out everywhere."""
+    credentials.end_all_sessions(session)
+    response = Response(status=204)
+    return identity.sign_out(response) if identity.cookie_token(request) else response
+
+
 @endpoint(
     blueprint,
     "DELETE",
@@ -118,14 +128,39 @@ def revoke_session(session: Session, session_id: str) -> Any:
     "POST",
     "/auth/password",
     body=PasswordIn(),
-    returns={204: None},
+    returns={204: None, 200: TokenOut()},
     refuses=[errors.Forbidden, errors.TooManyAttempts],
 )
 def change_password(session: Session, body: dict[str, Any]) -> Any:
-    """Set a new password; all the caller's other sessions end."""
+    """Set a new password; all the caller's other sessions end.
+
+    A cookie is replaced by a new one. A Bearer token goes on, or with `newToken` is replaced.
+    """
     login_attempts.check(session.email)
-    accounts.change_password(session, body["current"], body["new"])
+    has_cookie = bool(identity.cookie_token(request))
+    client = identity.client() if has_cookie or body["newToken"] else None
+    renewed = credentials.change_password(session, body["current"], body["new"], client)
     login_attempts.forgive(session.email)
+    response = Response(status=204)
+    if renewed and body["newToken"]:
+        data = {"token": renewed[1], "expiresAt": renewed[0].expires_at}
+        response = json_response(TokenOut().dump(data), 200)
+    return identity.set_cookie(response, renewed[1]) if renewed and has_cookie else response
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/auth/password/link",
+    who="anyone",
+    body=LinkPasswordIn(),
+    returns={204: None},
+    refuses=[errors.LinkExpired],
+    limit="register",
+)
+def use_password_link(body: dict[str, Any]) -> Any:
+    """Set a new password with a link's token; all sessions of the account end."""
+    credentials.use_link(body["token"], body["password"])
     return None
 
 

@@ -13,7 +13,7 @@ from tests.admin_ui.conftest import Browser
 from tests.conftest import MakeChat, MakeUser, SignIn
 
 OPEN = {"admin_ui.static", "admin_ui.versioned", "admin_ui.auth_login", "admin_ui.auth_sign_in"}
-OPEN |= {"admin_ui.auth_logout"}
+OPEN |= {"admin_ui.auth_logout", "admin_ui.passwords_show", "admin_ui.passwords_save"}
 
 
 def routes(app: Flask) -> list[tuple[str, str]]:

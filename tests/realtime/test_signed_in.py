@@ -13,7 +13,7 @@ from flask import Flask
 from chatapi import clock, followers
 from chatapi.realtime import signed_in as module
 from chatapi.realtime.signed_in import SignedIn, signed_in
-from chatapi.services import accounts
+from chatapi.services import accounts, credentials
 from chatapi.services.accounts import ClientInfo, Session
 from chatapi.store import changes, sessions
 from chatapi.store.database import Document
@@ -120,7 +120,7 @@ def test_a_new_password_ends_the_other_known_sessions(sign_in: SignIn) -> None:
     _other, other_token = accounts.login(session.email, "a long password", ClientInfo())
     assert accounts.open_session(token)
     assert accounts.open_session(other_token)
-    accounts.change_password(session, "a long password", "another password")
+    credentials.change_password(session, "a long password", "another password")
     assert accounts.open_session(token) == session
     assert accounts.open_session(other_token) is None
 

@@ -12,7 +12,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from chatapi import clock, errors
-from chatapi.services import accounts, chats, passwords
+from chatapi.services import accounts, chats, credentials, passwords
 from chatapi.services.accounts import ClientInfo, Session
 from chatapi.store import chats as stored_chats
 from chatapi.store import sessions as stored_sessions
@@ -138,7 +138,7 @@ def test_a_password_changed_during_a_sign_in_stays_changed_and_lets_nobody_in(
         meanwhile(
             passwords,
             "is_outdated",
-            before=lambda: accounts.change_password(session, PASSWORD, "another password"),
+            before=lambda: credentials.change_password(session, PASSWORD, "another password"),
         )
         with pytest.raises(errors.WrongCredentials):
             accounts.login("ana@example.org", PASSWORD, CLIENT)
@@ -301,7 +301,7 @@ def test_one_ends_no_other_session(which: str | None) -> None:
 def test_a_new_password_ends_all_other_sessions() -> None:
     session, token = registered()
     _, other = accounts.login("ana@example.org", PASSWORD, CLIENT)
-    accounts.change_password(session, PASSWORD, "another password")
+    credentials.change_password(session, PASSWORD, "another password")
     assert accounts.open_session(token) is not None
     assert accounts.open_session(other) is None
     with pytest.raises(errors.WrongCredentials):
@@ -313,7 +313,7 @@ def test_a_new_password_needs_the_current_one() -> None:
     session, _ = registered()
     _, other = accounts.login("ana@example.org", PASSWORD, CLIENT)
     with pytest.raises(errors.InvalidInput) as refusal:
-        accounts.change_password(session, "not the password", "another password")
+        credentials.change_password(session, "not the password", "another password")
     assert list(refusal.value.data["fields"]) == ["current"]
     assert accounts.open_session(other) is not None
     accounts.login("ana@example.org", PASSWORD, CLIENT)
@@ -322,7 +322,7 @@ def test_a_new_password_needs_the_current_one() -> None:
 def test_a_guest_has_no_password_to_change() -> None:
     session, _ = accounts.guest("Ana", "ana@example.org", CLIENT)
     with pytest.raises(errors.Forbidden):
-        accounts.change_password(session, "", "another password")
+        credentials.change_password(session, "", "another password")
 
 
 # Users, for agents
@@ -551,7 +551,7 @@ def test_a_new_password_never_stands_beside_an_old_session(
         with monkeypatch.context() as patch:
             patch.setattr(module, name, die)
             with pytest.raises(ConnectionError):
-                accounts.change_password(session, PASSWORD, "a new password")
+                credentials.change_password(session, PASSWORD, "a new password")
         accounts.login(session.email, PASSWORD, CLIENT)  # The old one still holds.
     assert accounts.open_session(other) is None
 

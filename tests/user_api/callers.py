@@ -172,6 +172,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/auth/login": {"email": "new@example.org", "password": PASSWORD},
     "POST /api/auth/guest": {"name": "Guest", "email": "guest@example.org"},
     "POST /api/auth/password": {"current": PASSWORD, "new": "another password"},
+    "POST /api/auth/password/link": {"token": "x", "password": "another password"},
     "POST /api/chat": {"subject": "Help"},
     "PATCH /api/chat/<chat_id>": {"message": "Hello"},
     "POST /api/chat/<chat_id>/messages": {"content": "Hello"},

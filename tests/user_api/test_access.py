@@ -28,6 +28,7 @@ PUBLIC = {
     "GET /readyz",
     "POST /api/auth/guest",
     "POST /api/auth/login",
+    "POST /api/auth/password/link",
     "POST /api/auth/register",
 }
 # What only agents may do with a chat; for the others it is not a question of whose chat.

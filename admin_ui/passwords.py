@@ -1,0 +1,43 @@
+"""The page behind a link that an agent made: a person sets a new password."""
+
+from __future__ import annotations
+
+from flask import Response, request
+
+from admin_ui import blueprint, forms
+from admin_ui.views import answer, refused
+from chatapi import identity, schemas
+from chatapi.errors import CsrfFailed, InvalidInput, LinkExpired
+from chatapi.limits import limited
+from chatapi.services import credentials
+
+PAGE, FORM = "auth/password.html", "auth/_password.html"
+
+
+def show() -> Response:
+    """Show the form. A program that only opens the link, such as a scanner, changes nothing."""
+    token = request.args.get("token", "")
+    user = credentials.link_user(token)
+    if user is None:
+        return refused(LinkExpired(), PAGE, FORM, token="", user=None)
+    return answer(PAGE, FORM, token=token, user=user)
+
+
+def save() -> Response:
+    """Set the password."""
+    token = request.form.get("token", "")
+    try:
+        identity.protect()
+        given = forms.form(schemas.LinkPasswordIn())
+        user = credentials.use_link(given["token"], given["password"])
+    except (InvalidInput, CsrfFailed) as error:
+        return refused(error, PAGE, FORM, token=token, user=credentials.link_user(token))
+    except LinkExpired as error:
+        return refused(error, PAGE, FORM, token="", user=None)
+    return answer(PAGE, FORM, token="", user=user, done=True)
+
+
+blueprint.add_url_rule("/set-password", "passwords_show", limited(show), methods=["GET"])
+blueprint.add_url_rule(
+    "/set-password", "passwords_save", limited(save, "register"), methods=["POST"]
+)

@@ -1,0 +1,124 @@
+"""Passwords of accounts: changing one, setting a forgotten one, and the sessions that end."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+
+import structlog
+
+from chatapi import clock, errors
+from chatapi.realtime.signed_in import signed_in
+from chatapi.services import passwords
+from chatapi.services.accounts import ClientInfo, Session, begin_session
+from chatapi.store import password_links, sessions, users
+from chatapi.store.database import Document, object_id
+
+log = structlog.get_logger("chat.credentials")
+
+_link_ttl = [timedelta(hours=24)]
+
+
+def configure(link_ttl: timedelta) -> None:
+    """Set how long a link works. The application factory calls it once."""
+    _link_ttl[:] = [link_ttl]
+
+
+def change_password(
+    session: Session, current: str, new: str, renew_for: ClientInfo | None = None
+) -> tuple[Session, str] | None:
+    """Set a new password and end all the user's other sessions.
+
+    renew_for -- the client that gets a new session; this one ends then, too.
+    Return the new session and its token, or None. Raises InvalidInput on `current` when it is
+    not the password, Forbidden for guests.
+    """
+    user = users.by_id(session.user_id)
+    if user is None or "passwordHash" not in user:
+        raise errors.Forbidden("A guest has no password.")
+    if not passwords.matches(user["passwordHash"], current):
+        raise errors.InvalidInput.of("current", "This is not the current password.")
+    # Before as well: a client that repeats this after a crash finds the new password set, and
+    # must not find the sessions alive that it was to end.
+    sessions.delete_of_user(session.user_id, keep=session.id)
+    _store_password(user, new)
+    renewed = begin_session(user, renew_for) if renew_for else None
+    sessions.delete_of_user(session.user_id, keep=renewed[0].id if renewed else session.id)
+    signed_in.forget(session.user_id)
+    return renewed
+
+
+def end_all_sessions(session: Session) -> None:
+    """End all the user's sessions, this one too."""
+    sessions.delete_of_user(session.user_id)
+    signed_in.forget(session.user_id)
+
+
+def set_password(user: Document, new: str) -> None:
+    """Set an account's password without knowing the old one, and end all its sessions.
+
+    Raises InvalidInput for a guest.
+    """
+    _require_account(user)
+    # After as well: a sign-in with the old password may have been under way.
+    sessions.delete_of_user(user["_id"])
+    _store_password(user, new)
+    sessions.delete_of_user(user["_id"])
+    signed_in.forget(user["_id"])
+
+
+def make_link(session: Session, user_id: object) -> tuple[str, datetime]:
+    """Return a token with which a person sets a new password once, and when it expires.
+
+    For agents. It replaces the account's earlier one; only its hash is stored. Raises
+    AdminOnly, UserNotFound, InvalidInput for a guest.
+    """
+    session.require_admin()
+    key = object_id(user_id)
+    user = users.by_id(key) if key else None
+    if user is None:
+        raise errors.UserNotFound
+    _require_account(user)
+    token = secrets.token_urlsafe(32)
+    expires = clock.now() + _link_ttl[0]
+    password_links.delete_of_user(user["_id"])
+    password_links.insert(_link_key(token), user["_id"], session.user_id, expires)
+    log.info("password_link_made", user=str(user["_id"]), by=str(session.user_id))
+    return token, expires
+
+
+def link_user(token: str) -> Document | None:
+    """Return the account whose password a link sets, or None. Changes nothing."""
+    link = password_links.by_key(_link_key(token))
+    if link is None or link["expiresAt"] <= clock.now():
+        return None
+    return users.by_id(link["userId"])
+
+
+def use_link(token: str, new: str) -> Document:
+    """Set the password of a link's account and end its sessions; return the account.
+
+    A link works once, whatever happens at the same time. Raises LinkExpired.
+    """
+    user = link_user(token)
+    if user is None or not password_links.take(_link_key(token)):
+        raise errors.LinkExpired
+    set_password(user, new)
+    return user
+
+
+def _require_account(user: Document) -> None:
+    if user["role"] == "guest":
+        raise errors.InvalidInput.of("role", "A guest has no account and no password.")
+
+
+def _store_password(user: Document, new: str) -> None:
+    fields = {"passwordHash": passwords.make(new), "updatedAt": clock.now()}
+    # A link made before must not undo the change.
+    password_links.delete_of_user(user["_id"])
+    users.update(user["_id"], fields)
+
+
+def _link_key(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,31 @@
+"""The `passwordLinks` collection: links that set a forgotten password. The key is the SHA-256
+of the token in the link."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from bson import ObjectId
+
+from chatapi.store import expiry
+from chatapi.store.database import Document, password_links
+
+
+def insert(key: str, user_id: ObjectId, made_by: ObjectId, expires: datetime) -> None:
+    password_links().insert_one(
+        {"_id": key, "userId": user_id, "madeBy": made_by, "expiresAt": expires}
+    )
+    expiry.sweep(password_links())
+
+
+def by_key(key: str) -> Document | None:
+    return password_links().find_one({"_id": key})
+
+
+def take(key: str) -> bool:
+    """Remove a link; tell whether this call removed it, so that one of two may use it."""
+    return password_links().delete_one({"_id": key}).deleted_count > 0
+
+
+def delete_of_user(user_id: ObjectId) -> None:
+    password_links().delete_many({"userId": user_id})
