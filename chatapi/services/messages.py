@@ -6,6 +6,8 @@ it and, in the same write, the preview, the counts and the unread numbers. So at
 moment a process or the database dies, the chat and its history agree.
 
 - Two senders want the same `seq`: the unique index lets one in, the other takes the next.
+- How durable each write is depends on the server (`store.durability`): where one log takes both,
+  the second's sync carries the first.
 - A sender dies between the two writes: the next one finds its message in the way and
   commits it first.
 - The chat is closed in between: the compare-and-set fails, and the message never shows.
@@ -31,7 +33,7 @@ from chatapi import clock, errors
 from chatapi.services import assignment
 from chatapi.services.access import access_chat, access_chat_to_write
 from chatapi.services.accounts import Session
-from chatapi.store import chats, deletions, messages, presence
+from chatapi.store import chats, deletions, durability, messages, presence
 from chatapi.store.database import Document, Duplicate
 
 PREVIEW_LENGTH = 200
@@ -284,6 +286,7 @@ def append(
         if not chat["isOpen"]:
             first = first_sent(session, chat, client_message_id)
             if first is not None:
+                durability.wait_for_others()
                 return chat, first, False
             if not opens:
                 raise errors.ChatClosed(
@@ -302,6 +305,7 @@ def append(
             fresh = access_chat(session, chat["_id"])
             first = first_sent(session, fresh, client_message_id)
             if first is not None:
+                durability.wait_for_others()
                 return fresh, first, False
             if fresh["isOpen"] or opens:
                 _clear_the_way(fresh, attempt)
@@ -328,7 +332,10 @@ def _commit(session: Session, chat: Document, message: Document) -> Document | N
         if chat["lastSeq"] >= message["seq"]:
             # If it is this message, another sender found it in its way and has committed it.
             there = messages.at(chat["_id"], message["seq"])
-            return chat if there is not None and there["_id"] == message["_id"] else None
+            if there is None or there["_id"] != message["_id"]:
+                return None
+            durability.wait_for_others()
+            return chat
         if not _can_take(chat, message):
             # Closed in between. No epoch can make it valid again, so it can go.
             messages.delete(message["_id"])

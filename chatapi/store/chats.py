@@ -17,7 +17,7 @@ from pymongo import DESCENDING
 
 from chatapi import clock
 from chatapi.paging import Position
-from chatapi.store import chat_terms, unread
+from chatapi.store import chat_terms, durability, unread
 from chatapi.store.database import Document, Duplicate, among, chatrooms, naming_duplicates
 
 _ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
@@ -110,7 +110,7 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
     Raises Duplicate when the change opens a second chat of the same user.
     """
     with naming_duplicates(), unread.by_admins.writing():
-        result = chatrooms().update_one(
+        result = durability.to_commit("chatrooms").update_one(
             {"_id": chat_id, "version": version},
             {"$set": {**fields, "changedAt": clock.real()}, "$inc": {"version": 1}},
         )

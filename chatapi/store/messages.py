@@ -12,15 +12,19 @@ from datetime import datetime
 from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
+from chatapi.store import durability
 from chatapi.store.database import Document, Duplicate, messages, naming_duplicates
 
 DUPLICATE_KEY = 11000
 
 
 def insert(message: Document) -> None:
-    """Add a message. Raises Duplicate when its seq or its send key is taken."""
+    """Add a message, which is durable when `chats.replace` has made it part of its chat.
+
+    Raises Duplicate when its seq or its send key is taken.
+    """
     with naming_duplicates():
-        messages().insert_one(message)
+        durability.before_commit("messages").insert_one(message)
 
 
 def insert_many(rows: Sequence[Document]) -> None:
