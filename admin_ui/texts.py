@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, tzinfo
 from itertools import groupby
 from typing import Any
+from urllib.parse import quote
 
 from flask import request
 
@@ -31,6 +32,15 @@ def initials(name: str) -> str:
 def shows(image: str | None) -> bool:
     """Tell whether the page's policy lets the browser load a picture: https, or our own."""
     return image is not None and image.lower().startswith(("https://", request.host_url.lower()))
+
+
+def mailto(email: str) -> str:
+    """Return the address that begins a mail to somebody (RFC 6068).
+
+    Whatever the e-mail contains becomes part of the recipient, never a header of the mail.
+    """
+    local, _, domain = email.rpartition("@")
+    return f"mailto:{quote(local, safe='')}@{quote(domain, safe='')}"
 
 
 def label(word: str) -> str:

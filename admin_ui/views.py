@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response, current_app, g, make_response, redirect, url_for
 
-from admin_ui import assets, blueprint, htmx, texts
+from admin_ui import assets, blueprint, htmx, links, texts
 from chatapi import identity
 from chatapi.errors import ChatError
 from chatapi.limits import limited
@@ -56,6 +56,8 @@ def render(template: str, **context: Any) -> str:
         "hue": texts.hue,
         "inbox_url": lambda: url_for("admin_ui.chats_index"),
         "initials": texts.initials,
+        "links": links.split,
+        "mailto": texts.mailto,
         "modules": assets.modules,
         "priorities": chats.PRIORITIES,
         "shows": texts.shows,

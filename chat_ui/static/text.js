@@ -1,10 +1,7 @@
 /** What is done to text that people wrote: counting, linking, initials, safe addresses. */
 
 import { h } from "./dom.js";
-
-const LINK = /https?:\/\/[^\s<>"'`\u201c\u201d\u2018\u2019\u00ab\u00bb]+/giu;
-const TRAILING = /[.,;:!?*_~\u3002\uff0c\uff01\uff1f]+$/u;
-const BRACKETS = { ")": "(", "]": "[", "}": "{" };
+import { split } from "./links.js";
 
 /** The number of characters as the API counts them: code points, not UTF-16 units. */
 export function length(text) {
@@ -25,41 +22,11 @@ export function tidy(text) {
     .trim();
 }
 
-/** Split text into strings and links; only http and https become links. */
+/** Text as strings and links; only web addresses become links. */
 export function linked(text) {
-  const parts = [];
-  let end = 0;
-  for (const match of text.matchAll(LINK)) {
-    const address = withoutTrailing(match[0]);
-    if (!webAddress(address)) continue;
-    if (match.index > end) parts.push(text.slice(end, match.index));
-    parts.push(h("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow" }, address));
-    end = match.index + address.length;
-  }
-  if (end < text.length) parts.push(text.slice(end));
-  return parts;
-}
-
-/** Leave out what ends the sentence rather than the address: "(see https://a.example/x)." */
-function withoutTrailing(address) {
-  let text = address;
-  for (;;) {
-    const before = text;
-    text = text.replace(TRAILING, "");
-    const last = text.at(-1);
-    const opening = BRACKETS[last];
-    if (opening && text.split(last).length > text.split(opening).length) text = text.slice(0, -1);
-    if (text === before) return text;
-  }
-}
-
-function webAddress(text) {
-  try {
-    const url = new URL(text);
-    return (url.protocol === "https:" || url.protocol === "http:") && url.hostname !== "" ? url : null;
-  } catch {
-    return null;
-  }
+  return split(text).map((part) =>
+    part.address ? h("a", { href: part.address, target: "_blank", rel: "noopener noreferrer nofollow" }, part.text) : part.text,
+  );
 }
 
 /** An image address that may be loaded, or null: https, or the chat's own server. */
