@@ -166,6 +166,10 @@ class GuestIn(Input):
     )
 
 
+class UpgradeIn(Input):
+    password = NewPassword(required=True)
+
+
 class PasswordIn(Input):
     current = Password(required=True, metadata=_OLD_PASSWORD)
     new = NewPassword(required=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -114,6 +114,32 @@ def guest(name: str, email: str, client: ClientInfo) -> tuple[Session, str]:
     user["loginKey"] = f"guest:{user['_id']}"
     users.insert(user)
     return begin_session(user, client)
+
+
+def upgrade_guest(session: Session, password: str) -> Session:
+    """Make the caller, a guest, a user with a password; return the session as it is now.
+
+    The id, the chats and the session stay. From now on their e-mail and the password open
+    the account. Raises Forbidden for anyone but a guest, EmailTaken.
+    """
+    if session.role != "guest":
+        raise errors.Forbidden("You have an account already.")
+    fields = {
+        "role": "user",
+        "loginKey": normal_email(session.email),
+        "passwordHash": passwords.make(password),
+        "updatedAt": clock.now(),
+    }
+    try:
+        user = users.upgrade_guest(session.user_id, fields)
+    except Duplicate:
+        raise errors.EmailTaken from None
+    if user is None:
+        # Another request of the same guest was first.
+        raise errors.Forbidden("You have an account already.")
+    signed_in.forget(session.user_id)
+    chats.rename_user(session.user_id, {"userRole": "user"}, ())
+    return replace(session, role="user")
 
 
 def login(email: str, password: str, client: ClientInfo) -> tuple[Session, str]:

@@ -34,6 +34,13 @@ def update(user_id: ObjectId, fields: Document) -> Document | None:
     return by_id(user_id)
 
 
+def upgrade_guest(user_id: ObjectId, fields: Document) -> Document | None:
+    """Set fields of a guest and return the user, or None if it is no guest. Raises Duplicate."""
+    with naming_duplicates():
+        found = users().update_one({"_id": user_id, "role": "guest"}, {"$set": fields})
+    return by_id(user_id) if found.matched_count else None
+
+
 def rehash(user_id: ObjectId, before: str, after: str) -> None:
     """Store a password's new hash, unless the password was changed in the meantime."""
     users().update_one({"_id": user_id, "passwordHash": before}, {"$set": {"passwordHash": after}})

@@ -20,6 +20,7 @@ from chatapi.schemas import (
     SessionOut,
     SignedInOut,
     TokenOut,
+    UpgradeIn,
 )
 from chatapi.services import accounts, credentials
 from chatapi.services.accounts import Session
@@ -74,6 +75,20 @@ def guest(body: dict[str, Any]) -> Any:
     """Sign in without an account; the token opens this guest's chats and no others."""
     signed = accounts.guest(body["name"], body["email"], identity.client())
     return _answer(signed, 201, cookie=body["cookie"])
+
+
+@endpoint(
+    blueprint,
+    "POST",
+    "/auth/upgrade",
+    body=UpgradeIn(),
+    returns={200: MeOut()},
+    refuses=[errors.Forbidden, errors.EmailTaken],
+    limit="register",
+)
+def upgrade(session: Session, body: dict[str, Any]) -> Any:
+    """Make the guest who asks a user; the id, the chats and the token stay."""
+    return accounts.upgrade_guest(session, body["password"])
 
 
 @endpoint(blueprint, "POST", "/auth/logout", returns={204: None})

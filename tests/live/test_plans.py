@@ -286,7 +286,8 @@ def ask_about_accounts(drive: Drive) -> None:
     del who["name"]
     token = ask("POST", "/api/auth/login", json=who)["token"]
     ask("POST", "/api/auth/login", ok=False, json=who | {"password": "wrong"})
-    ask("POST", "/api/auth/guest", json={"name": "Gus", "email": "gus@example.org"})
+    guest = ask("POST", "/api/auth/guest", json={"name": "Gus", "email": "gus@example.org"})
+    ask("POST", "/api/auth/upgrade", guest["token"], json={"password": PASSWORD})
     ask("GET", "/api/auth/me", token)
     ask("GET", "/api/auth/csrf", token)
     listed = ask("GET", "/api/auth/sessions", token)

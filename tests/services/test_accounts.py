@@ -325,6 +325,23 @@ def test_a_guest_has_no_password_to_change() -> None:
         credentials.change_password(session, "", "another password")
 
 
+def test_of_two_upgrades_at_once_one_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, _ = accounts.guest("Ana", "ana@example.org", CLIENT)
+    hashed = passwords.make
+
+    def slow(password: str) -> str:
+        monkeypatch.setattr(passwords, "make", hashed)
+        accounts.upgrade_guest(session, "the other password")
+        return hashed(password)
+
+    monkeypatch.setattr(passwords, "make", slow)
+    with pytest.raises(errors.Forbidden):
+        accounts.upgrade_guest(session, "this password")
+    accounts.login("ana@example.org", "the other password", CLIENT)
+    with pytest.raises(errors.WrongCredentials):
+        accounts.login("ana@example.org", "this password", CLIENT)
+
+
 # Users, for agents
 
 

@@ -173,6 +173,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/auth/guest": {"name": "Guest", "email": "guest@example.org"},
     "POST /api/auth/password": {"current": PASSWORD, "new": "another password"},
     "POST /api/auth/password/link": {"token": "x", "password": "another password"},
+    "POST /api/auth/upgrade": {"password": PASSWORD},
     "POST /api/chat": {"subject": "Help"},
     "PATCH /api/chat/<chat_id>": {"message": "Hello"},
     "POST /api/chat/<chat_id>/messages": {"content": "Hello"},

@@ -221,6 +221,44 @@ def test_a_guest_has_no_password_to_change(guest: Caller, database: Database[Doc
     assert stored(database) == before
 
 
+def test_a_guest_becomes_a_user_who_keeps_id_chats_and_token(
+    guest: Caller, nobody: Caller, database: Database[Document]
+) -> None:
+    before = guest.get("/api/auth/me").json
+    chat = guest.post("/api/chat", {"subject": "Help", "message": "Hello"}).json
+    assert chat["userRole"] == "guest"
+    answer = guest.post("/api/auth/upgrade", {"password": "a good sentence"})
+    assert (answer.status_code, answer.json) == (200, before | {"role": "user"})
+    assert guest.get("/api/auth/me").json == before | {"role": "user"}
+    token = sign_in(nobody, before["email"], "a good sentence")
+    again = with_token(guest.client.application, token).get(f"/api/chat/{chat['_id']}").json
+    assert (again["userRole"], again["userId"]) == ("user", before["_id"])
+    assert [message["content"] for message in again["messages"]] == ["Hello"]
+    assert database["users"].count_documents({"email": before["email"]}) == 1
+
+
+def test_only_a_guest_is_upgraded(
+    user: Caller, guest: Caller, nobody: Caller, database: Database[Document]
+) -> None:
+    before = stored(database)
+    refused(user.post("/api/auth/upgrade", {"password": "a good sentence"}), 403, "forbidden")
+    refused(nobody.post("/api/auth/upgrade", {"password": "a good sentence"}), 401, "not_signed_in")
+    answer = guest.post("/api/auth/upgrade", {"password": "short"})
+    refused(answer, 422, "validation_failed", "password")
+    assert stored(database) == before
+
+
+def test_a_guest_cannot_take_the_email_of_an_account(
+    guest: Caller, nobody: Caller, database: Database[Document]
+) -> None:
+    email = guest.get("/api/auth/me").json["email"]
+    nobody.post("/api/auth/register", ANA | {"email": email})
+    before = stored(database)
+    answer = guest.post("/api/auth/upgrade", {"password": "a good sentence"})
+    refused(answer, 409, "email_taken")
+    assert stored(database) == before
+
+
 def test_a_session_ends_after_a_week_without_use(
     app: Flask, nobody: Caller, make_user: MakeUser
 ) -> None:
