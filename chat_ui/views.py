@@ -61,7 +61,11 @@ def widget() -> Response:
     Kept for an hour and then asked for again by its ETag. A kept copy may name the
     modules of an older release: `versioned` answers those with the current ones.
     """
-    script = render_template("chat_ui/widget.js", module_path=asset_url("embed.js"))
+    script = render_template(
+        "chat_ui/widget.js",
+        module_path=asset_url("embed.js"),
+        public_url=current_app.config["PUBLIC_URL"],
+    )
     response = Response(script, content_type="text/javascript; charset=utf-8")
     response.cache_control.public = True
     response.cache_control.max_age = 3600

@@ -1,5 +1,7 @@
 /** The public API over HTTP: sessions, problems as errors, CSRF, ETags. */
 
+import { encode } from "./json.js";
+
 const TIMEOUT = 20_000;
 const PROTOCOL = "chat.v1";
 const SAFE = new Set(["GET", "HEAD"]);
@@ -175,7 +177,7 @@ export class Api {
     const init = {
       method,
       headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body === undefined ? undefined : encode(body),
       credentials: this.auth.credentials,
       cache: "no-store",
     };
@@ -233,6 +235,6 @@ function seconds(value) {
   if (!value) return null;
   const number = Number(value);
   if (Number.isFinite(number)) return Math.max(0, number);
-  const date = Date.parse(value);
+  const date = new Date(value).getTime();
   return Number.isNaN(date) ? null : Math.max(0, (date - Date.now()) / 1000);
 }

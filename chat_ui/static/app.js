@@ -9,7 +9,6 @@ import { icon } from "./icons.js";
 import { Outbox } from "./outbox.js";
 import { Session } from "./session.js";
 import { Store } from "./store.js";
-import { plural } from "./text.js";
 import { Updates } from "./updates.js";
 import { backoff } from "./poller.js";
 import { accountMenu } from "./views/account_menu.js";
@@ -19,6 +18,7 @@ import { ConversationView } from "./views/conversation.js";
 import { openDialog } from "./views/dialog.js";
 import { newChat } from "./views/new_chat.js";
 import { signIn, welcome } from "./views/sign_in.js";
+import { confirmSignOut } from "./views/sign_out.js";
 import { Toasts } from "./views/toasts.js";
 
 const DEFAULTS = {
@@ -31,7 +31,8 @@ const A_MINUTE = 60_000;
 /**
  * `mode` is "page" or "widget"; `foldButton` makes the widget's button that folds it.
  *
- * Emits "unread" (number) and "opened" (chat id or null).
+ * Emits "unread" (number) and "opened" (chat id or null). `requestedChat(user)` may be set: it
+ * returns the chat to begin with, if that is this user's.
  */
 export class ChatApp extends Emitter {
   mode;
@@ -66,7 +67,7 @@ export class ChatApp extends Emitter {
   async start() {
     setInterval(() => this.#renderTimes(), A_MINUTE);
     // As it will be, so that nothing moves when it is known who is here.
-    if (this.mode === "page" && this.mayHaveSession && this.#startWith()) this.root.dataset.pane = "conversation";
+    if (this.mode === "page" && this.mayHaveSession && this.requestedChat?.()) this.root.dataset.pane = "conversation";
     this.#untilAnswered(() => this.#loadConfig());
     await this.#untilAnswered(() => this.session.restore({ mayExist: this.mayHaveSession }));
   }
@@ -92,13 +93,23 @@ export class ChatApp extends Emitter {
     else this.main.querySelector(".card h2, .chats .button")?.focus({ preventScroll: true });
   }
 
+  get #hasFocus() {
+    return this.root.contains(this.root.getRootNode().activeElement);
+  }
+
+  /** Close the dialog that was opened last; false if there is none. */
+  closeDialog() {
+    const close = [...this.dialogs].at(-1);
+    close?.();
+    return close !== undefined;
+  }
+
   newChat(options) {
     newChat(this, options);
   }
 
   async signOut() {
-    const unsent = this.outbox.size;
-    if (unsent > 0 && !(await this.#confirmLeaving(unsent))) return;
+    if (!(await confirmSignOut(this))) return;
     // The server says that the session is over before it answers: nobody must ask why.
     this.updates.stop();
     this.outbox.pause();
@@ -137,6 +148,7 @@ export class ChatApp extends Emitter {
       this.conversation.retry();
     });
     session.on("change", (change) => this.#sessionChanged(change));
+    session.on("user", () => this.account.replaceChildren(accountMenu(this)));
     updates.live.on("up", () => outbox.flush());
     updates.signals.on("change", () => this.conversation.renderSignals());
     store.on("chats", () => this.#countUnread());
@@ -192,6 +204,7 @@ export class ChatApp extends Emitter {
       return;
     }
     const same = state === "signed-in" && previous?._id === user._id;
+    const hadFocus = this.#hasFocus;
     if (!same) this.#forgetEverything();
     // The address of a chat that somebody else had open is of no use to who comes next.
     if (!same && previous) this.emit("opened", null);
@@ -199,6 +212,8 @@ export class ChatApp extends Emitter {
     if (state === "signed-in") this.#enter(user, same);
     else this.#leave();
     this.#renderBanner();
+    // What had the focus is gone with the last screen; a page around must not get it.
+    if (hadFocus && !this.#hasFocus) this.focus();
   }
 
   #forgetEverything() {
@@ -224,7 +239,7 @@ export class ChatApp extends Emitter {
       this.main.replaceChildren(this.panes);
       this.list.render();
       this.conversation.render();
-      this.#show(this.#startWith());
+      this.#show(this.requestedChat?.(user) ?? null);
     }
     this.updates.start();
     if (same) this.updates.resync();
@@ -246,17 +261,12 @@ export class ChatApp extends Emitter {
       h(
         "div",
         { class: "card" },
-        h("h2", {}, "You are signed in as a support agent"),
+        h("h2", { tabindex: -1 }, "You are signed in as a support agent"),
         h("p", { class: "lead" }, "This page is for the people who write to you. Your chats are in the console."),
         h("a", { class: "button primary wide", href: `${this.api.origin}/admin` }, "Open the console"),
         h("button", { type: "button", class: "button wide", onclick: () => this.signOut() }, "Sign out"),
       ),
     );
-  }
-
-  /** The chat that the address or the last visit names. */
-  #startWith() {
-    return this.requestedChat?.() ?? null;
   }
 
   #show(chatId) {
@@ -328,20 +338,6 @@ export class ChatApp extends Emitter {
     const texts = [...this.outbox.entries(this.openId).map(({ content }) => content), this.drafts.get(this.openId)].filter(Boolean);
     if (texts.length === 0) return null;
     return h("label", { class: "field" }, "Your unsent text", h("textarea", { class: "control", readonly: true, rows: 3, dir: "auto", value: texts.join("\n\n") }));
-  }
-
-  #confirmLeaving(unsent) {
-    return new Promise((resolve) => {
-      let leave = false;
-      const content = h(
-        "div",
-        { class: "form" },
-        h("p", {}, `${plural(unsent, "message")} could not be sent yet. ${unsent === 1 ? "It stays" : "They stay"} on this device until you sign in again.`),
-        h("button", { type: "button", class: "button primary wide", onclick: () => dialog.close() }, "Stay signed in"),
-        h("button", { type: "button", class: "button wide", onclick: () => { leave = true; dialog.close(); } }, "Sign out anyway"),
-      );
-      const dialog = openDialog(this, { title: "Sign out?", content, onclose: () => resolve(leave) });
-    });
   }
 
   async #loadConfig() {

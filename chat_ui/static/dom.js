@@ -35,14 +35,27 @@ export function spoken(text) {
   return h("span", { class: "spoken" }, text);
 }
 
-/** Disable a button and show a spinner in it until `work` has ended. */
+/** While an input method composes, keys are its own; Safari says so only by code 229. */
+export function isComposing(event) {
+  return event.isComposing || event.keyCode === 229;
+}
+
+/**
+ * Show a spinner in a button until `work` has ended; what is pressed meanwhile does nothing.
+ * It is not `disabled`: a disabled button would lose the focus to the page.
+ */
 export async function busy(button, work) {
-  button.disabled = true;
+  if (isBusy(button)) return undefined;
+  button.setAttribute("aria-disabled", "true");
   button.setAttribute("aria-busy", "true");
   try {
     return await work();
   } finally {
-    button.disabled = false;
+    button.removeAttribute("aria-disabled");
     button.removeAttribute("aria-busy");
   }
+}
+
+export function isBusy(button) {
+  return button.hasAttribute("aria-busy");
 }

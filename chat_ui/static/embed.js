@@ -1,22 +1,33 @@
 /** The widget: a round button on any page that unfolds the chat, sealed in a shadow tree. */
 
-import { h, spoken } from "./dom.js";
+import { h, isComposing, spoken } from "./dom.js";
+import { Fullscreen } from "./fullscreen.js";
+import { Host } from "./host.js";
 import { icon } from "./icons.js";
+import { encode } from "./json.js";
 import { LocalStore } from "./storage.js";
 
 const HOST = "live-chat-widget";
+/** As in widget.css: here the chat takes the whole window. */
+const SMALL = "(max-width: 480px), (max-height: 480px)";
 
-/** Put the widget into the page and return {open, close, toggle}. */
-export async function embed({ origin, position, label }) {
-  const sheets = await Promise.all(["chat.css", "widget.css"].map(styleSheet));
-  const host = document.createElement(HOST);
-  const shadow = host.attachShadow({ mode: "open" });
-  shadow.adoptedStyleSheets = sheets;
-  const widget = new Widget({ shadow, origin, position, label });
-  if (!document.body) await new Promise((ready) => document.addEventListener("DOMContentLoaded", ready, { once: true }));
-  document.body.append(host);
+/** Put the widget into the page and return it. `options`: the attributes of its script, or null. */
+export async function embed(options) {
+  const { origin } = new URL(import.meta.url);
+  const sheet = await styleSheet("widget.css");
+  const { position = "right", label = "" } = options ?? scriptOptions(origin);
+  const widget = new Widget({ origin, position, label, sheet });
+  widget.attach();
   await widget.start();
   return widget;
+}
+
+/** The attributes of the script element that names the loader, when the loader could not tell which. */
+function scriptOptions(origin) {
+  for (const { src, dataset } of document.querySelectorAll("script[src]")) {
+    if (src.startsWith(`${origin}/`) && new URL(src).pathname.endsWith("/widget.js")) return dataset;
+  }
+  return {};
 }
 
 /** A constructed sheet works where the page's Content-Security-Policy forbids inline styles. */
@@ -29,33 +40,60 @@ async function styleSheet(name) {
 }
 
 class Widget {
+  isOpen = false;
   #app = null;
   #loading = null;
+  /** What had the focus when the chat was unfolded. */
+  #opener = null;
+  #small = matchMedia(SMALL);
+  #fullscreen = new Fullscreen({ onback: () => this.close(), onforward: () => this.open() });
 
-  constructor({ shadow, origin, position, label }) {
-    this.shadow = shadow;
+  constructor({ origin, position, label, sheet }) {
     this.origin = origin;
     this.label = label || "Support chat";
     this.storage = new LocalStore(`livechat:${origin}:`);
     this.badge = h("span", { class: "badge", hidden: true });
     this.launcher = h(
       "button",
-      { type: "button", class: label ? "launcher labelled" : "launcher", "aria-expanded": "false", "aria-controls": "chat-panel", onclick: () => this.toggle() },
+      { type: "button", class: label ? "launcher labelled" : "launcher", "aria-expanded": "false", "aria-controls": "chat-panel", onclick: () => (this.isOpen ? this.#fold() : this.open()) },
       h("span", { class: "launcher-icon open-icon" }, icon("chat")),
       h("span", { class: "launcher-icon close-icon" }, icon("fold")),
       label ? h("span", { class: "launcher-label" }, label) : spoken("Support chat"),
       this.badge,
     );
     this.root = h("div", { class: "widget-root" });
-    this.panel = h("section", { class: "panel", id: "chat-panel", "aria-label": this.label, tabIndex: -1, hidden: true }, this.root);
+    this.panel = h("dialog", { class: "panel", id: "chat-panel", "aria-label": this.label, tabIndex: -1 }, this.root);
     // The page around may be written from right to left, or in another language.
     this.element = h("div", { class: position === "left" ? "widget left" : "widget", dir: "ltr", lang: "en" }, this.panel, this.launcher);
-    shadow.append(this.element);
     this.panel.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && !event.defaultPrevented) this.close();
+      if (event.key === "Escape" && !event.defaultPrevented && !isComposing(event)) this.#fold();
     });
-    // The page's own shortcuts must not fire while somebody types here.
-    for (const name of ["keydown", "keyup", "keypress"]) shadow.addEventListener(name, (event) => event.stopPropagation());
+    // How Android's Back and assistive technology close a modal dialog.
+    this.panel.addEventListener("cancel", (event) => {
+      if (event.target !== this.panel) return;
+      event.preventDefault();
+      if (!this.#app?.closeDialog()) this.#fold();
+    });
+    this.panel.addEventListener("close", (event) => {
+      if (event.target === this.panel && this.isOpen && !this.panel.open) this.#fold();
+    });
+    this.#small.addEventListener("change", () => this.isOpen && this.#display());
+
+    const element = document.createElement(HOST);
+    this.shadow = element.attachShadow({ mode: "open" });
+    this.shadow.adoptedStyleSheets = [sheet];
+    this.shadow.append(this.element);
+    this.host = new Host(element, this.shadow, { onattach: () => this.isOpen && this.#display() });
+  }
+
+  /** Take a step in the history, which may be one of the chat's own. */
+  moved(event) {
+    this.#fullscreen.moved(event);
+  }
+
+  /** Come back into a page that has removed the widget. */
+  attach() {
+    this.host.attach();
   }
 
   async start() {
@@ -64,40 +102,91 @@ class Widget {
   }
 
   toggle() {
-    return this.panel.hidden ? this.open() : this.close();
+    return this.isOpen ? this.close() : this.open();
   }
 
   async open({ focus = true } = {}) {
-    this.panel.hidden = false;
-    this.element.classList.add("unfolded");
-    this.launcher.setAttribute("aria-expanded", "true");
-    this.#remember("open", true);
+    this.attach();
+    if (!this.isOpen) {
+      this.#opener = focused(document);
+      this.isOpen = true;
+      this.element.classList.add("unfolded");
+      this.launcher.setAttribute("aria-expanded", "true");
+      this.#remember("open", true);
+      if (!this.#app) this.root.replaceChildren(this.#notice("Loading…"));
+      this.#display();
+    }
     if (focus) this.panel.focus({ preventScroll: true });
-    const app = await this.#load();
-    app.setShown(!this.panel.hidden);
+    let app;
+    try {
+      app = await this.#load();
+    } catch (error) {
+      this.root.replaceChildren(this.#notice("The chat could not be loaded. Check your internet connection, then open it again."));
+      console.warn("Support chat:", error);
+      return;
+    }
+    app.setShown(this.isOpen);
     await app.started;
     // Whoever has moved on meanwhile is not called back.
-    if (this.shadow.activeElement === this.panel) app.focus();
+    if (this.isOpen && this.shadow.activeElement === this.panel) app.focus();
   }
 
+  /** For the page, which may be about to navigate: the history stays as long as it is. */
   async close() {
+    this.#fold({ back: false });
+  }
+
+  #fold({ back = true } = {}) {
+    if (!this.isOpen) return;
     const hadFocus = this.panel.contains(this.shadow.activeElement);
-    this.panel.hidden = true;
+    this.isOpen = false;
+    this.panel.close();
+    this.#fullscreen.leave({ back });
     this.element.classList.remove("unfolded");
     this.launcher.setAttribute("aria-expanded", "false");
     this.#remember("open", false);
-    if (hadFocus) this.launcher.focus({ preventScroll: true });
+    const opener = this.#opener?.isConnected ? this.#opener : this.launcher;
+    if (hadFocus) opener.focus({ preventScroll: true });
     this.#app?.setShown(false);
+  }
+
+  /** Show the panel: modal where it covers the page, beside the page where there is room. */
+  #display() {
+    const active = this.shadow.activeElement;
+    if (this.panel.open) this.panel.close();
+    if (this.#small.matches) {
+      this.panel.showModal();
+      this.#fullscreen.enter();
+    } else {
+      // Not show(), which would take the focus.
+      this.panel.setAttribute("open", "");
+      this.#fullscreen.leave({ back: true });
+    }
+    if (this.panel.contains(active)) active.focus({ preventScroll: true });
+    else if (this.#small.matches) this.panel.focus({ preventScroll: true });
+  }
+
+  /** What stands in the panel until the chat does. */
+  #notice(text) {
+    return h("div", { class: "panel-notice" }, this.#foldButton(), h("p", { role: "status" }, text));
+  }
+
+  #foldButton() {
+    return h("button", { type: "button", class: "icon-button fold", "aria-label": "Fold the chat", title: "Fold", onclick: () => this.#fold() }, icon("fold"));
   }
 
   /** Load the component when it is first needed: a page that only shows the button stays light. */
   #load() {
-    this.#loading ??= this.#start();
+    this.#loading ??= this.#start().catch((error) => {
+      this.#loading = null;
+      throw error;
+    });
     return this.#loading;
   }
 
   async #start() {
-    const [{ ChatApp }, { BearerAuth }] = await Promise.all([import("./app.js"), import("./api.js")]);
+    const [{ ChatApp }, { BearerAuth }, sheet] = await Promise.all([import("./app.js"), import("./api.js"), styleSheet("chat.css")]);
+    this.shadow.adoptedStyleSheets = [sheet, ...this.shadow.adoptedStyleSheets];
     const app = new ChatApp({
       root: this.root,
       origin: this.origin,
@@ -105,13 +194,17 @@ class Widget {
       storage: this.storage,
       mode: "widget",
       mayHaveSession: true,
-      foldButton: () => h("button", { type: "button", class: "icon-button fold", "aria-label": "Fold the chat", title: "Fold", onclick: () => this.close() }, icon("fold")),
+      foldButton: () => this.#foldButton(),
     });
     this.#app = app;
-    app.requestedChat = () => this.#remembered("chat");
-    app.on("opened", (chatId) => this.#remember("chat", chatId));
+    // The next visitor in this tab must not be shown what the last one had open.
+    app.requestedChat = (user) => {
+      const last = this.#remembered("chat");
+      return user && last?.userId === user._id ? last.chatId : null;
+    };
+    app.on("opened", (chatId) => this.#remember("chat", { userId: app.session.user?._id ?? null, chatId }));
     app.on("unread", (unread) => this.#showUnread(unread));
-    app.setShown(!this.panel.hidden);
+    app.setShown(this.isOpen);
     app.started = app.start();
     return app;
   }
@@ -132,9 +225,16 @@ class Widget {
 
   #remember(name, value) {
     try {
-      sessionStorage.setItem(this.storage.prefix + name, JSON.stringify(value));
+      sessionStorage.setItem(this.storage.prefix + name, encode(value));
     } catch {
       // Then the next page begins folded.
     }
   }
+}
+
+/** The element that has the focus, also inside a shadow tree; null for the page itself. */
+function focused(root) {
+  const active = root.activeElement;
+  if (!active || active === document.body) return null;
+  return (active.shadowRoot && focused(active.shadowRoot)) || active;
 }

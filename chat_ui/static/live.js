@@ -11,6 +11,7 @@
 
 import { ApiError, NetworkError } from "./api.js";
 import { Emitter } from "./events.js";
+import { encode } from "./json.js";
 import { backoff } from "./poller.js";
 
 const OPENS_WITHIN = 10_000;
@@ -111,7 +112,7 @@ export class Live extends Emitter {
     const socket = this.#socket;
     if (!socket || socket.readyState !== socket.OPEN) return false;
     this.#saidAt = Date.now();
-    socket.send(JSON.stringify(frame));
+    socket.send(encode(frame));
     return true;
   }
 

@@ -20,15 +20,29 @@ function requested() {
   return /^#chat\/([0-9a-f]{24})$/.exec(location.hash)?.[1] ?? null;
 }
 
-app.requestedChat = requested;
+/** Whose address it is, kept beside it in the history. */
+function state() {
+  return { owner: app.session.user?._id ?? null };
+}
+
+/** An address that another account opened in this tab is of no use to who comes next. */
+app.requestedChat = (user) => {
+  const owner = history.state?.owner;
+  if (!user || !owner || owner === user._id) return requested();
+  history.replaceState(null, "", location.pathname);
+  return null;
+};
 app.on("opened", (chatId) => {
   if (chatId === requested()) return;
-  history.pushState(null, "", chatId ? `#chat/${chatId}` : location.pathname);
+  history.pushState(state(), "", chatId ? `#chat/${chatId}` : location.pathname);
 });
 app.on("unread", (unread) => {
   document.title = unread > 0 ? `(${unread}) ${TITLE}` : TITLE;
 });
-window.addEventListener("hashchange", () => app.follow(requested()));
+window.addEventListener("hashchange", () => {
+  if (!history.state) history.replaceState(state(), "");
+  app.follow(requested());
+});
 window.addEventListener("popstate", () => app.follow(requested()));
 
 app.start();

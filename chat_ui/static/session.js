@@ -3,6 +3,15 @@
 import { ApiError, IdentityChanged } from "./api.js";
 import { Emitter } from "./events.js";
 
+/** The browser did not keep the session's cookie: every request would be a stranger's. */
+export class CookiesBlocked extends Error {
+  constructor() {
+    super("Your browser blocks cookies for this site. The chat needs one to know who you are: allow cookies, then load this page again.");
+    this.name = "CookiesBlocked";
+    this.temporary = true;
+  }
+}
+
 /**
  * `state` is one of
  *   loading     not known yet
@@ -10,11 +19,12 @@ import { Emitter } from "./events.js";
  *   signed-in   `user`
  *   expired     `user` was here; what they wrote stays on the screen until they return
  *
- * Emits "change" with {user, previous, state}.
+ * Emits "change" with {user, previous, state}, and "user" when the same user has changed.
  */
 export class Session extends Emitter {
   state = "loading";
   user = null;
+  #cookiesBlocked = !navigator.cookieEnabled;
 
   constructor(api, store, { cookie }) {
     super();
@@ -65,18 +75,39 @@ export class Session extends Emitter {
     this.check().catch(() => undefined);
   }
 
-  /** Sign in: `way` is "guest", "login" or "register". Throws ApiError with `fields`. */
+  /** Sign in: `way` is "guest", "login" or "register". Throws ApiError with `fields`, CookiesBlocked. */
   async enter(way, fields) {
+    // Asked again, the server would make another guest each time.
+    if (this.cookie && this.#cookiesBlocked) throw new CookiesBlocked();
     const body = this.cookie ? { ...fields, cookie: true } : fields;
     // Entering must not be refused because the session that is over has left a token behind.
     this.api.expectedUser = null;
     this.api.auth.renew();
     const { data } = await this.api.post(`/api/auth/${way}`, body);
     this.api.auth.renew();
-    if (!this.cookie) this.store.set("session", { token: data.token, expiresAt: data.expiresAt });
+    if (this.cookie) await this.#requireCookie();
+    else this.store.set("session", { token: data.token, expiresAt: data.expiresAt });
     this.#become(data.user, "signed-in");
     if (this.cookie) this.store.set("who", data.user._id);
     return data.user;
+  }
+
+  /** Throw CookiesBlocked if the cookie that has just been set does not come back. */
+  async #requireCookie() {
+    try {
+      await this.api.get("/api/auth/me");
+    } catch (error) {
+      if (error.status !== 401) return;
+      this.#cookiesBlocked = true;
+      throw new CookiesBlocked();
+    }
+  }
+
+  /** Make the guest's account a user's, with its chats. Throws ApiError with `fields`. */
+  async upgrade(password) {
+    const { data } = await this.api.post("/api/auth/upgrade", { password });
+    this.user = data;
+    this.emit("user", data);
   }
 
   /** Sign out; a session that is already over counts as signed out. */

@@ -1,5 +1,7 @@
 /** localStorage that never throws: a blocked or full one is replaced by memory. */
 
+import { encode } from "./json.js";
+
 export class LocalStore {
   #memory = new Map();
 
@@ -21,7 +23,7 @@ export class LocalStore {
   set(key, value) {
     const name = this.prefix + key;
     try {
-      localStorage.setItem(name, JSON.stringify(value));
+      localStorage.setItem(name, encode(value));
       this.#memory.delete(name);
     } catch {
       this.#memory.set(name, value);

@@ -87,7 +87,8 @@ export class Store extends Emitter {
 
   /** Unread messages; those of chats that are not in the list yet are the server's count. */
   get unread() {
-    const known = this.chats.reduce((sum, chat) => sum + chat.unreadCount, 0);
+    let known = 0;
+    for (const { unreadCount } of this.#chats.values()) known += unreadCount;
     return this.nextCursor ? Math.max(known, this.#unreadTotal) : known;
   }
 

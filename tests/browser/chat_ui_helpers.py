@@ -36,10 +36,11 @@ def host_site(chat_url: str = "") -> Iterator[HostSite]:
 
 
 class HostSite:
-    """A web server with one page."""
+    """A web server with one page: HOST_PAGE with its policy, or `html` with none."""
 
     def __init__(self, chat_url: str) -> None:
         self.chat_url = chat_url
+        self.html: str | None = None
         site = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,6 +48,10 @@ class HostSite:
                 found = self.path == "/"
                 self.send_response(200 if found else 204)
                 self.send_header("Content-Type", "text/html; charset=utf-8")
+                if site.html is not None:
+                    self.end_headers()
+                    self.wfile.write(site.html.encode())
+                    return
                 self.send_header(
                     "Content-Security-Policy",
                     f"default-src 'none'; script-src {site.chat_url}; "

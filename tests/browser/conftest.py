@@ -27,6 +27,7 @@ from playwright.sync_api import (
 )
 from pymongo import MongoClient
 
+from tests.browser.chat_ui_helpers import HostSite, host_site
 from tests.browser.proxy import Proxy
 from tests.conftest import PASSWORD, chromium_path
 from tests.servers import AppServer, start_app, start_database
@@ -42,6 +43,7 @@ ARGUMENTS = [
 ]
 
 NewPage = Callable[..., Page]
+HostPage = Callable[..., Page]
 
 
 class Server:
@@ -158,6 +160,46 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         start_app(database.uri, env={"RATELIMIT_ENABLED": "false"}) as app,
     ):
         yield Server(app, database.uri)
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AppServer, HostSite]]:
+    """A chat that another origin may embed, and a page of that origin."""
+    with (
+        host_site() as site,
+        start_database(tmp_path_factory.mktemp("widget") / "db") as database,
+        start_app(
+            database.uri, env={"RATELIMIT_ENABLED": "false", "CORS_ORIGINS": site.origin}
+        ) as app,
+    ):
+        site.chat_url = app.url
+        yield app, site
+
+
+@pytest.fixture
+def host_page(embedded: tuple[AppServer, HostSite], new_page: NewPage) -> Iterator[HostPage]:
+    """`host_page(head="", body="", script=None, **options)` -> an open page with the widget.
+
+    The page has no policy. script -- instead of the script element that docs/widget.md names.
+    options -- as `new_page` takes them.
+    """
+    app, site = embedded
+
+    def make(
+        head: str = "", body: str = "<h1>A shop</h1>", script: str | None = None, **options: Any
+    ) -> Page:
+        if script is None:
+            script = f'<script src="{app.url}/widget.js" defer></script>'
+        site.html = (
+            f"<!doctype html><html><head><title>A shop</title>{head}{script}</head>"
+            f"<body>{body}</body></html>"
+        )
+        page = new_page(**options)
+        page.goto(site.origin)
+        return page
+
+    yield make
+    site.html = None
 
 
 @pytest.fixture

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.chat_ui_helpers import (
@@ -18,21 +16,7 @@ from tests.browser.chat_ui_helpers import (
     widget_token,
 )
 from tests.browser.conftest import without_live_connection
-from tests.servers import AppServer, start_app, start_database
-
-
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AppServer, HostSite]]:
-    """A chat that another origin may embed, and a page of that origin."""
-    with (
-        host_site() as site,
-        start_database(tmp_path_factory.mktemp("widget") / "db") as database,
-        start_app(
-            database.uri, env={"RATELIMIT_ENABLED": "false", "CORS_ORIGINS": site.origin}
-        ) as app,
-    ):
-        site.chat_url = app.url
-        yield app, site
+from tests.servers import AppServer
 
 
 def enter_widget(page: Page, site: HostSite) -> None:

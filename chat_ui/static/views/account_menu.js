@@ -1,7 +1,8 @@
 /** The button with the reader's own picture, and the menu to sign out. */
 
-import { h } from "../dom.js";
+import { h, isComposing } from "../dom.js";
 import { avatar } from "./avatar.js";
+import { setPassword } from "./sign_out.js";
 
 export function accountMenu(app) {
   const { user } = app.session;
@@ -10,7 +11,8 @@ export function accountMenu(app) {
     { class: "menu", id: "chat-account-menu", hidden: true },
     h("p", { class: "menu-name" }, h("strong", { dir: "auto" }, user.name), h("span", { class: "quiet-text" }, user.email)),
     user.role === "guest" ? h("p", { class: "note" }, "You are here as a guest.") : null,
-    h("button", { type: "button", class: "button wide", onclick: () => { fold(); app.signOut(); } }, "Sign out"),
+    user.role === "guest" ? h("button", { type: "button", class: "button wide", onclick: () => leave(() => setPassword(app)) }, "Set a password") : null,
+    h("button", { type: "button", class: "button wide", onclick: () => leave(() => app.signOut()) }, "Sign out"),
   );
   const button = h(
     "button",
@@ -32,9 +34,17 @@ export function accountMenu(app) {
     document.removeEventListener("pointerdown", outside);
   }
 
+  /** Go on from a button of the menu, which is gone then: the focus must not be. */
+  function leave(next) {
+    fold();
+    button.focus({ preventScroll: true });
+    next();
+  }
+
   const element = h("div", { class: "account" }, button, menu);
   element.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || menu.hidden) return;
+    if (event.key !== "Escape" || menu.hidden || isComposing(event)) return;
+    event.preventDefault();
     event.stopPropagation();
     fold();
     button.focus();

@@ -2,6 +2,7 @@
 
 import { busy, h, spoken } from "../dom.js";
 import { icon } from "../icons.js";
+import { encode } from "../json.js";
 import { capital } from "../text.js";
 import { brief, timeElement } from "../time.js";
 import { avatar } from "./avatar.js";
@@ -29,7 +30,7 @@ export class ChatList {
     this.skeleton = h(
       "div",
       { class: "skeleton-list", "aria-hidden": "true" },
-      ...Array.from({ length: 4 }, () => h("div", { class: "skeleton-row" }, h("span"), h("span"), h("span"))),
+      ...[1, 2, 3, 4].map(() => h("div", { class: "skeleton-row" }, h("span"), h("span"), h("span"))),
     );
     this.more = h("button", { type: "button", class: "button wide more", hidden: true, onclick: () => this.#loadMore() }, h("span", {}, "Show older chats"));
     this.element = h("div", { class: "chat-list-scroll" }, this.skeleton, this.list, this.empty, this.more);
@@ -60,7 +61,7 @@ export class ChatList {
   #item(chat, current) {
     const { outbox, mode } = this.app;
     const unsent = outbox.entries(chat._id).filter(({ state }) => state !== "sent");
-    const signature = JSON.stringify([chat, current, current && this.app.conversation.beingRead, unsent.map(({ state }) => state), new Date().toDateString()]);
+    const signature = encode([chat, current, current && this.app.conversation.beingRead, unsent.map(({ state }) => state), new Date().toDateString()]);
     const known = this.#items.get(chat._id);
     if (known?.signature === signature) return known.element;
 

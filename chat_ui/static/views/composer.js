@@ -1,6 +1,6 @@
 /** Where a message is written. Every keystroke is kept as a draft of its chat. */
 
-import { h } from "../dom.js";
+import { h, isComposing } from "../dom.js";
 import { icon } from "../icons.js";
 import { length, tidy } from "../text.js";
 
@@ -88,8 +88,7 @@ export class Composer {
   }
 
   #key(event) {
-    // While an input method composes, Enter picks a character; Safari only says so by code 229.
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
     event.preventDefault();
     this.#send();
   }

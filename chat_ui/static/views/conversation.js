@@ -2,6 +2,7 @@
 
 import { h, spoken } from "../dom.js";
 import { icon } from "../icons.js";
+import { encode } from "../json.js";
 import { isOwn, lastSeq } from "../store.js";
 import { capital, list, plural } from "../text.js";
 import { dayKey } from "../time.js";
@@ -44,7 +45,7 @@ export class ConversationView {
     this.inner = h("div", { class: "messages-inner" }, this.older, this.list);
     this.scroller = h("div", { class: "messages-scroll", tabindex: 0, role: "region", "aria-label": "Conversation", onscroll: () => this.#scrolled() }, this.inner);
     this.jump = h("button", { type: "button", class: "jump", hidden: true, onclick: () => this.#toBottom({ smooth: true }) });
-    this.skeleton = h("div", { class: "skeleton-messages", "aria-hidden": "true" }, ...Array.from({ length: 5 }, () => h("span")));
+    this.skeleton = h("div", { class: "skeleton-messages", "aria-hidden": "true" }, ...[1, 2, 3, 4, 5].map(() => h("span")));
     this.typing = h("p", { class: "typing", role: "status" });
     this.footer = h("div", { class: "conversation-foot" });
     this.placeholder = h("div", { class: "placeholder" });
@@ -178,7 +179,7 @@ export class ConversationView {
 
   #renderHeader(chat) {
     const { here } = this.app.updates.signals;
-    const signature = JSON.stringify([chat.subject, chat.status, chat.category, chat.adminName, chat.adminImage, here]);
+    const signature = encode([chat.subject, chat.status, chat.category, chat.adminName, chat.adminImage, here]);
     if (this.header.dataset.signature === signature) return;
     this.header.dataset.signature = signature;
     const hadFocus = this.header.contains(this.header.getRootNode().activeElement);
@@ -402,7 +403,7 @@ export class ConversationView {
 
   #toBottom({ smooth = false } = {}) {
     const gently = smooth && !matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.scroller.scrollTo({ top: this.scroller.scrollHeight, behavior: gently ? "smooth" : "instant" });
+    this.scroller.scroll({ top: this.scroller.scrollHeight, behavior: gently ? "smooth" : "instant" });
     this.#end = this.scroller.scrollTop;
   }
 

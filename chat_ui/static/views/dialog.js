@@ -1,6 +1,6 @@
 /** Dialogs: modal on the chat's own page, inside its panel in the widget. */
 
-import { h } from "../dom.js";
+import { h, isComposing } from "../dom.js";
 import { icon } from "../icons.js";
 
 let count = 0;
@@ -49,7 +49,7 @@ export function openDialog(app, { title, content, onclose, focus }) {
   });
   element.addEventListener("close", close);
   element.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || modal) return;
+    if (event.key !== "Escape" || modal || isComposing(event)) return;
     event.preventDefault();
     event.stopPropagation();
     close();

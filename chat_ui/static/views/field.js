@@ -1,7 +1,7 @@
 /** Form fields with their label, hint and error message; forms that show the API's refusals. */
 
 import { ApiError } from "../api.js";
-import { busy, h } from "../dom.js";
+import { busy, h, isBusy } from "../dom.js";
 import { icon } from "../icons.js";
 import { capital, length } from "../text.js";
 
@@ -87,7 +87,7 @@ export function form({ fields, label, action, submit, problem = () => null, befo
       "aria-label": label,
       onsubmit: async (event) => {
         event.preventDefault();
-        if (button.disabled) return;
+        if (isBusy(button)) return;
         show(null);
         for (const field of fields) field.error("");
         if (refuse(Object.fromEntries(fields.map((field) => [field.name, field.check()])))) return;

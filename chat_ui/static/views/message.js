@@ -2,6 +2,7 @@
 
 import { h, spoken } from "../dom.js";
 import { icon } from "../icons.js";
+import { encode } from "../json.js";
 import { isOwn } from "../store.js";
 import { linked } from "../text.js";
 import { clock, dayName, timeElement } from "../time.js";
@@ -64,7 +65,7 @@ export function rows({ messages, pending, unreadFrom, dayKey, app, page, actions
     if (firstUnread) result.push({ key: "unread", page: item.page, signature: "", render: () => separator("New", "unread-separator") });
     item.first = newDay || firstUnread || !together(before, item);
     item.last = !after || dayKey(after.time) !== day || after.seq === unreadFrom || !together(item, after);
-    result.push({ key: item.key, page: item.page, signature: JSON.stringify(item), render: () => row(item, app, actions) });
+    result.push({ key: item.key, page: item.page, signature: encode(item), render: () => row(item, app, actions) });
   });
   return result;
 }

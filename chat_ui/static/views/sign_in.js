@@ -1,11 +1,11 @@
 /** Enter as a guest, sign in, or create an account. */
 
-import { h } from "../dom.js";
+import { h, isComposing } from "../dom.js";
 import { icon } from "../icons.js";
 import { Field, form } from "./field.js";
 
 const WAYS = {
-  guest: { tab: "Guest", action: "Start chatting", note: "No account needed. We use your e-mail only to answer you." },
+  guest: { tab: "Guest", action: "Start chatting", note: "No account needed. Our team answers here in the chat; no e-mail is sent." },
   login: { tab: "Sign in", action: "Sign in", note: null },
   register: { tab: "Sign up", action: "Create account", note: "With an account you find your chats again on any device." },
 };
@@ -43,7 +43,7 @@ export function signIn({ session, ways = ["guest", "login", "register"], known =
   const list = h("div", { class: "tabs", role: "tablist", "aria-label": "How to enter", hidden: ways.length < 2 }, tabs);
   list.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step) return;
+    if (!step || isComposing(event)) return;
     event.preventDefault();
     const next = (tabs.indexOf(event.target) + step + tabs.length) % tabs.length;
     choose(ways[next]);

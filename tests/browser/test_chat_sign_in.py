@@ -1,0 +1,156 @@
+"""Coming into the chat and leaving it: the focus, what a guest would lose, blocked cookies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Page, Route, expect
+
+from tests.browser.chat_ui_helpers import make_chat, open_chat, sign_in
+
+
+def test_focus_goes_on_after_signing_in_and_out(server: Any, new_page: Any, ana: Any) -> None:
+    page = new_page()
+    sign_in(page, server.url, ana)
+    expect(page.get_by_role("button", name="New chat")).to_be_focused()
+    page.get_by_role("button", name="Account of").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="How can we help?")).to_be_focused()
+
+
+def test_a_refused_form_keeps_the_focus(
+    server: Any, new_page: Any, page_errors: Any, ana: Any
+) -> None:
+    page_errors.allow("status of 401")
+    page = new_page()
+    page.goto(f"{server.url}/chat")
+    page.get_by_role("tab", name="Sign in").click()
+    page.get_by_label("E-mail").fill(ana["email"])
+    page.get_by_label("Password").fill("not the password")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign in")).to_be_focused()
+
+
+def test_nothing_promises_mail_that_is_not_sent(server: Any, new_page: Any) -> None:
+    page = new_page()
+    page.goto(f"{server.url}/chat")
+    expect(page.get_by_text("no e-mail is sent")).to_be_visible()
+    expect(page.get_by_text("We use your e-mail only to answer you")).to_have_count(0)
+
+
+def enter_as_guest(page: Page, url: str, email: str) -> None:
+    """Open the chat page and sign in as a guest."""
+    page.goto(f"{url}/chat")
+    page.get_by_label("Your name").fill("Gus")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_role("button", name="Start chatting").click()
+
+
+def start_chat(page: Page, subject: str) -> None:
+    """Start a chat by its form."""
+    page.get_by_role("button", name="New chat").click()
+    page.get_by_label("Subject").fill(subject)
+    page.get_by_role("button", name="Start chat", exact=True).click()
+    expect(page.get_by_role("heading", name=subject)).to_be_visible()
+
+
+def test_a_guest_is_asked_before_signing_out_and_can_keep_the_chats(
+    server: Any, new_page: Any
+) -> None:
+    page = new_page()
+    enter_as_guest(page, server.url, "gus@example.org")
+    start_chat(page, "Kept")
+    page.get_by_role("button", name="Account of").click()
+    page.get_by_role("button", name="Sign out").click()
+    dialog = page.get_by_role("dialog", name="Sign out?")
+    expect(dialog).to_contain_text("you can never open your chats again")
+    dialog.get_by_role("button", name="Stay signed in").click()
+    expect(page.get_by_role("button", name="Account of")).to_be_focused()
+    expect(page.get_by_role("heading", name="Kept")).to_be_visible()
+
+    page.get_by_role("button", name="Account of").click()
+    page.get_by_role("button", name="Sign out").click()
+    dialog.get_by_label("New password").fill("a very good sentence")
+    dialog.get_by_role("button", name="Set a password and keep the chats").click()
+    expect(dialog).to_be_hidden()
+    expect(page.get_by_role("button", name="Account of")).to_be_focused()
+    page.get_by_role("button", name="Account of").click()
+    expect(page.get_by_text("You are here as a guest.")).to_have_count(0)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="How can we help?")).to_be_visible()
+    who = {"email": "gus@example.org", "password": "a very good sentence"}
+    sign_in(page, server.url, who)
+    expect(page.locator(".chat-item .subject")).to_have_text("Kept")
+
+
+def test_a_guest_who_signs_out_anyway_leaves_the_chats(server: Any, new_page: Any) -> None:
+    page = new_page()
+    enter_as_guest(page, server.url, "gil@example.org")
+    start_chat(page, "Lost")
+    page.get_by_role("button", name="Account of").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign out and lose the chats").click()
+    expect(page.get_by_role("heading", name="How can we help?")).to_be_visible()
+
+
+def test_the_address_of_a_guests_chat_greets_no_other_guest(
+    server: Any, new_page: Any, page_errors: Any
+) -> None:
+    page_errors.allow("status of 401")
+    page = new_page()
+    enter_as_guest(page, server.url, "one@example.org")
+    start_chat(page, "Mine")
+    page.context.clear_cookies()
+    page.reload()
+    page.get_by_label("Your name").fill("Other")
+    page.get_by_label("E-mail").fill("two@example.org")
+    page.get_by_role("button", name="Start chatting").click()
+    expect(page.get_by_role("heading", name="Your chats")).to_be_visible()
+    page.wait_for_timeout(500)
+    expect(page.get_by_text("no longer exists")).to_have_count(0)
+    assert page.url == f"{server.url}/chat"
+
+
+def test_blocked_cookies_are_named_and_make_no_further_guest(
+    server: Any, new_page: Any, page_errors: Any
+) -> None:
+    page_errors.allow("status of 401")
+    page = new_page()
+    asked = []
+
+    def without_cookie(route: Route) -> None:
+        asked.append(route.request.url)
+        answer = route.fetch()
+        page.context.clear_cookies()
+        headers = {k: v for k, v in answer.headers.items() if k != "set-cookie"}
+        route.fulfill(response=answer, headers=headers)
+
+    page.route("**/api/auth/guest", without_cookie)
+    enter_as_guest(page, server.url, "gus@example.org")
+    expect(page.get_by_role("alert")).to_contain_text("Your browser blocks cookies")
+    page.get_by_role("button", name="Start chatting").click()
+    page.wait_for_timeout(300)
+    expect(page.get_by_role("alert")).to_contain_text("Your browser blocks cookies")
+    assert len(asked) == 1
+
+    page = new_page()
+    page.add_init_script(
+        "Object.defineProperty(Navigator.prototype, 'cookieEnabled', { get: () => false })"
+    )
+    page.on("request", lambda request: asked.append(request.url))
+    enter_as_guest(page, server.url, "gus@example.org")
+    expect(page.get_by_role("alert")).to_contain_text("Your browser blocks cookies")
+    assert not any("/auth/guest" in url for url in asked[1:])
+
+
+def test_a_whole_conversation_is_printed(server: Any, new_page: Any, ana: Any) -> None:
+    chat_id = make_chat(server, ana, *[f"Line {number} " + "text " * 60 for number in range(30)])
+    page = new_page()
+    open_chat(page, server.url, ana, chat_id)
+    expect(page.locator(".message")).to_have_count(30)
+    page.emulate_media(media="print")
+    shown = page.locator(".messages-scroll").evaluate("box => [box.clientHeight, box.scrollHeight]")
+    assert shown[0] == shown[1] > 2000
+    expect(page.locator(".composer")).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollHeight") > 2000
