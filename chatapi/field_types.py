@@ -11,6 +11,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
+from chatapi import spelling
+
 EMAIL_LENGTH = 254
 PASSWORD_LENGTH = (8, 200)
 
@@ -50,6 +52,15 @@ class Text(fields.String):
             if unicodedata.category(char) in {"Cc", "Cs"} and char not in allowed:
                 raise ValidationError("Must not contain control characters.")
         return text
+
+
+class Name(Text):
+    """A person's name, without the characters that reorder or hide what stands beside it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, str):
+            value = spelling.clean_name(value)
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class Password(fields.String):
@@ -93,6 +104,9 @@ class EmailAddress(Text):
         super().__init__(3, EMAIL_LENGTH, metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, str):
+            # As it is stored: the checks must see the same text.
+            value = spelling.canonical_email(value)
         text = super()._deserialize(value, attr, data, **kwargs)
         return str(validate.Email(error="Not a valid e-mail address.")(text))
 

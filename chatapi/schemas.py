@@ -17,6 +17,7 @@ from chatapi.field_types import (
     EmailAddress,
     Flag,
     Id,
+    Name,
     NewPassword,
     Password,
     QueryFlag,
@@ -139,7 +140,7 @@ _OLD_PASSWORD = {
 
 
 class RegisterIn(Input):
-    name = Text(1, NAME_LENGTH, required=True, metadata={"example": "Ana Souza"})
+    name = Name(1, NAME_LENGTH, required=True, metadata={"example": "Ana Souza"})
     email = EmailAddress(required=True)
     password = NewPassword(required=True)
     cookie = Flag(
@@ -158,7 +159,7 @@ class LoginIn(Input):
 
 
 class GuestIn(Input):
-    name = Text(1, NAME_LENGTH, required=True, metadata={"example": "Ana"})
+    name = Name(1, NAME_LENGTH, required=True, metadata={"example": "Ana"})
     email = EmailAddress(required=True)
     cookie = Flag(
         load_default=False,
@@ -285,7 +286,7 @@ SocketMessages: dict[str, Input] = {
 class UserPatch(Input):
     role = Choice(ROLES)
     disabled = Flag(metadata={"description": "true: all sessions end and none can begin."})
-    name = Text(1, NAME_LENGTH)
+    name = Name(1, NAME_LENGTH)
     image = Text(
         1,
         IMAGE_LENGTH,

@@ -16,7 +16,8 @@ from chatapi.cli.imports import import_conversations
 from chatapi.cli.terminal import DatabaseCommand
 from chatapi.cli.verify import verify_deployment
 from chatapi.errors import EmailTaken
-from chatapi.field_types import EmailAddress, NewPassword
+from chatapi.field_types import EmailAddress, Name, NewPassword
+from chatapi.schemas import NAME_LENGTH
 from chatapi.services import accounts, assignment, chats, credentials
 from chatapi.store import database, indexes, upkeep
 
@@ -98,7 +99,8 @@ def create_admin(email: str, name: str, password: str) -> None:
     """Make a support agent's account."""
     try:
         address = EmailAddress().deserialize(email)
-        accounts.create_admin(name, address, NewPassword().deserialize(password))
+        shown = Name(1, NAME_LENGTH).deserialize(name)
+        accounts.create_admin(shown, address, NewPassword().deserialize(password))
     except (ValidationError, EmailTaken) as error:
         text = error.detail if isinstance(error, EmailTaken) else " ".join(error.messages)
         click.echo(f"Not created: {text}", err=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import unicodedata
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
 
-from chatapi import clock, errors, paging
+from chatapi import clock, errors, paging, spelling
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services import assignment, passwords, search
 from chatapi.store import chats, sessions, unassignments, users
@@ -93,6 +92,9 @@ def create_user(
     user = new_user(name, email, role, image) | {"loginKey": normal_email(email)}
     if password_hash is not None:
         user["passwordHash"] = password_hash
+    known = _by_email(email)
+    if known is not None:
+        raise errors.EmailTaken
     try:
         users.insert(user)
     except Duplicate:
@@ -108,8 +110,13 @@ def create_admin(name: str, email: str, password: str) -> Document:
 def guest(name: str, email: str, client: ClientInfo) -> tuple[Session, str]:
     """Sign somebody in without an account; the token is all they have.
 
-    Their e-mail is what they say it is: it opens no account and no other guest's chats.
+    Their e-mail is what they say it is: it opens no account and no other guest's chats. Raises
+    InvalidInput on `email` for an agent's.
     """
+    known = _by_email(email)
+    if known is not None and known["role"] == "admin":
+        # What a guest writes must not seem to come from the team.
+        raise errors.InvalidInput.of("email", "This address cannot be used here.")
     user = new_user(name, email, "guest", None)
     user["loginKey"] = f"guest:{user['_id']}"
     users.insert(user)
@@ -148,7 +155,7 @@ def login(email: str, password: str, client: ClientInfo) -> tuple[Session, str]:
     Takes the same time for an unknown account as for a wrong password. Raises
     WrongCredentials, for a disabled account too.
     """
-    user = users.by_login_key(normal_email(email))
+    user = _by_email(email)
     known_hash = user.get("passwordHash") if user else None
     if not passwords.matches(known_hash, password) or user is None or user["disabled"]:
         raise errors.WrongCredentials
@@ -181,7 +188,7 @@ def open_session(token: str) -> Session | None:
 
 def find(email: str) -> Document | None:
     """Return the account with this e-mail, or None. For commands; guests have no account."""
-    return users.by_login_key(normal_email(email))
+    return _by_email(email)
 
 
 def session_for(user: Document) -> Session:
@@ -346,7 +353,15 @@ def new_user(name: str, email: str, role: str, image: str | None) -> Document:
 
 def normal_email(email: str) -> str:
     """Return the one spelling of an address under which accounts are told apart."""
-    return unicodedata.normalize("NFC", email.strip()).lower()
+    return spelling.canonical_email(email)
+
+
+def _by_email(email: str) -> Document | None:
+    """Return the account with this address, also one stored in another spelling by 0.1.0."""
+    found = users.by_login_key(normal_email(email))
+    for older in spelling.older_emails(email) if found is None else ():
+        found = found or users.by_login_key(older)
+    return found
 
 
 def begin_session(user: Document, client: ClientInfo) -> tuple[Session, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -23,14 +24,25 @@ def configure(time_cost: int, memory_kib: int) -> None:
 
 def make(password: str) -> str:
     """Return the hash to store for a password."""
-    return _aside(_hashers[0].hash, password)
+    return _aside(_hashers[0].hash, unicodedata.normalize("NFC", password))
 
 
 def matches(password_hash: str | None, password: str) -> bool:
     """Tell whether a password is the right one, in the same time when there is no hash."""
     hasher = _hashers[0]
-    is_right = _aside(_verify, hasher, password_hash or _dummy(hasher), password)
+    stored = password_hash or _dummy(hasher)
+    is_right = any(_aside(_verify, hasher, stored, form) for form in _forms(password))
     return is_right and bool(password_hash)
+
+
+def _forms(password: str) -> list[str]:
+    """Return the Unicode forms of a password that may have been hashed.
+
+    Systems compose letters or do not. Hashes are made of the composed form (NFC, as RFC 8265
+    has it); those of version 0.1.0 were made of the form that was typed then.
+    """
+    composed, decomposed = (unicodedata.normalize(form, password) for form in ("NFC", "NFD"))
+    return list(dict.fromkeys((composed, password, decomposed)))
 
 
 def matches_now(password_hash: str | None, password: str, known_hash: str | None) -> bool:
