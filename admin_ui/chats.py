@@ -22,7 +22,7 @@ from admin_ui.views import (
 from chatapi import errors, schemas
 from chatapi.endpoint import not_modified, unchanged
 from chatapi.errors import InvalidInput
-from chatapi.services import accounts, chats, messages
+from chatapi.services import accounts, chats, messages, storage
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
 
@@ -195,7 +195,8 @@ def _opened(session: Session, chat_id: str, query: dict[str, Any]) -> Response:
     chat = access_chat(session, chat_id)
     query["new"] = chat["readSeq"]["admin"] + 1 if chat["unread"]["admin"] else 0
     query["first"] = max(1, chat["lastSeq"] - WINDOW + 1)
-    messages.mark_read(session, chat_id, chat["lastSeq"])
+    if not storage.is_full():
+        messages.mark_read(session, chat_id, chat["lastSeq"])
     return _conversation(session, chat_id, query)
 
 

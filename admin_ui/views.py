@@ -12,7 +12,7 @@ from admin_ui import assets, blueprint, htmx, links, texts
 from chatapi import identity
 from chatapi.errors import ChatError
 from chatapi.limits import limited
-from chatapi.services import chats
+from chatapi.services import chats, storage
 from chatapi.services.accounts import Session
 
 Document = dict[str, Any]
@@ -41,6 +41,14 @@ def agents_only(*rules: str, method: str = "GET", limit: str = "default") -> Cal
     return register
 
 
+@blueprint.after_request
+def show_full_storage(response: Response) -> Response:
+    """Let an open page show that nothing can be saved, also with an answer of 304."""
+    if storage.is_full():
+        response.headers["X-Storage-Full"] = "true"
+    return response
+
+
 def render(template: str, **context: Any) -> str:
     """Return a template's text. It also gets what every template of the console uses.
 
@@ -60,6 +68,7 @@ def render(template: str, **context: Any) -> str:
         "mailto": texts.mailto,
         "modules": assets.modules,
         "priorities": chats.PRIORITIES,
+        "storage_is_full": storage.is_full(),
         "shows": texts.shows,
         "stamp": texts.stamp,
         "statuses": chats.STATUSES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -31,6 +32,7 @@ from chatapi.extensions import compress, csrf, login_manager, mongo
 from chatapi.limits import login_attempts
 from chatapi.services import accounts, credentials, passwords, streams
 from chatapi.store import database as store_database
+from chatapi.store import disk
 
 DEFAULT_DATABASE = "livechat"
 
@@ -118,7 +120,7 @@ def _connect(app: Flask, database: Database[Any] | None) -> None:
             **options,
         )
         client: MongoClient[Any] = mongo.cx  # type: ignore[assignment]
-        database = client[app.config["DATABASE_NAME"]]
+        database = disk.guarded(client[app.config["DATABASE_NAME"]])
         # Flask-PyMongo's provider would let an ObjectId out as {"$oid": ...}. With Flask's
         # own, one that did not pass through a schema is an error in the first test.
         app.json = DefaultJSONProvider(app)
@@ -126,6 +128,12 @@ def _connect(app: Flask, database: Database[Any] | None) -> None:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.compact = True  # type: ignore[attr-defined]
     store_database.bind(database)
+    directory = app.config["DATABASE_DIRECTORY"]
+    if directory:
+        reserve = configuration.disk_reserve(Path(directory), app.config["DISK_RESERVE_MB"])
+        disk.free_space.watch(Path(directory), reserve)
+    else:
+        disk.free_space.watch(None, 0)
 
 
 def _register(app: Flask) -> None:

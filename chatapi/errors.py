@@ -222,6 +222,18 @@ class DatabaseUnavailable(ChatError):
     default_detail = "The service cannot reach its database right now. Please try again."
 
 
+class StorageFull(ChatError):
+    """Carries `retryAfter` in seconds. Nothing was stored; reads go on."""
+
+    code = "storage_full"
+    status = 503
+    title = "No room to store this"
+    default_detail = (
+        "The service's disk is almost full, so nothing can be saved right now. "
+        "Reading still works. Please try again later."
+    )
+
+
 class Busy(ChatError):
     """So many writers at one chat that this one gave up. Carries `retryAfter` in seconds."""
 

@@ -1,13 +1,15 @@
-"""Is the process alive, and can it work? For load balancers and whoever watches."""
+"""Is the process alive, and can it work? For load balancers and monitoring."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from flask import Blueprint
 
 from chatapi.endpoint import endpoint
 from chatapi.errors import DatabaseUnavailable
-from chatapi.schemas import HealthOut
-from chatapi.store import database
+from chatapi.schemas import HealthOut, ReadyOut
+from chatapi.services import storage
 
 blueprint = Blueprint("health", __name__)
 
@@ -23,11 +25,11 @@ def healthz() -> dict[str, str]:
     "GET",
     "/readyz",
     who="anyone",
-    returns={200: HealthOut()},
+    returns={200: ReadyOut()},
     refuses=[DatabaseUnavailable],
     limit=None,
 )
-def readyz() -> dict[str, str]:
-    """Tell whether the database answers."""
-    database.ping()
-    return {"status": "ok"}
+def readyz() -> dict[str, Any]:
+    """Tell whether the database can be read, whether it takes writes, and when the last was."""
+    age = storage.check()
+    return {"status": "ok", "writable": not storage.is_full(), "lastWriteSecondsAgo": age}

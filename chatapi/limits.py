@@ -26,6 +26,7 @@ from chatapi import clock, identity
 from chatapi.errors import TooManyAttempts, TooManyRequests
 from chatapi.services.accounts import Session, normal_email
 from chatapi.store.database import patience
+from chatapi.store.disk import free_space
 from chatapi.store.expiry import sweep
 
 View = Callable[..., Any]
@@ -194,6 +195,8 @@ class ExactMongoDB(MongoDBStorage):
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count a hit and return how many there are in this window."""
+        # The sign-in itself would be refused too, after the work of a password hash.
+        free_space.require()
         sweep(self.counters, "expireAt")
         now = clock.now()
         counts = {"$gt": ["$expireAt", now]}

@@ -81,6 +81,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "chat_closed": {"chatStatus": "closed"},
     "validation_failed": {"fields": {"content": ["Must not be empty."]}},
     "too_many_requests": {"retryAfter": 30},
+    "storage_full": "Nothing was stored: the disk is almost full. Reads go on; repeat later.",
     "database_unavailable": {"retryAfter": 2},
     "busy": {"retryAfter": 1},
     "restore_unfinished": {"retryAfter": 30},

@@ -19,12 +19,16 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from chatapi import errors, identity
 from chatapi.errors import ChatError
+from chatapi.store.disk import StorageFull
 
 log = structlog.get_logger("chat")
 
 TYPE_BASE = "/api/docs#"
 # Codes with which a server says that it is not, or no longer, able to answer.
-_UNAVAILABLE_CODES = frozenset({11600, 11602, 91, 189, 10107, 13435, 13436, 262, 50, 89})
+# 1 is InternalError, with which an engine that has panicked answers everything. 13 and 18 are
+# a login that the server does not accept: no fault of who asks.
+_UNAVAILABLE_CODES = frozenset({1, 13, 18, 11600, 11602, 91, 189, 10107, 13435, 13436, 262, 50, 89})
+_OUT_OF_DISK_SPACE = 14031
 
 Page = Callable[[ChatError], ResponseReturnValue]
 
@@ -81,7 +85,9 @@ def from_exception(error: Exception) -> ChatError:
     if isinstance(error, HTTPException):
         return _from_http(error)
     found: ChatError
-    if is_unavailable(error):
+    if isinstance(error, StorageFull) or getattr(error, "code", None) == _OUT_OF_DISK_SPACE:
+        found = errors.StorageFull(retryAfter=30)
+    elif is_unavailable(error):
         found = errors.DatabaseUnavailable(retryAfter=2)
     else:
         found = ChatError()
@@ -93,7 +99,10 @@ def is_unavailable(error: Exception) -> bool:
     """Tell whether the database did not answer, rather than refuse."""
     if isinstance(error, (ConnectionFailure, NetworkTimeout, ExecutionTimeout)):
         return True
-    return isinstance(error, OperationFailure) and error.code in _UNAVAILABLE_CODES
+    # Without a code: pymongo itself refuses a server that does not know the password.
+    return isinstance(error, OperationFailure) and (
+        error.code is None or error.code in _UNAVAILABLE_CODES
+    )
 
 
 def _from_http(error: HTTPException) -> ChatError:

@@ -659,3 +659,21 @@ class ConfigOut(Output):
 
 class HealthOut(Output):
     status = fields.String(metadata={"example": "ok"})
+
+
+class ReadyOut(HealthOut):
+    writable = fields.Boolean(
+        metadata={
+            "example": True,
+            "description": "false while writes are refused because the database's disk is "
+            "almost full; reads go on",
+        }
+    )
+    lastWriteSecondsAgo = fields.Float(
+        allow_none=True,
+        metadata={
+            "example": 2.5,
+            "description": "the age of the newest write that is known to have been stored; "
+            "null where the database does not tell",
+        },
+    )

@@ -51,6 +51,7 @@ let wait = 0;
 let moved = 0;
 let held = 0;
 let leaving = null;
+let storageIsFull = false;
 let today = new Date().toDateString();
 
 class Lost extends Error {
@@ -65,6 +66,7 @@ const TEXTS = {
   503: "The service does not answer right now. Trying again…",
 };
 const LOST = "Connection lost. Trying again…";
+const STORAGE_FULL = "The disk is almost full: nothing can be saved. Reading still works.";
 
 /**
  * Fetch what is shown again, once more if it is asked for meanwhile.
@@ -165,7 +167,7 @@ async function round() {
     failures = 0;
     hasty = 0;
     wait = 0;
-    show("");
+    show(storageIsFull ? STORAGE_FULL : "");
     if (wasLost) document.dispatchEvent(new CustomEvent("console:contact"));
     // What could not be noted before is noted now.
     markRead();
@@ -194,6 +196,7 @@ async function update({ place, root }) {
   if (!shown || (place === "list" && underTheHand())) return;
   const { poll, etag } = shown.dataset;
   const { response, text } = await ask(poll, etag);
+  storageIsFull = response.headers.has("X-Storage-Full");
   if (response.status === 304) return;
   if (response.status === 401) {
     askToSignIn(text);

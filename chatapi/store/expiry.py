@@ -1,7 +1,7 @@
 """Expired documents, removed a few at a time as others are written.
 
 MongoDB also removes them by the indexes on their times; the embedded database does not, see
-`deploy/secantusd.toml`. Nothing relies on it: whoever reads such a document looks at its time.
+`deploy/secantus_server.py`. Every reader of such a document looks at its time.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 
 from bson import ObjectId
@@ -9,6 +10,7 @@ from pymongo import DESCENDING
 
 from chatapi.store import expiry
 from chatapi.store.database import Document, sessions, users
+from chatapi.store.disk import StorageFull
 
 
 def insert(session: Document) -> None:
@@ -39,8 +41,14 @@ def with_user(session_id: str) -> tuple[Document, Document] | None:
 
 
 def touch(session_id: str, seen: datetime, expires: datetime) -> None:
-    """Note that a session was used and how long it lives from now on."""
-    sessions().update_one({"_id": session_id}, {"$set": {"lastSeenAt": seen, "expiresAt": expires}})
+    """Note that a session was used and how long it lives from now on.
+
+    Without room for it the session still serves: reads go on.
+    """
+    with contextlib.suppress(StorageFull):
+        sessions().update_one(
+            {"_id": session_id}, {"$set": {"lastSeenAt": seen, "expiresAt": expires}}
+        )
 
 
 def of_user(user_id: ObjectId) -> list[Document]:

@@ -317,4 +317,8 @@ def test_the_config_tells_a_front_end_what_it_needs(nobody: Caller) -> None:
 
 def test_the_health_of_the_process_and_of_its_database(nobody: Caller) -> None:
     assert nobody.get("/healthz").json == {"status": "ok"}
-    assert nobody.get("/readyz").json == {"status": "ok"}
+    assert nobody.get("/readyz").json == {
+        "status": "ok",
+        "writable": True,
+        "lastWriteSecondsAgo": None,
+    }
