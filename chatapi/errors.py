@@ -36,6 +36,13 @@ class BadJson(ChatError):
     default_detail = "The body could not be read as JSON. Send one JSON object in UTF-8."
 
 
+class BadAddress(ChatError):
+    code = "bad_address"
+    status = 400
+    title = "No client address"
+    default_detail = "X-Forwarded-For names no address, as the proxy in front must write it."
+
+
 class NotSignedIn(ChatError):
     code = "not_signed_in"
     status = 401

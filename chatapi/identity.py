@@ -16,6 +16,7 @@ from flask_wtf.csrf import CSRFError, generate_csrf
 
 from chatapi import errors
 from chatapi.extensions import csrf, login_manager
+from chatapi.networks import Network, network_of
 from chatapi.services import accounts
 from chatapi.services.accounts import ClientInfo, Session
 
@@ -126,7 +127,21 @@ def _same_origin() -> bool:
 
 def client() -> ClientInfo:
     """Return where the request comes from. TRUSTED_PROXIES decides which address counts."""
-    return ClientInfo(request.headers.get("User-Agent", ""), request.remote_addr or "")
+    return ClientInfo(request.headers.get("User-Agent", ""), address())
+
+
+def address() -> str:
+    """Return the client's address. Raises BadAddress where a proxy passes on something else."""
+    network()
+    return request.remote_addr or ""
+
+
+def network() -> Network:
+    """Return the network that the request counts for. Raises BadAddress."""
+    try:
+        return network_of(request.remote_addr or "")
+    except ValueError:
+        raise errors.BadAddress from None
 
 
 def csrf_token() -> str:

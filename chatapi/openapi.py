@@ -107,6 +107,7 @@ EXTRA_MEMBERS: dict[str, dict[str, Any]] = {
 }
 ADVICE = {
     "bad_json": "Check the body: one JSON object in UTF-8, no name in it twice.",
+    "bad_address": "Report it: the proxy in front of the service is set up wrongly.",
     "not_signed_in": "Send a token, or ask the user to sign in.",
     "session_expired": "Drop the token and ask the user to sign in again.",
     "wrong_credentials": "Say so; which of the two was wrong is not told.",
@@ -449,6 +450,7 @@ def _refuses(contract: Contract, method: str) -> list[type[ChatError]]:
         found.append(errors.InvalidInput)
     if contract.limit is not None:
         found += [errors.TooManyRequests, errors.DatabaseUnavailable, errors.RestoreUnfinished]
+        found.append(errors.BadAddress)
     return list(dict.fromkeys([*found, ChatError]))
 
 

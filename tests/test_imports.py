@@ -16,7 +16,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PRODUCT = ("chatapi", "admin_ui", "chat_ui", "config", "wsgi")
 # Everybody may import these.
-COMMON = ("chatapi.errors", "chatapi.clock", "chatapi.followers", "chatapi.spelling")
+COMMON = (
+    *("chatapi.errors", "chatapi.clock", "chatapi.followers"),
+    *("chatapi.spelling", "chatapi.networks"),
+)
 WEB_FRAMEWORK = (
     *("flask", "werkzeug", "jinja2", "marshmallow", "apispec", "wtforms", "limits"),
     *("flask_login", "flask_wtf", "flask_limiter", "flask_cors", "flask_compress"),
@@ -54,6 +57,7 @@ AREAS = {
     "chatapi.clock": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.followers": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.spelling": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
+    "chatapi.networks": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.paging": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.field_types": Area(forbidden=("flask", "flask_login", "werkzeug", *DATABASE)),
     "chatapi.schemas": Area(

@@ -24,6 +24,7 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from chatapi import errors
+from chatapi.networks import network_of
 from chatapi.realtime.hub import Event, Listener, hub, reading
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services import presence
@@ -43,7 +44,10 @@ SWEEP_SECONDS = 300.0
 
 @dataclass
 class Caps:
-    """How many streams one account, one address and all together may have in one process."""
+    """How many streams one account, one network and all together may have in one process.
+
+    address -- for an IPv4 address or an IPv6 /64; see `networks` for the /48 around it.
+    """
 
     account: int = 30
     address: int = 300
@@ -63,16 +67,14 @@ class Register:
 
     def add(self, feed: Feed) -> None:
         """Note an open feed. Raises TooManyRequests when there are too many of its kind."""
-        account, address = feed.session.user_id, feed.address
+        most = [(feed.session.user_id, caps.account), *feed.network.counters(caps.address)]
         with self._lock:
-            if (
-                self._counts.get(account, 0) >= caps.account
-                or self._counts.get(address, 0) >= caps.address
-                or len(self._feeds) >= caps.process
+            if len(self._feeds) >= caps.process or any(
+                self._counts.get(key, 0) >= allowed for key, allowed in most
             ):
                 raise errors.TooManyRequests("Too many streams are open.", retryAfter=5)
             self._feeds.add(feed)
-            for key in (account, address):
+            for key, _ in most:
                 self._counts[key] = self._counts.get(key, 0) + 1
         if self.ending:
             # It came through the door that is just closing.
@@ -89,7 +91,8 @@ class Register:
             if feed not in self._feeds:
                 return
             self._feeds.remove(feed)
-            for key in (feed.session.user_id, feed.address):
+            networks = feed.network.counters(caps.address)
+            for key in (feed.session.user_id, *(name for name, _ in networks)):
                 self._counts[key] -= 1
                 if not self._counts[key]:
                     del self._counts[key]
@@ -125,16 +128,17 @@ class Feed:
 
     link -- the client's socket, if it is known: to cut off one that does not read.
     is_present -- whether an agent counts as being there. Raises TooManyRequests when the
-    account, the address or the process has too many open already.
+    account, the network or the process has too many open already, ValueError for what is
+    no address.
     """
 
     __slots__ = (
-        *("_inbox", "_told", "address", "checked_at", "is_finished", "is_present", "link"),
-        *("listener", "session", "writing_since"),
+        *("_inbox", "_told", "checked_at", "is_finished", "is_present", "link"),
+        *("listener", "network", "session", "writing_since"),
     )
 
     def __init__(self, session: Session, address: str, is_present: bool = True) -> None:
-        self.session, self.address = session, address
+        self.session, self.network = session, network_of(address)
         self.link: socket.socket | None = None
         self.is_present = is_present and session.is_admin
         self.listener = Listener()

@@ -17,10 +17,11 @@ from typing import Any
 
 import gevent
 import structlog
-from flask import Request, Response, g, request
+from flask import Request, Response, g
 from gevent import socket
 from werkzeug.http import http_date
 
+from chatapi import identity
 from chatapi.followers import Follower
 from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event, Feed
@@ -280,7 +281,7 @@ def open_feed(session: Session) -> Feed:
 
     Raises TooManyRequests.
     """
-    feed: Feed = Feed(session, request.remote_addr or "")
+    feed: Feed = Feed(session, identity.address())
     g.feed = feed
     return feed
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import request
 
-from chatapi import errors
+from chatapi import errors, identity
 from chatapi.endpoint import endpoint, not_modified, unchanged
 from chatapi.schemas import MessageIn, MessageOut, MessagesQuery, ReadIn
 from chatapi.services import chats, messages, streams
@@ -46,7 +46,7 @@ def list_messages(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     place = (query["before"], query["after"], query["limit"])
     may_wait = query["after"] is not None and query["before"] is None
     if query["wait"] and may_wait and request.method == "GET":
-        here = request.remote_addr or ""
+        here = identity.address()
         chat, page = streams.wait_for_messages(session, here, chat_id, *place[1:], query["wait"])
         return page, 200, {"ETag": f'"{chats.etag(session, chat)}"'}
     etag = chats.etag(session, chat)

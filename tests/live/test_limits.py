@@ -13,9 +13,11 @@ from functools import partial
 from typing import Any
 
 import pytest
+from pymongo.collection import Collection
 from pymongo.database import Database
 
-from chatapi import clock, limits
+from chatapi import clock
+from chatapi.counters import DatabaseCounters
 from chatapi.store import expiry
 from chatapi.store.database import Document
 from tests.conftest import PASSWORD
@@ -236,15 +238,15 @@ def test_an_attempt_is_counted_whatever_is_swept_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     past, attempts = clock.now() - timedelta(seconds=1), live_database["attempts"]
-    incr = limits.MongoDBStorage.incr
+    count_up = Collection.find_one_and_update
 
-    def swept(storage: limits.ExactMongoDB, *given: Any) -> int:
+    def swept(*given: Any, **options: Any) -> Any:
         monkeypatch.setattr(expiry, "_next_sweeps", {})
         expiry.sweep(attempts, "expireAt")
         assert attempts.count_documents({"_id": "key"}) == 1
-        return incr(storage, *given)
+        return count_up(*given, **options)
 
-    monkeypatch.setattr(limits.MongoDBStorage, "incr", swept)
+    monkeypatch.setattr(Collection, "find_one_and_update", swept)
     # Not swept before: it is the one that is counted up.
     monkeypatch.setattr(expiry, "_next_sweeps", {attempts.full_name: math.inf})
     attempts.insert_one({"_id": "key", "count": 7, "expireAt": past})
@@ -252,10 +254,26 @@ def test_an_attempt_is_counted_whatever_is_swept_meanwhile(
         assert [storage.incr("key", 60) for _ in range(3)] == [1, 2, 3]
 
 
+def test_a_window_that_began_under_a_clock_that_was_ahead_ends_in_time(
+    live_database: Database[Document], database_server: DatabaseServer
+) -> None:
+    ahead = clock.now() + timedelta(days=31)
+    live_database["attempts"].insert_many(
+        [{"_id": key, "count": 7, "expireAt": ahead, "seconds": 60} for key in ("read", "hit")]
+    )
+    with counting(database_server, live_database) as storage:
+        assert storage.incr("hit", 60) == 8
+        assert storage.get("read") == 7
+        for key in ("read", "hit"):
+            assert storage.get_expiry(key) <= time.time() + 60
+    for row in live_database["attempts"].find():
+        assert row["expireAt"] <= clock.now() + timedelta(seconds=60)
+
+
 @contextmanager
-def counting(server: DatabaseServer, database: Database[Document]) -> Iterator[limits.ExactMongoDB]:
+def counting(server: DatabaseServer, database: Database[Document]) -> Iterator[DatabaseCounters]:
     """Count attempts as the product does."""
-    storage = limits.ExactMongoDB(
+    storage = DatabaseCounters(
         server.uri,
         database_name=database.name,
         counter_collection_name="attempts",

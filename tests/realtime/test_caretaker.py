@@ -29,7 +29,7 @@ def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_clients_that_do_not_read_are_cut_off(make_session: MakeSession) -> None:
     ends = [socket.socketpair() for _ in range(3)]
-    everybody = [Feed(make_session(), "a") for _ in ends]
+    everybody = [Feed(make_session(), "192.0.2.1") for _ in ends]
     for feed, (ours, _) in zip(everybody, ends, strict=True):
         feed.link = ours
     _, stuck, busy = everybody
@@ -52,7 +52,7 @@ def test_a_session_is_looked_at_when_the_database_tells_of_it(
     monkeypatch.setattr(
         caretaker, "end_the_unauthorised", lambda some: looked.extend(one.session for one in some)
     )
-    opened = [Feed(make_session(), "a") for _ in range(5)]
+    opened = [Feed(make_session(), "192.0.2.1") for _ in range(5)]
     for feed in opened:
         feed.checked_at = time.monotonic()
     carer = Caretaker()
@@ -91,5 +91,5 @@ def test_a_session_that_ended_just_before_its_feed_came_is_looked_at_soon(
     carer = Caretaker()
     carer._beginnings = signed_in.beginnings
     monkeypatch.setattr(feeds.random, "uniform", lambda low, _: low)
-    carer._check_sessions([Feed(known, "a"), Feed(forgotten, "a")], True)
+    carer._check_sessions([Feed(known, "192.0.2.1"), Feed(forgotten, "192.0.2.1")], True)
     assert looked == [forgotten]

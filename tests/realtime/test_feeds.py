@@ -11,6 +11,7 @@ from flask import Flask
 from pymongo.database import Database
 
 from chatapi import errors
+from chatapi.networks import SITE_FACTOR
 from chatapi.realtime.hub import hub
 from chatapi.services import chats, feeds, messages, streams
 from chatapi.services.feeds import Event, Feed
@@ -61,10 +62,10 @@ def test_every_message_comes_once_and_in_order(
     dice = random.Random(seed)
     user = make_session()
     chat = make_chat(user)
-    others = [Feed(user, "a") for _ in range(2)]
+    others = [Feed(user, "192.0.2.1") for _ in range(2)]
     for _ in range(dice.randrange(5)):
         messages.send(user, chat["_id"], "Before")
-    feed = Feed(user, "b")
+    feed = Feed(user, "192.0.2.2")
     opening = feed.guarded(feed.subscribe(chat["_id"], after=0))
     got: list[Event] = []
     for _ in range(30):
@@ -92,7 +93,7 @@ def test_a_subscription_among_others_is_opened_in_its_turn(
 ) -> None:
     user = make_session()
     chat = make_chat(user)
-    feed = Feed(user, "a")
+    feed = Feed(user, "192.0.2.1")
     opening = feed.subscribe(chat["_id"], after=0)
     messages.send(user, chat["_id"], "Hello")
     tell(chat)  # It comes before the opening, and must not overtake it.
@@ -108,7 +109,7 @@ def test_a_feed_ends_in_the_middle_of_a_long_opening(
     chat = make_chat(user)
     for _ in range(5):
         messages.send(user, chat["_id"], "Hello")
-    feed = Feed(user, "a")
+    feed = Feed(user, "192.0.2.1")
     events = feed.guarded(feed.subscribe(chat["_id"], after=0))
     assert [next(events).name, next(events).name] == ["chat", "message"]
     feed.listener.close("session_ended", 0)
@@ -121,7 +122,7 @@ def test_after_unsubscribing_nothing_more_is_told(
 ) -> None:
     user = make_session()
     chat = make_chat(user)
-    feed = Feed(user, "a")
+    feed = Feed(user, "192.0.2.1")
     list(feed.guarded(feed.subscribe(chat["_id"])))
     messages.send(user, chat["_id"], "Hello")
     tell(chat)
@@ -136,7 +137,7 @@ def test_the_text_of_a_deleted_message_does_not_reach_a_client_that_reads_late(
 ) -> None:
     user, agent = make_session(), make_session("admin")
     chat = make_chat(user)
-    feed = Feed(agent, "a")
+    feed = Feed(agent, "192.0.2.1")
     with feed:
         list(feed.subscribe(chat["_id"]) if listens == "chat" else feed.subscribe_inbox())
         for text in ("Stays", "My password is ...", "Stays, too"):
@@ -164,7 +165,7 @@ def test_a_chat_deleted_while_it_is_opened_is_told_as_deleted(
 ) -> None:
     user, agent = make_session(), make_session("admin")
     chat = make_chat(user)
-    feed = Feed(user, "a")
+    feed = Feed(user, "192.0.2.1")
     opening = feed.subscribe(chat["_id"])
     chats.delete(agent, chat["_id"])
     assert [event.name for event in feed.guarded(opening)] == ["deleted"]
@@ -173,7 +174,7 @@ def test_a_chat_deleted_while_it_is_opened_is_told_as_deleted(
 
 def test_nobody_is_let_into_a_strange_chat(make_chat: MakeChat, make_session: MakeSession) -> None:
     chat = make_chat()
-    feed = Feed(make_session(), "a")
+    feed = Feed(make_session(), "192.0.2.1")
     with pytest.raises(errors.NotYourChat):
         feed.subscribe(chat["_id"])
     with pytest.raises(errors.ChatNotFound):
@@ -186,19 +187,39 @@ def test_accounts_addresses_and_processes_have_caps(
 ) -> None:
     monkeypatch.setattr(feeds, "caps", feeds.Caps(account=2, address=3, process=5))
     ana, ben = make_session(), make_session()
-    opened = [Feed(ana, "home"), Feed(ana, "office")]
+    opened = [Feed(ana, "192.0.2.3"), Feed(ana, "192.0.2.4")]
     with pytest.raises(errors.TooManyRequests):
-        Feed(ana, "elsewhere")
-    opened += [Feed(ben, "office"), Feed(make_session(), "office")]
+        Feed(ana, "192.0.2.5")
+    opened += [Feed(ben, "192.0.2.4"), Feed(make_session(), "192.0.2.4")]
     with pytest.raises(errors.TooManyRequests):
-        Feed(ben, "office")
+        Feed(ben, "192.0.2.4")
     assert len(feeds.register) == 4
     opened[0].close()
     opened[0].close()
-    Feed(ana, "home")
-    Feed(ben, "home")
+    Feed(ana, "192.0.2.3")
+    Feed(ben, "192.0.2.3")
     with pytest.raises(errors.TooManyRequests):
-        Feed(make_session(), "elsewhere")
+        Feed(make_session(), "192.0.2.5")
+
+
+def test_the_addresses_of_one_network_share_its_streams(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "caps", feeds.Caps(account=9, address=2, process=99))
+    for number in range(2):
+        Feed(make_session(), f"2001:db8:0:1::{number:x}")
+    with pytest.raises(errors.TooManyRequests):
+        Feed(make_session(), "2001:db8:0:1:ffff::")
+    # The next /64 has streams of its own, until the /48 around both has too many.
+    Feed(make_session(), "2001:db8:0:2::1").close()
+    for number in range(2, 2 + 2 * SITE_FACTOR - 2):
+        Feed(make_session(), f"2001:db8:0:{number:x}::1")
+    with pytest.raises(errors.TooManyRequests):
+        Feed(make_session(), "2001:db8:0:ffff::1")
+    Feed(make_session(), "2001:db8:1:ffff::1")
+    for feed in feeds.register.all():
+        feed.close()
+    assert not feeds.register._counts
 
 
 def test_a_feed_that_nobody_can_look_after_is_not_counted(
@@ -209,17 +230,17 @@ def test_a_feed_that_nobody_can_look_after_is_not_counted(
 
     monkeypatch.setattr(feeds.register, "on_open", fail)
     with pytest.raises(RuntimeError):
-        Feed(make_session(), "a")
+        Feed(make_session(), "192.0.2.1")
     assert not len(feeds.register)
 
 
 def test_a_process_that_ends_sends_newcomers_on(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    early = Feed(make_session(), "a")
+    early = Feed(make_session(), "192.0.2.1")
     monkeypatch.setattr(feeds.register, "ending", False)
     streams.shutdown()
-    late = Feed(make_session(), "a")
+    late = Feed(make_session(), "192.0.2.1")
     for feed in (early, late):
         (end,) = feed.next(0)
         assert end.data["code"] == "restarting"

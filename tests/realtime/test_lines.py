@@ -73,7 +73,7 @@ def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def feed(make_session: MakeSession) -> Feed:
-    return Feed(make_session(), "a")
+    return Feed(make_session(), "192.0.2.1")
 
 
 @pytest.fixture
@@ -411,7 +411,7 @@ def test_an_event_stream_without_a_connection_to_take_over(
 def test_who_talks_on_an_event_stream_is_still_missed_when_gone(
     ends: tuple[socket.socket, socket.socket], make_session: MakeSession
 ) -> None:
-    feed = Feed(make_session(), "a")
+    feed = Feed(make_session(), "192.0.2.1")
     list(feed.subscribe_inbox())
     events._EventLine(ends[0], feed).carry(b"head\n", ())
     ends[0].close()
@@ -425,7 +425,7 @@ def test_who_talks_on_an_event_stream_is_still_missed_when_gone(
 def test_who_talks_too_much_on_an_event_stream_is_sent_away(
     ends: tuple[socket.socket, socket.socket], make_session: MakeSession
 ) -> None:
-    feed = Feed(make_session(), "a")
+    feed = Feed(make_session(), "192.0.2.1")
     list(feed.subscribe_inbox())
     events._EventLine(ends[0], feed).carry(b"head\n", ())
     ends[0].close()

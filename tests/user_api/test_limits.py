@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from pymongo.database import Database
 from werkzeug.test import TestResponse
 
 from chatapi import create_app
+from chatapi.networks import SITE_FACTOR
 from chatapi.services import accounts
 from chatapi.store.database import Document
 from config import TestConfig
@@ -90,6 +92,32 @@ def test_new_accounts_and_guests_are_limited_by_address(
     before = stored(database)
     limited(nobody.post(f"/api/auth/{path}", body | {"email": "last@example.org"}))
     assert stored(database) == before
+
+
+def test_the_addresses_of_a_64_count_together_and_those_of_a_48_more_loosely(
+    make_app: MakeApp,
+) -> None:
+    nobody = caller_on(make_app(LIMIT_GUEST="2 per hour", TRUSTED_PROXIES=1), None, None)
+
+    def guest(address: str) -> int:
+        body = {"name": "Ana", "email": "ana@example.org"}
+        forwarded = {"X-Forwarded-For": address}
+        return nobody.post("/api/auth/guest", body, headers=forwarded).status_code
+
+    assert [guest(f"2001:db8:0:1::{number}") for number in range(4)] == [201, 201, 429, 429]
+    assert [guest(f"::ffff:192.0.2.{number}") for number in (7, 7, 8)] == [201, 201, 201]
+    assert guest("192.0.2.7") == 429
+    made = [guest(f"2001:db8:0:{number:x}::1") for number in range(2, 2 + 2 * SITE_FACTOR)]
+    assert Counter(made) == {201: 2 * SITE_FACTOR - 2, 429: 2}
+    assert guest("2001:db8:1:1::1") == 201
+
+
+@pytest.mark.parametrize("forwarded", ["unknown", "client.example", "300.1.1.1"])
+def test_a_forwarded_address_that_is_none_is_refused(forwarded: str, make_app: MakeApp) -> None:
+    nobody = caller_on(make_app(TRUSTED_PROXIES=1), None, None)
+    headers = {"X-Forwarded-For": forwarded}
+    body = {"name": "Ana", "email": "ana@example.org"}
+    refused(nobody.post("/api/auth/guest", body, headers=headers), 400, "bad_address")
 
 
 def test_a_token_buys_no_new_allowance_for_accounts_and_guests(make_app: MakeApp) -> None:

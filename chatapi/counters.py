@@ -1,0 +1,199 @@
+"""Counters of fixed windows, in a worker's memory or in the database.
+
+A window ends at most its own length from now, whatever the clock said when it began: a clock
+that jumped ahead and back must not leave counters that refuse for a month.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import heapq
+import math
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from flask import Config
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage, MongoDBStorage, Storage
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from chatapi import clock
+from chatapi.networks import Network
+from chatapi.store.database import patience
+from chatapi.store.disk import free_space
+from chatapi.store.expiry import sweep
+
+PREFIX = "chat"  # in a storage shared with other programs
+parsed = functools.lru_cache(parse)
+
+
+class Counters:
+    """The counters of one storage. `limit` is how many uses a window may have."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    def add(self, limit: RateLimitItem, *key: str, amount: int = 1) -> int:
+        """Count up, or down, and return the count in the present window."""
+        return int(self.storage.incr(_name(limit, key), limit.get_expiry(), amount))
+
+    def count(self, limit: RateLimitItem, *key: str) -> int:
+        """Return the count in the present window."""
+        return self.storage.get(_name(limit, key))
+
+    def clear(self, limit: RateLimitItem, *key: str) -> None:
+        """Forget a counter."""
+        self.storage.clear(_name(limit, key))
+
+    def seconds_left(self, limit: RateLimitItem, *key: str) -> int:
+        """Return the whole seconds until the present window ends, at least 1."""
+        left = self.storage.get_expiry(_name(limit, key)) - time.time()
+        return max(1, math.ceil(min(left, limit.get_expiry())))
+
+
+def _name(limit: RateLimitItem, key: Iterable[str]) -> str:
+    return limit.key_for(PREFIX, *key)
+
+
+def network_limits(limit: str, network: Network) -> list[tuple[RateLimitItem, str]]:
+    """Return the limits that a limit per address sets for a network and the site around it."""
+    item = parsed(limit)
+    return [
+        (type(item)(most, item.multiples), f"address:{name}")
+        for name, most in network.counters(item.amount)
+    ]
+
+
+class WorkerMemory(MemoryStorage):
+    """Counters in one worker's memory: RATELIMIT_STORAGE_URI=worker://.
+
+    MemoryStorage starts a timer on every hit and then looks at all its counters; here the
+    counters that are over are dropped once a minute. It measures by the monotonic clock, which
+    does not jump, and keeps MAX_COUNTERS at most: the ones that end soonest go first.
+    """
+
+    STORAGE_SCHEME = ["worker", "memory"]  # noqa: RUF012 - limits' own way to register a scheme
+    SWEEP_SECONDS = 60
+    MAX_COUNTERS = 200_000
+
+    def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **_: str) -> None:
+        super().__init__(uri, wrap_exceptions)
+        self.timer.cancel()  # It would compare our times with the clock that people read.
+        self.monotonic = time.monotonic
+        self.next_sweep = self.monotonic() + self.SWEEP_SECONDS
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Count up and return the count; a first count lives for `expiry` seconds."""
+        now = self.monotonic()
+        if now >= self.next_sweep or len(self.expirations) >= self.MAX_COUNTERS:
+            self._make_room(now)
+        self.get(key)  # Drops the counter if its window is over.
+        with self.locks[key]:
+            if key not in self.expirations:
+                self.expirations[key] = now + expiry
+            self.storage[key] += amount
+            return self.storage[key]
+
+    def _make_room(self, now: float) -> None:
+        self.next_sweep = now + self.SWEEP_SECONDS
+        for key in [name for name, end in self.expirations.items() if end <= now]:
+            self.clear(key)
+        if len(self.expirations) >= self.MAX_COUNTERS:
+            ends = self.expirations
+            for key in heapq.nsmallest(self.MAX_COUNTERS // 10, ends, key=ends.__getitem__):
+                self.clear(key)
+
+    def get(self, key: str) -> int:
+        """Return the count of a window that is not over, else 0."""
+        if self.expirations.get(key, 0) <= self.monotonic():
+            self.clear(key)
+            return 0
+        return self.storage.get(key, 0)
+
+    def get_expiry(self, key: str) -> float:
+        """Return the time, by the clock that people read, at which a window ends."""
+        left = self.expirations.get(key, 0) - self.monotonic()
+        return time.time() + max(0.0, left)
+
+
+class DatabaseCounters(MongoDBStorage):
+    """Counters in the database: exact across workers, from the first hit on.
+
+    The embedded database answers nothing to one of two first hits at the same moment. So the
+    counter is there before it is counted up, and is of this window, so that no sweep removes it
+    in between.
+    """
+
+    STORAGE_SCHEME = ["mongodb", "mongodb+srv"]  # noqa: RUF012 - limits' own way to register
+
+    def __init__(self, uri: str, **options: Any) -> None:
+        super().__init__(uri, **options | {"tz_aware": True})
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count a hit and return how many there are in this window."""
+        # The sign-in itself would be refused too, after the work of a password hash.
+        free_space.require()
+        sweep(self.counters, "expireAt")
+        now = clock.real()
+        end = now + timedelta(seconds=expiry)
+        counts = {"$gt": ["$expireAt", now]}
+        fresh = {
+            "count": {"$cond": [counts, "$count", 0]},
+            "expireAt": {
+                "$cond": [{"$and": [counts, {"$lt": ["$expireAt", end]}]}, "$expireAt", end]
+            },
+            "seconds": expiry,
+        }
+        while True:
+            with contextlib.suppress(DuplicateKeyError):
+                self.counters.update_one({"_id": key}, [{"$set": fresh}], upsert=True)
+            counted = self.counters.find_one_and_update(
+                {"_id": key},
+                {"$inc": {"count": amount}},
+                projection=["count"],
+                return_document=ReturnDocument.AFTER,
+            )
+            if counted:
+                return int(counted["count"])
+
+    def get(self, key: str) -> int:
+        """Return the count of a window that is not over, else 0."""
+        counter = self._read(key)
+        return int(counter["count"]) if counter else 0
+
+    def get_expiry(self, key: str) -> float:
+        """Return the time at which a window ends, the present time if there is none."""
+        counter = self._read(key)
+        return float(counter["expireAt"].timestamp()) if counter else time.time()
+
+    def _read(self, key: str) -> dict[str, Any] | None:
+        now = clock.real()
+        counter: dict[str, Any] | None = self.counters.find_one({"_id": key})
+        if counter is None or counter["expireAt"] <= now:
+            return None
+        end = now + timedelta(seconds=counter.get("seconds", 0))
+        if counter["expireAt"] > end:
+            # It began under a clock that was ahead.
+            self.counters.update_one(
+                {"_id": key, "expireAt": counter["expireAt"]}, {"$set": {"expireAt": end}}
+            )
+            counter["expireAt"] = end
+        return counter
+
+
+def database_counters(config: Config) -> Storage:
+    """Return counters in the product's database."""
+    return DatabaseCounters(
+        config["MONGO_URI"],
+        database_name=config["DATABASE_NAME"],
+        counter_collection_name="attempts",
+        window_collection_name="attemptWindows",
+        connect=False,
+        wrap_exceptions=False,
+        maxPoolSize=10,
+        **patience(config["DATABASE_TIMEOUT_MS"]),
+    )
