@@ -109,17 +109,26 @@ export class ChatApp extends Emitter {
   }
 
   async signOut() {
+    const { user } = this.session;
     if (!(await confirmSignOut(this))) return;
     // The server says that the session is over before it answers: nobody must ask why.
     this.updates.stop();
     this.outbox.pause();
     try {
       await this.session.leave();
+      if (user?.role === "guest") this.#forgetTextsOf(user);
       this.toasts.show("You are signed out.");
     } catch (error) {
       this.toasts.show(error.message, { error: true });
     }
     if (this.session.state === "signed-in") this.#enter(this.session.user, true);
+  }
+
+  /** A guest never comes back: what they wrote is not for those who use this browser next. */
+  #forgetTextsOf({ _id }) {
+    for (const start of [`draft:${_id}:`, `outbox:${_id}:`]) {
+      for (const key of this.storage.keys(start)) this.storage.remove(key);
+    }
   }
 
   /** Say something to screen readers only. */

@@ -34,7 +34,7 @@ export class Session extends Emitter {
     api.onIdentityChanged = () => this.#recheck();
     store.onChange((key) => {
       if (key === "who" && !store.get("who")) this.#leftElsewhere();
-      else if (key === "who" || key === "session") this.#recheck();
+      else if (key === "who" || key === "session" || key === "upgraded") this.#recheck();
     });
   }
 
@@ -106,8 +106,9 @@ export class Session extends Emitter {
   /** Make the guest's account a user's, with its chats. Throws ApiError with `fields`. */
   async upgrade(password) {
     const { data } = await this.api.post("/api/auth/upgrade", { password });
-    this.user = data;
-    this.emit("user", data);
+    this.#become(data, "signed-in");
+    // So that the other tabs do not take this user for a guest.
+    this.store.set("upgraded", Date.now());
   }
 
   /** Sign out; a session that is already over counts as signed out. */
@@ -141,7 +142,10 @@ export class Session extends Emitter {
     const same = state === this.state && user?._id === previous?._id;
     this.user = user;
     this.state = state;
-    if (same) return;
+    if (same) {
+      if (user?.role !== previous?.role) this.emit("user", user);
+      return;
+    }
     this.api.expectedUser = state === "signed-in" ? user._id : null;
     this.emit("change", { user, previous, state });
   }

@@ -84,14 +84,34 @@ def test_a_guest_is_asked_before_signing_out_and_can_keep_the_chats(
     expect(page.locator(".chat-item .subject")).to_have_text("Kept")
 
 
-def test_a_guest_who_signs_out_anyway_leaves_the_chats(server: Any, new_page: Any) -> None:
+def test_a_guest_who_signs_out_anyway_leaves_nothing(server: Any, new_page: Any) -> None:
     page = new_page()
     enter_as_guest(page, server.url, "gil@example.org")
     start_chat(page, "Lost")
+    page.locator(".composer-text").fill("Not for others")
+    assert "Not for others" in page.evaluate("JSON.stringify(localStorage)")
     page.get_by_role("button", name="Account of").click()
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("button", name="Sign out and lose the chats").click()
     expect(page.get_by_role("heading", name="How can we help?")).to_be_visible()
+    assert "Not for others" not in page.evaluate("JSON.stringify(localStorage)")
+
+
+def test_another_tab_hears_that_a_guest_has_an_account(server: Any, new_page: Any) -> None:
+    page = new_page()
+    enter_as_guest(page, server.url, "gia@example.org")
+    start_chat(page, "Kept")
+    other = page.context.new_page()
+    other.goto(f"{server.url}/chat")
+    expect(other.locator(".chat-item")).to_be_visible()
+    page.get_by_role("button", name="Account of").click()
+    page.get_by_role("button", name="Set a password").click()
+    page.get_by_label("New password").fill("a very good sentence")
+    page.get_by_role("button", name="Set a password and keep the chats").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    other.get_by_role("button", name="Account of").click()
+    other.get_by_role("button", name="Sign out").click()
+    expect(other.get_by_role("heading", name="How can we help?")).to_be_visible()
 
 
 def test_the_address_of_a_guests_chat_greets_no_other_guest(
