@@ -16,13 +16,13 @@ export function confirmSignOut(app) {
     const content = h(
       "div",
       { class: "form" },
-      forfeits ? h("p", {}, "You are here as a guest. If you sign out, you can never open your chats again, on this device or another.") : null,
+      forfeits ? h("p", { tabindex: -1 }, "You are here as a guest. If you sign out, you can never open your chats again, on this device or another.") : null,
       unsent > 0 ? h("p", {}, `${plural(unsent, "message")} could not be sent yet. ${unsentFate(unsent, forfeits)}`) : null,
       forfeits ? passwordForm(app, () => dialog.close()) : null,
       stay,
       h("button", { type: "button", class: "button wide", onclick: () => { leave = true; dialog.close(); } }, forfeits ? "Sign out and lose the chats" : "Sign out anyway"),
     );
-    const dialog = openDialog(app, { title: "Sign out?", content, focus: () => stay, onclose: () => resolve(leave) });
+    const dialog = openDialog(app, { title: "Sign out?", content, focus: () => content.querySelector("[tabindex]") ?? stay, onclose: () => resolve(leave) });
   });
 }
 
