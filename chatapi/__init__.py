@@ -30,7 +30,7 @@ from chatapi import (
 )
 from chatapi.extensions import compress, csrf, login_manager, mongo
 from chatapi.limits import login_attempts
-from chatapi.services import accounts, credentials, passwords, streams
+from chatapi.services import accounts, credentials, password_rules, passwords, streams
 from chatapi.store import database as store_database
 from chatapi.store import disk
 
@@ -96,6 +96,7 @@ def _configure_services(app: Flask) -> None:
     streams.caps.account = app.config["STREAMS_PER_ACCOUNT"]
     streams.caps.address = app.config["STREAMS_PER_ADDRESS"]
     accounts.lifetimes.per_user = app.config["MAX_SESSIONS_PER_USER"]
+    password_rules.configure(app.config["MIN_AGENT_PASSWORD_LENGTH"])
     credentials.configure(timedelta(seconds=app.config["PASSWORD_LINK_SECONDS"]))
     accounts.lifetimes.absolute = timedelta(seconds=app.config["SESSION_ABSOLUTE_SECONDS"])
 

@@ -15,7 +15,7 @@ from chatapi.cli.demo import seed_demo
 from chatapi.cli.imports import import_conversations
 from chatapi.cli.terminal import DatabaseCommand
 from chatapi.cli.verify import verify_deployment
-from chatapi.errors import EmailTaken
+from chatapi.errors import ChatError
 from chatapi.field_types import EmailAddress, Name, NewPassword
 from chatapi.schemas import NAME_LENGTH
 from chatapi.services import accounts, assignment, chats, credentials
@@ -101,8 +101,8 @@ def create_admin(email: str, name: str, password: str) -> None:
         address = EmailAddress().deserialize(email)
         shown = Name(1, NAME_LENGTH).deserialize(name)
         accounts.create_admin(shown, address, NewPassword().deserialize(password))
-    except (ValidationError, EmailTaken) as error:
-        text = error.detail if isinstance(error, EmailTaken) else " ".join(error.messages)
+    except (ValidationError, ChatError) as error:
+        text = error.detail if isinstance(error, ChatError) else " ".join(error.messages)
         click.echo(f"Not created: {text}", err=True)
         sys.exit(1)
     click.echo(f"Created the agent {address}.")
@@ -126,6 +126,7 @@ def set_password(email: str, password: str) -> None:
         raise click.ClickException(f"There is no account with the e-mail {email}.")
     try:
         credentials.set_password(user, NewPassword().deserialize(password))
-    except ValidationError as error:
-        raise click.ClickException(f"The password is not set: {' '.join(error.messages)}") from None
+    except (ValidationError, ChatError) as error:
+        text = error.detail if isinstance(error, ChatError) else " ".join(error.messages)
+        raise click.ClickException(f"The password is not set: {text}") from None
     click.echo(f"Set the password of {user['email']}. All its sessions are over.")

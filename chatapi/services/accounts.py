@@ -12,7 +12,7 @@ from bson import ObjectId
 
 from chatapi import clock, errors, paging, spelling
 from chatapi.realtime.signed_in import signed_in
-from chatapi.services import assignment, passwords, search
+from chatapi.services import assignment, password_rules, passwords, search
 from chatapi.store import chats, sessions, unassignments, users
 from chatapi.store.database import Document, Duplicate, object_id
 
@@ -78,6 +78,7 @@ def register(name: str, email: str, password: str, client: ClientInfo) -> tuple[
 
     Takes the same time whether or not the e-mail is known. Raises EmailTaken.
     """
+    password_rules.check(password, "user", name, email)
     return begin_session(create_user(name, email, password), client)
 
 
@@ -104,6 +105,7 @@ def create_user(
 
 def create_admin(name: str, email: str, password: str) -> Document:
     """Make a support agent's account. Raises EmailTaken."""
+    password_rules.check(password, "admin", name, email)
     return create_user(name, email, password, role="admin")
 
 

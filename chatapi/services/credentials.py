@@ -10,7 +10,7 @@ import structlog
 
 from chatapi import clock, errors
 from chatapi.realtime.signed_in import signed_in
-from chatapi.services import passwords
+from chatapi.services import password_rules, passwords
 from chatapi.services.accounts import ClientInfo, Session, begin_session
 from chatapi.store import password_links, sessions, users
 from chatapi.store.database import Document, object_id
@@ -39,6 +39,7 @@ def change_password(
         raise errors.Forbidden("A guest has no password.")
     if not passwords.matches(user["passwordHash"], current):
         raise errors.InvalidInput.of("current", "This is not the current password.")
+    password_rules.check(new, user["role"], user["name"], user["email"], "new")
     # Before as well: a client that repeats this after a crash finds the new password set, and
     # must not find the sessions alive that it was to end.
     sessions.delete_of_user(session.user_id, keep=session.id)
@@ -58,9 +59,10 @@ def end_all_sessions(session: Session) -> None:
 def set_password(user: Document, new: str) -> None:
     """Set an account's password without knowing the old one, and end all its sessions.
 
-    Raises InvalidInput for a guest.
+    Raises InvalidInput for a guest, and for a password that the rules refuse.
     """
     _require_account(user)
+    password_rules.check(new, user["role"], user["name"], user["email"])
     # After as well: a sign-in with the old password may have been under way.
     sessions.delete_of_user(user["_id"])
     _store_password(user, new)
@@ -102,6 +104,9 @@ def use_link(token: str, new: str) -> Document:
     A link works once, whatever happens at the same time. Raises LinkExpired.
     """
     user = link_user(token)
+    if user is not None:
+        # Before the link is used up.
+        password_rules.check(new, user["role"], user["name"], user["email"])
     if user is None or not password_links.take(_link_key(token)):
         raise errors.LinkExpired
     set_password(user, new)
