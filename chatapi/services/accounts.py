@@ -133,12 +133,15 @@ def upgrade_guest(session: Session, password: str) -> Session:
     """
     if session.role != "guest":
         raise errors.Forbidden("You have an account already.")
+    password_rules.check(password, "user", session.name, session.email)
     fields = {
         "role": "user",
         "loginKey": normal_email(session.email),
         "passwordHash": passwords.make(password),
         "updatedAt": clock.now(),
     }
+    if _by_email(session.email) is not None:
+        raise errors.EmailTaken
     try:
         user = users.upgrade_guest(session.user_id, fields)
     except Duplicate:

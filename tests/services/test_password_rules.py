@@ -63,3 +63,10 @@ def test_a_password_set_before_the_rules_still_opens_the_account(app: Flask) -> 
 
 def test_the_list_of_common_passwords_is_whole() -> None:
     assert len(password_rules._common()) > 8000
+
+
+def test_a_guest_who_becomes_a_user_needs_a_good_one_too(app: Flask) -> None:
+    session, _ = accounts.guest("Ana", "ana@example.org", CLIENT)
+    with pytest.raises(errors.InvalidInput):
+        accounts.upgrade_guest(session, "12345678")
+    assert accounts.upgrade_guest(session, PASSWORD).role == "user"

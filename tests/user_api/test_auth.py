@@ -83,7 +83,9 @@ def test_what_is_no_email_is_refused(email: str, nobody: Caller) -> None:
     refused(answer, 422, "validation_failed", "email")
 
 
-@pytest.mark.parametrize(("password", "status"), [("x" * 7, 422), ("x" * 8, 201), (" " * 8, 201)])
+@pytest.mark.parametrize(
+    ("password", "status"), [("xy" * 3, 422), ("xyz xyz", 422), ("xyz wxyz", 201), (" " * 8, 422)]
+)
 def test_a_password_has_at_least_eight_characters(
     password: str, status: int, nobody: Caller
 ) -> None:
