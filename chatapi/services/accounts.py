@@ -140,7 +140,8 @@ def upgrade_guest(session: Session, password: str) -> Session:
         "passwordHash": passwords.make(password),
         "updatedAt": clock.now(),
     }
-    if _by_email(session.email) is not None:
+    known = _by_email(session.email)
+    if known is not None and known["_id"] != session.user_id:
         raise errors.EmailTaken
     try:
         user = users.upgrade_guest(session.user_id, fields)
