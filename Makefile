@@ -20,6 +20,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do \
 		printf '%-10s %s\n' "$$name" "$$text"; done
 	@echo
+	@echo "PYTHON=... names the Python 3.11 or newer that .venv is made with."
 	@echo "make run reads PORT (8000), DATA_DIR (./var), MONGO_URI, SEED_DEMO, WEB_CONCURRENCY (1);"
 	@echo "make test reads PYTEST_ARGS, for example PYTEST_ARGS='-k login'. See docs/."
 
@@ -64,19 +65,21 @@ clean: ## Remove what make, tests and tools made; the data in ./var stays
 	@touch $@
 
 .venv/.created:
-	@python=""; \
-	for name in python3.11 python3 python3.12 python3.13 python3.14 python; do \
-		if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
-			python="$$name"; break; \
-		fi; \
+	@python=""; bare=""; \
+	for name in $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14 python); do \
+		"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+		if "$$name" -c 'import venv, ensurepip' >/dev/null 2>&1; then python="$$name"; break; fi; \
+		bare="$${bare:-$$name}"; \
 	done; \
-	if [ -z "$$python" ]; then \
-		echo "Python 3.11 or newer is missing. Install it:  apt-get install python3.11 python3-venv" >&2; \
-		echo "(on other systems: https://www.python.org/downloads/)" >&2; \
+	if [ -z "$$python" ] && [ -n "$$bare" ]; then \
+		echo "$$bare has no venv module. Install it:  apt-get install python3-venv" >&2; \
+		echo "or name another Python 3.11 or newer:  make PYTHON=/path/to/python3 run" >&2; \
 		exit 1; \
 	fi; \
-	if ! "$$python" -c 'import venv, ensurepip' >/dev/null 2>&1; then \
-		echo "$$python has no venv module. Install it:  apt-get install python3-venv" >&2; \
+	if [ -z "$$python" ]; then \
+		echo "$(if $(PYTHON),$(PYTHON) is not Python 3.11 or newer.,Python 3.11 or newer is missing.)" >&2; \
+		echo "Install it:  apt-get install python3.11 python3-venv" >&2; \
+		echo "(on other systems: https://www.python.org/downloads/), or name one: make PYTHON=..." >&2; \
 		exit 1; \
 	fi; \
 	echo "Creating .venv with $$("$$python" --version) ..."; \

@@ -6,6 +6,7 @@ reads a few of the same. `docs/deployment.md` has the table of names.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -363,17 +364,40 @@ def _as_tuple(value: object) -> tuple[object, ...]:
 
 
 def _development_secret(data_dir: Path) -> str:
-    """Return the secret kept in DATA_DIR/secret_key, made on first use (mode 0600)."""
+    """Return the secret kept in DATA_DIR/secret_key, made on first use (mode 0600).
+
+    A file that a power failure left empty, cut off or full of zeros is made again, by one
+    process: all of them have to sign with the same secret.
+    """
     path = data_dir / "secret_key"
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    secret = _kept_secret(path)
+    if secret:
+        return secret
+    directory = os.open(data_dir, os.O_RDONLY)
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return path.read_text().strip() or secrets.token_urlsafe(48)
-    with os.fdopen(descriptor, "w") as file:
-        secret = secrets.token_urlsafe(48)
-        file.write(secret)
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        secret = _kept_secret(path) or secrets.token_urlsafe(48)
+        aside = path.with_name("secret_key.new")
+        aside.unlink(missing_ok=True)
+        with os.fdopen(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+        os.fsync(directory)
+    finally:
+        os.close(directory)
     return secret
+
+
+def _kept_secret(path: Path) -> str:
+    """Return the secret in a file, or "" when there is none that can be used."""
+    try:
+        secret = path.read_text(encoding="ascii").strip()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+    return secret if len(secret) >= MINIMUM_SECRET_LENGTH and secret.isprintable() else ""
 
 
 BY_NAME: dict[str, type[Config]] = {

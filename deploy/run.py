@@ -64,6 +64,7 @@ __all__ = [
     "database_uri",
     "free_port",
     "open_log",
+    "port_is_free",
     "tail",
 ]
 

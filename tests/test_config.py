@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,27 @@ def test_values_of_the_environment_get_their_type(name: str, text: str, value: A
 @pytest.mark.parametrize("name", ["TESTING", "VERSION", "APP_ENV"])
 def test_what_is_no_setting_is_not_taken_from_the_environment(name: str) -> None:
     assert config.load("production", SAFE | {name: "1"})[name] != "1"
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 64, b"\n", b"cut-off", b"\xff" * 64])
+def test_a_development_secret_that_a_power_failure_damaged_is_made_again(
+    tmp_path: Path, damage: bytes
+) -> None:
+    (tmp_path / "secret_key").write_bytes(damage)
+
+    first = config.load("development", {"DATA_DIR": str(tmp_path)})["SECRET_KEY"]
+
+    assert len(str(first)) >= 32
+    assert first == config.load("development", {"DATA_DIR": str(tmp_path)})["SECRET_KEY"]
+    assert (tmp_path / "secret_key").read_text() == first
+    assert (tmp_path / "secret_key").stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "secret_key.new").exists()
+
+
+def test_processes_that_find_a_damaged_secret_together_agree_on_one(tmp_path: Path) -> None:
+    (tmp_path / "secret_key").write_bytes(b"")
+    environ = {"DATA_DIR": str(tmp_path)}
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: config.load("development", environ), range(16)))
+
+    assert len({values["SECRET_KEY"] for values in found}) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -106,6 +107,10 @@ class Supervisor:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def mongo_uri(self) -> str:
+        """Return where the database is, as run.json says."""
+        return str(json.loads((self.data_dir / "run.json").read_text())["mongoUri"])
 
     def request(self, method: str, path: str, token: str = "", body: object = None) -> Any:
         """Send a request, assert that it succeeds, and return the JSON of the answer."""

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import signal
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pymongo.uri_parser import parse_uri
 
 from deploy import run
-from tests.live.supervisor import Supervisor, alive, wait_for
+from tests.live.impostor import HANDSHAKE, Impostor
+from tests.live.supervisor import SCRIPT, Supervisor, alive, wait_for
 from tests.servers import DatabaseServer, children, descendants, request
 
 
@@ -175,3 +181,140 @@ def test_with_mongo_uri_no_database_is_started_and_no_demo_written(
         assert alive(own_database.pid)
     finally:
         supervisor.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"), [("::1", "[::1]"), ("[::1]", "[::1]"), ("::", "[::1]")]
+)
+def test_it_listens_on_ipv6(
+    own_database: DatabaseServer, tmp_path: Path, address: str, shown: str
+) -> None:
+    supervisor = Supervisor(
+        tmp_path / "var", MONGO_URI=own_database.uri, LISTEN_ADDRESS=address, LOG_LEVEL="ERROR"
+    )
+    supervisor.url = f"http://{shown}:{supervisor.port}"
+    try:
+        supervisor.start()
+
+        assert supervisor.request("GET", "/readyz")["status"] == "ok"
+        assert f"{supervisor.url}/admin" in supervisor.said()
+        facts = json.loads((supervisor.data_dir / "run.json").read_text())
+        assert facts["url"] == supervisor.url
+    finally:
+        supervisor.close()
+
+
+@pytest.mark.parametrize("address", ["no host at all", "203.0.113.9", "::1::2"])
+def test_an_impossible_address_is_refused_by_name(tmp_path: Path, address: str) -> None:
+    error = Supervisor(tmp_path / "var", LISTEN_ADDRESS=address).refused()
+
+    assert error.startswith("LISTEN_ADDRESS")
+    assert "PORT" not in error
+
+
+def test_a_file_is_where_the_user_stands(demo: Supervisor, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "flask", "backup", "here.backup"],
+        env=demo.environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "here.backup").stat().st_size > 0
+    assert not (run.ROOT / "here.backup").exists()
+
+
+def test_the_command_of_the_service_also_takes_files_where_the_user_stands(
+    own_database: DatabaseServer, tmp_path: Path
+) -> None:
+    settings = tmp_path / "livechat.env"
+    settings.write_text(f"MONGO_URI='{own_database.uri}'\nDATA_DIR='{tmp_path}/var'\n")
+    done = subprocess.run(
+        [str(run.ROOT / "deploy" / "livechat"), "backup", "here.backup"],
+        env={"PATH": os.environ["PATH"], "LIVECHAT_ENV": str(settings)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "here.backup").exists()
+
+
+def on_a_terminal(supervisor: Supervisor, arguments: list[str], answers: dict[str, str]) -> str:
+    """Run the script on a terminal, type what it asks for, and return what was on the screen."""
+    child, terminal = pty.fork()
+    if child == 0:
+        command = [sys.executable, str(SCRIPT), *arguments]
+        os.execve(sys.executable, command, supervisor.environment)
+    shown, left = "", dict(answers)
+    end = time.monotonic() + 90
+    while select.select([terminal], [], [], max(0, end - time.monotonic()))[0]:
+        try:
+            shown += os.read(terminal, 4096).decode()
+        except OSError:
+            break  # It has ended.
+        for question in [each for each in left if each in shown]:
+            os.write(terminal, left.pop(question).encode())
+    os.close(terminal)
+    os.waitpid(child, 0)
+    return shown
+
+
+def test_a_command_asks_for_a_password_on_the_terminal_and_does_not_show_it(
+    demo: Supervisor,
+) -> None:
+    typed = "typed on a terminal 7"
+    shown = on_a_terminal(
+        demo,
+        ["flask", "create-admin", "typed@example.org"],
+        {"Password: ": f"{typed}\n", "Repeat for confirmation: ": f"{typed}\n"},
+    )
+
+    assert "Created the agent typed@example.org" in shown
+    assert typed not in shown
+    assert demo.login({"email": "typed@example.org", "password": typed})
+
+
+def test_the_demo_logins_are_shown_on_a_terminal(tmp_path: Path, demo: Supervisor) -> None:
+    """The terminal ends the run by Ctrl-C."""
+    data_dir = tmp_path / "var"
+    data_dir.mkdir()
+    (data_dir / "demo.json").write_bytes((demo.data_dir / "demo.json").read_bytes())
+    logins = json.loads((demo.data_dir / "demo.json").read_text())
+    other = Supervisor(data_dir, MONGO_URI=demo.mongo_uri(), SEED_DEMO="0", LOG_LEVEL="ERROR")
+
+    shown = on_a_terminal(other, [], {"Demo logins": "", logins["users"][0]["password"]: "\x03"})
+
+    assert logins["admin"]["password"] in shown
+    assert "Stopped." in shown
+
+
+def test_a_program_that_takes_the_port_of_a_dead_database_is_not_believed(
+    bare: Supervisor,
+) -> None:
+    bare.start()
+    account = {"name": "Ada", "email": "ada@example.org", "password": "a long password"}
+    token = bare.request("POST", "/api/auth/register", body=account)["token"]
+    before = bare.mongo_uri()
+    port = parse_uri(before)["nodelist"][0][1]
+    killed = bare.child("secantus")
+    os.kill(bare.pid, signal.SIGSTOP)  # It must not be the first at the port again.
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: run.port_is_free(port))
+    impostor = Impostor(port)
+    try:
+        os.kill(bare.pid, signal.SIGCONT)
+
+        wait_for(lambda: bare.mongo_uri() != before, 30)
+        wait_for(lambda: run.ready(bare.url), 30)
+        assert bare.request("GET", "/api/auth/me", token)["email"] == account["email"]
+        assert set(impostor.commands) <= HANDSHAKE
+    finally:
+        impostor.close()
