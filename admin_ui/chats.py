@@ -42,10 +42,11 @@ def index(session: Session) -> Response:
     """List chats. A poll with nothing new costs a 304."""
     query = forms.query(forms.InboxQuery())
     state = chats.list_state(session, forms.filters(query), query["limit"], query["cursor"])
-    etag = versioned(state.etag)
+    kept = _kept(session, query["keep"])
+    etag = _list_etag(session, state, kept)
     if htmx.wants_fragment() and not_modified(etag):
         return htmx.vary(unchanged(etag))
-    return answer(PAGE, ROWS, etag, **_list(session, query, state))
+    return answer(PAGE, ROWS, etag, **_list(session, query, state, kept))
 
 
 @agents_only("/chats/<chat_id>")
@@ -158,7 +159,37 @@ def bulk_update(session: Session) -> Response:
     return _told_of_many(session, results)
 
 
-def _list(session: Session, query: dict[str, Any], state: chats.ListState) -> dict[str, Any]:
+def _kept(session: Session, chat_id: str | None) -> Document | None:
+    """Return the open chat, whose row the list keeps; None when it was deleted."""
+    if chat_id is None:
+        return None
+    try:
+        return chats.shown(session, access_chat(session, chat_id))
+    except errors.ChatNotFound:
+        return None
+
+
+def _list_etag(session: Session, state: chats.ListState, kept: Document | None) -> str:
+    return versioned(state.etag, *([chats.etag(session, kept)] if kept else []))
+
+
+def _with_kept(rows: list[Document], kept: Document | None) -> list[Document]:
+    """Return the rows with the open chat's, at the place that its last message gives it."""
+    if kept is None or any(row["_id"] == kept["_id"] for row in rows):
+        return rows
+
+    def place(row: Document) -> tuple[Any, Any]:
+        return row["lastMessageAt"], row["_id"]
+
+    return sorted([*rows, kept], key=place, reverse=True)
+
+
+def _list(
+    session: Session,
+    query: dict[str, Any],
+    state: chats.ListState,
+    kept: Document | None = None,
+) -> dict[str, Any]:
     """Return what the list's templates show."""
     page = chats.list_chats(session, forms.filters(query), query["limit"], query["cursor"])
     given = {name: value for name, value in query.items() if name in NARROWING and value}
@@ -170,8 +201,8 @@ def _list(session: Session, query: dict[str, Any], state: chats.ListState) -> di
         del given["limit"]
     here = {name: value for name, value in given.items() if name != "cursor"}
     return {
-        "chats": page.items,
-        "list_etag": versioned(state.etag),
+        "chats": _with_kept(page.items, kept),
+        "list_etag": _list_etag(session, state, kept),
         "unread_messages": state.unread_messages,
         "unread_chats": state.unread_chats,
         "query": query,
@@ -220,7 +251,7 @@ def _conversation(
     }
     if not htmx.wants_fragment():
         state = chats.list_state(session, forms.filters(query), query["limit"], query["cursor"])
-        context |= _list(session, query, state)
+        context |= _list(session, query, state, chats.shown(session, chat))
     etag = _etag(session, chat, query, away)
     return answer(PAGE, CONVERSATION, etag, toast=toast, **context)
 

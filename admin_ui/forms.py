@@ -18,7 +18,12 @@ LONGEST_NEXT = 1000
 
 
 class InboxQuery(schemas.ChatsQuery):
-    """The list's filters; an empty one, as a form sends it, is none."""
+    """The list's filters; an empty one, as a form sends it, is none.
+
+    keep -- the open chat, whose row stays in the list although the filters leave it out.
+    """
+
+    keep = field_types.Id(load_default=None)
 
 
 class ConversationQuery(InboxQuery):

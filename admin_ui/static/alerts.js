@@ -7,6 +7,7 @@
 
 import { isLive, on } from "./live.js";
 import { afterSwap, byId } from "./page.js";
+import { local } from "./storage.js";
 
 const SOUND = "alert-sound";
 const DESKTOP = "alert-desktop";
@@ -32,14 +33,23 @@ let ahead = 0;
 let behind = true;
 let telling = null;
 
-const isOn = (key) => localStorage.getItem(key) !== null;
+const isOn = (key) => local.get(key) !== null;
+
+/** What the browser says of notifications; some have none, or throw at the question. */
+function permission() {
+  try {
+    return window.Notification?.permission ?? "denied";
+  } catch {
+    return "denied";
+  }
+}
 
 const isWanted = () => isOn(SOUND) || isOn(DESKTOP);
 
 /** Let the switches in the help say what is set. */
 export function showSwitches() {
   for (const key of [SOUND, DESKTOP]) document.querySelector(`#dialogs [data-alert="${key}"]`).checked = isOn(key);
-  const refused = window.Notification === undefined || Notification.permission === "denied";
+  const refused = permission() === "denied";
   const desktop = document.querySelector(`#dialogs [data-alert="${DESKTOP}"]`);
   desktop.disabled = refused;
   document.querySelector("#dialogs [data-alert-refused]").hidden = !refused;
@@ -67,19 +77,27 @@ export function watchAlerts() {
 async function turn(box) {
   const key = box.dataset.alert;
   if (!box.checked) {
-    localStorage.removeItem(key);
+    local.remove(key);
     return;
   }
-  if (key === DESKTOP && (await Notification.requestPermission()) !== "granted") {
+  if (key === DESKTOP && !(await mayNotify())) {
     box.checked = false;
     showSwitches();
     return;
   }
-  localStorage.setItem(key, "on");
+  local.set(key, "on");
   setReached(total + ahead);
   if (key === SOUND) {
     prepare();
     play();
+  }
+}
+
+async function mayNotify() {
+  try {
+    return (await Notification.requestPermission()) === "granted";
+  } catch {
+    return false;
   }
 }
 
@@ -105,23 +123,23 @@ function claim({ _id: chat, lastSeq }) {
   if (told.get(chat) >= lastSeq) return false;
   told.delete(chat);
   told.set(chat, lastSeq);
-  localStorage.setItem(TOLD, JSON.stringify([...told].slice(-MOST_TOLD)));
+  local.set(TOLD, JSON.stringify([...told].slice(-MOST_TOLD)));
   return document.hidden;
 }
 
 /** How far each chat was told of, the latest last. */
 function toldOf() {
   try {
-    return new Map(JSON.parse(localStorage.getItem(TOLD)));
+    return new Map(JSON.parse(local.get(TOLD)));
   } catch {
     return new Map();
   }
 }
 
 /** The number of unread messages up to which they were told of, or seen in the title. */
-const reached = () => Number(localStorage.getItem(REACHED)) || 0;
+const reached = () => Number(local.get(REACHED)) || 0;
 
-const setReached = (number) => isWanted() && localStorage.setItem(REACHED, number);
+const setReached = (number) => isWanted() && local.set(REACHED, number);
 
 /** The number of unread messages that the list tells; none without a list. */
 function shown() {
@@ -136,8 +154,8 @@ function count() {
   const missed = behind && isWanted() && total > reached();
   behind = !isLive();
   if (missed && document.hidden) {
-    localStorage.setItem(ASKED, total);
-    localStorage.removeItem(ASKED);
+    local.set(ASKED, total);
+    local.remove(ASKED);
     telling ??= setTimeout(tellMissed, afterYou());
   } else if (!telling) {
     setReached(total);

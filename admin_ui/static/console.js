@@ -9,6 +9,7 @@ import { watchNavigation } from "./navigation.js";
 import { watchNews } from "./news.js";
 import { afterSwap, byId } from "./page.js";
 import { keepFresh, refresh } from "./refresh.js";
+import { watchRows } from "./rows.js";
 import { watchSelection } from "./selection.js";
 import { watchSignals } from "./signals.js";
 import { localise, rememberZone } from "./times.js";
@@ -36,6 +37,7 @@ if (byId("dialogs")) {
   watchToasts();
   watchDialogs();
   watchConversation();
+  watchRows();
   watchSelection();
   watchNavigation();
   watchKeys();

@@ -5,6 +5,8 @@ import { showChoices } from "./morph.js";
 import { afterSwap, agent, announce, byId } from "./page.js";
 import { markRead } from "./reading.js";
 import { refresh } from "./refresh.js";
+import { leaveRow } from "./rows.js";
+import { local } from "./storage.js";
 import { toast } from "./toasts.js";
 
 const MOST = 5000;
@@ -84,24 +86,20 @@ const draftKey = (chat) => `draft:${agent()}:${chat}`;
 function restoreDraft() {
   const text = byId("message");
   if (!text || text.value || document.activeElement === text) return;
-  text.value = localStorage.getItem(draftKey(byId("composer").dataset.chat)) ?? "";
+  text.value = local.get(draftKey(byId("composer").dataset.chat)) ?? "";
   showLength(text);
 }
 
 function keepDraft(text) {
   const key = draftKey(text.form.dataset.chat);
   showLength(text);
-  try {
-    if (text.value) localStorage.setItem(key, text.value);
-    else localStorage.removeItem(key);
-  } catch {
-    // The store is full or switched off: the text is still in its field.
-  }
+  if (text.value) local.set(key, text.value);
+  else local.remove(key);
 }
 
 /** Leave nothing of one's writing to whoever uses this browser next. */
 function forgetDrafts() {
-  for (const key of Object.keys(localStorage)) if (key.startsWith(draftKey(""))) localStorage.removeItem(key);
+  for (const key of local.keys(draftKey(""))) local.remove(key);
 }
 
 function showLength(text) {
@@ -180,8 +178,10 @@ export function watchConversation() {
     if (sourceElement.id === "composer") sent = sourceElement.querySelector("textarea").value;
   });
   document.addEventListener("htmx:after:request", (event) => {
-    const { sourceElement, response } = event.detail.ctx;
-    if (sourceElement.id === "composer" && response.status < 300) accepted(sourceElement);
+    const { sourceElement, request, response } = event.detail.ctx;
+    if (sourceElement.id !== "composer" || response.status >= 300) return;
+    accepted(sourceElement);
+    if (request.body.get("status") === "closed") leaveRow();
   });
   document.addEventListener("console:buried", (event) => bury(event.detail.seq));
   on("event", (name, { chatId, seq }) => {

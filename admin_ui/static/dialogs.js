@@ -3,6 +3,7 @@
 /* global htmx */
 
 import { afterSwap, agent, byId, setCsrf } from "./page.js";
+import { rescueFocus } from "./rows.js";
 import { toast } from "./toasts.js";
 
 const DONE = "signed in";
@@ -67,6 +68,7 @@ export function watchDialogs() {
     const heir = document.activeElement;
     heir.blur();
     heir.focus({ preventScroll: true });
+    rescueFocus();
   }, true);
 
   document.addEventListener("htmx:before:swap", (event) => {

@@ -4,19 +4,12 @@ import { showSwitches } from "./alerts.js";
 import { openTemplate } from "./dialogs.js";
 import { closeChat } from "./navigation.js";
 import { byId } from "./page.js";
+import { step } from "./rows.js";
+import { deselect } from "./selection.js";
+import { local } from "./storage.js";
 
 const OFF = "shortcuts-off";
-const on = () => localStorage.getItem(OFF) === null;
-
-function step(by) {
-  const links = [...document.querySelectorAll("#rows .row-link")];
-  if (!links.length || byId("list").offsetParent === null) return;
-  const row = document.activeElement.closest?.("#rows tr") ?? document.querySelector("#rows tr[aria-current]");
-  const at = links.findIndex((link) => row?.contains(link));
-  const next = links[at < 0 ? 0 : Math.min(links.length - 1, Math.max(0, at + by))];
-  next.focus({ preventScroll: true });
-  next.closest("tr").scrollIntoView({ block: "nearest" });
-}
+const on = () => local.get(OFF) === null;
 
 function help() {
   openTemplate("help");
@@ -40,6 +33,8 @@ function escape(event) {
     menu.querySelector("summary").focus();
   } else if (event.target.id === "q" && event.target.value) {
     return; // the browser empties the field
+  } else if (!event.target.closest?.("#conversation") && deselect()) {
+    return;
   } else if (byId("chat")) {
     closeChat();
   } else if (event.target.matches("input, textarea")) {
@@ -70,7 +65,7 @@ export function watchKeys() {
   document.addEventListener("click", (event) => event.target.closest("[data-help]") && help());
   document.addEventListener("change", (event) => {
     if (!event.target.matches("[data-shortcuts]")) return;
-    if (event.target.checked) localStorage.removeItem(OFF);
-    else localStorage.setItem(OFF, "yes");
+    if (event.target.checked) local.remove(OFF);
+    else local.set(OFF, "yes");
   });
 }

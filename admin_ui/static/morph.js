@@ -2,12 +2,16 @@
 
 /* global htmx */
 
+import { afterListChange, rescueFocus } from "./rows.js";
+
 htmx.registerExtension("console", {
   htmx_before_morph_node(_, { oldNode, newNode }) {
     // A time that has been written in the reader's zone stays as it is.
     return !(oldNode.tagName === "TIME" && oldNode.dateTime === newNode.dateTime);
   },
   htmx_before_morph_attr(element, { attrName, newValue }) {
+    // Kept by rows.js: which row can be reached with Tab.
+    if (attrName === "tabindex" && element.closest("#rows")) return false;
     // Kept by signals.js: who types in a row's chat, and who of the agents is online.
     if (attrName === "open" || attrName === "data-typing" || attrName === "label") return false;
     const busy = element.closest(".htmx-request");
@@ -18,12 +22,9 @@ htmx.registerExtension("console", {
 
 /** Morph an element's content into what an answer says. */
 export function morphInto(pane, text) {
-  const focused = document.activeElement;
   const done = htmx.swap({ text, sourceElement: pane, target: pane, swap: "innerMorph" });
-  if (focused !== document.activeElement && focused !== document.body) {
-    const heir = focused.isConnected ? focused : document.getElementById(focused.id);
-    heir?.focus({ preventScroll: true });
-  }
+  if (pane.id === "list") afterListChange();
+  rescueFocus();
   showChoices(pane);
   return done;
 }

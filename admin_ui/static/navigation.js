@@ -3,19 +3,31 @@
 /* global htmx */
 
 import { afterSwap, announce, byId } from "./page.js";
+import { focusCurrentRow, leaveRow } from "./rows.js";
+import { tab } from "./storage.js";
 
 const FILTERS = ["status", "priority", "category", "assigned", "unread", "q"];
 
-/** Close the conversation and stay in the list. */
+/** The request for a chat that has been clicked in the list and is not shown yet. */
+let opening = null;
+
+/** The chat whose row stays in the list: the open one, or the one that is being opened. */
+export const keptChat = () => opening?.chat ?? byId("chat")?.dataset.chat ?? null;
+
+/** Hide the conversation and stay in the list. */
 export function closeChat() {
-  const pane = byId("conversation");
-  const chat = byId("chat")?.dataset.chat;
-  pane.replaceChildren(byId("empty").content.cloneNode(true));
-  htmx.process(pane);
+  hideChat();
   history.pushState({ htmx: true }, "", `/admin${location.search}`);
   showPlace();
   document.dispatchEvent(new CustomEvent("console:left"));
-  byId(`open-${chat}`)?.focus({ preventScroll: true });
+}
+
+function hideChat() {
+  const pane = byId("conversation");
+  pane.replaceChildren(byId("empty").content.cloneNode(true));
+  htmx.process(pane);
+  restoreScroll();
+  focusCurrentRow();
 }
 
 /** Let views, filters, rows and title agree with the address and what is shown. */
@@ -81,6 +93,73 @@ function tidyRequest(event) {
   ctx.replace = typing ? address : null;
 }
 
+function watchOpening() {
+  document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
+    if (ctx.sourceElement.matches(".row-link")) opening = { ctx, chat: ctx.sourceElement.id.slice("open-".length) };
+  });
+  document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
+    if (opening?.ctx === ctx) opening = null;
+  });
+}
+
+/** How far each list of this tab was scrolled, by its query; also after other pages. */
+const SCROLLED = "scrolled";
+const scrolled = new Map();
+
+function watchScroll() {
+  document.addEventListener("scroll", ({ target }) => {
+    // A list that is not shown has no place.
+    if (target.id === "list" && target.checkVisibility()) scrolled.set(location.search, target.scrollTop);
+  }, { capture: true, passive: true });
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+    // Only a list that was asked for begins at its top; one that was refreshed stays.
+    if (ctx.request && ctx.target?.id === "list") byId("list").scrollTo(0, 0);
+  });
+  afterSwap((target) => target === document.body && restoreScroll());
+  window.addEventListener("pagehide", () => byId("rows") && tab.set(SCROLLED, JSON.stringify([...scrolled])));
+  const [visit] = performance.getEntriesByType?.("navigation") ?? [];
+  if (!["back_forward", "reload"].includes(visit?.type)) return;
+  try {
+    for (const [query, top] of JSON.parse(tab.get(SCROLLED))) scrolled.set(query, top);
+  } catch {
+    // Nothing was kept.
+  }
+  restoreScroll();
+}
+
+/** Put the list where it was when it was last shown. */
+function restoreScroll() {
+  const list = byId("list");
+  const top = scrolled.get(location.search);
+  if (list && top !== undefined && list.scrollTop !== top) list.scrollTop = top;
+}
+
+/** Going back to another chat of the same list, or to the list alone, leaves the list as it is. */
+async function goBack(event) {
+  const { pathname, search } = new URL(event.detail.path, location.href);
+  const rows = byId("rows");
+  if (!rows || !/^\/admin(\/chats(\/[0-9a-f]{24})?)?\/?$/.test(pathname)) return;
+  if (listOf(new URL(rows.dataset.poll, location.href).search) !== listOf(search)) return;
+  event.preventDefault();
+  const chat = pathname.match(/[0-9a-f]{24}/)?.[0];
+  if (chat) {
+    const swap = { target: "#conversation", source: "#conversation", swap: "innerHTML" };
+    await htmx.ajax("GET", pathname + search, swap);
+    if (byId("chat")?.dataset.chat === chat || location.pathname !== pathname) return;
+    // It was deleted.
+    history.replaceState({ htmx: true }, "", `/admin${search}`);
+  }
+  if (byId("chat")) hideChat();
+  showPlace();
+  document.dispatchEvent(new CustomEvent("console:left"));
+}
+
+/** What decides which rows a list has. */
+function listOf(search) {
+  const given = new URLSearchParams(search);
+  return [narrowing(search), given.get("cursor"), given.get("limit")].join(" ");
+}
+
 export function watchNavigation() {
   document.addEventListener("htmx:config:request", tidyRequest);
   // What was typed has been asked for: leaving the field must not bring another list under the ticks.
@@ -99,13 +178,17 @@ export function watchNavigation() {
   });
   document.addEventListener("htmx:after:history:update", () => {
     showFilters();
-    byId("list")?.scrollTo(0, 0);
     const first = document.querySelector("#rows .chats .name");
     if (!byId("chat") && !first) announce("No chat matches.");
   });
   document.addEventListener("console:closed", (event) => {
-    if (byId("chat")?.dataset.chat === event.detail.chat) closeChat();
+    if (byId("chat")?.dataset.chat !== event.detail.chat) return;
+    leaveRow();
+    closeChat();
   });
+  watchOpening();
+  watchScroll();
+  document.addEventListener("htmx:before:history:restore", goBack);
   afterSwap(showPlace);
   showPlace();
 }

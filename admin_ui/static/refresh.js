@@ -7,7 +7,7 @@
 import { morphInto } from "./morph.js";
 import { byId } from "./page.js";
 import { askToSignIn, signingIn } from "./dialogs.js";
-import { closeChat } from "./navigation.js";
+import { closeChat, keptChat } from "./navigation.js";
 import { markRead, reading } from "./reading.js";
 import { localise } from "./times.js";
 import { toast } from "./toasts.js";
@@ -121,6 +121,8 @@ export function keepFresh() {
   if (!byId("rows")) return;
   document.addEventListener("visibilitychange", () => (document.hidden ? schedule() : refresh()));
   document.addEventListener("console:changed", () => refresh({ atOnce: true }));
+  // The row of the chat that was left may leave the list now.
+  document.addEventListener("console:left", () => refresh());
   document.addEventListener("console:read", () => listIsNext || refresh());
   document.addEventListener("pointermove", (event) => {
     if ((event.movementX || event.movementY) && event.target.closest?.("#list")) moved = Date.now();
@@ -195,7 +197,8 @@ async function update({ place, root }) {
   const shown = byId(root);
   if (!shown || (place === "list" && underTheHand())) return;
   const { poll, etag } = shown.dataset;
-  const { response, text } = await ask(poll, etag);
+  const kept = place === "list" ? keptRow() : null;
+  const { response, text } = await ask(kept ? withKept(poll, kept) : poll, etag);
   storageIsFull = response.headers.has("X-Storage-Full");
   if (response.status === 304) return;
   if (response.status === 401) {
@@ -219,7 +222,24 @@ async function update({ place, root }) {
   }
   // Something else was put there meanwhile: that is newer.
   if (byId(root) !== shown || shown.dataset.etag !== etag || shown.dataset.poll !== poll) return;
+  if (place === "list" && kept !== keptRow()) {
+    // Another chat was opened meanwhile: the answer may lack its row.
+    again = true;
+    return;
+  }
   await morphInto(byId(place), text);
+}
+
+/** The chat whose row stays in the list, if it is in the list. */
+function keptRow() {
+  const chat = keptChat();
+  return chat && byId(`chat-${chat}`) ? chat : null;
+}
+
+function withKept(poll, chat) {
+  const address = new URL(poll, location.href);
+  address.searchParams.set("keep", chat);
+  return address.pathname + address.search;
 }
 
 async function ask(address, etag) {

@@ -1,6 +1,7 @@
 /** Choosing several chats. What is chosen is what is ticked and on the screen. */
 
 import { afterSwap, byId } from "./page.js";
+import { rescueFocus } from "./rows.js";
 
 let last = null;
 
@@ -12,11 +13,19 @@ function show() {
   const all = boxes();
   const picked = all.filter((box) => box.checked).length;
   bar.classList.toggle("open", picked > 0);
+  rescueFocus();
   bar.querySelector("[data-picked]").textContent = picked;
   const head = document.querySelector("[data-pick-all]");
   if (!head) return;
   head.checked = picked > 0 && picked === all.length;
   head.indeterminate = picked > 0 && picked < all.length;
+}
+
+/** Untick all; false if nothing was ticked. */
+export function deselect() {
+  const some = boxes().some((box) => box.checked);
+  if (some) pick(false);
+  return some;
 }
 
 function pick(checked) {

@@ -175,8 +175,31 @@ def test_the_page_of_a_chat_has_the_list_beside_it(
 ) -> None:
     response = agent.get(f"/admin/chats/{chat['_id']}?status=closed")
     assert "Hello?" in response.text
-    assert ids(response) == []
+    # Its own row stays, whatever the filters say, until the agent leaves it.
+    assert ids(response) == [str(chat["_id"])]
     assert "<title>Parcel is late</title>" in response.text
+
+
+def test_the_open_chats_row_stays_in_a_list_that_leaves_it_out(
+    agent: Browser, make_chat: MakeChat, ids: Ids
+) -> None:
+    older, kept, newer = (make_chat(message=word) for word in ("One", "Two", "Three"))
+    messages.mark_read(agent.session, kept["_id"], 1)
+    path = "/admin?unread=true"
+    assert ids(agent.fragment(path)) == [str(newer["_id"]), str(older["_id"])]
+    response = agent.fragment(f"{path}&keep={kept['_id']}")
+    assert ids(response) == [str(chat["_id"]) for chat in (newer, kept, older)]
+    assert "keep=" not in response.text
+
+    etag = response.headers["ETag"]
+    again = agent.fragment(f"{path}&keep={kept['_id']}", If_None_Match=etag)
+    assert again.status_code == 304
+    chats.update(agent.session, kept["_id"], priority="urgent")
+    again = agent.fragment(f"{path}&keep={kept['_id']}", If_None_Match=etag)
+    assert "Urgent" in again.text
+    chats.delete(agent.session, kept["_id"])
+    for gone in (kept["_id"], "nonsense"):
+        assert ids(agent.fragment(f"{path}&keep={gone}")) == ids(agent.fragment(path))
 
 
 def test_a_chat_that_is_not_there_is_a_404_in_words(agent: Browser) -> None:

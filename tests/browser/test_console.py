@@ -779,3 +779,30 @@ def test_the_first_page_is_small_and_comes_in_one_round(
     names = [name for name, _, _ in sizes if "/static/" in name]
     html = page.evaluate("fetch(location.href).then((answer) => answer.text())")
     assert all(name.split(page.url.split("/admin")[0])[1] in html for name in names)
+
+
+@pytest.mark.parametrize("how", ["return null", "throw new DOMException('no', 'SecurityError')"])
+def test_without_storage_and_other_optional_things_the_page_is_live(
+    server: Server, new_page: NewPage, make_chat: Any, how: str
+) -> None:
+    chat, other = make_chat(), make_chat()
+    page = new_page()
+    for name in ("localStorage", "sessionStorage", "Notification", "AudioContext"):
+        page.add_init_script(
+            f"Object.defineProperty(window, '{name}', {{get() {{ {how}; }}, configurable: true}})"
+        )
+    desk = sit_down(server, page)
+    desk.open(chat)
+    desk.say(chat, "News of the user")
+    expect(page.locator("#m-2")).to_be_visible(timeout=9_000)
+    page.type("#message", "A draft")
+    desk.open(other)
+    desk.open(chat)
+    expect(page.locator("#message")).to_have_value("A draft")
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    page.check("[data-alert='alert-sound']")
+    expect(page.locator("[data-alert='alert-desktop']")).to_be_disabled()
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.className") == "row-link"

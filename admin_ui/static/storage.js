@@ -1,0 +1,50 @@
+/** What the browser keeps for us; in a browser that keeps nothing, this page alone. */
+
+class Store {
+  #kept = null;
+  /** What the browser did not take: it keeps nothing, or is full. */
+  #own = new Map();
+
+  constructor(name) {
+    try {
+      // Null in some web views; reading it may already throw where a policy forbids it.
+      this.#kept = window[name] ?? null;
+    } catch {
+      // The page's own memory has to do.
+    }
+  }
+
+  get(key) {
+    return this.#own.get(key) ?? this.#ask((kept) => kept.getItem(key)) ?? null;
+  }
+
+  set(key, value) {
+    this.#own.delete(key);
+    const text = String(value);
+    if (!this.#ask((kept) => kept.setItem(key, text) ?? true)) this.#own.set(key, text);
+  }
+
+  remove(key) {
+    this.#own.delete(key);
+    this.#ask((kept) => kept.removeItem(key));
+  }
+
+  /** Return all keys that begin so. */
+  keys(beginning) {
+    const kept = this.#ask((all) => Object.keys(all)) ?? [];
+    return [...new Set([...kept, ...this.#own.keys()])].filter((key) => key.startsWith(beginning));
+  }
+
+  #ask(act) {
+    try {
+      return this.#kept && act(this.#kept);
+    } catch {
+      return null;
+    }
+  }
+}
+
+/** Kept until it is removed, for all tabs. */
+export const local = new Store("localStorage");
+/** Kept as long as this tab. */
+export const tab = new Store("sessionStorage");
