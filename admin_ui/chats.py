@@ -77,9 +77,10 @@ def send(session: Session, chat_id: str) -> Response:
         written = _written(forms.form(schemas.ChatPatch(only=_SENT)))
     except InvalidInput as error:
         return _beside_composer(session, chat_id, error)
+    before = access_chat(session, chat_id)
     chat, _ = chats.update(session, chat_id, **written)
     toast = DONE[chat["status"]] if "status" in written else None
-    return _changed(session, chat_id, toast)
+    return _changed(session, chat_id, toast, _undo(written, [(before, chat)]))
 
 
 _SENT = ("message", "clientMessageId", "status")
@@ -107,8 +108,9 @@ def update(session: Session, chat_id: str) -> Response:
     """Set status, priority, category or the agent in charge."""
     names = ("status", "priority", "category", "adminId")
     changes = forms.changes(schemas.ChatPatch(only=names), session)
+    before = access_chat(session, chat_id)
     chat, _ = chats.update(session, chat_id, **changes)
-    return _changed(session, chat_id, _told(chat, changes))
+    return _changed(session, chat_id, _told(chat, changes), _undo(changes, [(before, chat)]))
 
 
 @agents_only("/chats/<chat_id>/read", method="POST")
@@ -155,8 +157,48 @@ def delete_message(session: Session, chat_id: str, seq: int) -> Response:
 def bulk_update(session: Session) -> Response:
     """Change the chosen chats, and tell which refused and why."""
     changes = forms.changes(schemas.BulkIn(), session)
-    results = chats.bulk_update(session, changes.pop("ids"), **changes)
+    ids = changes.pop("ids")
+    before = [_kept(session, chat_id) for chat_id in ids]
+    results = chats.bulk_update(session, ids, **changes)
+    after = {name: changes.get(argument) for argument, name in _UNDOABLE.items()}
+    done_to = [
+        (chat, after)
+        for chat, row in zip(before, results, strict=True)
+        if chat is not None and row["ok"]
+    ]
+    return _told_of_many(session, results, _undo(changes, done_to))
+
+
+@agents_only("/chats/undo", method="POST")
+def undo(session: Session) -> Response:
+    """Take a closing or an assignment back, where the chat was not changed meanwhile."""
+    given = forms.form(forms.UndoForm())
+    if len(given["before"]) != len(given["ids"]):
+        raise InvalidInput.of("before", "Must have one value for each id.")
+    before = list(zip(given["ids"], given["before"], strict=True))
+    results = chats.restore(session, given["name"], given["after"], before)
+    if len(results) == 1 and results[0]["problem"] is not None:
+        raise results[0]["problem"]
+    if all(row["ok"] for row in results):
+        return done("Undone.", url_for("admin_ui.chats_index"))
     return _told_of_many(session, results)
+
+
+_UNDOABLE = {"status": "status", "admin_id": "adminId"}
+
+
+def _undo(changes: dict[str, Any], pairs: list[tuple[Document, Document]]) -> Document | None:
+    """Return what the toast needs to take a change back; None if there is nothing to.
+
+    pairs -- each chat before the change and after it.
+    """
+    for argument, name in _UNDOABLE.items():
+        values = [(was["_id"], was[name], now[name]) for was, now in pairs]
+        changed = [each for each in values if str(each[1]) != str(each[2])]
+        if argument in changes and changed:
+            before = [(chat_id, was or "") for chat_id, was, _ in changed]
+            return {"name": name, "after": changed[0][2] or "", "chats": before}
+    return None
 
 
 def _kept(session: Session, chat_id: str | None) -> Document | None:
@@ -232,7 +274,11 @@ def _opened(session: Session, chat_id: str, query: dict[str, Any]) -> Response:
 
 
 def _conversation(
-    session: Session, chat_id: str, query: dict[str, Any], toast: str | None = None
+    session: Session,
+    chat_id: str,
+    query: dict[str, Any],
+    toast: str | None = None,
+    undo_of: Document | None = None,
 ) -> Response:
     first = query["first"] or 1
     chat = access_chat(session, chat_id)
@@ -253,7 +299,7 @@ def _conversation(
         state = chats.list_state(session, forms.filters(query), query["limit"], query["cursor"])
         context |= _list(session, query, state, chats.shown(session, chat))
     etag = _etag(session, chat, query, away)
-    return answer(PAGE, CONVERSATION, etag, toast=toast, **context)
+    return answer(PAGE, CONVERSATION, etag, toast=toast, undo=undo_of, **context)
 
 
 def _etag(session: Session, chat: Document, query: dict[str, Any], away: str) -> str:
@@ -275,31 +321,35 @@ def _away(session: Session, chat: Document) -> str:
     return "" if admin["role"] == "admin" else "left"
 
 
-def _changed(session: Session, chat_id: str, toast: str | None) -> Response:
+def _changed(
+    session: Session, chat_id: str, toast: str | None, undo_of: Document | None = None
+) -> Response:
     """Answer an action in the conversation with the conversation."""
     if not htmx.wants_fragment():
         return done("", url_for("admin_ui.chats_show", chat_id=chat_id))
     query = forms.query(forms.ConversationQuery())
-    response = _conversation(session, chat_id, query, toast)
+    response = _conversation(session, chat_id, query, toast, undo_of)
     return htmx.trigger(response, console_changed={})
 
 
 def _told(chat: Document, changes: dict[str, Any]) -> str:
     if "admin_id" in changes:
         name = chat["adminName"]
-        return f"Assigned to {name}." if name else "Nobody is assigned now."
+        return f"Assigned to {name}." if name else "Unassigned."
     if "status" in changes:
         return DONE[chat["status"]]
     return "Saved."
 
 
-def _told_of_many(session: Session, results: list[Document]) -> Response:
+def _told_of_many(
+    session: Session, results: list[Document], undo_of: Document | None = None
+) -> Response:
     refusals = [_refusal(session, row) for row in results if not row["ok"]]
     count = len(results) - len(refusals)
     if not htmx.is_htmx():
         page = "chats/bulk.html"
         return answer(page, page, count=count, refusals=refusals)
-    html = render("chats/_bulk_toast.html", count=count, refusals=refusals)
+    html = render("chats/_bulk_toast.html", count=count, refusals=refusals, undo=undo_of)
     return htmx.trigger(htmx.vary(Response(html)), console_changed={}, console_deselect={})
 
 

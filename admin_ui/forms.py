@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from flask import request, url_for
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from chatapi import field_types, schemas
 from chatapi.endpoint import check
@@ -43,6 +43,15 @@ class LoginForm(schemas.LoginIn):
 
 class ReadForm(schemas.Input):
     seq = field_types.Whole(0, schemas.BIGGEST_SEQ, required=True)
+
+
+class UndoForm(schemas.Input):
+    """A change to take back: of each chat in `ids`, what stands at its place in `before`."""
+
+    name = field_types.Choice(("status", "adminId"), required=True)
+    after = fields.String(required=True)
+    ids = fields.List(fields.String(), required=True, validate=validate.Length(1, 200))
+    before = fields.List(fields.String(), required=True)
 
 
 class UserForm(schemas.UserPatch):

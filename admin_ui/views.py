@@ -83,16 +83,18 @@ def answer(
     etag: str | None = None,
     status: int = 200,
     toast: str | None = None,
+    undo: Document | None = None,
     **context: Any,
 ) -> Response:
     """Return the page, or the fragment of it that HTMX asked for.
 
-    etag -- of the fragment; a page is never kept. toast -- said over the page.
+    etag -- of the fragment; a page is never kept. toast -- said over the page; undo -- the
+    change that it offers to take back.
     """
     partial = htmx.wants_fragment()
     html = render(fragment if partial else page, etag=etag, **context)
     if toast and partial:
-        html += render("_toast.html", kind="ok", text=toast)
+        html += render("_toast.html", kind="ok", text=toast, undo=undo)
     response = htmx.vary(make_response(html, status))
     if partial and etag:
         response.set_etag(etag)

@@ -1,6 +1,7 @@
 /** Starts everything. All listeners stand on the document: the page below may be replaced. */
 
 import { watchAlerts } from "./alerts.js";
+import { watchChoices } from "./choices.js";
 import { watchConversation } from "./conversation.js";
 import { watchDialogs } from "./dialogs.js";
 import { watchKeys } from "./keyboard.js";
@@ -36,6 +37,7 @@ if (byId("dialogs")) {
   });
   watchToasts();
   watchDialogs();
+  watchChoices();
   watchConversation();
   watchRows();
   watchSelection();

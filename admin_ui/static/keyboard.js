@@ -7,6 +7,7 @@ import { byId } from "./page.js";
 import { step } from "./rows.js";
 import { deselect } from "./selection.js";
 import { local } from "./storage.js";
+import { undo } from "./toasts.js";
 
 const OFF = "shortcuts-off";
 const on = () => local.get(OFF) === null;
@@ -22,6 +23,7 @@ const letters = {
   k: () => step(-1),
   x: () => document.activeElement.closest?.("#rows tr")?.querySelector("input[name=ids]").click(),
   r: () => byId("message")?.focus(),
+  u: undo,
   "/": () => byId("q")?.focus(),
   "?": help,
 };

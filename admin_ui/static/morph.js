@@ -12,8 +12,8 @@ htmx.registerExtension("console", {
   htmx_before_morph_attr(element, { attrName, newValue }) {
     // Kept by rows.js: which row can be reached with Tab.
     if (attrName === "tabindex" && element.closest("#rows")) return false;
-    // Kept by signals.js: who types in a row's chat, and who of the agents is online.
-    if (attrName === "open" || attrName === "data-typing" || attrName === "label") return false;
+    // Kept by signals.js and choices.js: who types, who is online, what is marked.
+    if (attrName === "open" || attrName === "data-typing" || attrName === "label" || attrName === "data-marked") return false;
     const busy = element.closest(".htmx-request");
     if (busy && attrName === "disabled" && newValue === null) return false;
     return !(attrName === "class" && element === busy);

@@ -23,7 +23,8 @@ export function toast(text, kind = "ok") {
 }
 
 function leave(box) {
-  const wait = box.classList.contains("problem") ? LONG : SHORT;
+  // One that offers something has to be read and reached.
+  const wait = box.matches(".problem, :has(form)") ? LONG : SHORT;
   let timer;
   const start = () => { timer = setTimeout(() => box.remove(), wait); };
   const hold = () => clearTimeout(timer);
@@ -36,6 +37,15 @@ function leave(box) {
 export function watchToasts() {
   watch();
   afterSwap((target) => target === document.body && watch());
+  document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
+    // What has been undone cannot be undone again, and what was refused not either.
+    if (ctx.sourceElement.matches(".undo") && ctx.response?.status < 500) ctx.sourceElement.closest(".toast")?.remove();
+  });
+}
+
+/** Undo the last change that can be undone. */
+export function undo() {
+  [...document.querySelectorAll("#toasts [data-undo]")].at(-1)?.click();
 }
 
 function watch() {

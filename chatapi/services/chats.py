@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -174,6 +174,7 @@ def update(
     message: str | None = None,
     client_message_id: str | None = None,
     read: bool = False,
+    expected: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> tuple[Document, list[Document]]:
     """Apply changes to a chat; return it and the messages this call added.
@@ -182,7 +183,9 @@ def update(
     agents only. All of it is applied in one write or, when anything is refused, not at all.
     A message together with a closing status is added first; with an opening status, after
     it. A repeated client_message_id changes nothing.
-    Raises ChatNotFound, NotYourChat, AdminOnly, InvalidInput, ChatClosed, ChatOpen.
+    expected -- fields of the chat that must still have these values when the changes are
+    written. Not together with a message.
+    Raises ChatNotFound, NotYourChat, AdminOnly, InvalidInput, ChatClosed, ChatOpen, Conflict.
     """
     chat = access_chat(session, chat_id)
     if changes:
@@ -193,13 +196,15 @@ def update(
             chat,
             lambda: messages.change(
                 lambda: access_chat(session, chat_id),
-                lambda now: _all_of(session, now, fields, read),
+                lambda now: _all_of(session, now, fields, read, expected or {}),
                 chat,
             ),
         )
         if "adminId" in fields or (changed["isOpen"] and not chat["isOpen"]):
             changed = assignment.confirm(changed)
         return shown(session, changed), []
+    if "status" in fields:
+        fields["statusBy"] = session.user_id
     text, opens = message, not chat["isOpen"] and fields.get("isOpen", False)
     if opens and chat.get("solvedAt"):
         fields["solvedAt"] = None
@@ -237,10 +242,21 @@ def mark_solved(session: Session, chat_id: object) -> Document:
     return messages.change(lambda: access_chat(session, chat_id), decide)
 
 
-def _all_of(session: Session, chat: Document, fields: dict[str, Any], read: bool) -> dict[str, Any]:
+def _all_of(
+    session: Session,
+    chat: Document,
+    fields: dict[str, Any],
+    read: bool,
+    expected: Mapping[str, Any],
+) -> dict[str, Any]:
     """Return what changes in a chat by an update without a message."""
+    if any(chat[name] != value for name, value in expected.items()):
+        raise errors.Conflict("The chat was changed meanwhile; it stays as it is.")
     marks = messages.reading(chat, session.side, chat["lastSeq"]) if read else {}
-    return _set_fields(chat, fields) | marks
+    changed = _set_fields(chat, fields)
+    if "status" in changed:
+        changed["statusBy"] = session.user_id
+    return changed | marks
 
 
 def bulk_update(session: Session, ids: Sequence[object], **changes: Any) -> list[Document]:
@@ -251,12 +267,37 @@ def bulk_update(session: Session, ids: Sequence[object], **changes: Any) -> list
     """
     session.require_admin()
     _decide(changes)
+    return _update_each(session, [(chat_id, changes) for chat_id in ids])
+
+
+def restore(
+    session: Session, name: str, after: str, before: Sequence[tuple[object, str]]
+) -> list[Document]:
+    """Give chats the status or the agent back that they had before a change.
+
+    name -- "status" or "adminId". after -- what the change has set; a chat that has another
+    value was changed meanwhile and stays as it is. before -- each chat's id and old value.
+    "" is no agent. Return the same as `bulk_update`. Raises AdminOnly.
+    """
+    session.require_admin()
+    argument = "admin_id" if name == "adminId" else name
+    expected = {name: object_id(after) if name == "adminId" else after}
+    wanted = [(chat_id, {argument: value or None}) for chat_id, value in before]
+    return _update_each(session, wanted, expected)
+
+
+def _update_each(
+    session: Session,
+    wanted: Sequence[tuple[object, Document]],
+    expected: Mapping[str, Any] | None = None,
+) -> list[Document]:
     results: list[Document] = []
-    for chat_id in ids:
+    for chat_id, changes in wanted:
         problem = None
         try:
-            update(session, chat_id, **changes)
-        except (errors.NotFound, errors.Conflict, errors.Busy) as refusal:
+            update(session, chat_id, expected=expected, **changes)
+        except (errors.NotFound, errors.Conflict, errors.Busy, errors.InvalidInput) as refusal:
+            # InvalidInput: an agent who had the chat before cannot have it any more.
             problem = refusal
         results.append({"_id": str(chat_id), "ok": problem is None, "problem": problem})
     return results

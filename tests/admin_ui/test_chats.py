@@ -547,3 +547,62 @@ def test_a_hundred_chats_are_one_small_page(agent: Browser, make_chat: MakeChat)
 def test_a_poll_asks_for_the_page_that_is_shown(agent: Browser, chat: dict[str, Any]) -> None:
     response = agent.client.get("/admin?status=open&q=parcel", headers=FRAGMENT)
     assert 'data-poll="/admin?status=active&amp;status=pending&amp;q=parcel"' in response.text
+
+
+def undo_fields(response: TestResponse) -> dict[str, Any]:
+    """Return the fields of the form that a toast offers to undo with."""
+    found = re.findall(r'name="(name|after|ids|before)" value="([^"]*)"', response.text)
+    fields: dict[str, Any] = {"ids": [], "before": []}
+    for name, value in found:
+        if name in {"ids", "before"}:
+            fields[name].append(value)
+        else:
+            fields[name] = value
+    return fields
+
+
+def test_a_closing_is_undone_unless_the_chat_was_changed_meanwhile(
+    agent: Browser, chat: dict[str, Any]
+) -> None:
+    path = f"/admin/chats/{chat['_id']}"
+    for after in ("active", "archived"):
+        fields = undo_fields(agent.post(path, status="closed"))
+        if after == "archived":
+            chats.update(agent.session, chat["_id"], status="archived")
+        response = agent.post("/admin/chats/undo", **fields)
+        assert response.status_code == (200 if after == "active" else 409)
+        assert stored(agent, chat)["status"] == after
+    assert "changed meanwhile" in response.text
+    assert 'class="undo"' not in agent.post(path, priority="low").text
+
+
+def test_an_assignment_is_undone(agent: Browser, chat: dict[str, Any], make_user: MakeUser) -> None:
+    other = make_user(name="Olu Other", role="admin")
+    path = f"/admin/chats/{chat['_id']}"
+    agent.post(path, adminId=str(other["_id"]))
+    fields = undo_fields(agent.post(path, adminId="me"))
+    agent.post("/admin/chats/undo", **fields)
+    assert stored(agent, chat)["adminId"] == other["_id"]
+    # Who had it cannot have it any more: it is refused, by name of what is wrong.
+    fields = undo_fields(agent.post(path, adminId=""))
+    accounts.update_user(agent.session, other["_id"], {"disabled": True})
+    response = agent.post("/admin/chats/undo", **fields)
+    assert response.status_code == 422
+    assert stored(agent, chat)["adminId"] is None
+
+
+def test_a_bulk_change_is_undone_where_it_changed_something(
+    agent: Browser, make_chat: MakeChat
+) -> None:
+    made = [make_chat() for _ in range(3)]
+    chats.update(agent.session, made[1]["_id"], status="pending")
+    chats.update(agent.session, made[2]["_id"], status="closed")
+    response = agent.post(
+        "/admin/chats/bulk", ids=[str(each["_id"]) for each in made], status="closed"
+    )
+    fields = undo_fields(response)
+    assert fields["before"] == ["active", "pending"]
+    agent.post("/admin/chats/undo", **fields)
+    assert [stored(agent, each)["status"] for each in made] == ["active", "pending", "closed"]
+    fields["before"].pop()
+    assert agent.post("/admin/chats/undo", **fields).status_code == 422

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NewPage, Server, until
+from tests.browser.conftest import NewPage, PageErrors, Server, until
 from tests.browser.console_helpers import Desk, let_settle, new_chat, numbers, sit_down
 
 SIZES = [(1920, 1080), (768, 1024), (375, 667)]
@@ -321,3 +321,73 @@ def test_the_bulk_bar_is_a_few_tabs_from_a_ticked_row_and_escape_unticks(
     page.keyboard.press("Escape")
     expect(page.locator("#rows input[name=ids]:checked")).to_have_count(0)
     assert focus_of(page).startswith("open-")
+
+
+def test_an_arrow_key_on_a_select_changes_nothing_until_enter_or_leaving_it(
+    server: Server, new_page: NewPage, make_chat: MakeChat
+) -> None:
+    chat = make_chat()
+    page = new_page()
+    desk = enter(server, page, f"q={chat['email']}")
+    desk.open(chat)
+    page.focus("#set-status")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#set-status")).to_have_value("closed")
+    let_settle(page)
+    assert desk.chat(chat)["status"] == "active"
+    page.keyboard.press("Escape")
+    expect(page.locator("#set-status")).to_have_value("active")
+    expect(page.locator("#chat")).to_be_visible()
+
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator(f"{row(chat)} .status-pending")).to_be_visible()
+    assert focus_of(page) == "set-status"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    expect(page.locator("#closed")).to_be_visible()
+    assert desk.chat(chat)["status"] == "closed"
+    assert focus_of(page) == "set-priority"
+    page.keyboard.press("Escape")
+    page.keyboard.press("u")
+    expect(page.locator(f"{row(chat)} .status-pending")).to_be_visible()
+    assert desk.chat(chat)["status"] == "pending"
+
+
+def test_closing_assigning_and_bulk_are_undone_from_the_toast(
+    server: Server,
+    new_page: NewPage,
+    four: tuple[str, list[dict[str, Any]]],
+    page_errors: PageErrors,
+) -> None:
+    page_errors.allow("status of 409")
+    word, chats = four
+    page = new_page()
+    desk = enter(server, page, f"q={word}")
+    desk.open(chats[0])
+    page.click("#take button")
+    expect(page.locator("#take")).to_have_count(0)
+    page.click("[data-undo]")
+    expect(page.locator("#take")).to_be_visible()
+    expect(page.locator(".toast").last).to_contain_text("Undone.")
+    expect(page.locator("[data-undo]")).to_have_count(0)
+    assert desk.chat(chats[0])["adminId"] is None
+    page.fill("#message", "Done")
+    page.click(".composer .second")
+    expect(page.locator("#closed")).to_be_visible()
+    page.click("[data-undo]")
+    expect(page.locator("#composer")).to_be_visible()
+    assert desk.chat(chats[0])["status"] == "active"
+
+    page.check("[data-pick-all]")
+    page.click("#bulk button[value=closed] >> nth=0")
+    expect(page.locator("#rows .status-closed")).to_have_count(4)
+    path = f"/api/chat/{chats[1]['_id']}"
+    server.request("PATCH", path, token=desk.agent["token"], json={"status": "archived"})
+    page.click("[data-undo]")
+    expect(page.locator(".toast.problem")).to_contain_text("changed meanwhile")
+    expect(page.locator("#rows .status-active")).to_have_count(3)
+    assert [desk.chat(chat)["status"] for chat in chats] == [
+        *("active", "archived", "active", "active")
+    ]

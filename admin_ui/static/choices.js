@@ -1,0 +1,64 @@
+/**
+ * The open chat's status, priority, category and agent. A key only marks a choice: Enter or
+ * leaving the field applies it, Esc takes it back. What is picked with the mouse applies at once.
+ */
+
+/* global htmx */
+
+import { announce } from "./page.js";
+
+/** The field in which keys have marked a choice that is not applied yet. */
+let marked = null;
+
+const stored = (select) => [...select.options].find((option) => option.defaultSelected);
+
+const isChoice = (element) => element.matches?.(".controls select");
+
+function movesChoice({ key, altKey, ctrlKey, metaKey }) {
+  if (altKey || ctrlKey || metaKey) return false;
+  return /^(Arrow|Home$|End$|Page)/.test(key) || (key.length === 1 && key !== " ");
+}
+
+function unmark() {
+  marked?.removeAttribute("data-marked");
+  marked = null;
+}
+
+function apply(select) {
+  unmark();
+  if (select.isConnected && stored(select) !== select.selectedOptions[0]) htmx.trigger(select.form, "apply");
+}
+
+function onKey(event) {
+  const select = event.target;
+  if (!isChoice(select)) return;
+  if (marked === select && event.key === "Enter") {
+    event.preventDefault();
+    apply(select);
+  } else if (marked === select && event.key === "Escape") {
+    event.preventDefault();
+    select.value = stored(select)?.value ?? "";
+    unmark();
+  } else if (movesChoice(event)) {
+    marked = select;
+  }
+}
+
+export function watchChoices() {
+  // Before the keys of the page, for which Esc means something else.
+  document.addEventListener("keydown", onKey, { capture: true });
+  document.addEventListener("pointerdown", unmark, { capture: true });
+  document.addEventListener("change", ({ target }) => {
+    if (!isChoice(target)) return;
+    if (marked !== target) {
+      apply(target);
+      return;
+    }
+    target.setAttribute("data-marked", "");
+    announce(`${target.selectedOptions[0].text}: Enter applies it, Escape takes it back.`);
+  });
+  document.addEventListener("focusout", ({ target }) => {
+    // The window that loses the focus does not mean the field.
+    if (marked === target && document.hasFocus()) apply(target);
+  });
+}
