@@ -173,7 +173,8 @@ class Config:
         "image/svg+xml",
     )
     COMPRESS_MIN_SIZE = 1024
-    COMPRESS_ALGORITHM = ("gzip",)
+    # zstd takes a quarter of the time of gzip, and its answers are smaller.
+    COMPRESS_ALGORITHM = ("zstd", "br", "gzip")
     COMPRESS_LEVEL = 4
     SEND_FILE_MAX_AGE_DEFAULT = 3600
 

@@ -3,9 +3,10 @@
 import sys
 
 from chatapi import create_app
+from chatapi.javascript import BundleError
 from config import ConfigError
 
 try:
     app = create_app()
-except ConfigError as error:
+except (ConfigError, BundleError) as error:
     sys.exit(f"Not started. {error}")

@@ -12,8 +12,6 @@ blueprint: Blueprint = Blueprint(
     "admin_ui",
     __name__,
     url_prefix="/admin",
-    static_folder="static",
-    static_url_path="/static",
     template_folder="templates",
 )
 

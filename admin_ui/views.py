@@ -58,7 +58,7 @@ def render(template: str, **context: Any) -> str:
     agent: Session | None = g.get("agent")
     helpers = {
         "agent": agent,
-        "asset": assets.asset_url,
+        "asset": assets.files.url,
         "csrf_token": identity.csrf_token,
         "days": texts.days,
         "hue": texts.hue,
@@ -66,7 +66,6 @@ def render(template: str, **context: Any) -> str:
         "initials": texts.initials,
         "links": links.split,
         "mailto": texts.mailto,
-        "modules": assets.modules,
         "priorities": chats.PRIORITIES,
         "storage_is_full": storage.is_full(),
         "shows": texts.shows,
@@ -114,7 +113,7 @@ def done(toast: str, otherwise: str, **events: dict[str, Any]) -> Response:
 
 def versioned(etag: str, *more: object) -> str:
     """Return an ETag of data as the ETag of a fragment made of it."""
-    return "-".join([etag, assets.release(), *(str(part) for part in more)])
+    return "-".join([etag, assets.files.release(), *(str(part) for part in more)])
 
 
 def refused(error: ChatError, page: str, fragment: str, **context: Any) -> Response:

@@ -3,6 +3,6 @@
 It knows only the public API: nothing here imports a service or the store.
 """
 
-from chat_ui.views import blueprint
+from chat_ui.views import blueprint, files
 
-__all__ = ["blueprint"]
+__all__ = ["blueprint", "files"]

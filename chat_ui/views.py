@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from pathlib import Path
 
 from flask import (
@@ -18,16 +16,12 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-STATIC = Path(__file__).parent / "static"
-A_YEAR = 31_536_000
+from chatapi.static_files import StaticFiles
 
-blueprint = Blueprint(
-    "chat_ui",
-    __name__,
-    static_folder="static",
-    static_url_path="/chat/static",
-    template_folder="templates",
-)
+blueprint = Blueprint("chat_ui", __name__, template_folder="templates")
+# embed.js is the widget's closed button, app.js what it opens, page.js all of the page /chat.
+files = StaticFiles(Path(__file__).parent / "static", entries=("embed.js", "app.js", "page.js"))
+files.register(blueprint, "/chat/static")
 
 
 @blueprint.get("/")
@@ -45,8 +39,7 @@ def page() -> Response:
             # Asking the API who is here without a session would be a 401 in every new
             # visitor's console, so the page says whether there is a cookie to ask about.
             has_session=current_app.config["AUTH_COOKIE_NAME"] in request.cookies,
-            asset=asset_url,
-            modules=[name for name in module_names() if name != "embed.js"],
+            asset=files.url,
         )
     )
     response.headers["Cache-Control"] = "private, no-cache"
@@ -59,11 +52,11 @@ def widget() -> Response:
     """Answer the loader that another site includes with one script tag.
 
     Kept for an hour and then asked for again by its ETag. A kept copy may name the
-    modules of an older release: `versioned` answers those with the current ones.
+    files of an older release: those are answered with the current ones.
     """
     script = render_template(
         "chat_ui/widget.js",
-        module_path=asset_url("embed.js"),
+        module_path=files.url("embed.bundle.js"),
         public_url=current_app.config["PUBLIC_URL"],
     )
     response = Response(script, content_type="text/javascript; charset=utf-8")
@@ -74,47 +67,3 @@ def widget() -> Response:
     response.add_etag()
     response.make_conditional(request)
     return response
-
-
-@blueprint.get("/chat/static/v/<version>/<path:filename>")
-def versioned(version: str, filename: str) -> Response:
-    """Answer a static file under an address that changes when any of them changes.
-
-    The modules import each other by relative address, so all of them come from the same
-    release, and a browser that has them asks for none of them again.
-    """
-    response = blueprint.send_static_file(filename)
-    # Kept by the browser for the chat's own page, it must not be taken for another origin's.
-    response.vary.add("Origin")
-    response.headers.pop("Expires", None)
-    current = version == release()
-    response.headers["Cache-Control"] = (
-        f"public, max-age={A_YEAR}, immutable" if current else "no-cache"
-    )
-    return response
-
-
-def asset_url(filename: str) -> str:
-    """Return the path of a static file under the current release."""
-    return url_for("chat_ui.versioned", version=release(), filename=filename)
-
-
-def module_names() -> list[str]:
-    """List the JavaScript modules, so that the page can load them in one round."""
-    return sorted(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js"))
-
-
-def release() -> str:
-    """Return a short digest of all static files; while debugging it follows every edit."""
-    return _digest() if current_app.debug else _digest_once()
-
-
-def _digest() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(STATIC.rglob("*.*")):
-        digest.update(path.relative_to(STATIC).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-_digest_once = functools.lru_cache(maxsize=1)(_digest)

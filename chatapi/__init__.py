@@ -27,6 +27,7 @@ from chatapi import (
     openapi,
     problem,
     schemas,
+    static_files,
 )
 from chatapi.extensions import compress, csrf, login_manager, mongo
 from chatapi.limits import login_attempts
@@ -151,5 +152,6 @@ def _register(app: Flask) -> None:
         chat_ui.blueprint,
     ):
         app.register_blueprint(blueprint)
+    static_files.init_app(app, (admin_ui.assets.files, chat_ui.files, openapi.files))
     problem.init_app(app, admin_ui.problem_page)
     cli.init_app(app)

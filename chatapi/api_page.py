@@ -15,10 +15,11 @@ from markupsafe import Markup, escape
 Json = dict[str, Any]
 
 
-def render(document: Json, codes: Mapping[str, Json]) -> str:
+def render(document: Json, codes: Mapping[str, Json], stylesheet: str) -> str:
     """Return the page of a document.
 
     codes -- of each error code: status, title, detail, extras, advice and example.
+    stylesheet -- its address.
     """
     reader = _Reader(document)
     return render_template(
@@ -30,6 +31,7 @@ def render(document: Json, codes: Mapping[str, Json]) -> str:
         codes=codes,
         prose=functools.partial(_prose, frozenset(codes)),
         pretty=_pretty,
+        stylesheet=stylesheet,
     )
 
 

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from flask import Response
 from flask_compress import Compress
 from flask_login import LoginManager
 from flask_pymongo import PyMongo
 from flask_wtf.csrf import CSRFProtect
+
+from chatapi import static_files
+
+
+class Compressor(Compress):
+    """Flask-Compress for what is made by a request; static files are compressed already."""
+
+    def after_request(self, response: Response | None) -> Response:
+        """Compress an answer, unless the client refuses every coding (`gzip;q=0`)."""
+        if response is None or static_files.is_static():
+            return response or Response(status=204)
+        if static_files.choose_coding(self.enabled_algorithms) is None:
+            response.vary.add("Accept-Encoding")
+            return response
+        compressed: Response = super().after_request(response)
+        return compressed
+
 
 mongo = PyMongo()
 login_manager = LoginManager()
 # Flask-Login's session protection would guard an id in Flask's session, where none is kept.
 login_manager.session_protection = None
 csrf = CSRFProtect()
-compress = Compress()
+compress = Compressor()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask, Response, current_app, request
 from flask_cors import CORS
 
-from chatapi import problem
+from chatapi import problem, static_files
 
 PAGE_POLICY = "; ".join(
     (
@@ -21,14 +21,23 @@ PAGE_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
-ALWAYS = (
+DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
+PAGE_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "same-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
+    ("Content-Security-Policy", PAGE_POLICY),
 )
+# What is no page cannot be framed, opens nothing and asks for no camera.
+DATA_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", DATA_POLICY),
+)
+# A script or style has no policy of its own; a picture opened alone is a document.
+STATIC_HEADERS = (("X-Content-Type-Options", "nosniff"),)
+PAGES_OF_THE_API = "openapi.docs"
 # What a page of another origin may load: the widget and the modules it is made of.
 EMBEDDABLE = ("/widget.js", "/chat/static/")
 EXPOSED = ["ETag", "Link", "X-Next-Cursor", "X-Unread-Total", "Retry-After", "X-Request-Id"]
@@ -58,14 +67,16 @@ def init_app(app: Flask) -> None:
 
 def _protect(response: Response) -> Response:
     headers = response.headers
-    is_page = response.mimetype == "text/html"
-    embeddable = request.path.startswith(EMBEDDABLE)
-    # Nobody else sets these, and to add is half of what it costs to set.
-    headers.extend(ALWAYS)
-    headers.add("Content-Security-Policy", PAGE_POLICY if is_page else DATA_POLICY)
-    sharing = "cross-origin" if embeddable else "same-origin"
-    headers.add("Cross-Origin-Resource-Policy", sharing)
-    headers.add("X-Request-Id", problem.request_id())
+    is_static = static_files.is_static() and response.status_code < 400
+    # After a 304 the browser goes on with the headers of the answer that it has.
+    if response.status_code != 304:
+        # No view sets these, and to add is half of what it costs to set.
+        headers.extend(_safety_headers(response, is_static))
+        embeddable = request.path.startswith(EMBEDDABLE)
+        sharing = "cross-origin" if embeddable else "same-origin"
+        headers.add("Cross-Origin-Resource-Policy", sharing)
+    if not is_static:
+        headers.add("X-Request-Id", problem.request_id())
     if current_app.config["CORS_ORIGINS"]:
         # Also on answers to other origins, and without any: a cache must not mix them up.
         response.vary.add("Origin")
@@ -75,3 +86,12 @@ def _protect(response: Response) -> Response:
         # A browser may keep an answer with an ETag, but must ask each time.
         headers["Cache-Control"] = "private, no-cache" if "ETag" in headers else "no-store"
     return response
+
+
+def _safety_headers(response: Response, is_static: bool) -> tuple[tuple[str, str], ...]:
+    if is_static:
+        return DATA_HEADERS if response.mimetype == "image/svg+xml" else STATIC_HEADERS
+    # An answer without a body counts as HTML for werkzeug, but the API has one page alone.
+    is_html = response.mimetype == "text/html"
+    of_the_api = request.path.startswith("/api/") and request.endpoint != PAGES_OF_THE_API
+    return PAGE_HEADERS if is_html and not of_the_api else DATA_HEADERS

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, current_app, g, request
 from flask import session as csrf_store
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask_login import UserMixin, current_user, login_user
 from flask_wtf.csrf import CSRFError, generate_csrf
 
-from chatapi import errors
+from chatapi import errors, static_files
 from chatapi.extensions import csrf, login_manager
 from chatapi.networks import Network, network_of
 from chatapi.services import accounts
@@ -40,6 +40,14 @@ class CsrfCookie(SecureCookieSessionInterface):
         if self.get_cookie_name(app) not in request.cookies:
             return self.session_class()
         return super().open_session(app, request)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Set the cookie and `Vary: Cookie`, but not where no cookie decides the answer.
+
+        Flask-Login looks into the session with each request, so Flask would add it to all.
+        """
+        if not (static_files.is_static() or response.cache_control.public):
+            super().save_session(app, session, response)
 
 
 @login_manager.request_loader

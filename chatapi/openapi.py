@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from apispec import APISpec
@@ -23,15 +24,16 @@ from chatapi import api_page, errors, field_types, problem, schemas
 from chatapi.endpoint import Contract
 from chatapi.errors import ChatError
 from chatapi.limits import limited
+from chatapi.static_files import StaticFiles
 
 blueprint = Blueprint(
     "openapi",
     __name__,
     url_prefix="/api",
     template_folder="templates",
-    static_folder="static/openapi",
-    static_url_path="/docs/static",
 )
+files = StaticFiles(Path(__file__).parent / "static" / "openapi")
+files.register(blueprint, "/docs/static")
 
 INTRODUCTION = """\
 A live support chat. Users and guests open chats, agents answer them.
@@ -218,7 +220,8 @@ def _kept(name: str) -> Built:
 def _build(name: str) -> Built:
     made = document(current_app)
     if name == "page":
-        return Built.of(api_page.render(made, _advice()).encode(), "text/html")
+        page = api_page.render(made, _advice(), files.url("page.css"))
+        return Built.of(page.encode(), "text/html")
     text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
     return Built.of(text.encode(), "application/json")
 

@@ -63,6 +63,7 @@ def post_worker_init(worker: Any) -> None:
 
     from chatapi.realtime.signed_in import signed_in  # noqa: PLC0415
     from chatapi.services import streams  # noqa: PLC0415
+    from chatapi.static_files import compress_all  # noqa: PLC0415
 
     def watch() -> None:
         while worker.alive:
@@ -70,6 +71,8 @@ def post_worker_init(worker: Any) -> None:
         streams.shutdown()
 
     gevent.spawn(watch)
+    # In a thread of its own: the compressors let go of the interpreter's lock while they work.
+    gevent.get_hub().threadpool.spawn(compress_all, worker.wsgi)
     signed_in.may_follow = True
     # What is loaded now stays. To look through it for garbage would stop everybody for longer
     # than a message may take.

@@ -40,6 +40,7 @@ WEB = (
     "chatapi.limits",
     "chatapi.problem",
     "chatapi.extensions",
+    "chatapi.static_files",
 )
 
 
@@ -75,9 +76,11 @@ AREAS = {
     # Both APIs share what a body's fields are called in the services.
     "chatapi.admin_api": Area((*WEB, "chatapi.admin_api", "chatapi.user_api.chats"), DATABASE),
     "admin_ui": Area((*WEB, "admin_ui"), (*DATABASE, *HTTP_CLIENTS)),
-    "chat_ui": Area(("chat_ui",), (*DATABASE, *HTTP_CLIENTS)),
+    "chatapi.javascript": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
+    "chatapi.static_files": Area(("chatapi.javascript",), forbidden=DATABASE),
+    "chat_ui": Area(("chat_ui", "chatapi.static_files"), (*DATABASE, *HTTP_CLIENTS)),
     # The outermost: these wire the rest together.
-    "wsgi": Area(("chatapi", "config")),
+    "wsgi": Area(("chatapi", "chatapi.javascript", "config")),
     "chatapi.cli": Area((*WEB, "chatapi.cli", "chatapi.store", "config")),
     "chatapi": Area(("chatapi", "config", "admin_ui", "chat_ui")),
 }

@@ -25,7 +25,11 @@ from tests.user_api.callers import ROUTES, WITH_BODY, Route
 
 Json = dict[str, Any]
 # The page and its stylesheet are for people.
-PAGES = {"GET /api/docs", "GET /api/docs/static/<path:filename>"}
+PAGES = {
+    "GET /api/docs",
+    "GET /api/docs/static/<path:filename>",
+    "GET /api/docs/static/v/<version>/<path:filename>",
+}
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,8 @@ import { signIn, welcome } from "./views/sign_in.js";
 import { confirmSignOut } from "./views/sign_out.js";
 import { Toasts } from "./views/toasts.js";
 
+export { BearerAuth, CookieAuth } from "./api.js";
+
 const DEFAULTS = {
   categories: ["general", "support", "billing", "technical", "other"],
   limits: { message: 5000, subject: 200 },

@@ -185,7 +185,7 @@ class Widget {
   }
 
   async #start() {
-    const [{ ChatApp }, { BearerAuth }, sheet] = await Promise.all([import("./app.js"), import("./api.js"), styleSheet("chat.css")]);
+    const [{ BearerAuth, ChatApp }, sheet] = await Promise.all([import("./app.js"), styleSheet("chat.css")]);
     this.shadow.adoptedStyleSheets = [sheet, ...this.shadow.adoptedStyleSheets];
     const app = new ChatApp({
       root: this.root,

@@ -77,10 +77,9 @@ def test_one_module_reads_and_writes_the_headers_of_htmx() -> None:
 
 def test_static_files_are_kept_for_a_year_under_their_release(app: Flask, browser: Browser) -> None:
     with app.test_request_context():
-        paths = [
-            assets.asset_url(name) for name in ("console.css", "console.js", *assets.modules())
-        ]
-        release = assets.release()
+        names = ("console.css", "console.bundle.js", "console.js", "live.js")
+        paths = [assets.files.url(name) for name in names]
+        release = assets.files.release()
     for path in paths:
         with browser.client.get(path) as response:
             assert response.status_code == 200

@@ -530,7 +530,7 @@ def test_files_are_kept_by_the_browser_until_they_change(server: Any) -> None:
     status, _, _ = server.request("GET", "/widget.js", headers={"If-None-Match": headers["etag"]})
     assert status == 304
 
-    module = re.search(r"/chat/static/v/[0-9a-f]+/embed\.js", script)
+    module = re.search(r"/chat/static/v/[0-9a-f]+/embed\.bundle\.js", script)
     assert module, script
     _, headers, _ = server.request("GET", module[0])
     assert headers["content-type"].startswith("text/javascript")

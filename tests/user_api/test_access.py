@@ -23,6 +23,7 @@ PUBLIC = {
     "GET /api/config",
     "GET /api/docs",
     "GET /api/docs/static/<path:filename>",
+    "GET /api/docs/static/v/<version>/<path:filename>",
     "GET /api/openapi.json",
     "GET /healthz",
     "GET /readyz",

@@ -14,7 +14,7 @@ from config import TestConfig
 from tests.user_api.callers import ROUTES, Caller, Route, caller_on
 
 SHOP = "https://shop.example"
-ALWAYS = {
+PAGE = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
@@ -23,9 +23,18 @@ ALWAYS = {
 }
 
 
+PAGE_ONLY = set(PAGE) - {"X-Content-Type-Options"}
+DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+
 def check_headers(answer: TestResponse) -> None:
-    for name, value in ALWAYS.items():
-        assert answer.headers[name] == value
+    if answer.mimetype == "text/html" and answer.data:
+        for name, value in PAGE.items():
+            assert answer.headers[name] == value
+    else:
+        assert answer.headers["Content-Security-Policy"] == DATA_POLICY
+        assert not [name for name in PAGE_ONLY if name in answer.headers]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert len(answer.headers["X-Request-Id"]) == 32
     policy = answer.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'")
@@ -144,3 +153,32 @@ def test_without_configured_origins_there_is_no_cors_at_all(app: Flask) -> None:
     nobody = caller_on(app, None, None)
     answer = nobody.get("/api/config", headers={"Origin": SHOP})
     assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
+
+
+def test_an_unchanged_answer_is_short(user: Caller) -> None:
+    whole = user.get("/api/chat")
+    same = user.get("/api/chat", headers={"If-None-Match": whole.headers["ETag"]})
+    assert same.status_code == 304
+    names = {"Cache-Control", "ETag", "Vary", "X-Request-Id", "X-Unread-Total"}
+    assert set(same.headers.keys()) == names
+    assert len(str(same.headers)) < 260
+    assert set(whole.headers.keys()) == names | {
+        "Content-Length",
+        "Content-Security-Policy",
+        "Content-Type",
+        "Cross-Origin-Resource-Policy",
+        "X-Content-Type-Options",
+    }
+    assert len(str(whole.headers)) < 460
+
+
+def test_an_answer_without_a_body_has_the_short_policy_too(user: Caller) -> None:
+    answer = user.call("POST", "/api/auth/logout")
+    assert answer.status_code == 204
+    assert answer.headers["Content-Security-Policy"] == DATA_POLICY
+
+
+def test_the_widgets_loader_depends_on_no_cookie(nobody: Caller) -> None:
+    answer = nobody.get("/widget.js")
+    assert "Cookie" not in answer.headers["Vary"]
+    assert "public" in answer.headers["Cache-Control"]

@@ -135,7 +135,7 @@ def api_documented(run: Run) -> str:
     there = {
         (method, re.sub(r"<[^>]+>", "{}", rule.rule))
         for rule in run.app.url_map.iter_rules()
-        if rule.rule.startswith("/api/") and not rule.endpoint.endswith(".static")
+        if rule.rule.startswith("/api/") and not rule.endpoint.endswith((".static", ".versioned"))
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     } - {("GET", "/api/docs"), ("GET", "/api/ws")}
     missing = sorted(f"{method} {path}" for method, path in there - described)
