@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from chat_ui.views import STATIC
-
+STATIC = Path(__file__).parents[2] / "chat_ui" / "static"
 SCRIPTS = {path.relative_to(STATIC).as_posix(): path.read_text() for path in STATIC.rglob("*.js")}
 
 # What libraries in old pages have replaced by functions that do something else.
