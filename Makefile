@@ -12,7 +12,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
 PYTEST_ARGS ?=
 
-.PHONY: help run test lint format bench soak verify clean chromium
+.PHONY: help run test lint format bench soak verify lock clean chromium
 
 help: ## List the targets
 	@echo "make TARGET [NAME=value ...]"
@@ -49,19 +49,26 @@ soak: .venv/.development ## Ten minutes of clients and accidents; then everythin
 verify: .venv/.runtime ## Run the deployment checklist against what `make run` serves
 	@$(PY) deploy/run.py flask verify $(VERIFY_ARGS)
 
+lock: .venv/.development ## Write the .lock files: requirements*.txt with the hashes of every file
+	@for name in requirements requirements-dev; do \
+		$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+			--no-annotate --custom-compile-command "make lock" $$name.txt --output-file $$name.lock \
+			|| exit 1; \
+	done
+
 clean: ## Remove what make, tests and tools made; the data in ./var stays
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp is newer than the list it was installed from; a changed list installs again.
-.venv/.runtime: .venv/.created requirements.txt
-	@echo "Installing requirements.txt ..."
-	@$(PIP) install --requirement requirements.txt
+.venv/.runtime: .venv/.created requirements.lock
+	@echo "Installing requirements.lock ..."
+	@$(PIP) install --require-hashes --requirement requirements.lock
 	@touch $@
 
-.venv/.development: .venv/.runtime requirements-dev.txt
-	@echo "Installing requirements-dev.txt ..."
-	@$(PIP) install --requirement requirements-dev.txt
+.venv/.development: .venv/.runtime requirements-dev.lock
+	@echo "Installing requirements-dev.lock ..."
+	@$(PIP) install --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
 .venv/.created:
