@@ -80,7 +80,7 @@ def send(session: Session, chat_id: str) -> Response:
     before = access_chat(session, chat_id)
     chat, _ = chats.update(session, chat_id, **written)
     toast = DONE[chat["status"]] if "status" in written else None
-    return _changed(session, chat_id, toast, _undo(written, [(before, chat)]))
+    return _changed(session, chat_id, toast, _undo(written, [(before, chat)]), answered=True)
 
 
 _SENT = ("message", "clientMessageId", "status")
@@ -291,6 +291,7 @@ def _conversation(
         "first": first,
         "new": query["new"],
         "away": away,
+        "closed_by": _closed_by(session, chat),
         "client_message_id": secrets.token_urlsafe(12),
         "agents": accounts.list_admins(),
         "categories": schemas.categories,
@@ -300,6 +301,16 @@ def _conversation(
         context |= _list(session, query, state, chats.shown(session, chat))
     etag = _etag(session, chat, query, away)
     return answer(PAGE, CONVERSATION, etag, toast=toast, undo=undo_of, **context)
+
+
+def _closed_by(session: Session, chat: Document) -> str | None:
+    """Return the name of the agent who closed a chat; None if it is open or not known."""
+    if chat["isOpen"]:
+        return None
+    if chat.get("statusBy") == session.user_id:
+        return "You"
+    names = {admin["_id"]: admin["name"] for admin in accounts.list_admins()}
+    return names.get(chat.get("statusBy"))
 
 
 def _etag(session: Session, chat: Document, query: dict[str, Any], away: str) -> str:
@@ -322,12 +333,19 @@ def _away(session: Session, chat: Document) -> str:
 
 
 def _changed(
-    session: Session, chat_id: str, toast: str | None, undo_of: Document | None = None
+    session: Session,
+    chat_id: str,
+    toast: str | None,
+    undo_of: Document | None = None,
+    *,
+    answered: bool = False,
 ) -> Response:
     """Answer an action in the conversation with the conversation."""
     if not htmx.wants_fragment():
         return done("", url_for("admin_ui.chats_show", chat_id=chat_id))
     query = forms.query(forms.ConversationQuery())
+    if answered:
+        query["new"] = 0
     response = _conversation(session, chat_id, query, toast, undo_of)
     return htmx.trigger(response, console_changed={})
 

@@ -18,8 +18,16 @@ WORDS = {
 }
 
 
+NO_COOKIE = (
+    "Your browser sent no cookie, and the console needs cookies to keep you signed in. "
+    "Please allow cookies for this site, then try once more."
+)
+
+
 def words(error: ChatError) -> str:
     """Return a refusal's text for a person."""
+    if error.code == "csrf_failed" and not request.cookies:
+        return NO_COOKIE
     return WORDS.get(error.code, error.detail)
 
 

@@ -1,7 +1,9 @@
 /** The open conversation: where it is scrolled to, what is read, and the answer being written. */
 
+import { openTemplate } from "./dialogs.js";
 import { on } from "./live.js";
 import { showChoices } from "./morph.js";
+import { closeChat } from "./navigation.js";
 import { afterSwap, agent, announce, byId } from "./page.js";
 import { markRead } from "./reading.js";
 import { refresh } from "./refresh.js";
@@ -28,6 +30,7 @@ function look() {
     last: Number(chat.dataset.last),
     height: history.scrollHeight,
     // Upside down: the newest message is at 0.
+    assignee: chat.dataset.assignee,
     atEnd: Math.abs(history.scrollTop) < NEAR,
   };
 }
@@ -40,8 +43,12 @@ function settle() {
     return false;
   }
   restoreDraft();
+  showKept();
   showSeen();
   const other = before?.chat !== now.chat;
+  if (!other && !before.isOurs && before.assignee !== now.assignee && byId("message")?.value) {
+    toast(`${now.assignee ? `This chat is now assigned to ${now.assignee}` : "This chat is now unassigned"}. Your text is kept.`);
+  }
   if (other) opened();
   else if (now.last > before.last) received(now);
   before = null;
@@ -97,6 +104,42 @@ function keepDraft(text) {
   else local.remove(key);
 }
 
+/** Show what was typed before the chat was closed. */
+function showKept() {
+  const kept = byId("kept");
+  const text = kept && local.get(draftKey(byId("chat").dataset.chat));
+  if (!text?.trim()) return;
+  kept.hidden = false;
+  byId("kept-text").value = text;
+}
+
+/** Hide a chat that was deleted; what was typed in it stays on the screen. */
+export function chatDeleted(chat) {
+  const text = local.get(draftKey(chat));
+  local.remove(draftKey(chat));
+  closeChat();
+  toast("This chat was deleted.", "problem");
+  if (!text?.trim()) return;
+  byId("conversation").replaceChildren(byId("deleted").content.cloneNode(true));
+  byId("kept-text").value = text;
+  byId("kept-text").focus();
+}
+
+/** Ask before signing out deletes what was typed and not sent. */
+function confirmLeaving(event) {
+  if (!event.target.matches("[data-sign-out]") || event.target.dataset.confirmed) return;
+  const count = local.keys(draftKey("")).filter((key) => local.get(key)?.trim()).length;
+  if (!count) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  openTemplate("leave");
+  document.querySelector("[data-drafts]").textContent = count === 1 ? "1 unsent draft" : `${count} unsent drafts`;
+  document.querySelector("[data-leave]").addEventListener("click", () => {
+    event.target.dataset.confirmed = "yes";
+    event.target.requestSubmit();
+  });
+}
+
 /** Leave nothing of one's writing to whoever uses this browser next. */
 function forgetDrafts() {
   for (const key of local.keys(draftKey(""))) local.remove(key);
@@ -142,7 +185,12 @@ function bury(seq) {
 }
 
 export function watchConversation() {
-  document.addEventListener("htmx:before:swap", () => { before = look(); });
+  document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => {
+    const now = look();
+    before = now && { ...now, isOurs: ctx.sourceElement?.id !== "conversation" };
+  });
+  document.addEventListener("console:morphed", showKept);
+  document.addEventListener("submit", confirmLeaving, { capture: true });
   afterSwap((target) => {
     if (target.id === "conversation" || target === document.body) {
       showChoices(target);

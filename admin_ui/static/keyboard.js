@@ -37,7 +37,7 @@ function escape(event) {
     return; // the browser empties the field
   } else if (!event.target.closest?.("#conversation") && deselect()) {
     return;
-  } else if (byId("chat")) {
+  } else if (byId("chat") || document.querySelector(".kept-chat")) {
     closeChat();
   } else if (event.target.matches("input, textarea")) {
     event.target.blur();

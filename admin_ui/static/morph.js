@@ -24,6 +24,7 @@ htmx.registerExtension("console", {
 export function morphInto(pane, text) {
   const done = htmx.swap({ text, sourceElement: pane, target: pane, swap: "innerMorph" });
   if (pane.id === "list") afterListChange();
+  document.dispatchEvent(new CustomEvent("console:morphed"));
   rescueFocus();
   showChoices(pane);
   return done;

@@ -4,13 +4,13 @@
  * that there may be news, and every three seconds unless news come in live.
  */
 
+import { chatDeleted } from "./conversation.js";
 import { morphInto } from "./morph.js";
 import { byId } from "./page.js";
 import { askToSignIn, signingIn } from "./dialogs.js";
-import { closeChat, keptChat } from "./navigation.js";
+import { keptChat } from "./navigation.js";
 import { markRead, reading } from "./reading.js";
 import { localise } from "./times.js";
-import { toast } from "./toasts.js";
 
 const VISIBLE = 3000;
 const HIDDEN = 30_000;
@@ -206,9 +206,9 @@ async function update({ place, root }) {
     return;
   }
   if (response.status === 404 && place === "conversation") {
-    if (byId(root) === shown) {
-      closeChat();
-      toast("This chat was deleted.", "problem");
+    // When this page has deleted it, the answer to that closes it.
+    if (byId(root) === shown && !document.querySelector("#dialogs form[action$='/delete'].htmx-request")) {
+      chatDeleted(shown.dataset.chat);
     }
     return;
   }

@@ -63,7 +63,9 @@ export function rescueFocus() {
   const active = document.activeElement;
   if (!focused || (active && active !== document.body && isFocusable(active))) return;
   if (document.querySelector("dialog[open]")) return;
-  const again = focused.isConnected ? focused : byId(focused.id);
+  // A closed chat shows the text that was being typed where it cannot be changed.
+  const id = focused.id === "message" && !byId("message") ? "kept-text" : focused.id;
+  const again = focused.isConnected ? focused : byId(id);
   if (again && isFocusable(again)) again.focus({ preventScroll: true });
   else focusCurrentRow();
 }

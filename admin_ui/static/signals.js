@@ -129,10 +129,11 @@ function typingIn(chat) {
 }
 
 function showTyping() {
-  write(byId("typing"), typingIn(byId("chat")?.dataset.chat));
+  write(byId("typing"), byId("closed") ? "" : typingIn(byId("chat")?.dataset.chat));
   for (const row of document.querySelectorAll("#rows tbody tr")) {
     const place = row.querySelector(".subject");
-    const text = typingIn(row.id.slice("chat-".length));
+    // In a closed chat no message can come of it.
+    const text = row.matches(".over") ? "" : typingIn(row.id.slice("chat-".length));
     // An attribute, which the style shows in the preview's place: the row is fetched anew often.
     if (text) place.dataset.typing = text;
     else if (place.dataset.typing) delete place.dataset.typing;

@@ -3,7 +3,7 @@
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const format = (options) => new Intl.DateTimeFormat(undefined, options);
 const formats = {
-  clock: format({ hour: "2-digit", minute: "2-digit" }),
+  clock: format({ hour: "numeric", minute: "2-digit" }),
   weekday: format({ weekday: "short" }),
   near: format({ day: "numeric", month: "short" }),
   far: format({ day: "numeric", month: "short", year: "2-digit" }),

@@ -182,3 +182,10 @@ def test_a_token_of_a_session_opens_the_console_without_cookies(
     app: Flask, sign_in: SignIn
 ) -> None:
     assert app.test_client().get("/admin", headers=sign_in("admin")).status_code == 200
+
+
+def test_a_browser_that_blocks_cookies_is_told_so(browser: Browser) -> None:
+    fields = {"email": "a@example.org", "password": "whatever it is"}
+    response = browser.client.post("/admin/login", data=fields)
+    assert response.status_code == 403
+    assert "allow cookies" in response.text

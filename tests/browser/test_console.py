@@ -590,8 +590,38 @@ def test_signing_out_leaves_no_draft_behind(desk: Desk, make_chat: Any) -> None:
     page.type("#message", "A secret")
     assert page.evaluate("localStorage.length") == 1
     page.click("[data-sign-out] button")
+    expect(page.locator("dialog")).to_contain_text("1 unsent draft")
+    page.click("dialog >> text=Stay")
+    expect(page.locator("#message")).to_have_value("A secret")
+    page.click("[data-sign-out] button")
+    page.click("dialog [data-leave]")
     expect(page.locator("#password")).to_be_visible()
     assert page.evaluate("localStorage.length") == 0
+
+
+def test_text_stays_when_a_colleague_closes_assigns_or_deletes_the_chat(
+    desk: Desk, make_chat: Any, page_errors: PageErrors
+) -> None:
+    page_errors.allow("status of 404")
+    page, server = desk.page, desk.server
+    morgan, chat = server.admin("Morgan Lee"), make_chat()
+    path = f"/api/chat/{chat['_id']}"
+    page.reload()
+    desk.open(chat)
+    page.type("#message", "Half a sen")
+    server.request("PATCH", path, token=morgan["token"], json={"adminId": morgan["_id"]})
+    expect(page.locator(".toast")).to_contain_text("assigned to Morgan Lee. Your text is kept")
+    server.request("PATCH", path, token=morgan["token"], json={"status": "closed"})
+    expect(page.locator("#kept")).to_contain_text("Morgan Lee closed this; your text is kept.")
+    expect(page.locator("#kept-text")).to_have_value("Half a sen")
+    expect(page.locator("#kept-text")).to_be_focused()
+    page.click("#closed button")
+    expect(page.locator("#message")).to_have_value("Half a sen")
+    server.request("DELETE", path, token=morgan["token"])
+    expect(page.locator(".kept-chat")).to_contain_text("was deleted; your text is kept")
+    expect(page.locator("#kept-text")).to_have_value("Half a sen")
+    page.click(".kept-chat [data-close]")
+    expect(page.locator(".kept-chat")).to_have_count(0)
 
 
 def test_nothing_is_asked_while_the_session_ends(desk: Desk, make_chat: Any) -> None:
