@@ -43,6 +43,20 @@ class BadAddress(ChatError):
     default_detail = "X-Forwarded-For names no address, as the proxy in front must write it."
 
 
+class BadRequest(ChatError):
+    """A request that is wrong as HTTP. It keeps the status and title of its HTTP error."""
+
+    code = "bad_request"
+    status = 400
+    title = "The request is not valid"
+    default_detail = "The request could not be read as HTTP."
+
+    def __init__(self, status: int = 400, title: str | None = None) -> None:
+        super().__init__()
+        self.status = status  # type: ignore[misc]
+        self.title = title or type(self).title  # type: ignore[misc]
+
+
 class NotSignedIn(ChatError):
     code = "not_signed_in"
     status = 401

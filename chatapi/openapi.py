@@ -108,6 +108,7 @@ EXTRA_MEMBERS: dict[str, dict[str, Any]] = {
     },
 }
 ADVICE = {
+    "bad_request": "Check the request's headers and address; repeating it does not help.",
     "bad_json": "Check the body: one JSON object in UTF-8, no name in it twice.",
     "bad_address": "Report it: the proxy in front of the service is set up wrongly.",
     "not_signed_in": "Send a token, or ask the user to sign in.",

@@ -30,6 +30,9 @@ TYPE_BASE = "/api/docs#"
 _UNAVAILABLE_CODES = frozenset({1, 13, 18, 11600, 11602, 91, 189, 10107, 13435, 13436, 262, 50, 89})
 _OUT_OF_DISK_SPACE = 14031
 
+# What gunicorn raises while a view reads a body that is not well-formed, such as a bad chunk.
+_SERVER_ERRORS = "gunicorn.http.errors"
+
 Page = Callable[[ChatError], ResponseReturnValue]
 
 
@@ -84,6 +87,8 @@ def from_exception(error: Exception) -> ChatError:
         return errors.TooLarge()
     if isinstance(error, HTTPException):
         return _from_http(error)
+    if type(error).__module__ == _SERVER_ERRORS:
+        return errors.BadRequest()
     found: ChatError
     if isinstance(error, StorageFull) or getattr(error, "code", None) == _OUT_OF_DISK_SPACE:
         found = errors.StorageFull(retryAfter=30)
@@ -107,7 +112,6 @@ def is_unavailable(error: Exception) -> bool:
 
 def _from_http(error: HTTPException) -> ChatError:
     known: dict[int, type[ChatError]] = {
-        400: errors.BadJson,
         401: errors.NotSignedIn,
         403: errors.Forbidden,
         404: errors.NotFound,
@@ -116,7 +120,14 @@ def _from_http(error: HTTPException) -> ChatError:
         415: errors.NotJson,
         429: errors.TooManyRequests,
     }
-    found = known.get(error.code or 500, ChatError)()
+    status = error.code or 500
+    if status in known:
+        found = known[status]()
+    elif status < 500:
+        found = errors.BadRequest(status, error.name)
+    else:
+        found = ChatError()
+        found.status = status  # type: ignore[misc]
     if error.code == 405:
         found.allow = ", ".join(getattr(error, "valid_methods", None) or [])  # type: ignore[attr-defined]
     return found

@@ -22,7 +22,7 @@ bind = f"{_address}:{os.environ.get('PORT', '8000')}"
 
 # One process holds 10,000 streams. More workers use more cores; RATELIMIT_STORAGE_URI then
 # has to name a storage that they share.
-worker_class = "gevent"
+worker_class = "deploy.worker.Worker"  # gevent, with problem documents
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
 # Without the streams: those are taken over from gunicorn and counted in services/feeds.py.
 worker_connections = 11_000
