@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -204,9 +205,10 @@ def test_chat_that_cannot_be_loaded_says_so_and_can_be_folded(
     page_errors.allow("ERR_FAILED")
     page = host_page(width=375, height=667)
     expect(launcher(page)).to_be_visible()
-    page.route("**/app.js", lambda route: route.abort())
+    scripts = re.compile(r"/chat/static/.*\.js")
+    page.route(scripts, lambda route: route.abort())
     launcher(page).click()
     expect(panel(page).get_by_text("could not be loaded")).to_be_visible()
-    page.unroute("**/app.js")
+    page.unroute(scripts)
     page.get_by_role("button", name="Fold the chat").click()
     expect(launcher(page)).to_be_focused()
