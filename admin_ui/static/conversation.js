@@ -114,7 +114,7 @@ function showKept() {
 }
 
 /** Hide a chat that was deleted; what was typed in it stays on the screen. */
-export function chatDeleted(chat) {
+function chatDeleted(chat) {
   const text = local.get(draftKey(chat));
   local.remove(draftKey(chat));
   closeChat();
@@ -190,6 +190,7 @@ export function watchConversation() {
     before = now && { ...now, isOurs: ctx.sourceElement?.id !== "conversation" };
   });
   document.addEventListener("console:morphed", showKept);
+  document.addEventListener("console:deleted", ({ detail }) => chatDeleted(detail.chat));
   document.addEventListener("submit", confirmLeaving, { capture: true });
   afterSwap((target) => {
     if (target.id === "conversation" || target === document.body) {

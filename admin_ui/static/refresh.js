@@ -4,7 +4,6 @@
  * that there may be news, and every three seconds unless news come in live.
  */
 
-import { chatDeleted } from "./conversation.js";
 import { morphInto } from "./morph.js";
 import { byId } from "./page.js";
 import { askToSignIn, signingIn } from "./dialogs.js";
@@ -195,7 +194,7 @@ function show(text) {
 
 async function update({ place, root }) {
   const shown = byId(root);
-  if (!shown || (place === "list" && underTheHand())) return;
+  if (!shown || (place === "list" ? underTheHand() : isDeleting())) return;
   const { poll, etag } = shown.dataset;
   const kept = place === "list" ? keptRow() : null;
   const { response, text } = await ask(kept ? withKept(poll, kept) : poll, etag);
@@ -206,9 +205,8 @@ async function update({ place, root }) {
     return;
   }
   if (response.status === 404 && place === "conversation") {
-    // When this page has deleted it, the answer to that closes it.
-    if (byId(root) === shown && !document.querySelector("#dialogs form[action$='/delete'].htmx-request")) {
-      chatDeleted(shown.dataset.chat);
+    if (byId(root) === shown && !isDeleting()) {
+      document.dispatchEvent(new CustomEvent("console:deleted", { detail: { chat: shown.dataset.chat } }));
     }
     return;
   }
@@ -229,6 +227,9 @@ async function update({ place, root }) {
   }
   await morphInto(byId(place), text);
 }
+
+/** This page is deleting the open chat: the answer to that closes it. */
+const isDeleting = () => document.querySelector("#dialogs form[action$='/delete'].htmx-request") !== null;
 
 /** The chat whose row stays in the list, if it is in the list. */
 function keptRow() {
