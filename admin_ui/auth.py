@@ -27,7 +27,9 @@ def login() -> Response:
     target = forms.back(request.args.get("next"))
     if session is not None and session.is_admin and not htmx.is_htmx():
         return make_response(redirect(target, 303))
-    return answer(PAGE, DIALOG, next=target, email="", overlay=htmx.wants_fragment())
+    overlay = htmx.wants_fragment()
+    no_agent = not overlay and not accounts.list_admins()
+    return answer(PAGE, DIALOG, next=target, email="", overlay=overlay, no_agent=no_agent)
 
 
 def sign_in() -> Response:

@@ -189,3 +189,11 @@ def test_a_browser_that_blocks_cookies_is_told_so(browser: Browser) -> None:
     response = browser.client.post("/admin/login", data=fields)
     assert response.status_code == 403
     assert "allow cookies" in response.text
+
+
+def test_the_sign_in_page_says_how_the_first_agent_is_made(
+    browser: Browser, make_user: MakeUser
+) -> None:
+    assert "flask create-admin" in browser.get("/admin/login").text
+    make_user(role="admin")
+    assert "flask create-admin" not in browser.get("/admin/login").text

@@ -177,7 +177,14 @@ def test_nothing_new_costs_a_304_and_no_swap(polling_desk: Desk, make_chat: Any)
     chat = make_chat()
     page.goto(f"{desk.server.url}/admin?q={chat['email']}")
     desk.open(chat)
-    polled(page)
+    # Opening has changed the chat, which is fetched again: only after a whole round without
+    # news is there nothing left to put into the page.
+    for path in (f"/admin/chats/{chat['_id']}", "/admin"):
+        page.wait_for_event(
+            "response",
+            lambda r, path=path: r.status == 304 and r.url.split("?")[0].endswith(path),
+            timeout=20_000,
+        )
     statuses: list[int] = []
     page.on("response", lambda r: statuses.append(r.status) if "/admin" in r.url else None)
     page.evaluate(
