@@ -41,12 +41,16 @@ DONE = {
 def index(session: Session) -> Response:
     """List chats. A poll with nothing new costs a 304."""
     query = forms.query(forms.InboxQuery())
-    state = chats.list_state(session, forms.filters(query), query["limit"], query["cursor"])
     kept = _kept(session, query["keep"])
-    etag = _list_etag(session, state, kept)
-    if htmx.wants_fragment() and not_modified(etag):
+
+    def knows(etag: str) -> bool:
+        return htmx.wants_fragment() and not_modified(_list_etag(session, etag, kept))
+
+    page = chats.list_chats(session, forms.filters(query), query["limit"], query["cursor"], knows)
+    etag = _list_etag(session, page.etag, kept)
+    if page.is_known:
         return htmx.vary(unchanged(etag))
-    return answer(PAGE, ROWS, etag, **_list(session, query, state, kept))
+    return answer(PAGE, ROWS, etag, **_list(session, query, page, kept))
 
 
 @agents_only("/chats/<chat_id>")
@@ -211,8 +215,8 @@ def _kept(session: Session, chat_id: str | None) -> Document | None:
         return None
 
 
-def _list_etag(session: Session, state: chats.ListState, kept: Document | None) -> str:
-    return versioned(state.etag, *([chats.etag(session, kept)] if kept else []))
+def _list_etag(session: Session, etag: str, kept: Document | None) -> str:
+    return versioned(etag, *([chats.etag(session, kept)] if kept else []))
 
 
 def _with_kept(rows: list[Document], kept: Document | None) -> list[Document]:
@@ -229,11 +233,10 @@ def _with_kept(rows: list[Document], kept: Document | None) -> list[Document]:
 def _list(
     session: Session,
     query: dict[str, Any],
-    state: chats.ListState,
+    page: chats.ChatPage,
     kept: Document | None = None,
 ) -> dict[str, Any]:
     """Return what the list's templates show."""
-    page = chats.list_chats(session, forms.filters(query), query["limit"], query["cursor"])
     given = {name: value for name, value in query.items() if name in NARROWING and value}
     if query["unread"] is False:
         given["unread"] = "false"
@@ -244,9 +247,9 @@ def _list(
     here = {name: value for name, value in given.items() if name != "cursor"}
     return {
         "chats": _with_kept(page.items, kept),
-        "list_etag": _list_etag(session, state, kept),
-        "unread_messages": state.unread_messages,
-        "unread_chats": state.unread_chats,
+        "list_etag": _list_etag(session, page.etag, kept),
+        "unread_messages": page.unread_messages,
+        "unread_chats": page.unread_chats,
         "query": query,
         "narrowed": bool(here.keys() - {"limit"}),
         "list_query": _written_out(given),
@@ -297,8 +300,8 @@ def _conversation(
         "categories": schemas.categories,
     }
     if not htmx.wants_fragment():
-        state = chats.list_state(session, forms.filters(query), query["limit"], query["cursor"])
-        context |= _list(session, query, state, chats.shown(session, chat))
+        page = chats.list_chats(session, forms.filters(query), query["limit"], query["cursor"])
+        context |= _list(session, query, page, chats.shown(session, chat))
     etag = _etag(session, chat, query, away)
     return answer(PAGE, CONVERSATION, etag, toast=toast, undo=undo_of, **context)
 

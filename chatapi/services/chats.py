@@ -47,12 +47,16 @@ class ChatFilters:
 
 
 @dataclass(frozen=True)
-class ListState:
-    """The ETag of a page of chats, and what the caller has not read in all of theirs."""
+class ChatPage(paging.Page):
+    """A page of chats, its ETag, and what the caller has not read in all of theirs.
+
+    is_known -- the caller has this page already; it comes without its items.
+    """
 
     etag: str
     unread_chats: int
     unread_messages: int
+    is_known: bool = False
 
 
 def create(
@@ -132,32 +136,28 @@ def etag(session: Session, chat: Document) -> str:
 
 
 def list_chats(
-    session: Session, filters: ChatFilters, limit: int = 50, cursor: str | None = None
-) -> paging.Page:
+    session: Session,
+    filters: ChatFilters,
+    limit: int = 50,
+    cursor: str | None = None,
+    knows: Callable[[str], bool] | None = None,
+) -> ChatPage:
     """Return a page of the chats the caller may see, the latest message first.
 
+    knows -- tells of an ETag whether the caller has that page; its items are left out then.
     Raises InvalidInput on `assigned` or `cursor`.
     """
-    rows = chats.newest(_filter(session, filters), limit + 1, paging.decode(cursor))
-    return paging.page([shown(session, row) for row in rows], limit, "lastMessageAt")
-
-
-def list_state(
-    session: Session, filters: ChatFilters, limit: int = 50, cursor: str | None = None
-) -> ListState:
-    """Return what a poll compares to know whether that page looks different.
-
-    Reads ids, versions and one sum; builds nothing and reads no message. Asked before the
-    page itself, it can only be too old, never too new.
-    """
-    wanted = _filter(session, filters)
-    versions = chats.newest_versions(wanted, limit + 1, paging.decode(cursor))
-    unread_chats, unread_messages = unread(session)
+    wanted, after = _filter(session, filters), paging.decode(cursor)
+    rows = chats.newest(wanted, limit + 1, after)
     # Of the row after the page only its being there counts: it makes the cursor.
-    seen = (versions[:limit], len(versions) > limit)
-    facts = (REPRESENTATION, session.user_id, session.side, limit, seen)
-    digest = hashlib.blake2b(repr((facts, unread_messages)).encode(), digest_size=16)
-    return ListState(digest.hexdigest(), unread_chats, unread_messages)
+    seen = ([(row["_id"], row["version"]) for row in rows[:limit]], len(rows) > limit)
+    unread_chats, unread_messages = unread(session)
+    facts = (REPRESENTATION, session.user_id, session.side, limit, seen, unread_messages)
+    etag = hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+    if knows is not None and knows(etag):
+        return ChatPage([], None, etag, unread_chats, unread_messages, is_known=True)
+    page = paging.page([shown(session, row) for row in rows], limit, "lastMessageAt")
+    return ChatPage(page.items, page.next_cursor, etag, unread_chats, unread_messages)
 
 
 def unread(session: Session) -> tuple[int, int]:

@@ -21,8 +21,7 @@ from chatapi.store import chat_terms, durability, unread
 from chatapi.store.database import Document, Duplicate, among, chatrooms, naming_duplicates
 
 _ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
-_VERSIONS = {"version": 1, "lastMessageAt": 1}
-_LISTED = {"counts": 0, "epoch": 0, "changedAt": 0}
+_PLACES = {"lastMessageAt": 1}
 MOST_SEEN = 2000
 MOST_REACHED = 2000
 CHANGED_AT_ONCE = 100
@@ -204,20 +203,11 @@ def query(wanted: Filter, after: Position | None = None) -> Document:
 
 
 def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Document]:
-    """Return up to `limit` chats as a list shows them, the latest message first."""
-    return _newest(wanted, limit, after, _LISTED)
+    """Return up to `limit` chats, the latest message first.
 
+    Whole documents: some servers copy each one to leave a field out.
 
-def newest_versions(
-    wanted: Filter, limit: int, after: Position | None = None
-) -> list[tuple[ObjectId, int]]:
-    """Return the ids and versions of the same chats: enough to know whether one changed."""
-    rows = _newest(wanted, limit, after, _VERSIONS)
-    return [(row["_id"], row["version"]) for row in rows]
-
-
-def _newest(wanted: Filter, limit: int, after: Position | None, shown: Document) -> list[Document]:
-    """Read a page, from no further back than the same page reached the last time.
+    Read from no further back than the same page reached the last time.
 
     Some servers read a whole index range before they sort and cut it, so the range is kept
     short. Where it holds enough chats, they are the newest; where it holds too few, because
@@ -225,15 +215,15 @@ def _newest(wanted: Filter, limit: int, after: Position | None, shown: Document)
     """
     where = query(wanted, after)
     if wanted.terms:
-        return _found(wanted, where, limit, shown)
+        return _found(wanted, where, limit)
     key = (wanted, limit, after)
     reached = _reached.get(key)
     if reached is not None:
         known = where.get("lastMessageAt", {})
         bounded = where | {"lastMessageAt": known | {"$gte": reached}}
-        rows = list(chatrooms().find(bounded, shown).sort(_ORDER).limit(limit))
+        rows = list(chatrooms().find(bounded).sort(_ORDER).limit(limit))
     if reached is None or len(rows) < limit:
-        rows = list(chatrooms().find(where, shown).sort(_ORDER).limit(limit))
+        rows = list(chatrooms().find(where).sort(_ORDER).limit(limit))
     if len(_reached) >= MOST_REACHED:
         _reached.clear()
     if len(rows) == limit:
@@ -241,7 +231,7 @@ def _newest(wanted: Filter, limit: int, after: Position | None, shown: Document)
     return rows
 
 
-def _found(wanted: Filter, where: Document, limit: int, shown: Document) -> list[Document]:
+def _found(wanted: Filter, where: Document, limit: int) -> list[Document]:
     """Read a page of the chats that a search finds.
 
     Up to FEW_FOUND are all read, and sorted. Where each word has more, the newest chats are
@@ -249,12 +239,10 @@ def _found(wanted: Filter, where: Document, limit: int, shown: Document) -> list
     """
     ids = chat_terms.found(wanted.terms, wanted.user_id, FEW_FOUND)
     if ids is None:
-        return list(itertools.islice(_walked(wanted, where, shown), limit))
-    light: list[Document] = [{"$match": where}, {"$project": _VERSIONS}]
+        return list(itertools.islice(_walked(wanted, where), limit))
+    light: list[Document] = [{"$match": where}, {"$project": _PLACES}]
     rows = list(among(chatrooms(), ids, light))
     rows.sort(key=lambda chat: (chat["lastMessageAt"], chat["_id"]), reverse=True)
-    if shown == _VERSIONS:
-        return rows[:limit]
     page: list[Document] = []
     while rows and len(page) < limit:
         # Once more where a chat is deleted in between: a short page would be the last one.
@@ -265,9 +253,9 @@ def _found(wanted: Filter, where: Document, limit: int, shown: Document) -> list
     return page
 
 
-def _walked(wanted: Filter, where: Document, shown: Document) -> Iterator[Document]:
+def _walked(wanted: Filter, where: Document) -> Iterator[Document]:
     """Yield the chats that a search finds, the newest first, as they are come across."""
-    with chatrooms().find(where, shown, batch_size=WALKED_AT_ONCE).sort(_ORDER) as newest_first:
+    with chatrooms().find(where, batch_size=WALKED_AT_ONCE).sort(_ORDER) as newest_first:
         while batch := list(itertools.islice(newest_first, WALKED_AT_ONCE)):
             ids = chat_terms.having([chat["_id"] for chat in batch], wanted.terms)
             yield from (chat for chat in batch if chat["_id"] in ids)

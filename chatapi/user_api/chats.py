@@ -71,11 +71,10 @@ def list_chats(session: Session, query: dict[str, Any]) -> Any:
         solved=query["solved"],
         q=query["q"],
     )
-    state = chats.list_state(session, filters, query["limit"], query["cursor"])
-    headers = {"ETag": f'"{state.etag}"', "X-Unread-Total": str(state.unread_messages)}
-    if not_modified(state.etag):
-        return unchanged(state.etag, headers)
-    page = chats.list_chats(session, filters, query["limit"], query["cursor"])
+    page = chats.list_chats(session, filters, query["limit"], query["cursor"], not_modified)
+    headers = {"ETag": f'"{page.etag}"', "X-Unread-Total": str(page.unread_messages)}
+    if page.is_known:
+        return unchanged(page.etag, headers)
     if page.next_cursor:
         headers["X-Next-Cursor"] = page.next_cursor
         headers["Link"] = f'<{_next_page(page.next_cursor)}>; rel="next"'

@@ -46,7 +46,7 @@ def test_a_failure_shows_a_number_and_nothing_of_itself(
     def fail(*_: object) -> None:
         raise RuntimeError("a secret of ours")
 
-    monkeypatch.setattr(chats, "list_state", fail)
+    monkeypatch.setattr(chats, "list_chats", fail)
     response = agent.get("/admin")
     assert response.status_code == 500
     assert "secret" not in response.text

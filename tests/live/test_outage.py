@@ -297,7 +297,7 @@ def test_an_agent_is_told_what_failed_and_nobody_else(
 
     app.config["PROPAGATE_EXCEPTIONS"] = False
     headers = sign_in(role)
-    monkeypatch.setattr(stored_chats, "newest_versions", fail)
+    monkeypatch.setattr(stored_chats, "newest", fail)
     answer = app.test_client().get("/api/chat", headers=headers)
     problem = answer.get_json()
     assert (answer.status_code, problem["code"]) == (status, code)

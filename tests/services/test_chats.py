@@ -731,11 +731,11 @@ def test_the_etag_of_a_chat_changes_with_everything_one_sees_of_it(
         lambda: accounts.update_user(agent, agent.user_id, {"image": "https://x.example/a.png"}),
     ]
     seen = {chats.etag(owner, stored(chat))}
-    listed = {chats.list_state(agent, ChatFilters()).etag}
+    listed = {chats.list_chats(agent, ChatFilters()).etag}
     for number, step in enumerate(steps, 2):
         step()
         seen.add(chats.etag(owner, stored(chat)))
-        listed.add(chats.list_state(agent, ChatFilters()).etag)
+        listed.add(chats.list_chats(agent, ChatFilters()).etag)
         assert (len(seen), len(listed)) == (number, number)
 
 
@@ -744,27 +744,27 @@ def test_the_etag_stays_while_nothing_happens(
 ) -> None:
     for who in (user, agent):
         assert chats.etag(who, stored(chat)) == chats.etag(who, stored(chat))
-        assert chats.list_state(who, ChatFilters()) == chats.list_state(who, ChatFilters())
+        assert chats.list_chats(who, ChatFilters()) == chats.list_chats(who, ChatFilters())
     assert chats.etag(user, stored(chat)) != chats.etag(agent, stored(chat))
 
 
 def test_the_state_of_a_list_tells_of_chats_that_come_and_go(
     agent: Session, shelf: dict[str, Document]
 ) -> None:
-    seen = {chats.list_state(agent, ChatFilters(status=["active"])).etag}
+    seen = {chats.list_chats(agent, ChatFilters(status=["active"])).etag}
     new = opened("five")
-    seen.add(chats.list_state(agent, ChatFilters(status=["active"])).etag)
+    seen.add(chats.list_chats(agent, ChatFilters(status=["active"])).etag)
     chats.update(agent, shelf["one"]["_id"], status="closed")
-    seen.add(chats.list_state(agent, ChatFilters(status=["active"])).etag)
+    seen.add(chats.list_chats(agent, ChatFilters(status=["active"])).etag)
     chats.delete(agent, new["_id"])
-    seen.add(chats.list_state(agent, ChatFilters(status=["active"])).etag)
+    seen.add(chats.list_chats(agent, ChatFilters(status=["active"])).etag)
     assert len(seen) == 4
 
 
 def test_the_state_of_a_list_carries_the_unread_total_of_all_chats(
     agent: Session, shelf: dict[str, Document]
 ) -> None:
-    state = chats.list_state(agent, ChatFilters(status=["closed"]), 1)
+    state = chats.list_chats(agent, ChatFilters(status=["closed"]), 1)
     assert (state.unread_chats, state.unread_messages) == (2, 2)
 
 
@@ -772,9 +772,9 @@ def test_the_unread_numbers_of_a_list_move_its_etag(
     user: Session, agent: Session, chat: Document
 ) -> None:
     # The message is in no chat of this page, but the total above the page shows it.
-    before = chats.list_state(agent, ChatFilters(status=["closed"]))
+    before = chats.list_chats(agent, ChatFilters(status=["closed"]))
     messages.send(user, chat["_id"], "Hello")
-    assert chats.list_state(agent, ChatFilters(status=["closed"])).etag != before.etag
+    assert chats.list_chats(agent, ChatFilters(status=["closed"])).etag != before.etag
 
 
 def test_a_clock_that_jumps_back_still_lists_the_chat(
