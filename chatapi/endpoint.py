@@ -21,6 +21,21 @@ from chatapi.errors import ChatError
 from chatapi.limits import limited
 from chatapi.schemas import Input
 
+# The groups of the OpenAPI document, in its order: name and description of each tag.
+TAGS = {
+    "auth": ("Signing in", "Accounts, guests and sessions."),
+    "chats": ("Chats", "Opening, listing, reading and changing chats."),
+    "messages": ("Messages", "Sending and reading messages."),
+    "events": (
+        "Live events",
+        """Streams of `chat`, `message`, `read`, `typing`, `presence`, `deleted` and `end`.
+The data of an event is the schema of that name: Chat, Message, Read, Typing, Presence,
+Deleted; `end` has `code` and `retryAfter` and is the last.""",
+    ),
+    "admin_api": ("Administration", "For agents only."),
+    "meta": ("About", "What a front end asks first, and this document."),
+    "health": ("Health", "For load balancers and monitoring."),
+}
 View = Callable[..., Any]
 NOTHING = Input()  # what an endpoint takes that takes no body, or no query
 CONTRACT = "contract"  # the name under which a view carries its contract
@@ -33,6 +48,7 @@ class Contract:
     who -- "anyone", "session", "user" (users and guests) or "admin".
     returns -- the schema of each status; None for an empty body.
     limit -- the LIMIT_<NAME> of config.py that holds; None for no limit.
+    tag -- the key of TAGS that it is listed under.
     """
 
     who: str
@@ -42,6 +58,7 @@ class Contract:
     refuses: Sequence[type[ChatError]]
     headers: Mapping[str, str]
     limit: str | None
+    tag: str
 
 
 def endpoint(
@@ -56,16 +73,21 @@ def endpoint(
     refuses: Sequence[type[ChatError]] = (),
     headers: Mapping[str, str] | None = None,
     limit: str | None = "default",
+    tag: str | None = None,
 ) -> Callable[[View], View]:
     """Register a view that takes (session, body, query, path parts) and returns data.
 
     The view gets what the contract names: `session` unless anyone may come, `body` and
     `query` as loaded. It returns the data for the first status of `returns`, or (data,
-    status), or (data, status, headers), or a Response.
+    status), or (data, status, headers), or a Response. Without a tag it is listed under the
+    blueprint's name or else the module's. Raises LookupError if TAGS has no such tag.
     """
-    contract = Contract(who, body, query, returns, refuses, headers or {}, limit)
 
     def register(view: View) -> View:
+        contract = Contract(
+            who, body, query, returns, refuses, headers or {}, limit, _tag(tag, blueprint, view)
+        )
+
         def handle(**parts: Any) -> Response:
             arguments = parts
             if who != "anyone":
@@ -89,6 +111,18 @@ def endpoint(
         return view
 
     return register
+
+
+def _tag(given: str | None, blueprint: Blueprint, view: View) -> str:
+    module = view.__module__.rpartition(".")[2]
+    name = given or (blueprint.name if blueprint.name in TAGS else module)
+    if name not in TAGS:
+        raise LookupError(
+            f"The endpoint {view.__module__}.{view.__name__} has no tag for the API's document: "
+            f"TAGS in chatapi/endpoint.py has no {name!r}. Add it there, or give one of "
+            f"{', '.join(TAGS)} as tag=…"
+        )
+    return name
 
 
 def not_modified(etag: str) -> bool:

@@ -21,7 +21,7 @@ from marshmallow import Schema, fields
 from werkzeug.routing import Rule
 
 from chatapi import api_page, errors, field_types, problem, schemas
-from chatapi.endpoint import Contract
+from chatapi.endpoint import TAGS, Contract
 from chatapi.errors import ChatError
 from chatapi.limits import limited
 from chatapi.static_files import StaticFiles
@@ -51,20 +51,6 @@ text, and quote its `requestId` when you ask for help.
 A message is sent once however often you try: give it a `clientMessageId` and repeat that \
 when you retry after a timeout or a 5xx."""
 
-TAGS = {
-    "auth": ("Signing in", "Accounts, guests and sessions."),
-    "chats": ("Chats", "Opening, listing, reading and changing chats."),
-    "messages": ("Messages", "Sending and reading messages."),
-    "events": (
-        "Live events",
-        """Streams of `chat`, `message`, `read`, `typing`, `presence`, `deleted` and `end`.
-The data of an event is the schema of that name: Chat, Message, Read, Typing, Presence,
-Deleted; `end` has `code` and `retryAfter` and is the last.""",
-    ),
-    "admin_api": ("Administration", "For agents only."),
-    "meta": ("About", "What a front end asks first, and this document."),
-    "health": ("Health", "For load balancers and monitoring."),
-}
 WHO = {
     "anyone": "Anyone.",
     "session": "Users, guests and agents.",
@@ -296,16 +282,9 @@ def _endpoints(app: Flask) -> Iterator[tuple[Rule, Contract, Any]]:
     for number, rule in enumerate(app.url_map.iter_rules()):
         view = app.view_functions[rule.endpoint]
         if contract := getattr(view, "contract", None):
-            found.append((order.index(_tag(view)), number, rule, contract, view))
+            found.append((order.index(contract.tag), number, rule, contract, view))
     for _, _, rule, contract, view in sorted(found, key=lambda row: row[:2]):
         yield rule, contract, view
-
-
-def _tag(view: Any) -> str:
-    _, *folders, module = view.__module__.split(".")
-    if "admin_api" in folders:
-        return "admin_api"
-    return {"sockets": "events"}.get(module, str(module))
 
 
 def _operation(
@@ -315,7 +294,7 @@ def _operation(
     summary, _, more = text.partition(". ")
     operation: dict[str, Any] = {
         "operationId": _camel(rule.endpoint.rpartition(".")[2]),
-        "tags": [TAGS[_tag(view)][0]],
+        "tags": [TAGS[contract.tag][0]],
         "summary": summary.rstrip("."),
         "description": " ".join(filter(None, (more, _who(contract), _limit(app, contract)))),
         "security": _security(contract, method),

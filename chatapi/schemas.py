@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from marshmallow import EXCLUDE, RAISE, Schema, fields, validate
+from marshmallow import EXCLUDE, RAISE, Schema, fields, missing, validate
 
 from chatapi import clock
 from chatapi.field_types import (
@@ -91,6 +91,10 @@ class Output(Schema):
     class Meta:
         unknown = EXCLUDE
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        _refuse_what_dump_ignores(self)
+
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         """Return what the API shows of a document, or of each in a list."""
         plan = self._plan()
@@ -116,6 +120,43 @@ def _shape(plan: list[tuple[str, str, Convert]], obj: Any) -> dict[str, Any]:
         value = read(name)
         shown[key] = convert(value) if convert and value is not None else value
     return shown
+
+
+# The types that `dump` shows as they are, or converts in `_conversion`; no subclasses, which
+# may convert themselves.
+_SHOWN = frozenset(
+    {
+        *(fields.String, fields.Integer, fields.Float, fields.Boolean, fields.Raw, fields.Dict),
+        *(fields.List, fields.Nested, Id, Time, AsItIs),
+    }
+)
+
+
+def _refuse_what_dump_ignores(schema: Output) -> None:
+    """Raise TypeError for what marshmallow would do and Output.dump does not."""
+    place = type(schema).__name__
+    for hook in ("pre_dump", "post_dump"):
+        if schema._hooks.get(hook):  # noqa: SLF001 - marshmallow has no other way to ask
+            raise TypeError(f"{place} has a @{hook}, which Output.dump does not call.")
+    if type(schema).get_attribute is not Schema.get_attribute:
+        raise TypeError(f"{place} has a get_attribute, which Output.dump does not call.")
+    for name, field in schema.dump_fields.items():
+        parts = [field]
+        if isinstance(field, fields.List):
+            parts.append(field.inner)
+        if isinstance(field, fields.Dict):
+            parts += [each for each in (field.key_field, field.value_field) if each]
+        for part in parts:
+            if type(part) not in _SHOWN:
+                raise TypeError(
+                    f"{place}.{name} is a {type(part).__name__}, which Output.dump would show "
+                    f"unconverted. Use a type of chatapi/field_types.py, or add it to _conversion."
+                )
+            if part.dump_default not in (missing, None):  # None is what dump shows anyway
+                raise TypeError(f"{place}.{name} has a dump_default, which Output.dump ignores.")
+        inner = field.inner if isinstance(field, fields.List) else None
+        if isinstance(inner, (Id, Time)) or "." in (field.attribute or ""):
+            raise TypeError(f"{place}.{name} is not converted by Output.dump.")
 
 
 def _conversion(field: fields.Field[Any]) -> Convert:

@@ -101,6 +101,7 @@ limited_websocket.contract = endpoint.Contract(  # type: ignore[attr-defined]
     [errors.Forbidden, errors.UpgradeRequired, errors.TooManyRequests],
     {},
     "default",
+    tag="events",
 )
 blueprint.add_url_rule("/ws", "websocket", limited_websocket, methods=["GET"], websocket=True)
 # Without an upgrade werkzeug needs a rule of its own, to be told what is missing.
