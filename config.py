@@ -138,6 +138,7 @@ class Config:
     SESSION_REFRESH_EACH_REQUEST = False
     PERMANENT_SESSION_LIFETIME = timedelta(days=30)
     AUTH_COOKIE_NAME = "chat_session"
+    DEVICE_COOKIE_NAME = "chat_device"
     WTF_CSRF_TIME_LIMIT = None  # as long as the cookie session, so that no open page goes stale
     WTF_CSRF_CHECK_DEFAULT = False  # identity.py decides: cookies need it, Bearer does not
     WTF_CSRF_HEADERS = ("X-CSRF-Token",)
@@ -309,6 +310,7 @@ class ProductionConfig(Config):
     SESSION_COOKIE_SECURE = True
     SESSION_COOKIE_NAME = "__Host-chat_csrf"
     AUTH_COOKIE_NAME = "__Host-chat_session"
+    DEVICE_COOKIE_NAME = "__Host-chat_device"
 
     @classmethod
     def check(cls, values: dict[str, object]) -> None:

@@ -6,9 +6,10 @@ from flask import Response, make_response, redirect, request, url_for
 
 from admin_ui import blueprint, forms, htmx, problems
 from admin_ui.views import answer, refused
-from chatapi import errors, identity
+from chatapi import devices, errors, identity
 from chatapi.errors import ChatError
-from chatapi.limits import limited, login_attempts
+from chatapi.limits import limited
+from chatapi.login_limits import login_attempts
 from chatapi.services import accounts
 from chatapi.services.accounts import Session
 
@@ -61,12 +62,13 @@ def logout() -> Response:
 
 def _agent(given: dict[str, str]) -> tuple[Session, str]:
     """Sign in, agents only: anybody else's session ends before it is used."""
-    login_attempts.check(given["email"])
-    session, token = accounts.login(given["email"], given["password"], identity.client())
+    email = given["email"]
+    device = devices.known_device(email)
+    with login_attempts.sign_in(accounts.normal_email(email), identity.network(), device):
+        session, token = accounts.login(email, given["password"], identity.client())
     if not session.is_admin:
         accounts.end_token(token)
         raise errors.AdminOnly("This account has no access: the console is for support agents.")
-    login_attempts.forgive(given["email"])
     return session, token
 
 

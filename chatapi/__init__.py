@@ -30,7 +30,7 @@ from chatapi import (
     static_files,
 )
 from chatapi.extensions import compress, csrf, login_manager, mongo
-from chatapi.limits import login_attempts
+from chatapi.login_limits import login_attempts
 from chatapi.services import accounts, credentials, password_rules, passwords, streams
 from chatapi.store import database as store_database
 from chatapi.store import disk

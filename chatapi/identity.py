@@ -14,7 +14,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, Se
 from flask_login import UserMixin, current_user, login_user
 from flask_wtf.csrf import CSRFError, generate_csrf
 
-from chatapi import errors, static_files
+from chatapi import devices, errors, static_files
 from chatapi.extensions import csrf, login_manager
 from chatapi.networks import Network, network_of
 from chatapi.services import accounts
@@ -167,7 +167,9 @@ def sign_in(response: Response, session: Session, token: str) -> Response:
     forget_csrf()
     login_user(CurrentUser(session))
     csrf_store.clear()  # It keeps the token of the forms, and nothing of who is signed in.
-    return set_cookie(response, token)
+    set_cookie(response, token)
+    devices.set_cookie(response, session)
+    return response
 
 
 def set_cookie(response: Response, token: str) -> Response:

@@ -1,8 +1,7 @@
 """How often somebody may do something. The numbers are in `config.py`.
 
 Signed-in requests count per account, the others per address, in the storage that
-RATELIMIT_STORAGE_URI names. Sign-in attempts are counted in the database, exactly and
-across all worker processes, per address and per account.
+RATELIMIT_STORAGE_URI names. Attempts at passwords have limits of their own: `login_limits`.
 """
 
 from __future__ import annotations
@@ -14,19 +13,12 @@ from typing import Any
 from flask import Flask, current_app
 from flask_limiter import Limiter
 from limits import RateLimitItem
-from limits.storage import Storage
 
 from chatapi import identity
-from chatapi.counters import (
-    Counters,
-    WorkerMemory,
-    database_counters,
-    network_limits,
-    parsed,
-)
-from chatapi.errors import TooManyAttempts, TooManyRequests
+from chatapi.counters import Counters, network_limits, parsed
+from chatapi.errors import TooManyRequests
 from chatapi.networks import Network
-from chatapi.services.accounts import Session, normal_email
+from chatapi.services.accounts import Session
 from chatapi.store.database import patience
 
 View = Callable[..., Any]
@@ -112,47 +104,3 @@ def _limits(name: str, key: Key) -> list[tuple[RateLimitItem, str]]:
 
 def _refusal(limit: RateLimitItem, name: str, counter: str) -> TooManyRequests:
     return TooManyRequests(retryAfter=_counters().seconds_left(limit, name, counter))
-
-
-class LoginAttempts:
-    """Counts sign-in attempts; `check` refuses when there were too many."""
-
-    def __init__(self) -> None:
-        self._make: Callable[[], Storage] = WorkerMemory
-        self._made: Counters | None = None
-
-    def init_app(self, app: Flask, shared: bool) -> None:
-        """Count in the app's database, or in memory where the database is a stand-in."""
-        self._made = None
-        self._make = functools.partial(database_counters, app.config) if shared else WorkerMemory
-
-    @property
-    def _counters(self) -> Counters:
-        """The counters, connected on first use: a command that signs nobody in needs none."""
-        if self._made is None:
-            self._made = Counters(self._make())
-        return self._made
-
-    def check(self, email: str) -> None:
-        """Count an attempt at this account from this address. Raises TooManyAttempts."""
-        if not current_app.config["RATELIMIT_ENABLED"]:
-            return
-        # The account first: what it refuses does not use up the address's allowance, which a
-        # whole office may share.
-        settings = current_app.config
-        for limit, key in (
-            (parsed(settings["LIMIT_LOGIN_ACCOUNT"]), f"login:{normal_email(email)}"),
-            *network_limits(settings["LIMIT_LOGIN_ADDRESS"], identity.network()),
-        ):
-            if self._counters.add(limit, "login", key) > limit.amount:
-                left = self._counters.seconds_left(limit, "login", key)
-                raise TooManyAttempts(retryAfter=left)
-
-    def forgive(self, email: str) -> None:
-        """Forget the attempts at an account whose owner has signed in."""
-        if current_app.config["RATELIMIT_ENABLED"]:
-            limit = parsed(current_app.config["LIMIT_LOGIN_ACCOUNT"])
-            self._counters.clear(limit, "login", f"login:{normal_email(email)}")
-
-
-login_attempts = LoginAttempts()

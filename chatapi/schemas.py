@@ -197,6 +197,16 @@ class LoginIn(Input):
         load_default=False,
         metadata={"description": "Also set the session's cookie, for a page of this origin."},
     )
+    deviceToken = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(max=2000),
+        metadata={
+            "example": None,
+            "description": "What an earlier sign-in of this client returned: others' wrong "
+            "passwords do not delay a known device.",
+        },
+    )
 
 
 class GuestIn(Input):
@@ -454,6 +464,13 @@ class SignedInOut(Output):
     )
     expiresAt = Time(
         metadata={"description": "Without use; each use moves it on, to within five minutes."}
+    )
+    deviceToken = fields.String(
+        allow_none=True,
+        metadata={
+            "example": "W1siOWYxIiwiYWJjIl1d.aSl4Ag.s1gN4tUr3",
+            "description": "For the next sign-in of this client; it opens nothing. Null for guests.",
+        },
     )
 
 

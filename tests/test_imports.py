@@ -38,6 +38,8 @@ WEB = (
     "chatapi.endpoint",
     "chatapi.identity",
     "chatapi.limits",
+    "chatapi.login_limits",
+    "chatapi.devices",
     "chatapi.problem",
     "chatapi.extensions",
     "chatapi.static_files",

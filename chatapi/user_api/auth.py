@@ -6,9 +6,9 @@ from typing import Any
 
 from flask import Response, request
 
-from chatapi import errors, identity
+from chatapi import devices, errors, identity
 from chatapi.endpoint import endpoint, json_response
-from chatapi.limits import login_attempts
+from chatapi.login_limits import login_attempts
 from chatapi.schemas import (
     CsrfOut,
     GuestIn,
@@ -56,10 +56,11 @@ def register(body: dict[str, Any]) -> Any:
 )
 def login(body: dict[str, Any]) -> Any:
     """Sign in."""
-    login_attempts.check(body["email"])
-    signed = accounts.login(body["email"], body["password"], identity.client())
-    login_attempts.forgive(body["email"])
-    return _answer(signed, 200, cookie=body["cookie"])
+    email, given = body["email"], body["deviceToken"]
+    device = devices.known_device(email, given)
+    with login_attempts.sign_in(accounts.normal_email(email), identity.network(), device):
+        signed = accounts.login(email, body["password"], identity.client())
+    return _answer(signed, 200, cookie=body["cookie"], device=given)
 
 
 @endpoint(
@@ -151,11 +152,10 @@ def change_password(session: Session, body: dict[str, Any]) -> Any:
 
     A cookie is replaced by a new one. A Bearer token goes on, or with `newToken` is replaced.
     """
-    login_attempts.check(session.email)
     has_cookie = bool(identity.cookie_token(request))
     client = identity.client() if has_cookie or body["newToken"] else None
-    renewed = credentials.change_password(session, body["current"], body["new"], client)
-    login_attempts.forgive(session.email)
+    with login_attempts.password_change(str(session.user_id)):
+        renewed = credentials.change_password(session, body["current"], body["new"], client)
     response = Response(status=204)
     if renewed and body["newToken"]:
         data = {"token": renewed[1], "expiresAt": renewed[0].expires_at}
@@ -179,9 +179,14 @@ def use_password_link(body: dict[str, Any]) -> Any:
     return None
 
 
-def _answer(signed: Signed, status: int, *, cookie: bool) -> Any:
+def _answer(signed: Signed, status: int, *, cookie: bool, device: str | None = None) -> Any:
     session, token = signed
-    data = {"user": session, "token": token, "expiresAt": session.expires_at}
+    data = {
+        "user": session,
+        "token": token,
+        "expiresAt": session.expires_at,
+        "deviceToken": None if session.role == "guest" else devices.remember(session.email, device),
+    }
     if not cookie:
         return data, status
     response = json_response(SignedInOut().dump(data), status)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,7 +25,9 @@ from pymongo.database import Database
 from pymongo.errors import WriteError
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
-from chatapi import create_app, limits
+from chatapi import create_app, errors
+from chatapi.login_limits import LoginAttempts
+from chatapi.networks import Network
 from chatapi.services import accounts, chats, messages
 from chatapi.store import changes, indexes, presence
 from chatapi.store import chats as stored_chats
@@ -407,13 +410,21 @@ def test_counting_sign_in_attempts_scans_nothing(
         "MONGO_URI": database_server.uri,
         "DATABASE_NAME": live_database.name,
     }
-    attempts = limits.LoginAttempts()
+    attempts = LoginAttempts()
     attempts.init_app(drive.app, shared=True)
     wire.sent.clear()
     with drive.app.test_request_context():
-        for _ in range(2):
-            attempts.check("ana@example.org")
-        attempts.forgive("ana@example.org")
+        for _ in range(8):
+            with (
+                suppress(errors.TooManyAttempts),
+                attempts.sign_in("ana@example.org", Network("192.0.2.1"), None),
+            ):
+                pass
+        with (
+            pytest.raises(errors.WrongCredentials),
+            attempts.sign_in("ana@example.org", Network("192.0.2.1"), None),
+        ):
+            raise errors.WrongCredentials
     for client in clients:
         client.close()
     assert any(command["name"] == "findAndModify" for command in wire.sent)

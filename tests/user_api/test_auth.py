@@ -38,7 +38,7 @@ def test_registering_makes_a_user_who_is_signed_in(
     answer = nobody.post("/api/auth/register", ANA)
     assert answer.status_code == 201
     body = answer.json
-    assert set(body) == {"user", "token", "expiresAt"}
+    assert set(body) == {"user", "token", "expiresAt", "deviceToken"}
     assert body["user"] == {
         "_id": body["user"]["_id"],
         "name": "Ana",

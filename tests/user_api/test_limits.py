@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse
 from chatapi import create_app
 from chatapi.networks import SITE_FACTOR
 from chatapi.services import accounts
+from chatapi.store import database as store_database
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import CLIENT, PASSWORD
@@ -162,18 +163,71 @@ def login(app: Flask, email: str, address: str = "10.0.0.1", **headers: str) -> 
     return cast("Answer", answer)
 
 
-def test_attempts_at_an_account_are_limited_from_whatever_address(make_app: MakeApp) -> None:
+def test_attempts_at_an_account_from_one_network_are_limited(make_app: MakeApp) -> None:
     app = make_app(LIMIT_LOGIN_ACCOUNT="3 per hour")
     user = somebody_on(app)
     for number in range(3):
-        refused(login(app, str(user.email), f"10.0.0.{number}"), 401, "wrong_credentials")
-    body = limited(login(app, f" {str(user.email).upper()} ", "10.0.0.9"))
+        address = f"2001:db8:1:2::{number}"
+        refused(login(app, str(user.email), address), 401, "wrong_credentials")
+    body = limited(login(app, f" {str(user.email).upper()} ", "2001:db8:1:2::9"))
     assert body["title"] == "Too many sign-in attempts"
     right = caller_on(app, None, None).post(
-        "/api/auth/login", {"email": user.email, "password": PASSWORD}
+        "/api/auth/login",
+        {"email": user.email, "password": PASSWORD},
+        environ_overrides={"REMOTE_ADDR": "2001:db8:1:2::9"},
     )
     limited(right)
     refused(login(app, "other@example.org"), 401, "wrong_credentials")
+    # Elsewhere the owner signs in: wrong passwords from one network lock nobody out.
+    elsewhere = caller_on(app, None, None).post(
+        "/api/auth/login", {"email": user.email, "password": PASSWORD}
+    )
+    assert elsewhere.status_code == 200
+
+
+def test_a_known_device_signs_in_at_once_while_an_account_is_attacked(make_app: MakeApp) -> None:
+    app = make_app()
+    user = somebody_on(app)
+    owner, other = caller_on(app, None, None), somebody_on(app)
+    right = {"email": user.email, "password": PASSWORD}
+    token = owner.post("/api/auth/login", right).json["deviceToken"]
+    browser = app.test_client()
+    assert browser.post("/api/auth/login", json=right | {"cookie": True}).status_code == 200
+    foreign = other.post("/api/auth/login", {"email": other.email, "password": PASSWORD})
+    answers = [login(app, str(user.email), f"198.51.100.{number}") for number in range(20)]
+    assert {answer.status_code for answer in answers[-10:]} == {429}
+    assert all(1 <= int(each.headers["Retry-After"]) <= 30 for each in answers[-10:])
+    limited(owner.post("/api/auth/login", right))
+    limited(owner.post("/api/auth/login", right | {"deviceToken": "made up"}))
+    limited(owner.post("/api/auth/login", right | {"deviceToken": foreign.json["deviceToken"]}))
+    assert owner.post("/api/auth/login", right | {"deviceToken": token}).status_code == 200
+    assert browser.post("/api/auth/login", json=right).status_code == 200
+
+
+def test_a_known_device_has_a_limit_of_its_own(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_LOGIN_ACCOUNT="2 per hour")
+    user = somebody_on(app)
+    nobody = caller_on(app, None, None)
+    right = {"email": user.email, "password": PASSWORD}
+    right["deviceToken"] = nobody.post("/api/auth/login", right).json["deviceToken"]
+    for _ in range(2):
+        wrong = nobody.post("/api/auth/login", right | {"password": "wrong"})
+        refused(wrong, 401, "wrong_credentials")
+    limited(nobody.post("/api/auth/login", right))
+
+
+def test_a_guest_with_an_agents_address_does_not_lock_the_agent_out(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_LOGIN_ACCOUNT="2 per hour")
+    agent = somebody_on(app, "admin")
+    session, token = accounts.guest("Guest", "other@example.org", CLIENT)
+    database = store_database.current()
+    database["users"].update_one({"_id": session.user_id}, {"$set": {"email": agent.email}})
+    guest = caller_on(app, {"_id": session.user_id, "email": agent.email, "role": "guest"}, token)
+    for _ in range(4):
+        body = {"current": "wrong", "new": "an entirely new password"}
+        refused(guest.post("/api/auth/password", body), 403, "forbidden")
+    body = {"current": PASSWORD, "new": "an entirely new password"}
+    assert agent.post("/api/auth/password", body).status_code == 204
 
 
 def test_signing_in_forgives_the_attempts_before(make_app: MakeApp) -> None:
@@ -181,7 +235,7 @@ def test_signing_in_forgives_the_attempts_before(make_app: MakeApp) -> None:
     user = somebody_on(app)
     for _ in range(3):
         for _ in range(2):
-            refused(login(app, str(user.email)), 401, "wrong_credentials")
+            refused(login(app, str(user.email), "127.0.0.1"), 401, "wrong_credentials")
         answer = caller_on(app, None, None).post(
             "/api/auth/login", {"email": user.email, "password": PASSWORD}
         )

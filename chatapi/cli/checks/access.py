@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 from bson import ObjectId
-from limits import parse
 
 from chatapi.cli.checks import chat as talk
 from chatapi.cli.checks.instance import Answer
 from chatapi.cli.checks.run import Check, Failed, NotApplicable, Run, expect
+from chatapi.login_limits import attempts_key
 from chatapi.store import sessions, upkeep
 
 # Everything that answers without a session. A route that is not here has to refuse.
@@ -253,9 +253,7 @@ def _sign_in(run: Run) -> Answer:
                 f"{answer.headers.get('retry-after', 'some')} s and run this again"
             )
         expect(answer.status == 401, f"A wrong password is answered {answer.told}, not 401.")
-        limit = parse(run.config["LIMIT_LOGIN_ACCOUNT"])
-        key = limit.key_for("login", f"login:{user.email}")
-        run.found["attempts"] = upkeep.attempts_counted(key)
+        run.found["attempts"] = upkeep.attempts_counted(attempts_key(user.email))
         right = {"email": user.email, "password": user.password, "cookie": True}
         run.found["sign_in"] = run.asked(200, "POST", "/api/auth/login", json=right)
     found: Answer = run.found["sign_in"]

@@ -1,0 +1,204 @@
+"""How often a password may be guessed. `docs/limits.md` has the reasons and the bounds.
+
+One network has a hard limit at one account. Over all networks an account has a growing delay
+only, so that no stranger can lock its owner out; a device that has signed in before is exempt.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, NoReturn
+
+from flask import Flask, current_app
+from limits import RateLimitItem
+from limits.storage import Storage
+
+from chatapi.counters import (
+    PREFIX,
+    Counters,
+    WorkerMemory,
+    database_counters,
+    network_limits,
+    parsed,
+)
+from chatapi.errors import InvalidInput, TooManyAttempts, WrongCredentials
+from chatapi.networks import Network
+
+HOUR = 3600
+FREE_ATTEMPTS = 5  # at an account in an hour, before the delay begins
+MAX_DELAY = 30
+# A network that has not guessed at the account lately, and waits as long as it was asked to,
+# comes before those who have: the owner at a new device must not race a crowd for each slot.
+MAX_TICKET_DELAY = 20
+TICKET_TTL = 30  # after that delay
+MAX_EARLY = 3  # attempts before it is over; with more the ticket is void
+TICKETS_PER_HOUR = 350
+TICKETS_PER_NETWORK = 3  # one, once half of the hour's tickets are used
+
+
+class Place(NamedTuple):
+    """A counter of its own length, by its name."""
+
+    name: str
+    seconds: int
+
+
+class LoginAttempts:
+    """Counts attempts at passwords, exactly and across all worker processes."""
+
+    def __init__(self) -> None:
+        self._make: Callable[[], Storage] = WorkerMemory
+        self._made: Counters | None = None
+
+    def init_app(self, app: Flask, shared: bool) -> None:
+        """Count in the app's database, or in memory where the database is a stand-in."""
+        self._made = None
+        self._make = functools.partial(database_counters, app.config) if shared else WorkerMemory
+
+    @property
+    def counters(self) -> Counters:
+        """The counters, connected on first use: a command that signs nobody in needs none."""
+        if self._made is None:
+            self._made = Counters(self._make())
+        return self._made
+
+    @contextmanager
+    def sign_in(self, account: str, network: Network, device: str | None) -> Iterator[None]:
+        """Count the sign-in in the block, unless the password was right.
+
+        account -- one spelling of the e-mail. device -- the id of a device that is known to
+        belong to the account. Raises TooManyAttempts.
+        """
+        if not current_app.config["RATELIMIT_ENABLED"]:
+            yield
+            return
+        limit = current_app.config["LIMIT_LOGIN_ACCOUNT"]
+        counted: list[tuple[RateLimitItem, str]]
+        shared: list[tuple[RateLimitItem, str]]
+        if device is not None:
+            counted = [(parsed(limit), f"device:{device}:{account}")]
+            shared = []
+        else:
+            counted = [
+                (item, f"login:{account}:{name}") for item, name in network_limits(limit, network)
+            ]
+            # Last: what the account refuses does not use up what an office shares.
+            shared = network_limits(current_app.config["LIMIT_LOGIN_ADDRESS"], network)
+            for item, key in (*counted, *shared):
+                if self.counters.count(item, "login", key) >= item.amount:
+                    self._refuse(item, key)
+            self._take_turn(account, network)
+        try:
+            self._add([*counted, *shared])
+            yield
+        except (WrongCredentials, TooManyAttempts):
+            raise
+        except Exception:
+            # The password was right, or was not looked at.
+            self._forgive(counted, account, device)
+            raise
+        self._forgive(counted, account, device)
+
+    @contextmanager
+    def password_change(self, user_id: str) -> Iterator[None]:
+        """Count a change of a password by the account's id. Raises TooManyAttempts."""
+        if not current_app.config["RATELIMIT_ENABLED"]:
+            yield
+            return
+        counted = [(parsed(current_app.config["LIMIT_LOGIN_ACCOUNT"]), f"password:{user_id}")]
+        self._add(counted)
+        try:
+            yield
+        except InvalidInput:
+            raise
+        except Exception:
+            self.counters.add(counted[0][0], "login", counted[0][1], amount=-1)
+            raise
+        self.counters.clear(counted[0][0], "login", counted[0][1])
+
+    def _add(self, counted: list[tuple[RateLimitItem, str]]) -> None:
+        for item, key in counted:
+            if self.counters.add(item, "login", key) > item.amount:
+                self._refuse(item, key)
+
+    def _refuse(self, item: RateLimitItem, key: str) -> NoReturn:
+        raise TooManyAttempts(retryAfter=self.counters.seconds_left(item, "login", key))
+
+    def _forgive(
+        self, counted: list[tuple[RateLimitItem, str]], account: str, device: str | None
+    ) -> None:
+        for number, (item, key) in enumerate(counted):
+            if number == 0:
+                self.counters.clear(item, "login", key)
+            else:
+                self.counters.add(item, "login", key, amount=-1)
+        if device is None:
+            self._step(Place(f"tries:{account}", HOUR), -1)
+
+    # The delay of an account over all networks
+
+    def _take_turn(self, account: str, network: Network) -> None:
+        """Let one attempt through now, or say when to come again. Raises TooManyAttempts."""
+        tries = Place(f"tries:{account}", HOUR)
+        number = self._step(tries)
+        if number <= FREE_ATTEMPTS:
+            return
+        delay = min(MAX_DELAY, 2 ** min(number - FREE_ATTEMPTS - 1, 10))
+        slot = Place(f"slot:{account}", delay)
+        if self._step(slot) == 1:
+            return
+        self._step(tries, -1)
+        self._use_ticket(account, network.site or network.name, slot)
+
+    def _use_ticket(self, account: str, network: str, slot: Place) -> None:
+        delay = min(slot.seconds, MAX_TICKET_DELAY)
+        used = Place(f"used:{account}:{network}", HOUR)
+        lane = Place(f"lane:{account}", HOUR)
+        allowed = TICKETS_PER_NETWORK if self._count(lane) < TICKETS_PER_HOUR // 2 else 1
+        if self._count(used) >= allowed:
+            self._wait(slot)
+        ticket = Place(f"ticket:{account}:{network}", delay + TICKET_TTL)
+        pause = Place(f"pause:{account}:{network}", delay)
+        number = self._step(ticket)
+        if number == 1:
+            self._step(pause)
+            self._wait(pause)
+        if self._count(pause):
+            self._wait(pause)
+        if number > 1 + MAX_EARLY:
+            self._wait(ticket)
+        # One ticket lets one attempt through, whichever of several comes first.
+        taken = Place(f"taken:{account}:{network}", delay + TICKET_TTL)
+        if (
+            self._step(taken) > 1
+            or self._step(used) > allowed
+            or self._step(lane) > TICKETS_PER_HOUR
+        ):
+            self._wait(slot)
+
+    def _wait(self, place: Place) -> NoReturn:
+        left = self.counters.storage.get_expiry(_key(place)) - time.time()
+        seconds = max(1, min(MAX_DELAY, math.ceil(left)))
+        raise TooManyAttempts(retryAfter=seconds)
+
+    def _step(self, place: Place, amount: int = 1) -> int:
+        return int(self.counters.storage.incr(_key(place), place.seconds, amount))
+
+    def _count(self, place: Place) -> int:
+        return self.counters.storage.get(_key(place))
+
+
+def _key(place: Place) -> str:
+    return f"{PREFIX}/login/{place.name}"
+
+
+def attempts_key(account: str) -> str:
+    """Return the key under which the database counts the attempts at an account."""
+    return _key(Place(f"tries:{account}", HOUR))
+
+
+login_attempts = LoginAttempts()
