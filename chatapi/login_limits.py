@@ -131,13 +131,14 @@ class LoginAttempts:
     def _forgive(
         self, counted: list[tuple[RateLimitItem, str]], account: str, device: str | None
     ) -> None:
-        for number, (item, key) in enumerate(counted):
-            if number == 0:
-                self.counters.clear(item, "login", key)
-            else:
-                self.counters.add(item, "login", key, amount=-1)
+        """Take back what this network, or device, has tried at the account."""
+        item, key = counted[0]
+        tried = self.counters.count(item, "login", key)
+        self.counters.clear(item, "login", key)
+        for item, key in counted[1:]:
+            self.counters.add(item, "login", key, amount=-tried)
         if device is None:
-            self._step(Place(f"tries:{account}", HOUR), -1)
+            self._step(Place(f"tries:{account}", HOUR), -tried)
 
     # The delay of an account over all networks
 
@@ -152,7 +153,9 @@ class LoginAttempts:
         if self._step(slot) == 1:
             return
         self._step(tries, -1)
-        self._use_ticket(account, network.site or network.name, slot)
+        # The delay that the attempt before this one began.
+        present = min(MAX_DELAY, 2 ** max(0, min(number - FREE_ATTEMPTS - 2, 10)))
+        self._use_ticket(account, network.site or network.name, Place(slot.name, present))
 
     def _use_ticket(self, account: str, network: str, slot: Place) -> None:
         delay = min(slot.seconds, MAX_TICKET_DELAY)
