@@ -52,6 +52,12 @@ SETTINGS = frozenset(
         "LIMIT_DEFAULT",
         "LIMIT_LOGIN_ADDRESS",
         "LIMIT_LOGIN_ACCOUNT",
+        "LIMIT_GUESTS_TOTAL",
+        "LIMIT_UNANSWERED_MESSAGES",
+        "LIMIT_UNANSWERED_BYTES",
+        "LIMIT_UNANSWERED_BYTES_TOTAL",
+        "GUEST_MESSAGES_UNANSWERED",
+        "GUEST_WITHOUT_CHAT_SECONDS",
         "STREAMS_PER_ACCOUNT",
         "STREAMS_PER_ADDRESS",
         "LOG_LEVEL",
@@ -61,6 +67,8 @@ SETTINGS = frozenset(
 )
 # The lowest and highest value of each number.
 RANGES = {
+    "GUEST_MESSAGES_UNANSWERED": (1, 1_000_000),
+    "GUEST_WITHOUT_CHAT_SECONDS": (60, 366 * 24 * 3600),
     "DATABASE_TIMEOUT_MS": (100, 60_000),
     "DATABASE_POOL_SIZE": (1, 10_000),
     "DISK_RESERVE_MB": (1, 1_000_000),
@@ -157,6 +165,13 @@ class Config:
     LIMIT_CREATE_CHAT = "20 per hour"
     LIMIT_SEND = "120 per minute"
     LIMIT_DEFAULT = "1200 per minute"
+    # Before an agent has answered: of one network, and of all networks together.
+    LIMIT_UNANSWERED_MESSAGES = "500 per hour"
+    LIMIT_UNANSWERED_BYTES = "10000000 per hour"
+    LIMIT_UNANSWERED_BYTES_TOTAL = "450000000 per hour"
+    LIMIT_GUESTS_TOTAL = "20000 per hour"
+    GUEST_MESSAGES_UNANSWERED = 50  # in one chat
+    GUEST_WITHOUT_CHAT_SECONDS = 24 * 3600
     # Exact across workers: counted in the database, whatever the storage above.
     LIMIT_LOGIN_ADDRESS = "100 per 5 minutes"
     LIMIT_LOGIN_ACCOUNT = "10 per 5 minutes"

@@ -26,12 +26,13 @@ from chatapi import (
     maintenance,
     openapi,
     problem,
+    quotas,
     schemas,
     static_files,
 )
 from chatapi.extensions import compress, csrf, login_manager, mongo
 from chatapi.login_limits import login_attempts
-from chatapi.services import accounts, credentials, password_rules, passwords, streams
+from chatapi.services import accounts, credentials, messages, password_rules, passwords, streams
 from chatapi.store import database as store_database
 from chatapi.store import disk
 
@@ -91,6 +92,9 @@ def _settings(config: str | type[configuration.Config] | None) -> dict[str, Any]
 
 
 def _configure_services(app: Flask) -> None:
+    messages.quota.check = quotas.count_message
+    guests = timedelta(seconds=app.config["GUEST_WITHOUT_CHAT_SECONDS"])
+    accounts.lifetimes.guest_without_chat = guests
     schemas.configure(app.config["CHAT_CATEGORIES"])
     passwords.configure(app.config["PASSWORD_TIME_COST"], app.config["PASSWORD_MEMORY_KIB"])
     accounts.lifetimes.idle = timedelta(seconds=app.config["SESSION_IDLE_SECONDS"])

@@ -175,6 +175,12 @@ class ChatOpen(Conflict):
     default_detail = "There is an open chat already. Go on there, or have it closed first."
 
 
+class AnswerPending(Conflict):
+    code = "answer_pending"
+    title = "Wait for an answer"
+    default_detail = "You have written a lot already; go on when an agent has answered."
+
+
 class LastAdmin(Conflict):
     code = "last_admin"
     title = "The last agent"

@@ -71,6 +71,8 @@ def limited(view: View, name: str = "default") -> View:
             return view(**parts)
         key = key_of()
         count(first, key)
+        if name in BY_ADDRESS:
+            count("guests_total", "all networks")
         if name != "create_chat":
             return view(**parts)
         for limit, counter in _limits(name, key):

@@ -110,6 +110,7 @@ ADVICE = {
     "email_taken": "Offer to sign in.",
     "chat_closed": "Show the chat read-only. An agent may reopen it, a user opens a new one.",
     "chat_open": "Open the chat that `chatId` names.",
+    "answer_pending": "Keep the text; send it when an agent has answered.",
     "last_admin": "Make somebody else an agent first.",
     "too_large": "Send less than 64 KB.",
     "not_json": "Send `Content-Type: application/json`.",

@@ -469,7 +469,7 @@ class SignedInOut(Output):
         allow_none=True,
         metadata={
             "example": "W1siOWYxIiwiYWJjIl1d.aSl4Ag.s1gN4tUr3",
-            "description": "For the next sign-in of this client; it opens nothing. Null for guests.",
+            "description": "For the next sign-in of this client; opens nothing. Null for guests.",
         },
     )
 

@@ -40,6 +40,7 @@ WEB = (
     "chatapi.limits",
     "chatapi.login_limits",
     "chatapi.devices",
+    "chatapi.quotas",
     "chatapi.problem",
     "chatapi.extensions",
     "chatapi.static_files",

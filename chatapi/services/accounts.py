@@ -26,6 +26,7 @@ class Lifetimes:
 
     idle: timedelta = timedelta(days=7)
     absolute: timedelta = timedelta(days=30)
+    guest_without_chat: timedelta = timedelta(days=1)
     per_user: int = 50
 
 
@@ -121,7 +122,8 @@ def guest(name: str, email: str, client: ClientInfo) -> tuple[Session, str]:
         raise errors.InvalidInput.of("email", "This address cannot be used here.")
     user = new_user(name, email, "guest", None)
     user["loginKey"] = f"guest:{user['_id']}"
-    users.insert(user)
+    user["expiresAt"] = clock.now() + lifetimes.guest_without_chat
+    users.insert_guest(user)
     return begin_session(user, client)
 
 

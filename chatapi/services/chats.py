@@ -13,7 +13,7 @@ from chatapi import clock, errors, paging
 from chatapi.services import assignment, messages, search
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
-from chatapi.store import chats, deletions, presence
+from chatapi.store import chats, deletions, presence, users
 from chatapi.store import messages as stored_messages
 from chatapi.store import unread as unread_sums
 from chatapi.store.database import Document, Duplicate, object_id
@@ -79,6 +79,9 @@ def create(
         return *made, False
     chat = new_chat(session, subject, category or DEFAULT_CATEGORY, priority or "medium")
     chat["createKey"] = client_message_id
+    messages.quota.check(session, chat, subject + (message or ""))
+    if session.role == "guest" and not users.keep_guest(session.user_id):
+        raise errors.SessionExpired
     first = None
     if message is not None:
         first = messages.new(session, chat, message, client_message_id)

@@ -37,6 +37,15 @@ from chatapi.store import chats, deletions, durability, messages, presence
 from chatapi.store.database import Document, Duplicate
 
 PREVIEW_LENGTH = 200
+
+
+class Quota:
+    """What is asked before a message is written; `check` refuses by raising a ChatError."""
+
+    check: Callable[[Session, Document, str], None] = staticmethod(lambda *_: None)
+
+
+quota = Quota()
 TOMBSTONE = "This message was deleted."
 MOST_ATTEMPTS = 200
 LONGEST_PAUSE = 0.02
@@ -262,6 +271,23 @@ def taking_in(chat: Document, message: Document) -> dict[str, Any]:
     return fields | also
 
 
+def _repeated_over_quota(
+    session: Session, chat: Document, content: str, client_message_id: str | None
+) -> Document | None:
+    """Check the quota; return the first message of a repetition that has no room in it."""
+    if not chat["isOpen"]:
+        return None
+    try:
+        quota.check(session, chat, content)
+    except errors.ChatError:
+        first = first_sent(session, chat, client_message_id)
+        if first is None:
+            raise
+        durability.wait_for_others()
+        return first
+    return None
+
+
 def append(
     session: Session,
     chat: Document,
@@ -280,6 +306,21 @@ def append(
     Raises ChatClosed, ChatNotFound, Busy, Duplicate when it would be the user's second open
     chat.
     """
+    repeated = _repeated_over_quota(session, chat, content, client_message_id)
+    if repeated is not None:
+        return chat, repeated, False
+    return _append(session, chat, content, client_message_id, also, read, opens)
+
+
+def _append(
+    session: Session,
+    chat: Document,
+    content: str,
+    client_message_id: str | None,
+    also: Mapping[str, Any] | None,
+    read: bool,
+    opens: bool,
+) -> tuple[Document, Document, bool]:
     for attempt in range(MOST_ATTEMPTS):
         if attempt:
             chat = access_chat(session, chat["_id"])

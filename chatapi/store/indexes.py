@@ -23,6 +23,8 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("role", UP), ("createdAt", DOWN), ("_id", DOWN)], name="role_recent"),
         IndexModel([("disabled", UP), ("createdAt", DOWN), ("_id", DOWN)], name="disabled_recent"),
         IndexModel([("searchTerms", UP)], name="search"),
+        # Guests without a chat; `store.expiry` removes them.
+        IndexModel([("expiresAt", UP)], name="expiry"),
     ],
     "sessions": [
         IndexModel([("userId", UP), ("createdAt", DOWN)], name="user_recent"),

@@ -10,6 +10,7 @@ from bson import ObjectId
 from pymongo import DESCENDING
 
 from chatapi.paging import Position
+from chatapi.store import expiry
 from chatapi.store.database import Document, naming_duplicates, users
 
 
@@ -34,10 +35,23 @@ def update(user_id: ObjectId, fields: Document) -> Document | None:
     return by_id(user_id)
 
 
+def insert_guest(guest: Document) -> None:
+    """Add a guest, who expires at `expiresAt` unless `keep_guest` comes first."""
+    insert(guest)
+    expiry.sweep(users())
+
+
+def keep_guest(user_id: ObjectId) -> bool:
+    """Let a guest expire no more; False if it has expired."""
+    return bool(users().update_one({"_id": user_id}, {"$unset": {"expiresAt": ""}}).matched_count)
+
+
 def upgrade_guest(user_id: ObjectId, fields: Document) -> Document | None:
     """Set fields of a guest and return the user, or None if it is no guest. Raises Duplicate."""
     with naming_duplicates():
-        found = users().update_one({"_id": user_id, "role": "guest"}, {"$set": fields})
+        found = users().update_one(
+            {"_id": user_id, "role": "guest"}, {"$set": fields, "$unset": {"expiresAt": ""}}
+        )
     return by_id(user_id) if found.matched_count else None
 
 

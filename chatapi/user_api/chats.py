@@ -33,7 +33,7 @@ ACCESS = [errors.NotYourChat, errors.ChatNotFound]
     who="user",
     body=ChatIn(),
     returns={201: ChatWithMessagesOut(), 200: ChatWithMessagesOut()},
-    refuses=[errors.ChatOpen, errors.Forbidden, errors.Busy],
+    refuses=[errors.ChatOpen, errors.SessionExpired, errors.Forbidden, errors.Busy],
     limit="create_chat",
 )
 def create_chat(session: Session, body: dict[str, Any]) -> Any:

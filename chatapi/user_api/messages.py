@@ -22,7 +22,7 @@ from chatapi.user_api.chats import ACCESS
     "/chat/<chat_id>/messages",
     body=MessageIn(),
     returns={201: MessageOut(), 200: MessageOut()},
-    refuses=[*ACCESS, errors.ChatClosed, errors.Busy],
+    refuses=[*ACCESS, errors.ChatClosed, errors.AnswerPending, errors.Busy],
     limit="send",
 )
 def send_message(session: Session, body: dict[str, Any], chat_id: str) -> Any:

@@ -29,7 +29,7 @@ from wsproto.events import (
 from wsproto.handshake import H11Handshake
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from chatapi import endpoint, errors, identity, limits, problem
+from chatapi import endpoint, errors, identity, limits, problem, quotas
 from chatapi.schemas import MessageOut, SocketMessages
 from chatapi.services import accounts, messages, streams
 from chatapi.services.access import access_chat
@@ -302,9 +302,10 @@ class _SocketLine(Line):
         return {"chatId": given["chatId"]}
 
     def _do_send(self, given: dict[str, Any]) -> Any:
-        message, _ = messages.send(
-            self.session, given["chatId"], given["content"], given["clientMessageId"]
-        )
+        with quotas.writing_from(self.feed.network):
+            message, _ = messages.send(
+                self.session, given["chatId"], given["content"], given["clientMessageId"]
+            )
         return MessageOut().dump(message)
 
     def _do_read(self, given: dict[str, Any]) -> Any:

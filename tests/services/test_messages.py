@@ -18,6 +18,7 @@ from chatapi.services.accounts import Session
 from chatapi.store import chats as stored_chats
 from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
+from tests.conftest import CLIENT
 from tests.consistency import assert_chat_is_consistent
 from tests.services.conftest import Killed, die, somebody
 
@@ -63,7 +64,9 @@ def test_a_message_is_stored_with_its_sender_and_shown_in_the_chat(
 
 @pytest.mark.parametrize("role", ["user", "guest", "admin"])
 def test_each_role_signs_its_messages(database: Database[Document], role: str) -> None:
-    owner = somebody("guest" if role == "guest" else "user")
+    owner = somebody("user")
+    if role == "guest":
+        owner, _ = accounts.guest("Gil", "gil@example.org", CLIENT)
     chat, _, _ = chats.create(owner, "Help")
     sender = somebody("admin", image="https://x.example/a.png") if role == "admin" else owner
     message, _ = messages.send(sender, chat["_id"], "Hello")
