@@ -65,7 +65,9 @@ def _agent(given: dict[str, str]) -> tuple[Session, str]:
     email = given["email"]
     device = devices.known_device(email)
     with login_attempts.sign_in(accounts.normal_email(email), identity.network(), device):
-        session, token = accounts.login(email, given["password"], identity.client())
+        session, token = accounts.login(
+            email, given["password"], identity.client(), is_known_device=device is not None
+        )
     if not session.is_admin:
         accounts.end_token(token)
         raise errors.AdminOnly("This account has no access: the console is for support agents.")

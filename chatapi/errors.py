@@ -280,3 +280,12 @@ class RestoreUnfinished(ChatError):
         "A backup is being restored, or its restore was cut off. Until `flask restore` has run to "
         "its end, nothing is read or written here."
     )
+
+
+class ServiceBusy(ChatError):
+    """So many passwords to check that this one did not wait. Carries `retryAfter` in seconds."""
+
+    code = "service_busy"
+    status = 503
+    title = "Busy"
+    default_detail = "Too many people sign in at once. Please try again."

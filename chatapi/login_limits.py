@@ -99,7 +99,7 @@ class LoginAttempts:
             raise
         except Exception:
             # The password was right, or was not looked at.
-            self._forgive(counted, account, device)
+            self._take_back([*counted, *shared], account, device, 1)
             raise
         self._forgive(counted, account, device)
 
@@ -134,8 +134,12 @@ class LoginAttempts:
         """Take back what this network, or device, has tried at the account."""
         item, key = counted[0]
         tried = self.counters.count(item, "login", key)
-        self.counters.clear(item, "login", key)
-        for item, key in counted[1:]:
+        self._take_back(counted, account, device, tried)
+
+    def _take_back(
+        self, counted: list[tuple[RateLimitItem, str]], account: str, device: str | None, tried: int
+    ) -> None:
+        for item, key in counted:
             self.counters.add(item, "login", key, amount=-tried)
         if device is None:
             self._step(Place(f"tries:{account}", HOUR), -tried)

@@ -72,6 +72,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "storage_full": {"retryAfter": 30},
     "database_unavailable": {"retryAfter": 2},
     "busy": {"retryAfter": 1},
+    "service_busy": {"retryAfter": 2},
     "restore_unfinished": {"retryAfter": 30},
 }
 EXTRA_MEMBERS: dict[str, dict[str, Any]] = {
@@ -119,6 +120,7 @@ ADVICE = {
     "too_many_requests": "Wait `retryAfter` seconds, then repeat the same request.",
     "storage_full": "Nothing was stored: the disk is almost full. Reads go on; repeat later.",
     "database_unavailable": "Repeat after `retryAfter` seconds with the same `clientMessageId`.",
+    "service_busy": "Repeat after `retryAfter` seconds.",
     "busy": "Repeat after `retryAfter` seconds with the same `clientMessageId`.",
     "restore_unfinished": "Nothing was stored. Repeat after `retryAfter` seconds.",
     "internal": "Repeat with the same `clientMessageId`; if it stays, report the `requestId`.",

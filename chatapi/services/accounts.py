@@ -13,6 +13,7 @@ from bson import ObjectId
 from chatapi import clock, errors, paging, spelling
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services import assignment, password_rules, passwords, search
+from chatapi.services.hashing_pool import FIRST, LAST, SECOND
 from chatapi.store import chats, sessions, unassignments, users
 from chatapi.store.database import Document, Duplicate, object_id
 
@@ -157,15 +158,22 @@ def upgrade_guest(session: Session, password: str) -> Session:
     return replace(session, role="user")
 
 
-def login(email: str, password: str, client: ClientInfo) -> tuple[Session, str]:
+def login(
+    email: str, password: str, client: ClientInfo, *, is_known_device: bool = False
+) -> tuple[Session, str]:
     """Sign in and return the session and its token.
+
+    When many sign in at once, known devices are served first, then agents. Raises
+    ServiceBusy when too many wait.
 
     Takes the same time for an unknown account as for a wrong password. Raises
     WrongCredentials, for a disabled account too.
     """
     user = _by_email(email)
     known_hash = user.get("passwordHash") if user else None
-    if not passwords.matches(known_hash, password) or user is None or user["disabled"]:
+    is_agent = user is not None and user["role"] == "admin"
+    priority = FIRST if is_known_device else SECOND if is_agent else LAST
+    if not passwords.matches(known_hash, password, priority) or user is None or user["disabled"]:
         raise errors.WrongCredentials
     if known_hash and passwords.is_outdated(known_hash):
         users.rehash(user["_id"], known_hash, passwords.make(password))

@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from gevent import get_hub
-from gevent.monkey import is_module_patched
+
+from chatapi.services.hashing_pool import LAST, HashingPool
 
 Result = TypeVar("Result")
 
 _hashers = [PasswordHasher()]
 _dummies: dict[int, str] = {}
+pool = HashingPool()
 
 
 def configure(time_cost: int, memory_kib: int) -> None:
@@ -27,11 +28,13 @@ def make(password: str) -> str:
     return _aside(_hashers[0].hash, unicodedata.normalize("NFC", password))
 
 
-def matches(password_hash: str | None, password: str) -> bool:
+def matches(password_hash: str | None, password: str, priority: int = LAST) -> bool:
     """Tell whether a password is the right one, in the same time when there is no hash."""
     hasher = _hashers[0]
     stored = password_hash or _dummy(hasher)
-    is_right = any(_aside(_verify, hasher, stored, form) for form in _forms(password))
+    is_right = any(
+        _aside(_verify, hasher, stored, form, priority=priority) for form in _forms(password)
+    )
     return is_right and bool(password_hash)
 
 
@@ -71,9 +74,6 @@ def _verify(hasher: PasswordHasher, password_hash: str, password: str) -> bool:
         return False
 
 
-def _aside(work: Callable[..., Result], *arguments: Any) -> Result:
+def _aside(work: Callable[..., Result], *arguments: Any, priority: int = LAST) -> Result:
     """Run what burns 100 ms of CPU in a thread, so that a gevent worker goes on serving."""
-    if is_module_patched("socket"):
-        result: Result = get_hub().threadpool.apply(work, arguments)
-        return result
-    return work(*arguments)
+    return pool.run(priority, work, *arguments)

@@ -36,7 +36,7 @@ Signed = tuple[Session, str]
     who="anyone",
     body=RegisterIn(),
     returns={201: SignedInOut()},
-    refuses=[errors.EmailTaken],
+    refuses=[errors.EmailTaken, errors.ServiceBusy],
     limit="register",
 )
 def register(body: dict[str, Any]) -> Any:
@@ -52,14 +52,16 @@ def register(body: dict[str, Any]) -> Any:
     who="anyone",
     body=LoginIn(),
     returns={200: SignedInOut()},
-    refuses=[errors.WrongCredentials, errors.TooManyAttempts],
+    refuses=[errors.WrongCredentials, errors.TooManyAttempts, errors.ServiceBusy],
 )
 def login(body: dict[str, Any]) -> Any:
     """Sign in."""
     email, given = body["email"], body["deviceToken"]
     device = devices.known_device(email, given)
     with login_attempts.sign_in(accounts.normal_email(email), identity.network(), device):
-        signed = accounts.login(email, body["password"], identity.client())
+        signed = accounts.login(
+            email, body["password"], identity.client(), is_known_device=device is not None
+        )
     return _answer(signed, 200, cookie=body["cookie"], device=given)
 
 

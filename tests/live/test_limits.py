@@ -94,6 +94,24 @@ def test_an_account_under_guesses_from_everywhere_only_makes_its_owner_wait(
     assert time.monotonic() - begun <= 30
 
 
+def test_forty_sign_ins_at_once_are_served_or_asked_to_wait(server: AppServer) -> None:
+    email = register(server).call("GET", "/api/auth/me")[2]["email"]
+    known = sign_in(server, email, PASSWORD, new_address())[2]["deviceToken"]
+    others = [
+        partial(sign_in, server, f"crowd{number}@example.org", "guess", new_address())
+        for number in range(40)
+    ]
+    body = {"email": email, "password": PASSWORD, "deviceToken": known}
+    owner = partial(server.request, "POST", "/api/auth/login", json=body)
+    answers = at_once([*others, owner])
+    assert answers[-1][0] == 200
+    assert set(statuses(answers[:-1])) <= {401, 503}
+    for status, headers, problem in answers[:-1]:
+        if status == 503:
+            assert problem["code"] == "service_busy"
+            assert int(headers["retry-after"]) >= 1
+
+
 def test_signing_in_forgets_the_failures_of_that_network(server: AppServer) -> None:
     email = register(server).call("GET", "/api/auth/me")[2]["email"]
     address = new_address()

@@ -49,7 +49,7 @@ def test_a_wrong_password_raises_nothing_in_the_thread(monkeypatch: pytest.Monke
     known = passwords.make("the right password")
     raised: list[BaseException] = []
 
-    def apply(work: Callable[..., bool], *arguments: object) -> bool:
+    def apply(work: Callable[..., bool], *arguments: object, priority: int = 0) -> bool:
         try:
             return work(*arguments)
         except BaseException as error:
