@@ -6,21 +6,29 @@ and is then told to come again; what it missed it reads from the database.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import bson
+import structlog
 from bson import ObjectId
 
 from chatapi.store import messages
 from chatapi.store.database import AWARE, Document
 
+log = structlog.get_logger("chat.hub")
+
 QUEUE_LENGTH = 500
 # A chat that grew by more in one step, as by an import, is read by each listener in pages.
 MOST_AT_ONCE = 100
+# How long, and of how many chats, is known what was told: far longer than the tail takes.
+TOLD_SECONDS = 10.0
+MOST_TOLD = 5000
 
 
 @dataclass
@@ -131,13 +139,17 @@ class Topic:
 
 
 class Hub:
-    """Hands changes to those who listen. `changed` and `signalled` are the tail's alone."""
+    """Hands changes to those who listen: the tail's, and at once what this process writes."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self.topics: dict[ObjectId, Topic] = {}
         self.inbox: set[Listener] = set()  # agents: every chat
         self.owners: dict[ObjectId, set[Listener]] = {}  # users: their own chats
+        # Versions that this process writes at the moment, with what the tail heard of them.
+        self._expected: dict[tuple[ObjectId, int], Document | None] = {}
+        # The version of each chat that was told last, and when.
+        self._told: dict[ObjectId, tuple[int, float]] = {}
         self.on_join: Callable[[], None] = lambda: None
         self.on_presence: Callable[[], None] = lambda: None
 
@@ -190,8 +202,55 @@ class Hub:
                 topic.chat = known = chat
             return max(chat, known, key=_version)
 
-    def changed(self, chat: Document) -> None:
-        """Tell of a chat's new state: its new messages, who has read, then the chat."""
+    @contextlib.contextmanager
+    def writing(self, chat: Document) -> Iterator[None]:
+        """Say that the block writes the chat's next version, and calls `written` if it has.
+
+        The tail may hear of it earlier than the writer: then it leaves it to the writer. Where
+        another process was first, or nobody knows what happened, the tail's is told at the end.
+        """
+        if self.is_idle():
+            yield
+            return
+        key = chat["_id"], _version(chat) + 1
+        self._expected[key] = None
+        try:
+            yield
+        finally:
+            heard = self._expected.pop(key, None)
+            if heard is not None:
+                self._tell_safely(heard)
+
+    def written(self, chat: Document, message: Document | None = None) -> None:
+        """Tell of what this process has just written, without waiting for the tail to hear it.
+
+        chat -- exactly as it is stored now; message -- the one that this write added, if any.
+        """
+        if not self.is_idle():
+            self._tell_safely(chat, message)
+
+    def _tell_safely(self, chat: Document, message: Document | None = None) -> None:
+        """Tell, for a request that must not fail by it: listeners read what they miss later."""
+        try:
+            self.changed(chat, message)
+        except Exception as error:
+            log.warning("change_not_told", id=str(chat["_id"]), exc_info=error)
+
+    def heard(self, chat: Document) -> bool:
+        """Take a chat's state that the tail has heard of; tell whether another process wrote it."""
+        key = chat["_id"], _version(chat)
+        if key in self._expected:
+            self._expected[key] = chat
+            return False
+        return self.changed(chat)
+
+    def changed(self, chat: Document, message: Document | None = None) -> bool:
+        """Tell of a chat's new state: its new messages, who has read, then the chat.
+
+        Return whether it was new: what was `written` here comes again by the tail.
+        """
+        if self._was_told(chat):
+            return False
         event = Event("chat", chat)
         with self._lock:
             topic = self.topics.get(chat["_id"])
@@ -201,18 +260,37 @@ class Hub:
             outside = [each for each in (*self.inbox, *owners) if each not in inside]
         for listener in outside:
             listener.put(event)
+        self._note_told(chat)
         if topic is None:
-            return
+            return True
         before = topic.chat
         if before is not None and _version(before) >= _version(chat):
-            return
+            return True
         events = [event]
         if before is not None:
-            events = [*_news(before, chat), *_readings(before, chat), event]
-        topic.chat = chat
+            try:
+                news = _news(before, chat, message)
+            except BaseException:
+                self._told.pop(chat["_id"], None)
+                raise
+            events = [*news, *_readings(before, chat), event]
+        known = topic.chat
+        if known is None or _version(known) < _version(chat):
+            topic.chat = chat
         for listener in list(topic.listeners):
             for each in events:
                 listener.put(each)
+        return True
+
+    def _was_told(self, chat: Document) -> bool:
+        version, at = self._told.get(chat["_id"], (0, 0.0))
+        # For a moment only: after a restore an older version is news.
+        return version >= _version(chat) and time.monotonic() - at < TOLD_SECONDS
+
+    def _note_told(self, chat: Document) -> None:
+        if len(self._told) >= MOST_TOLD:
+            self._told.clear()
+        self._told[chat["_id"]] = (_version(chat), time.monotonic())
 
     def removed(self, chat_id: ObjectId) -> None:
         """Tell those in a chat that it is no more, should whoever deleted it have not."""
@@ -277,9 +355,11 @@ def _version(chat: Document) -> int:
     return int(chat["version"])
 
 
-def _news(before: Document, chat: Document) -> list[Event]:
+def _news(before: Document, chat: Document, message: Document | None) -> list[Event]:
     if chat["lastSeq"] - before["lastSeq"] > MOST_AT_ONCE:
         return []
+    if message is not None and before["lastSeq"] + 1 == message["seq"] == chat["lastSeq"]:
+        return [Event("message", {"chat": chat, "message": message}, message["seq"])]
     rows = messages.between(chat["_id"], before["lastSeq"] + 1, chat["lastSeq"])
     return [Event("message", {"chat": chat, "message": row}, row["seq"]) for row in rows]
 

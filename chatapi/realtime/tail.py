@@ -30,6 +30,9 @@ POLL_SECONDS = 1.0
 OVERLAP = timedelta(seconds=5)
 IDLE_SECONDS = 60.0
 CHATS_AT_ONCE = 500
+# See `_rest`. An answer that took less than FULL_WAIT did not come for want of changes.
+REST_SECONDS, FOREIGN_SECONDS = 0.2, 60.0
+FULL_WAIT = changes.WAIT_MS / 1000 * 0.8
 
 
 class Tail:
@@ -42,6 +45,7 @@ class Tail:
         # Set while whatever is written from now on will be told, sooner or later.
         self._following = threading.Event()
         self._idle_since = 0.0
+        self._foreign_at = -FOREIGN_SECONDS
         self.last_seen_at = 0.0
         self.lag_ms: float | None = None
         self._forget()
@@ -133,12 +137,26 @@ class Tail:
             self.mode, self.connected = "stream", True
             self._begin()
             while self._goes_on():
+                started = time.monotonic()
                 change = stream.next()
                 self.follower.succeeded()
                 self._hand_on(change)
                 self._token = stream.token
+                if not stream.has_more:
+                    self._rest(started)
         finally:
             stream.close()
+
+    def _rest(self, asked_at: float) -> None:
+        """Wait a little before asking again, while nobody but this process writes.
+
+        What this process writes, its listeners hear without the stream, and each question costs
+        as much as a read. SecantusDB 0.7 answers that there is nothing after each write of
+        anybody. The first change of another process after a quiet minute is late by REST_SECONDS.
+        """
+        now = time.monotonic()
+        if now - asked_at < FULL_WAIT and now - self._foreign_at > FOREIGN_SECONDS:
+            self.follower.stopping.wait(REST_SECONDS)
 
     def _look_again(self) -> None:
         """Tell of what changed before following began, and after somebody read it."""
@@ -189,14 +207,18 @@ class Tail:
         if change is None:
             return
         kind, document = change
-        changed_at = document.get("changedAt") or document.get("at")
-        if changed_at is not None:
-            self.lag_ms = round((clock.real() - changed_at).total_seconds() * 1000, 1)
         try:
             if kind == "chat":
                 chats.told(document)
-                self.hub.changed(document)
-            elif kind == "signal":
+                if not self.hub.heard(document):
+                    return  # Written here, and told then.
+                self._foreign_at = self.last_seen_at
+            changed_at = document.get("changedAt") or document.get("at")
+            if changed_at is not None:
+                self.lag_ms = round((clock.real() - changed_at).total_seconds() * 1000, 1)
+            if kind == "chat":
+                return
+            if kind == "signal":
                 self.hub.signalled(document)
             else:
                 unread.by_admins.forget()

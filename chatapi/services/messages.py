@@ -30,6 +30,7 @@ from typing import Any
 from bson import ObjectId
 
 from chatapi import clock, errors
+from chatapi.realtime.hub import hub
 from chatapi.services import assignment
 from chatapi.services.access import access_chat, access_chat_to_write
 from chatapi.services.accounts import Session
@@ -129,8 +130,9 @@ def change(
         fields = decide(chat)
         if not fields:
             return chat
-        if chats.replace(chat["_id"], chat["version"], fields):
-            return chat | fields | {"version": chat["version"] + 1}
+        changed = _replace(chat, fields)
+        if changed is not None:
+            return changed
         chat = None
     raise errors.Busy(retryAfter=1)
 
@@ -363,8 +365,9 @@ def _commit(session: Session, chat: Document, message: Document) -> Document | N
         return _open_with(chat, message)
     for _ in range(MOST_ATTEMPTS):
         fields = taking_in(chat, message)
-        if _can_take(chat, message) and chats.replace(chat["_id"], chat["version"], fields):
-            return chat | fields | {"version": chat["version"] + 1}
+        changed = _replace(chat, fields, message) if _can_take(chat, message) else None
+        if changed is not None:
+            return changed
         try:
             chat = access_chat(session, chat["_id"])
         except errors.ChatNotFound:
@@ -391,13 +394,26 @@ def _open_with(chat: Document, message: Document) -> Document | None:
     """
     fields = taking_in(chat, message) | {"epoch": chat["epoch"] + 1}
     try:
-        if chats.replace(chat["_id"], chat["version"], fields):
-            return chat | fields | {"version": chat["version"] + 1}
+        changed = _replace(chat, fields, message)
+        if changed is not None:
+            return changed
     except Duplicate:
         messages.delete(message["_id"])
         raise
     messages.delete(message["_id"])
     return None
+
+
+def _replace(
+    chat: Document, fields: dict[str, Any], message: Document | None = None
+) -> Document | None:
+    """Set fields of a chat and tell those who listen here; return it, None if it has moved."""
+    with hub.writing(chat):
+        if not chats.replace(chat["_id"], chat["version"], fields):
+            return None
+        now = chat | fields | {"version": chat["version"] + 1}
+        hub.written(now, message)
+    return now
 
 
 def _send_key(client_message_id: str) -> str:

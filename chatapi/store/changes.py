@@ -101,6 +101,12 @@ class Stream:
         kind = "chat" if event["ns"]["coll"] == "chatrooms" else "signal"
         return kind, event["fullDocument"]
 
+    @property
+    def has_more(self) -> bool:
+        """Tell whether the server has sent changes that `next` returns without asking it."""
+        # The driver's own word for it; without it, each change would be a batch of its own.
+        return bool(self._cursor._cursor._has_next())  # noqa: SLF001
+
     def close(self) -> None:
         """Give the cursor back."""
         with contextlib.suppress(PyMongoError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -157,3 +158,50 @@ def test_an_interruption_sends_the_inboxes_away_and_no_chat() -> None:
     hub.interrupt(1)
     assert inbox.end is not None
     assert inside.end is None
+
+
+def test_what_this_process_writes_is_told_once(asked: list[tuple[int, int]]) -> None:
+    """At once, with the message as it was written; the tail's news of it is nothing new."""
+    hub, inside, inbox = Hub(), Listener(), Listener()
+    hub.join_chat(CHAT, inside)
+    hub.join_inbox(None, inbox)
+    hub.begin(chat(1))
+    with hub.writing(chat(1)):
+        hub.written(chat(2, 1), {"chatId": CHAT, "seq": 1})
+    assert names(inside) == ["message 1", "chat"]
+    assert names(inbox) == ["chat"]
+    assert asked == []
+    assert not hub.heard(chat(2, 1))
+    assert names(inside) == names(inbox) == []
+
+
+def test_a_message_is_read_where_others_stand_before_it(asked: list[tuple[int, int]]) -> None:
+    hub, inside = Hub(), Listener()
+    hub.join_chat(CHAT, inside)
+    hub.begin(chat(1))
+    hub.written(chat(5, 3), {"chatId": CHAT, "seq": 3})
+    assert asked == [(1, 3)]
+    # After a restore an older version is news.
+    hub._told[CHAT] = (hub._told[CHAT][0], -hub_module.TOLD_SECONDS)
+    assert hub.heard(chat(2, 1))
+
+
+def test_what_the_tail_hears_before_the_writer_knows_is_left_to_the_writer() -> None:
+    hub, inbox = Hub(), Listener()
+    hub.join_inbox(None, inbox)
+    after, later = chat(2), chat(3)
+    with hub.writing(chat(1)):
+        assert not hub.heard(after)
+        assert not inbox.has_more
+        hub.written(after)
+    assert inbox.backlog == 1
+    assert not hub.heard(after)
+    # Another process was first: its version is told, though not by its writer.
+    with hub.writing(after):
+        assert not hub.heard(later)
+    assert inbox.backlog == 2
+    # And where nobody knows what became of the write.
+    with contextlib.suppress(ConnectionError), hub.writing(later):
+        hub.heard(chat(4))
+        raise ConnectionError
+    assert inbox.backlog == 3

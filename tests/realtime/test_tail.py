@@ -33,6 +33,7 @@ class Script:
         self.polled_since: list[Any] = []
         self.now: list[Document] = []
         self.read = 0
+        self.has_more = False
 
     def stream(self, token: object = None) -> Any:
         """Stand in for changes.Stream."""
@@ -43,6 +44,10 @@ class Script:
 
         class Stream:
             token = f"token {len(script.tokens)}"
+
+            @property
+            def has_more(self) -> bool:
+                return script.has_more
 
             def next(self) -> Change | None:
                 if not script.steps:
@@ -76,10 +81,11 @@ class Heard(Hub):
         super().__init__()
         self.told: list[Any] = []
 
-    def changed(self, chat: Document) -> None:
+    def changed(self, chat: Document, _: Document | None = None) -> bool:
         if chat.get("poison"):
             raise KeyError("version")
         self.told.append(chat["n"])
+        return not chat.get("own")
 
     def signalled(self, signal: Document) -> None:
         self.told.append(signal["kind"])
@@ -95,6 +101,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     monkeypatch.setattr(changes, "since", found.since)
     monkeypatch.setattr(changes, "chats_now", lambda _: found.now)
     monkeypatch.setattr(tail_module, "POLL_SECONDS", 0.005)
+    monkeypatch.setattr(tail_module, "REST_SECONDS", 0.0)
     monkeypatch.setattr(followers, "LONGEST_PAUSE", 0.01)
     return found
 
@@ -184,6 +191,35 @@ def test_what_cannot_be_decoded_is_passed_over_and_everybody_reads_again(
     assert script.tokens == [None, None]
     assert inbox.end is not None
     assert tail.follower.state()["lastError"] == "InvalidBSON"
+
+
+def test_it_asks_less_often_while_only_this_process_writes(
+    tail: Tail, hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "REST_SECONDS", 0.03)
+
+    def own(number: int) -> Change:
+        return "chat", {"_id": ObjectId(), "n": number, "version": 1, "own": True}
+
+    started = time.monotonic()
+    script.steps = [own(1), None, own(2), None]
+    tail.ensure_running()
+    eventually(lambda: len(script.steps) == 0)
+    assert time.monotonic() - started > 3 * 0.03
+    # What has come already is not waited for.
+    script.has_more = True
+    started = time.monotonic()
+    script.steps = [own(number) for number in range(50)]
+    eventually(lambda: len(script.steps) == 0)
+    assert time.monotonic() - started < 50 * 0.03
+    # Another process writes: for some time each change counts.
+    script.has_more = False
+    script.steps = [chat(100)]
+    eventually(lambda: 100 in hub.told)
+    started = time.monotonic()
+    script.steps = [own(number) for number in range(50)]
+    eventually(lambda: len(script.steps) == 0)
+    assert time.monotonic() - started < 50 * 0.03
 
 
 def test_a_poll_tells_each_version_once(tail: Tail, hub: Heard, script: Script) -> None:
