@@ -6,8 +6,6 @@ request that changes something must also carry the CSRF token; a Bearer request 
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from flask import Flask, Request, Response, current_app, g, request
 from flask import session as csrf_store
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
@@ -129,8 +127,18 @@ def check_origin() -> None:
 
 
 def _same_origin() -> bool:
+    """Tell whether no page asks, or one that came over the same scheme from the same host.
+
+    Behind a proxy both are those of the browser: TRUSTED_PROXIES and X-Forwarded-Proto, or
+    PUBLIC_URL, say so.
+    """
     origin = request.headers.get("Origin")
-    return origin is None or (origin != "null" and urlsplit(origin).netloc == request.host)
+    if origin is None:
+        return True
+    # Some proxies name the scheme of a WebSocket.
+    scheme = {"ws": "http", "wss": "https"}.get(request.scheme, request.scheme)
+    ours = (f"{scheme}://{request.host}", str(current_app.config["PUBLIC_URL"]).rstrip("/"))
+    return origin in ours
 
 
 def client() -> ClientInfo:

@@ -24,6 +24,7 @@ from marshmallow import ValidationError
 
 from chatapi import clock, field_types, schemas
 from chatapi.cli.terminal import failing_by_name, progress, regular_file
+from chatapi.endpoint import finite_number, refuse_constant
 from chatapi.errors import EmailTaken
 from chatapi.services import accounts, chats, loading, messages
 from chatapi.services.accounts import Session
@@ -164,7 +165,12 @@ def parse(raw: bytes, *, trim: bool = False) -> Conversation:
     would trim is refused unless `trim` allows it.
     """
     try:
-        found = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_once_each)
+        found = json.loads(
+            raw.decode("utf-8-sig"),
+            object_pairs_hook=_once_each,
+            parse_float=finite_number,
+            parse_constant=refuse_constant,
+        )
     except UnicodeDecodeError as error:
         raise BadLine(f"not UTF-8 (byte {error.start + 1})") from None
     except (ValueError, RecursionError) as error:

@@ -391,7 +391,10 @@ def _decide(changes: dict[str, Any]) -> dict[str, Any]:
 
 def _set_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields that differ from the chat's, and what follows from them."""
-    changed = {name: value for name, value in fields.items() if chat[name] != value}
+    # A chat that an older release wrote lacks the fields that have come since.
+    changed = {
+        name: value for name, value in fields.items() if name not in chat or chat[name] != value
+    }
     if not changed:
         return {}
     if changed.get("isOpen"):

@@ -51,7 +51,12 @@ def append_all(chat_id: object, said: Sequence[Said]) -> Document:
             new.append(message)
         try:
             stored_messages.insert_many(new)
-            fields = {name: value for name, value in after.items() if chat[name] != value}
+            # A chat that an older release wrote lacks the fields that have come since.
+            fields = {
+                name: value
+                for name, value in after.items()
+                if name not in chat or chat[name] != value
+            }
             if chats.replace(chat["_id"], chat["version"], fields):
                 return after | {"version": chat["version"] + 1}
         except Duplicate:

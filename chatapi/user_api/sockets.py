@@ -339,9 +339,7 @@ def _json(event: str, ref: Any, data: Any) -> str:
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        asked = json.loads(
-            text, parse_constant=_refuse_constant, object_pairs_hook=endpoint.without_doubles
-        )
+        asked = endpoint.decode_json(text)
     except (ValueError, RecursionError):
         raise errors.BadJson from None
     if not isinstance(asked, dict):
@@ -359,7 +357,3 @@ def _depth(value: Any) -> int:
         ]
         depth += bool(inner)
     return depth
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON.")

@@ -212,6 +212,8 @@ def test_a_frame_is_checked_as_a_request_is(live_server: AppServer) -> None:
         ("[]", "bad_json"),
         ('"subscribe"', "bad_json"),
         ('{"type": NaN}', "bad_json"),
+        ('{"type": "subscribe", "chatId": null, "ref": 1e400}', "bad_json"),
+        ('{"type": "subscribe", "chatId": null, "ref": {"a": [-1E+999]}}', "bad_json"),
         ("[" * 20_000, "bad_json"),
         ('{"type": "subscribe", "chatId": null, "chatId": null}', "bad_json"),
         ('{"type": "subscribe", "chatId": null, "ref": {"a": 1, "a": 2}}', "bad_json"),

@@ -795,3 +795,27 @@ def test_a_late_retry_of_an_opening_gives_the_chat_it_made(make_session: MakeSes
         made.append(chat["_id"])
     chat, added, is_new = chats.create(user, "Help", message="Hello", client_message_id="one")
     assert (chat["_id"], [each["seq"] for each in added], is_new) == (made[0], [1], False)
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "value"),
+    [
+        ("category", {"category": "billing"}, "billing"),
+        ("priority", {"priority": "high"}, "high"),
+        ("adminId", {"admin_id": None}, None),
+    ],
+)
+def test_a_chat_that_lacks_a_newer_field_can_be_changed(
+    field: str,
+    change: dict[str, Any],
+    value: object,
+    chat: Document,
+    agent: Session,
+    database: Database[Document],
+) -> None:
+    """As a release wrote it that did not have the field yet."""
+    database["chatrooms"].update_one({"_id": chat["_id"]}, {"$unset": {field: ""}})
+    stored_chats._seen.clear()
+    assert field not in access_chat(agent, chat["_id"])
+    chats.update(agent, chat["_id"], **change)
+    assert access_chat(agent, chat["_id"])[field] == value

@@ -148,6 +148,7 @@ def test_a_bearer_token_needs_no_csrf_token_even_beside_a_cookie(
         {"Origin": "null"},
         {"Origin": "http://localhost.evil.example"},
         {"Origin": "http://localhost:8080"},
+        {"Origin": "https://localhost"},
         {"Sec_Fetch_Site": "cross-site"},
     ],
     ids=str,
@@ -243,3 +244,41 @@ def test_the_forms_cookie_says_nothing_of_who_is_signed_in(app: Flask, client: F
     cookie = client.get_cookie(app.config["SESSION_COOKIE_NAME"])
     assert cookie is not None
     assert cookie.expires is not None  # A tab that the browser brings back can still write.
+
+
+@pytest.mark.parametrize(
+    ("origin", "scheme", "is_ours"),
+    [
+        ("https://localhost", "https", True),
+        ("https://localhost", "wss", True),
+        ("http://localhost", "https", False),
+        ("http://localhost", "wss", False),
+        ("https://chat.example.com", "http", True),  # PUBLIC_URL
+        ("http://chat.example.com", "http", False),
+    ],
+)
+def test_behind_a_proxy_the_origin_has_the_scheme_that_the_browser_uses(
+    database: Database[Document], origin: str, scheme: str, is_ours: bool
+) -> None:
+    app = create_app(
+        TestConfig,
+        database=database,
+        TRUSTED_PROXIES=1,
+        PUBLIC_URL="https://chat.example.com",
+    )
+    answer = app.test_client().get(
+        "/api/ws",
+        headers={
+            "Origin": origin,
+            "X-Forwarded-Proto": scheme,
+            "Authorization": f"Bearer {caller_token(app)}",
+        },
+    )
+    # Without an upgrade nothing more than the origin is looked at.
+    assert answer.status_code == (426 if is_ours else 403)
+
+
+def caller_token(app: Flask) -> str:
+    body = {"name": "Ana", "email": "proxy@example.org", "password": "a long enough secret"}
+    answer = app.test_client().post("/api/auth/register", json=body)
+    return str(answer.get_json()["token"])
