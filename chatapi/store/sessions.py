@@ -19,7 +19,10 @@ def insert(session: Document) -> None:
 
 
 def with_user(session_id: str) -> tuple[Document, Document] | None:
-    """Return a session and its user, read in one round trip, or None."""
+    """Return a session and its user, read in one round trip, or None.
+
+    The user comes without the password's hash: it does not leave the database.
+    """
     found = sessions().aggregate(
         [
             {"$match": {"_id": session_id}},
@@ -31,12 +34,13 @@ def with_user(session_id: str) -> tuple[Document, Document] | None:
                     "as": "user",
                 }
             },
+            # First, since some servers leave nothing out of the documents of an array.
+            {"$unwind": "$user"},
             {"$project": {"user.passwordHash": 0, "user.searchTerms": 0}},
         ]
     )
     for session in found:
-        if session["user"]:
-            return session, session["user"][0]
+        return session, session.pop("user")
     return None
 
 
