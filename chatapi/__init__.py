@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,7 @@ def _connect(app: Flask, database: Database[Any] | None) -> None:
             options |= {"socketTimeoutMS": None, "retryReads": True}
         mongo.init_app(
             app,
-            tz_aware=True,
-            tzinfo=UTC,  # not bson's own: Python writes this one's times three times as fast
+            type_registry=store_database.TIMES,
             maxPoolSize=app.config["DATABASE_POOL_SIZE"],
             **options,
         )

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from bson import CodecOptions, ObjectId
+from bson.codec_options import TypeDecoder, TypeRegistry
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 Document = dict[str, Any]
-# BSON keeps no time zone: what is decoded says that its times are UTC.
-AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True)
+
+
+class _Times(TypeDecoder):
+    """Says of every time that is decoded that it is UTC: BSON keeps no time zone.
+
+    pymongo's own `tz_aware` calls Python for each time; this is C all the way.
+    """
+
+    bson_type = datetime
+    transform_bson = staticmethod(operator.methodcaller("replace", tzinfo=UTC))  # type: ignore[assignment]
+
+
+TIMES = TypeRegistry([_Times()])
+AWARE: CodecOptions[Document] = CodecOptions(type_registry=TIMES)
 
 IDS_AT_ONCE = 50
 
