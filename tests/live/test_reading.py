@@ -1,0 +1,132 @@
+"""What reading costs and brings: commands are counted on the wire, documents looked through."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.monitoring import CommandListener
+
+from chatapi import create_app
+from chatapi.services import accounts, chats, messages
+from chatapi.store import changes, sessions, unread, users
+from chatapi.store import chats as stored_chats
+from chatapi.store import database as store
+from chatapi.store.database import Document
+from config import TestConfig
+from tests.conftest import CLIENT, PASSWORD, MakeChat, MakeSession
+from tests.servers import DatabaseServer
+
+
+class Wire(CommandListener):
+    """Keeps the name and collection of every command sent, and whether it leaves fields out."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+        self.projections: list[Any] = []
+
+    def started(self, event: Any) -> None:
+        self.sent.append((event.command_name, event.command[event.command_name]))
+        self.projections.append(event.command.get("projection"))
+
+    def succeeded(self, event: Any) -> None:
+        """Not needed."""
+
+    def failed(self, event: Any) -> None:
+        """Not needed."""
+
+
+@pytest.fixture
+def wire() -> Wire:
+    """What is sent to the database."""
+    return Wire()
+
+
+@pytest.fixture
+def database(
+    live_database: Database[Document], database_server: DatabaseServer, wire: Wire
+) -> Iterator[Database[Document]]:
+    """The shared database, through a client like the product's that is listened to."""
+    client: MongoClient[Document] = MongoClient(
+        database_server.uri, type_registry=store.TIMES, event_listeners=[wire]
+    )
+    with client:
+        yield client.get_default_database()
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_list_is_one_find_of_whole_documents(
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+    known: bool,
+) -> None:
+    agent = make_session("admin")
+    for _ in range(3):
+        make_chat()
+    monkeypatch.setattr(unread.ByAdmins, "SECONDS", 60)
+    etag = chats.list_chats(agent, chats.ChatFilters()).etag
+    wire.sent.clear()
+    wire.projections.clear()
+    page = chats.list_chats(agent, chats.ChatFilters(), knows=lambda own: known and own == etag)
+    assert (page.is_known, len(page.items)) == (known, 0 if known else 3)
+    assert wire.sent == [("find", "chatrooms")]
+    assert wire.projections == [None]
+
+
+def test_no_session_carries_the_hash_of_a_password(make_session: MakeSession) -> None:
+    accounts.create_user("Ana", "ana@example.org", PASSWORD)
+    _, token = accounts.login("ana@example.org", PASSWORD, CLIENT)
+    opened = accounts.open_session(token)
+    assert opened is not None
+    user = users.by_id(opened.user_id)
+    assert user is not None
+    kept = sessions.with_user(opened.id)
+    assert kept is not None
+    for each in (dataclasses.asdict(opened), *kept):
+        assert "passwordHash" not in str(each)
+        assert user["passwordHash"] not in str(each)
+    assert kept[1]["_id"] == opened.user_id
+
+
+def test_no_time_leaves_the_store_without_its_zone(
+    make_session: MakeSession, make_chat: MakeChat, database_server: DatabaseServer
+) -> None:
+    create_app(TestConfig, MONGO_URI=database_server.uri)  # binds a client of the product's own
+    agent = make_session("admin")
+    stream = changes.Stream()
+    chat = make_chat(message="Hello")
+    told = None
+    while told is None:
+        told = stream.next()
+    stream.close()
+    found = [
+        told[1],
+        *stored_chats.newest(stored_chats.Filter(), 5),
+        *messages.page(stored_chats.newest(stored_chats.Filter(), 1)[0]),
+        *sessions.of_user(agent.user_id),
+        *(sessions.with_user(agent.id) or ()),
+        store.users().find_one({"_id": agent.user_id}),
+    ]
+    store.current().client.close()
+    times = [time for document in found for time in times_in(document)]
+    assert len(times) > 10
+    assert all(time.utcoffset() is not None for time in times)
+    assert chat["createdAt"] in times
+
+
+def times_in(value: object) -> Iterator[datetime]:
+    if isinstance(value, datetime):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from times_in(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from times_in(each)
