@@ -19,7 +19,7 @@ from chatapi.services.chats import ChatFilters
 from chatapi.store import chats as stored_chats
 from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
-from tests.conftest import MakeSession
+from tests.conftest import CLIENT, MakeSession
 from tests.consistency import assert_all_chats_are_consistent, assert_chat_is_consistent
 from tests.services.conftest import Killed, die, somebody
 
@@ -67,7 +67,8 @@ def test_a_first_message_comes_with_the_chat(
 
 
 def test_a_guest_opens_a_chat(database: Database[Document]) -> None:
-    chat, _, _ = chats.create(somebody("guest"), "Help", message="Hello")
+    guest, _ = accounts.guest("Gil", "gil@example.org", CLIENT)
+    chat, _, _ = chats.create(guest, "Help", message="Hello")
     assert chat["userRole"] == "guest"
     assert_chat_is_consistent(database, chat["_id"])
 

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from chatapi import errors
-from chatapi.services import chats, messages
+from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.services.chats import ChatFilters
 from chatapi.store import database as store_database
 from chatapi.store import indexes
+from tests.conftest import CLIENT
 from tests.consistency import assert_chat_is_consistent
 from tests.services.conftest import somebody
 
@@ -44,7 +45,8 @@ class Model:
         self.database = mongo["test"]
         indexes.ensure(self.database, validators=False)
         store_database.bind(self.database)
-        self.people: list[Session] = [somebody("user"), somebody("guest"), somebody("admin")]
+        guest, _ = accounts.guest("Gil", "gil@example.org", CLIENT)
+        self.people: list[Session] = [somebody("user"), guest, somebody("admin")]
         self.chats: list[Chat] = []
 
     def open_chat(self, owner: int) -> Chat | None:
