@@ -5,7 +5,7 @@
 
 /* global htmx */
 
-import { announce } from "./page.js";
+import { announce, byId } from "./page.js";
 
 /** The field in which keys have marked a choice that is not applied yet. */
 let marked = null;
@@ -44,7 +44,14 @@ function onKey(event) {
   }
 }
 
+/** Put away the sheet that a small screen shows the choices on, once one of them is made. */
+function fold({ detail: { ctx } }) {
+  const sheet = byId("controls");
+  if (sheet?.contains(ctx.sourceElement) && sheet.matches(":popover-open")) sheet.hidePopover();
+}
+
 export function watchChoices() {
+  document.addEventListener("htmx:after:request", fold);
   // Before the keys of the page, for which Esc means something else.
   document.addEventListener("keydown", onKey, { capture: true });
   document.addEventListener("pointerdown", unmark, { capture: true });

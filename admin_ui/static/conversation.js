@@ -151,6 +151,14 @@ function showLength(text) {
   place.hidden = length < MOST * 0.9;
   place.textContent = `${length.toLocaleString()} of ${MOST.toLocaleString()}`;
   place.classList.toggle("too-long", length > MOST);
+  grow(text);
+}
+
+/** Make the field as high as its text, where the browser does not do so by itself. */
+function grow(text) {
+  if (CSS.supports("field-sizing", "content")) return;
+  text.style.height = "auto";
+  text.style.height = `${text.scrollHeight + 2}px`;
 }
 
 function newMessageId() {

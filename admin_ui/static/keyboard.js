@@ -29,6 +29,7 @@ const letters = {
 };
 
 function escape(event) {
+  if (document.querySelector(":popover-open")) return; // the browser closes it
   const menu = document.querySelector("details.menu[open]");
   if (menu) {
     menu.open = false;
