@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 import pytest
 
 from bench import against
 from bench.against import Row
+from bench.quiet import Floor
 
 
 def a_row(**bounds: float) -> Row:
@@ -40,3 +42,19 @@ def test_a_row_that_does_not_exist_is_refused_by_name() -> None:
 def test_a_commit_that_pins_something_else_gets_an_environment_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("pytest==0.1 \\\n    --hash=sha256:0\nrequests\n")
     assert list(against.unmet(tmp_path)) == ["pytest==0.1"]
+
+
+def test_the_floor_tells_a_quiet_machine_from_a_busy_one() -> None:
+    with Floor() as floor:
+        while len(floor.timer) < 2 or len(floor.echo) < 2:
+            time.sleep(0.005)
+    floor.timer, floor.echo, floor.others = [0.1] * 200, [0.2] * 200, 0.02
+    assert floor.is_quiet
+    assert str(floor).endswith("echo p99 0.2, worst 0 ms; others used 0.02 cores: quiet")
+    floor.others = 0.5
+    assert not floor.is_quiet
+    floor.others = 0.02
+    floor.echo[0] = 60.0
+    assert not floor.is_quiet
+    floor.echo = []
+    assert not floor.is_quiet
