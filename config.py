@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ SETTINGS = frozenset(
         "PUBLIC_URL",
         "TRUSTED_PROXIES",
         "CORS_ORIGINS",
+        "IMAGE_HOSTS",
         "CHAT_CATEGORIES",
         "SESSION_IDLE_SECONDS",
         "SESSION_ABSOLUTE_SECONDS",
@@ -157,6 +159,8 @@ class Config:
 
     TRUSTED_PROXIES = 0
     CORS_ORIGINS: tuple[str, ...] = ()
+    # Besides our own: hosts, some with a port, whose pictures the pages load over https.
+    IMAGE_HOSTS: tuple[str, ...] = ()
 
     RATELIMIT_ENABLED = True
     RATELIMIT_STORAGE_URI = "worker://"  # each worker counts for itself; else mongodb:// redis://
@@ -228,6 +232,8 @@ class Config:
         origins = values["CORS_ORIGINS"]
         for origin in origins if isinstance(origins, (list, tuple)) else ():
             _check_origin(str(origin))
+        for host in _as_tuple(values["IMAGE_HOSTS"]):
+            _check_image_host(str(host))
         for name, value in values.items():
             if name.startswith("LIMIT_"):
                 _check_limit(name, str(value))
@@ -277,6 +283,16 @@ def _check_origin(origin: str) -> None:
         )
 
 
+def _check_image_host(host: str) -> None:
+    """Refuse what is no host: the pages' Content-Security-Policy repeats it."""
+    match = re.fullmatch(r"([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?", host)
+    if match is None or int((match[2] or ":443")[1:]) > 65_535 or not match[1].strip(".-"):
+        raise ConfigError(
+            "IMAGE_HOSTS must list exact hosts in small letters, such as pictures.example or "
+            f"pictures.example:8443, not {host!r}."
+        )
+
+
 def _convert(name: str, text: str, default: object) -> object:
     """Turn an environment string into the type that the default has."""
     if isinstance(default, bool):
@@ -316,6 +332,7 @@ class TestConfig(Config):
     PASSWORD_MEMORY_KIB = 8
     RATELIMIT_ENABLED = False
     LOG_LEVEL = "WARNING"
+    IMAGE_HOSTS = ("pictures.example",)
 
 
 class ProductionConfig(Config):

@@ -29,11 +29,6 @@ def initials(name: str) -> str:
     return "".join(word[0] for word in chosen).upper()
 
 
-def shows(image: str | None) -> bool:
-    """Tell whether the page's policy lets the browser load a picture: https, or our own."""
-    return image is not None and image.lower().startswith(("https://", request.host_url.lower()))
-
-
 def mailto(email: str) -> str:
     """Return the address that begins a mail to somebody (RFC 6068).
 

@@ -9,7 +9,7 @@ from flask import Response, request, url_for
 
 from admin_ui import forms, htmx
 from admin_ui.views import Document, agents_only, answer, done, refused
-from chatapi import identity, schemas
+from chatapi import identity, images, schemas
 from chatapi.errors import InvalidInput
 from chatapi.paging import Page
 from chatapi.services import accounts, chats, credentials
@@ -39,7 +39,8 @@ def show(session: Session, user_id: str) -> Response:
 def update(session: Session, user_id: str) -> Response:
     """Change somebody's name, image or role, or whether they may sign in."""
     try:
-        user = accounts.update_user(session, user_id, forms.form(forms.UserForm()))
+        changes = forms.form(forms.UserForm())
+        user = accounts.update_user(session, user_id, changes, images.is_shown)
     except InvalidInput as error:
         return _beside_fields(session, user_id, error)
     return _shown(user)

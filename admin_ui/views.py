@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, current_app, g, make_response, redirect, url_for
 
 from admin_ui import assets, blueprint, htmx, links, texts
-from chatapi import identity
+from chatapi import identity, images
 from chatapi.errors import ChatError
 from chatapi.limits import limited
 from chatapi.services import chats, storage
@@ -68,7 +68,7 @@ def render(template: str, **context: Any) -> str:
         "mailto": texts.mailto,
         "priorities": chats.PRIORITIES,
         "storage_is_full": storage.is_full(),
-        "shows": texts.shows,
+        "is_shown": images.is_shown,
         "stamp": texts.stamp,
         "statuses": chats.STATUSES,
     }

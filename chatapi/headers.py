@@ -5,14 +5,15 @@ from __future__ import annotations
 from flask import Flask, Response, current_app, request
 from flask_cors import CORS
 
-from chatapi import problem, static_files
+from chatapi import images, problem, static_files
 
+# The pictures are those that the pages show: `images.policy`.
 PAGE_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
-        "img-src 'self' https: data:",
+        "img-src {pictures}",
         "connect-src 'self'",
         "font-src 'self'",
         "manifest-src 'self'",
@@ -28,7 +29,6 @@ PAGE_HEADERS = (
     ("Referrer-Policy", "same-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
-    ("Content-Security-Policy", PAGE_POLICY),
 )
 # What is no page cannot be framed, opens nothing and asks for no camera.
 DATA_HEADERS = (
@@ -94,4 +94,7 @@ def _safety_headers(response: Response, is_static: bool) -> tuple[tuple[str, str
     # An answer without a body counts as HTML for werkzeug, but the API has one page alone.
     is_html = response.mimetype == "text/html"
     of_the_api = request.path.startswith("/api/") and request.endpoint != PAGES_OF_THE_API
-    return PAGE_HEADERS if is_html and not of_the_api else DATA_HEADERS
+    if not is_html or of_the_api:
+        return DATA_HEADERS
+    policy = PAGE_POLICY.format(pictures=images.policy())
+    return *PAGE_HEADERS, ("Content-Security-Policy", policy)

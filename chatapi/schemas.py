@@ -708,6 +708,14 @@ class CsrfOut(Output):
 class ConfigOut(Output):
     version = fields.String(metadata={"example": "0.1.0"})
     categories = fields.List(fields.String(), metadata={"example": ["general", "billing"]})
+    imageHosts = fields.List(
+        fields.String(),
+        metadata={
+            "example": ["pictures.example"],
+            "description": "show pictures only from these hosts, over https, and from the API's "
+            "own origin; initials instead of any other",
+        },
+    )
     limits = fields.Dict(
         keys=fields.String(),
         values=fields.Integer(),

@@ -64,6 +64,15 @@ def test_production_refuses_to_start_without(name: str) -> None:
         ("CORS_ORIGINS", "https://shop.example/"),
         ("CORS_ORIGINS", "https://shop.example,shop2.example"),
         ("CORS_ORIGINS", "null"),
+        ("IMAGE_HOSTS", "*"),
+        ("IMAGE_HOSTS", "*.pictures.example"),
+        ("IMAGE_HOSTS", "https://pictures.example"),
+        ("IMAGE_HOSTS", "pictures.example/avatars"),
+        ("IMAGE_HOSTS", "pictures.example; script-src *"),
+        ("IMAGE_HOSTS", "me@pictures.example"),
+        ("IMAGE_HOSTS", "Pictures.example"),
+        ("IMAGE_HOSTS", "pictures.example:0"),
+        ("IMAGE_HOSTS", "pictures.example:65536"),
         ("PASSWORD_MEMORY_KIB", "8"),
         ("TRUSTED_PROXIES", "-1"),
         ("TRUSTED_PROXIES", "11"),
@@ -106,6 +115,14 @@ def test_redis_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install redis" in refusal(redis)
     monkeypatch.setattr(config, "find_spec", lambda _: object())
     assert config.load("production", redis)["RATELIMIT_ENABLED"] is True
+
+
+def test_the_hosts_of_pictures_are_exact() -> None:
+    hosts = "pictures.example, a.pictures.example:8443,127.0.0.1,[::1]:8000"
+    assert config.load("production", SAFE | {"IMAGE_HOSTS": hosts})["IMAGE_HOSTS"] == (
+        *("pictures.example", "a.pictures.example:8443"),
+        *("127.0.0.1", "[::1]:8000"),
+    )
 
 
 def test_an_unknown_log_level_is_refused() -> None:

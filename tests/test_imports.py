@@ -40,6 +40,7 @@ WEB = (
     "chatapi.limits",
     "chatapi.login_limits",
     "chatapi.devices",
+    "chatapi.images",
     "chatapi.quotas",
     "chatapi.problem",
     "chatapi.extensions",

@@ -40,6 +40,11 @@ export class ChatApp extends Emitter {
   mode;
   isShown = true;
   config = DEFAULTS;
+  #imageHostsKnown;
+  /** The hosts whose pictures may be shown, once the API has named them. */
+  imageHosts = new Promise((resolve) => {
+    this.#imageHostsKnown = resolve;
+  });
   /** What closes each dialog that is open. */
   dialogs = new Set();
   #dialog = null;
@@ -354,6 +359,7 @@ export class ChatApp extends Emitter {
   async #loadConfig() {
     const { data } = await this.api.get("/api/config");
     this.config = { categories: data?.categories ?? DEFAULTS.categories, limits: { ...DEFAULTS.limits, ...data?.limits } };
+    this.#imageHostsKnown(data?.imageHosts ?? []);
   }
 
   async #untilAnswered(ask) {

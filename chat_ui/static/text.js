@@ -29,12 +29,13 @@ export function linked(text) {
   );
 }
 
-/** An image address that may be loaded, or null: https, or the chat's own server. */
-export function imageAddress(text, origin) {
+/** A picture's address if it may be loaded, or null: of the chat's own server, or over https of one of `hosts`. */
+export function imageAddress(text, origin, hosts) {
   if (typeof text !== "string" || text === "") return null;
   try {
     const url = new URL(text);
-    return url.protocol === "https:" || (url.protocol === "http:" && url.origin === origin) ? url.href : null;
+    if (url.username || url.password) return null;
+    return [origin, ...hosts.map((host) => new URL(`https://${host}`).origin)].includes(url.origin) ? url.href : null;
   } catch {
     return null;
   }

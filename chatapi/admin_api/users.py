@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatapi import errors, identity
+from chatapi import errors, identity, images
 from chatapi.admin_api import blueprint
 from chatapi.endpoint import endpoint
 from chatapi.schemas import PasswordLinkOut, UserOut, UserPatch, UsersQuery
@@ -39,7 +39,7 @@ def list_users(session: Session, query: dict[str, Any]) -> Any:
 )
 def update_user(session: Session, body: dict[str, Any], user_id: str) -> Any:
     """Change a user's role, name, image, or whether they may sign in."""
-    return accounts.update_user(session, user_id, body)
+    return accounts.update_user(session, user_id, body, images.is_shown)
 
 
 @endpoint(

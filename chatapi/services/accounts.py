@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -268,14 +269,21 @@ def list_admins() -> list[Document]:
     return users.active_admins()
 
 
-def update_user(session: Session, user_id: object, changes: Document) -> Document:
+def update_user(
+    session: Session,
+    user_id: object,
+    changes: Document,
+    is_shown: Callable[[str], bool] = lambda _: True,
+) -> Document:
     """Apply role, disabled, name, image to a user and return it.
+
+    is_shown -- tells whether the pages show the picture at an address; a new one has to be.
 
     A new name or image is shown on the user's chats and new messages; messages already
     sent keep theirs. A disabled user's sessions end at once; the open chats of an agent who
     is disabled or demoted become unassigned. Raises AdminOnly, UserNotFound, LastAdmin, and
-    InvalidInput for making a guest anything else or the reverse, or for disabling or demoting
-    oneself.
+    InvalidInput for making a guest anything else or the reverse, for disabling or demoting
+    oneself, or for an image that is not shown.
     """
     session.require_admin()
     key = object_id(user_id)
@@ -287,6 +295,11 @@ def update_user(session: Session, user_id: object, changes: Document) -> Documen
         raise errors.InvalidInput.of("role", "A guest has no account and stays a guest.")
     if role != before["role"] and role == "guest":
         raise errors.InvalidInput.of("role", "Somebody with an account cannot become a guest.")
+    image = changes.get("image")
+    if image and image != before.get("image") and not is_shown(image):
+        raise errors.InvalidInput.of(
+            "image", "Must be on this server or on a host that the setting IMAGE_HOSTS names."
+        )
     leaves = assignment.is_agent(before) and not assignment.is_agent(before | changes)
     if leaves and users.count_active_admins() == 1:
         raise errors.LastAdmin

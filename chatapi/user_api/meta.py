@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import current_app
 
-from chatapi import field_types, schemas
+from chatapi import field_types, images, schemas
 from chatapi.endpoint import endpoint
 from chatapi.schemas import ConfigOut
 from chatapi.user_api import blueprint
@@ -14,10 +14,11 @@ from chatapi.user_api import blueprint
 
 @endpoint(blueprint, "GET", "/config", who="anyone", returns={200: ConfigOut()})
 def config() -> Any:
-    """Give the categories a chat can have and the lengths that texts may have."""
+    """Give the categories of chats, the lengths of texts and the hosts of pictures."""
     return {
         "version": current_app.config["VERSION"],
         "categories": schemas.categories,
+        "imageHosts": images.hosts(),
         "limits": {
             "message": schemas.MESSAGE_LENGTH,
             "subject": schemas.SUBJECT_LENGTH,

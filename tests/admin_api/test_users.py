@@ -83,14 +83,14 @@ def test_a_query_that_makes_no_sense_is_refused(query: str, admin: Caller) -> No
 
 
 def test_an_agent_changes_a_user(admin: Caller, user: Caller, database: Database[Document]) -> None:
-    body = {"name": " New Name ", "image": "https://example.org/a.png", "role": "admin"}
+    body = {"name": " New Name ", "image": "https://pictures.example/a.png", "role": "admin"}
     answer = admin.patch(f"/api/admin/users/{user.id}", body)
     assert answer.status_code == 200
     assert set(answer.json) == USER
     assert (answer.json["name"], answer.json["role"]) == ("New Name", "admin")
     row = database["users"].find_one({"_id": object_id(str(user.id))})
     assert row is not None
-    assert (row["name"], row["image"]) == ("New Name", "https://example.org/a.png")
+    assert (row["name"], row["image"]) == ("New Name", "https://pictures.example/a.png")
     assert ids(admin.get("/api/admin/users?q=new")) == [user.id]
     assert user.get("/api/auth/me").json["role"] == "admin"
     assert user.get("/api/admin/stats").status_code == 200
@@ -154,6 +154,39 @@ def test_a_picture_is_an_http_address(image: str, admin: Caller, user: Caller) -
     answer = admin.patch(f"/api/admin/users/{user.id}", {"image": image})
     refused(answer, 422, "validation_failed", "image")
     assert user.get("/api/auth/me").json["image"] is None
+
+
+@pytest.mark.parametrize(
+    ("image", "status"),
+    [
+        ("https://pictures.example/b.png", 200),
+        ("http://localhost/b.png", 200),
+        ("http://pictures.example/b.png", 422),
+        ("https://elsewhere.example/b.png", 422),
+        ("https://pictures.example:8443/b.png", 422),
+    ],
+)
+def test_a_new_picture_is_on_a_host_that_is_shown(
+    image: str, status: int, admin: Caller, user: Caller
+) -> None:
+    answer = admin.patch(f"/api/admin/users/{user.id}", {"image": image})
+    if status == 422:
+        refused(answer, 422, "validation_failed", "image")
+    assert answer.status_code == status
+    assert user.get("/api/auth/me").json["image"] == (image if status == 200 else None)
+
+
+def test_a_picture_stored_before_is_answered_and_may_stay(
+    admin: Caller, user: Caller, database: Database[Document]
+) -> None:
+    image = "https://elsewhere.example/old.png"
+    key = {"_id": object_id(str(user.id))}
+    database["users"].update_one(key, {"$set": {"image": image}})
+    path = f"/api/admin/users/{user.id}"
+    assert admin.patch(path, {"name": "Renamed", "image": image}).json["image"] == image
+    assert user.get("/api/auth/me").json["image"] == image
+    assert admin.patch(path, {"image": None}).json["image"] is None
+    refused(admin.patch(path, {"image": image}), 422, "validation_failed", "image")
 
 
 def test_a_change_that_changes_nothing_stores_nothing(

@@ -62,7 +62,7 @@ def test_pages(agent: Browser, make_user: MakeUser) -> None:
         ("role", "admin", "admin"),
         ("disabled", "true", True),
         ("name", "New Name", "New Name"),
-        ("image", "https://example.org/a.png", "https://example.org/a.png"),
+        ("image", "https://pictures.example/a.png", "https://pictures.example/a.png"),
     ],
 )
 def test_somebody_is_changed(
@@ -81,7 +81,7 @@ def test_somebody_is_changed(
 def test_an_empty_image_is_none(agent: Browser, make_user: MakeUser) -> None:
     user = make_user()
     path = f"/admin/users/{user['_id']}"
-    agent.post(path, name="A", image="https://example.org/a.png")
+    agent.post(path, name="A", image="https://pictures.example/a.png")
     agent.post(path, name="A", image="")
     assert account(user["email"])["image"] is None
 
@@ -91,6 +91,7 @@ def test_an_empty_image_is_none(agent: Browser, make_user: MakeUser) -> None:
     [
         ({"name": "", "image": ""}, "name"),
         ({"name": "A", "image": "javascript:alert(1)"}, "image"),
+        ({"name": "A", "image": "https://elsewhere.example/a.png"}, "image"),
         ({"name": "A" * 101}, "name"),
     ],
 )

@@ -27,6 +27,7 @@ from playwright.sync_api import (
 )
 from pymongo import MongoClient
 
+from tests.browser import hostile
 from tests.browser.chat_ui_helpers import HostSite, host_site
 from tests.browser.proxy import Proxy
 from tests.conftest import PASSWORD, chromium_path
@@ -157,7 +158,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The product in processes of its own, without rate limits. Its data is never emptied."""
     with (
         start_database(tmp_path_factory.mktemp("browser") / "db") as database,
-        start_app(database.uri, env={"RATELIMIT_ENABLED": "false"}) as app,
+        start_app(
+            database.uri,
+            env={"RATELIMIT_ENABLED": "false", "IMAGE_HOSTS": hostile.IMAGE_HOSTS},
+        ) as app,
     ):
         yield Server(app, database.uri)
 

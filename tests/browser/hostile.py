@@ -31,7 +31,7 @@ TEXTS = [
 ]
 
 # The API accepts no image address but a web address: these are what a front end must
-# withstand if one ever gets into the database. The last two are web addresses.
+# withstand if one ever gets into the database. The last two are on a host of IMAGE_HOSTS.
 IMAGES = [
     "javascript:window.hacked=1",
     "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' onload='window.hacked=1'/>",
@@ -41,10 +41,17 @@ IMAGES = [
     "http://[",
     "ftp://x.example/a.png",
     "/admin/logout",
+    "https://elsewhere.example/a.png",
+    "https://x.example.elsewhere.example/a.png",
+    "https://x.example:8443/a.png",
+    "https://x.example@elsewhere.example/a.png",
+    "https://elsewhere.example/@x.example/a.png",
+    "https://elsewhere.example\\@x.example/a.png",
     'https://x.example/"><script id="injected">window.hacked=1</script>',
     "https://x.example/a.png' onload='window.hacked=1",
 ]
-LOADED = {address for address in IMAGES if address.startswith("https://")}
+LOADED = set(IMAGES[-2:])
+IMAGE_HOSTS = "x.example"
 
 _PICTURE = "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
 

@@ -333,7 +333,12 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
         host_site() as site,
         start_database(tmp_path_factory.mktemp("own") / "db") as database,
         start_app(
-            database.uri, env={"RATELIMIT_ENABLED": "false", "CORS_ORIGINS": site.origin}
+            database.uri,
+            env={
+                "RATELIMIT_ENABLED": "false",
+                "CORS_ORIGINS": site.origin,
+                "IMAGE_HOSTS": hostile.IMAGE_HOSTS,
+            },
         ) as app,
     ):
         site.chat_url = app.url

@@ -487,7 +487,7 @@ def test_what_people_write_is_text_and_nothing_else(desk: Desk, make_chat: Any) 
     hostile.assert_harmless(page)
 
 
-def test_a_picture_is_loaded_from_https_and_nowhere_else(desk: Desk, make_chat: Any) -> None:
+def test_a_picture_is_loaded_from_the_named_hosts_alone(desk: Desk, make_chat: Any) -> None:
     page = desk.page
     hostile.serve_pictures(page)
     chat = make_chat(name="Mallory")

@@ -313,6 +313,7 @@ def test_the_config_tells_a_front_end_what_it_needs(nobody: Caller) -> None:
     answer = nobody.get("/api/config")
     assert answer.status_code == 200
     assert answer.json["categories"] == ["general", "support", "billing", "technical", "other"]
+    assert answer.json["imageHosts"] == ["pictures.example"]
     assert answer.json["limits"]["message"] == 5000
     assert answer.json["limits"]["subject"] == 200
 

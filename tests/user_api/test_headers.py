@@ -59,6 +59,19 @@ def test_the_safety_headers_are_on_answers_of_no_route(nobody: Caller) -> None:
     check_headers(nobody.send_raw("POST", "/api/auth/login", b"x" * 100_000))
 
 
+def test_the_pages_load_pictures_from_the_named_hosts_alone(database: Database[Document]) -> None:
+    def pictures(**settings: object) -> str:
+        app = create_app(TestConfig, database=database, **settings)
+        policy = app.test_client().get("/chat").headers["Content-Security-Policy"]
+        return next(rule for rule in policy.split("; ") if rule.startswith("img-src "))
+
+    assert pictures(IMAGE_HOSTS=()) == "img-src 'self' data:"
+    named = pictures(IMAGE_HOSTS=("a.example", "b.example:8443"), PUBLIC_URL="https://chat.example")
+    assert named == (
+        "img-src 'self' data: https://chat.example https://a.example https://b.example:8443"
+    )
+
+
 def test_strict_transport_security_is_sent_over_tls_alone(nobody: Caller) -> None:
     name = "Strict-Transport-Security"
     assert name not in nobody.get("/healthz").headers

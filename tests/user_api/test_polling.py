@@ -24,7 +24,7 @@ CHANGES: dict[str, Callable[[Caller, Caller, str], Any]] = {
         f"/api/admin/users/{user.id}", {"name": "Renamed"}
     ),
     "a picture of the user": lambda user, admin, _: admin.patch(
-        f"/api/admin/users/{user.id}", {"image": "https://example.org/a.png"}
+        f"/api/admin/users/{user.id}", {"image": "https://pictures.example/a.png"}
     ),
     "a tombstone in the middle": lambda _, admin, path: admin.delete(f"{path}/messages/1"),
     "a tombstone at the end": lambda _, admin, path: admin.delete(f"{path}/messages/2"),

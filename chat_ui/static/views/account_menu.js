@@ -17,7 +17,7 @@ export function accountMenu(app) {
   const button = h(
     "button",
     { type: "button", class: "account-button", "aria-expanded": "false", "aria-controls": menu.id, "aria-label": `Account of ${user.name}`, title: user.name, onclick: () => (menu.hidden ? unfold() : fold()) },
-    avatar(user.name, user.image, app.api.origin),
+    avatar(user.name, user.image, app),
   );
 
   const outside = (event) => {

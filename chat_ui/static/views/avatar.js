@@ -5,10 +5,17 @@ import { imageAddress, initials } from "../text.js";
 
 const COLOURS = 6;
 
-/** Decorative: the name always stands beside it. */
-export function avatar(name, image, origin) {
+/**
+ * Decorative: the name always stands beside it. Which hosts may send a picture is known when
+ * the API has answered; until then there are initials, which take the same room.
+ */
+export function avatar(name, image, app) {
   const element = h("span", { class: `avatar avatar-${colour(name)}`, "aria-hidden": "true" }, initials(name));
-  const address = imageAddress(image, origin);
+  if (image) app.imageHosts.then((hosts) => addPicture(element, imageAddress(image, app.api.origin, hosts)));
+  return element;
+}
+
+function addPicture(element, address) {
   if (address) {
     const picture = h("img", { alt: "", width: 40, height: 40, decoding: "async", referrerpolicy: "no-referrer" });
     // The initials stay below until the picture is there, and for good when it is broken.
@@ -17,7 +24,6 @@ export function avatar(name, image, origin) {
     picture.src = address;
     element.append(picture);
   }
-  return element;
 }
 
 function colour(name) {

@@ -74,7 +74,7 @@ export class ChatList {
       : h("span", { class: "preview" }, sender, last ? h("bdi", {}, last.content) : "No messages yet");
 
     const content = [
-      avatar(chat.adminName ?? "Support", chat.adminImage, this.app.api.origin),
+      avatar(chat.adminName ?? "Support", chat.adminImage, this.app),
       h(
         "span",
         { class: "chat-text" },

@@ -185,7 +185,7 @@ export class ConversationView {
     const hadFocus = this.header.contains(this.header.getRootNode().activeElement);
     this.header.replaceChildren(
       h("button", { type: "button", class: "icon-button back", "aria-label": "Back to your chats", title: "Back", onclick: () => this.app.openList() }, icon("back")),
-      avatar(chat.adminName ?? "Support", chat.adminImage, this.app.api.origin),
+      avatar(chat.adminName ?? "Support", chat.adminImage, this.app),
       h(
         "div",
         { class: "conversation-title" },

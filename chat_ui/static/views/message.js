@@ -88,7 +88,7 @@ function row(item, app, actions) {
   return h(
     "div",
     { class: classes.filter(Boolean).join(" "), role: "listitem" },
-    item.mine ? null : item.last ? avatar(item.name, item.image, app.api.origin) : h("span", { class: "avatar-space" }),
+    item.mine ? null : item.last ? avatar(item.name, item.image, app) : h("span", { class: "avatar-space" }),
     h(
       "div",
       { class: "message-body" },
