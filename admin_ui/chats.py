@@ -46,7 +46,14 @@ def index(session: Session) -> Response:
     def knows(etag: str) -> bool:
         return htmx.wants_fragment() and not_modified(_list_etag(session, etag, kept))
 
-    page = chats.list_chats(session, forms.filters(query), query["limit"], query["cursor"], knows)
+    page = chats.list_chats(
+        session,
+        forms.filters(query),
+        query["limit"],
+        query["cursor"],
+        knows,
+        remembered=not request.cache_control.no_cache,
+    )
     etag = _list_etag(session, page.etag, kept)
     if page.is_known:
         return htmx.vary(unchanged(etag))

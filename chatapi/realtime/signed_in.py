@@ -14,8 +14,9 @@ from typing import Any
 
 from chatapi import clock
 from chatapi.followers import Follower
-from chatapi.store import changes, sessions
+from chatapi.store import changes, chats, sessions
 from chatapi.store.database import Document
+from chatapi.store.remembered import following
 
 FRESH_SECONDS = 2.0
 LOOK_EVERY = 0.2
@@ -100,24 +101,32 @@ class SignedIn:
             self._forget_all()
             self.beginnings += 1
             self._heard_at = time.monotonic()
+            following.begin()
             while not self.follower.stopping.is_set():
                 self._listen(stream)
                 self.follower.succeeded()
         finally:
             self._heard_at = None
+            following.end()
             stream.close()
 
     def _listen(self, stream: changes.Stream) -> None:
         started = time.monotonic()
         change = stream.next()
-        self._heard_at = time.monotonic()
         self._hand_on(change)
-        if change is None:
-            # Some servers answer that there is nothing after each write of anybody.
-            time.sleep(max(0.0, started + LOOK_EVERY - self._heard_at))
+        while stream.has_more:
+            self._hand_on(stream.next())
+        self._heard_at = time.monotonic()
+        following.heard()
+        # SecantusDB 0.7 answers after each write of anybody, with or without a change. Asked five
+        # times a second, it has several changes in each answer.
+        time.sleep(max(0.0, started + LOOK_EVERY - self._heard_at))
 
     def _hand_on(self, change: changes.Change | None) -> None:
         if change is None:
+            return
+        if change[0] == "listed":
+            chats.heard(change[1])
             return
         key: Any = change[1].get("_id")
         if key is None:

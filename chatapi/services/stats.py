@@ -8,7 +8,7 @@ from typing import Any
 
 from chatapi.services.accounts import Session
 from chatapi.services.chats import PRIORITIES, STATUSES
-from chatapi.store import chats, unread
+from chatapi.store import chat_counts, unread
 
 
 def counts(session: Session, categories: Sequence[str]) -> dict[str, Any]:
@@ -24,11 +24,12 @@ def counts(session: Session, categories: Sequence[str]) -> dict[str, Any]:
         "category": Counter(dict.fromkeys(categories, 0)),
     }
     total = unassigned = 0
-    for row in chats.count_groups(STATUSES):
+    for group, number in chat_counts.groups.get().items():
+        values = dict(zip(chat_counts.FIELDS, group, strict=True))
         for name, counter in by.items():
-            counter[row["_id"][name]] += row["n"]
-        total += row["n"]
-        unassigned += 0 if row["_id"].get("adminId") else row["n"]
+            counter[values[name]] += number
+        total += number
+        unassigned += 0 if values["adminId"] else number
     unread_chats, unread_messages = unread.by_admins.get()
     return {name: dict(counter) for name, counter in by.items()} | {
         "total": total,

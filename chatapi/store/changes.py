@@ -24,8 +24,9 @@ NO_STREAMS = frozenset({40573, 40324, 115, 59, 20, 13, 303})
 TOO_OLD = frozenset({280, 286, 260})
 WAIT_MS = 500
 
-# ("chat", the chat), ("signal", the signal), ("removed", the `_id` of a deleted chat), or
-# ("access", the `_id` of a session that is gone or of a user who has changed; {} for all)
+# ("chat", the chat), ("signal", the signal), ("removed", the `_id` of a deleted chat),
+# ("access", the `_id` of a session that is gone or of a user who has changed; {} for all), or
+# ("listed", the event itself: a chat has changed, and which fields of LISTED)
 Change = tuple[str, Document]
 
 CHATS: Document = {
@@ -44,7 +45,20 @@ ACCESS: Document = {
             "ns.coll": "users",
             "operationType": {"$in": ["update", "replace", "delete", "drop", "rename"]},
         },
+        {
+            "ns.coll": "chatrooms",
+            "operationType": {"$in": ["insert", "update", "replace", "delete", "drop", "rename"]},
+        },
     ]
+}
+# What remembered answers need to know of a chat that changed; the document is not read.
+LISTED = ("version", "status", "priority", "category", "adminId", "unread")
+_SHORT: Document = {
+    "_id": 1,
+    "operationType": 1,
+    "ns": 1,
+    "documentKey": 1,
+    **{f"updateDescription.updatedFields.{name}": 1 for name in LISTED},
 }
 
 
@@ -68,14 +82,16 @@ class Stream:
         if not isinstance(database, Database):
             raise NoChangeStreams  # a stand-in, in memory
         try:
+            shown = [] if watched is CHATS else [{"$project": _SHORT}]
             self._cursor = database.watch(
-                [{"$match": watched}],
+                [{"$match": watched}, *shown],
                 full_document="updateLookup" if watched is CHATS else None,
                 resume_after=token,
                 max_await_time_ms=WAIT_MS,
             )
         except OperationFailure as error:
             _raise_named(error)
+        self._is_short = watched is not CHATS
         self.token = self._cursor.resume_token or token
 
     def next(self) -> Change | None:
@@ -94,6 +110,8 @@ class Stream:
             return None
         if event["ns"]["coll"] in {"sessions", "users"}:
             return "access", event.get("documentKey", {})
+        if self._is_short:
+            return "listed", event
         if event["operationType"] == "delete":
             return "removed", event["documentKey"]
         if event.get("fullDocument") is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
@@ -17,7 +17,7 @@ from pymongo import DESCENDING
 
 from chatapi import clock
 from chatapi.paging import Position
-from chatapi.store import chat_terms, durability, unread
+from chatapi.store import chat_counts, chat_terms, durability, remembered, unread
 from chatapi.store.database import Document, Duplicate, among, chatrooms, naming_duplicates
 
 _ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
@@ -28,7 +28,16 @@ CHANGED_AT_ONCE = 100
 # Where more chats have a word, a page is read from the newest chats.
 FEW_FOUND = 5000
 WALKED_AT_ONCE = 500
+# How far back a page that was never read is looked for at first, and at most.
+FIRST_LOOK = timedelta(minutes=5)
+LONGEST_LOOK = timedelta(days=3650)
+# So many chats more are read with a page, for those whose last message has its place's time.
+SAME_TIME = 3
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+# The time of the last chat of each page that was read; _BEGINNING where all there are were read.
 _reached: dict[tuple[Filter, int, Position | None], datetime] = {}
+# How far the times of neighbours are apart in a list, a little more than on the page read last.
+_apart: dict[Filter, timedelta] = {}
 _seen: dict[ObjectId, Document] = {}
 
 
@@ -56,9 +65,11 @@ def insert(chat: Document, terms: Sequence[str] = ()) -> None:
     # Before the chat: there is never one that nobody finds.
     chat_terms.put(chat, terms)
     try:
-        with naming_duplicates(), unread.by_admins.writing():
+        with naming_duplicates(), remembered.writing():
+            remembered.following.expect(chat["_id"], chat["version"])
             chatrooms().insert_one(chat | {"changedAt": clock.real()})
-            unread.by_admins.moved(0, chat["unread"]["admin"])
+            unread.moved(0, chat["unread"]["admin"])
+            chat_counts.moved(None, chat)
     except Duplicate:
         chat_terms.delete(chat["_id"])
         raise
@@ -88,6 +99,24 @@ def told(chat: Document) -> None:
         unread.by_admins.forget()
 
 
+def heard(change: Document) -> None:
+    """Take note of a change of a chat as `changes.ACCESS` reports it: without the document."""
+    updated = change.get("updateDescription", {}).get("updatedFields", {})
+    operation = change["operationType"]
+    chat_id = change.get("documentKey", {}).get("_id")
+    version = 1 if operation == "insert" else updated.get("version")
+    if remembered.following.is_own(chat_id, version):
+        return
+    if operation != "update":
+        remembered.forget_all()
+    else:
+        if "unread" in updated:
+            unread.by_admins.forget()
+        if not chat_counts.GROUPED.isdisjoint(updated):
+            chat_counts.groups.forget()
+    remembered.following.changes += 1
+
+
 def _remember(chat: Document) -> None:
     if len(_seen) >= MOST_SEEN:
         _seen.clear()
@@ -108,20 +137,25 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
 
     Raises Duplicate when the change opens a second chat of the same user.
     """
-    with naming_duplicates(), unread.by_admins.writing():
+    with naming_duplicates(), remembered.writing():
+        remembered.following.expect(chat_id, version + 1)
         result = durability.to_commit("chatrooms").update_one(
             {"_id": chat_id, "version": version},
             {"$set": {**fields, "changedAt": clock.real()}, "$inc": {"version": 1}},
         )
         before = _seen.pop(chat_id, None)
         if not result.matched_count:
+            remembered.following.did_not_write(chat_id, version + 1)
             return False
         if before is not None and before["version"] == version:
             after = before | dict(fields) | {"version": version + 1}
             _remember(after)
-            unread.by_admins.moved(before["unread"]["admin"], after["unread"]["admin"])
+            unread.moved(before["unread"]["admin"], after["unread"]["admin"])
+            chat_counts.moved(before, after)
         else:
             unread.by_admins.forget()
+            if not chat_counts.GROUPED.isdisjoint(fields):
+                chat_counts.groups.forget()
         return True
 
 
@@ -143,7 +177,8 @@ def _rename(whose: Document, fields: Document, terms: Sequence[str]) -> None:
         if terms:
             chat_terms.add(ids, terms)
         now = {"$set": fields | {"changedAt": clock.real()}, "$inc": {"version": 1}}
-        chatrooms().update_many({"_id": {"$in": ids}, **whose}, now)
+        with remembered.writing():
+            chatrooms().update_many({"_id": {"$in": ids}, **whose}, now)
 
 
 def open_chats_assigned_to(admin_id: ObjectId) -> list[ObjectId]:
@@ -157,20 +192,22 @@ def unassign(admin_id: ObjectId, ids: Sequence[ObjectId]) -> int:
     where = {"_id": {"$in": list(ids)}, "adminId": admin_id, "isOpen": True}
     fields = {"adminId": None, "adminName": None, "adminImage": None, "updatedAt": clock.now()}
     now = {"$set": fields | {"changedAt": clock.real()}, "$inc": {"version": 1}}
-    return chatrooms().update_many(where, now).modified_count
+    with remembered.writing():
+        chat_counts.groups.forget()
+        return chatrooms().update_many(where, now).modified_count
 
 
 def delete(chat_id: ObjectId) -> bool:
     _seen.pop(chat_id, None)
-    with unread.by_admins.writing():
+    with remembered.writing():
         deleted = chatrooms().delete_one({"_id": chat_id}).deleted_count > 0
-        unread.by_admins.forget()
+        remembered.forget_all()
     chat_terms.delete(chat_id)
     return deleted
 
 
-def query(wanted: Filter, after: Position | None = None) -> Document:
-    """Return the MongoDB filter of a list, its terms aside. The live tests explain it."""
+def query(wanted: Filter) -> Document:
+    """Return the MongoDB filter of a list, its terms and place aside. The live tests explain it."""
     where: Document = {}
     if wanted.user_id is not None:
         where["userId"] = wanted.user_id
@@ -192,51 +229,96 @@ def query(wanted: Filter, after: Position | None = None) -> Document:
     if wanted.solved is not None:
         # Chats of before there was such a mark have no field.
         where["solvedAt"] = {"$ne": None} if wanted.solved else None
-    if after:
-        # The range lets the index start at the place; the rest orders equal times.
-        where["lastMessageAt"] = {"$lte": after.at}
-        where["$or"] = [
-            {"lastMessageAt": {"$lt": after.at}},
-            {"lastMessageAt": after.at, "_id": {"$lt": after.id}},
-        ]
     return where
 
 
 def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Document]:
-    """Return up to `limit` chats, the latest message first.
+    """Return up to `limit` chats, the latest message first, from a place in the list on.
 
-    Whole documents: some servers copy each one to leave a field out.
-
-    Read from no further back than the same page reached the last time.
-
-    Some servers read a whole index range before they sort and cut it, so the range is kept
-    short. Where it holds enough chats, they are the newest; where it holds too few, because
-    some have left the filter, the whole range is read.
+    Whole documents: SecantusDB 0.7 copies each one to leave a field out. It also reads a whole
+    index range before it sorts and cuts it, so a page looks back only as far as the same page
+    reached the last time, or as its neighbours' times are apart, and further until it is full.
+    MongoDB stops at the limit either way.
     """
-    where = query(wanted, after)
     if wanted.terms:
-        return _found(wanted, where, limit)
-    key = (wanted, limit, after)
-    reached = _reached.get(key)
-    if reached is not None:
-        known = where.get("lastMessageAt", {})
-        bounded = where | {"lastMessageAt": known | {"$gte": reached}}
-        rows = list(chatrooms().find(bounded).sort(_ORDER).limit(limit))
-    if reached is None or len(rows) < limit:
-        rows = list(chatrooms().find(where).sort(_ORDER).limit(limit))
+        return _found(wanted, limit, after)
+    if wanted.user_id is not None:
+        return _page(wanted, limit, after, _BEGINNING)  # One person has few chats.
+    key = wanted, limit, after
+    since = _reached.get(key) or _guess(wanted, limit, after)
+    while True:
+        rows = _page(wanted, limit, after, since)
+        if len(rows) == limit or since == _BEGINNING:
+            _remember_reach(key, rows)
+            return rows
+        since = _further(since, after, len(rows), limit)
+
+
+def _page(wanted: Filter, limit: int, after: Position | None, since: datetime) -> list[Document]:
+    """Read a page of a list: what lies after a place, and not before a time."""
+    # With two equalities SecantusDB 0.7 takes the first field of the filter that has an index.
+    bounds = {"$lte": after.at} if after else {}
+    if since > _BEGINNING:
+        bounds["$gte"] = since
+    where = ({"lastMessageAt": bounds} if bounds else {}) | query(wanted)
+    if after is None:
+        return list(chatrooms().find(where).sort(_ORDER).limit(limit))
+    # Those of the place's own time come first, and some of them stand before it. Said as `$or`
+    # in the filter, SecantusDB 0.7 would take no index.
+    rows = list(chatrooms().find(where).sort(_ORDER).limit(limit + SAME_TIME))
+    left = [row for row in rows if (row["lastMessageAt"], row["_id"]) < (after.at, after.id)]
+    if len(left) >= limit or len(rows) < limit + SAME_TIME:
+        return left[:limit]
+    return list(chatrooms().find(_after(where, after)).sort(_ORDER).limit(limit))
+
+
+def _after(where: Document, after: Position) -> Document:
+    """Return a filter narrowed to what comes after a place, many equal times or not."""
+    return where | {
+        "$or": [
+            {"lastMessageAt": {"$lt": after.at}},
+            {"lastMessageAt": after.at, "_id": {"$lt": after.id}},
+        ]
+    }
+
+
+def _guess(wanted: Filter, limit: int, after: Position | None) -> datetime:
+    """Return how far back to look for a page that was never read."""
+    span = _apart.get(wanted, FIRST_LOOK / limit) * limit
+    return (after.at if after else clock.now()) - span
+
+
+def _further(since: datetime, after: Position | None, found: int, limit: int) -> datetime:
+    """Return how far back to look next, where fewer chats than wanted were found."""
+    start = after.at if after else clock.now()
+    factor = min(64.0, max(2.0, 1.5 * limit / found)) if found else 8.0
+    span = max(start - since, FIRST_LOOK / 10) * factor
+    return start - span if span < LONGEST_LOOK else _BEGINNING
+
+
+def _remember_reach(key: tuple[Filter, int, Position | None], rows: list[Document]) -> None:
+    wanted, limit, _ = key
     if len(_reached) >= MOST_REACHED:
         _reached.clear()
-    if len(rows) == limit:
-        _reached[key] = rows[-1]["lastMessageAt"]
-    return rows
+        _apart.clear()
+    if len(rows) < limit:
+        _reached[key] = _BEGINNING
+        return
+    first, last = rows[0]["lastMessageAt"], rows[-1]["lastMessageAt"]
+    _reached[key] = last
+    _apart[wanted] = (first - last) * 1.25 / limit
 
 
-def _found(wanted: Filter, where: Document, limit: int) -> list[Document]:
+def _found(wanted: Filter, limit: int, after: Position | None) -> list[Document]:
     """Read a page of the chats that a search finds.
 
     Up to FEW_FOUND are all read, and sorted. Where each word has more, the newest chats are
     gone through until the page is full: the more there are, the sooner it is.
     """
+    where = query(wanted)
+    if after:
+        # The range lets the index start at the place.
+        where = _after(where | {"lastMessageAt": {"$lte": after.at}}, after)
     ids = chat_terms.found(wanted.terms, wanted.user_id, FEW_FOUND)
     if ids is None:
         return list(itertools.islice(_walked(wanted, where), limit))
@@ -259,21 +341,3 @@ def _walked(wanted: Filter, where: Document) -> Iterator[Document]:
         while batch := list(itertools.islice(newest_first, WALKED_AT_ONCE)):
             ids = chat_terms.having([chat["_id"] for chat in batch], wanted.terms)
             yield from (chat for chat in batch if chat["_id"] in ids)
-
-
-def count_groups(statuses: Sequence[str]) -> list[Document]:
-    """Return `{_id: {status, priority, category, assigned}, n}` for each combination.
-
-    The filter names every status so that the `counts` index answers it alone.
-    """
-    key = {
-        "status": "$status",
-        "priority": "$priority",
-        "category": "$category",
-        "adminId": "$adminId",
-    }
-    pipeline: list[Document] = [
-        {"$match": {"status": {"$in": list(statuses)}}},
-        {"$group": {"_id": key, "n": {"$sum": 1}}},
-    ]
-    return list(chatrooms().aggregate(pipeline))

@@ -71,7 +71,14 @@ def list_chats(session: Session, query: dict[str, Any]) -> Any:
         solved=query["solved"],
         q=query["q"],
     )
-    page = chats.list_chats(session, filters, query["limit"], query["cursor"], not_modified)
+    page = chats.list_chats(
+        session,
+        filters,
+        query["limit"],
+        query["cursor"],
+        not_modified,
+        remembered=not request.cache_control.no_cache,
+    )
     headers = {"ETag": f'"{page.etag}"', "X-Unread-Total": str(page.unread_messages)}
     if page.is_known:
         return unchanged(page.etag, headers)

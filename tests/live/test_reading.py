@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import random
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +15,13 @@ from pymongo.database import Database
 from pymongo.monitoring import CommandListener
 
 from chatapi import create_app
-from chatapi.services import accounts, chats, messages
-from chatapi.store import changes, sessions, unread, users
+from chatapi.realtime.signed_in import SignedIn
+from chatapi.services import accounts, chats, messages, stats
+from chatapi.store import changes, remembered, sessions, users
 from chatapi.store import chats as stored_chats
 from chatapi.store import database as store
 from chatapi.store.database import Document
+from chatapi.store.remembered import following
 from config import TestConfig
 from tests.conftest import CLIENT, PASSWORD, MakeChat, MakeSession
 from tests.servers import DatabaseServer
@@ -70,7 +74,7 @@ def test_a_list_is_one_find_of_whole_documents(
     agent = make_session("admin")
     for _ in range(3):
         make_chat()
-    monkeypatch.setattr(unread.ByAdmins, "SECONDS", 60)
+    monkeypatch.setattr(remembered.Remembered, "SECONDS", 60)
     etag = chats.list_chats(agent, chats.ChatFilters()).etag
     wire.sent.clear()
     wire.projections.clear()
@@ -78,6 +82,104 @@ def test_a_list_is_one_find_of_whole_documents(
     assert (page.is_known, len(page.items)) == (known, 0 if known else 3)
     assert wire.sent == [("find", "chatrooms")]
     assert wire.projections == [None]
+
+
+@pytest.fixture
+def follower() -> Iterator[SignedIn]:
+    """What follows the database, as in a process that serves."""
+    follower = SignedIn()
+    follower.may_follow = True
+    follower.find("no such session")
+    wait_until(lambda: following.is_fresh)
+    yield follower
+    follower.follower.stop()
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def asked(wire: Wire) -> list[tuple[str, str]]:
+    """Return what was sent for requests, without what follows the changes."""
+    return [each for each in wire.sent if each[1] == "chatrooms" and each[0] != "getMore"]
+
+
+def test_an_unchanged_list_and_the_counts_ask_nothing_while_changes_are_followed(
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    wire: Wire,
+    database: Database[Document],
+    follower: SignedIn,
+) -> None:
+    agent, chat = make_session("admin"), make_chat(message="Hello")
+    before = stats.counts(agent, ["general"])
+
+    def etag() -> str:
+        return chats.list_chats(agent, chats.ChatFilters(), knows=lambda _: True).etag
+
+    # What this process has written comes back to it as its own, and changes nothing.
+    wait_until(lambda: not following.awaits_own)
+    first = etag()
+    wire.sent.clear()
+    assert etag() == first
+    assert stats.counts(agent, ["general"]) == before
+    assert asked(wire) == []
+    # Asked for certainty, it looks.
+    chats.list_chats(agent, chats.ChatFilters(), knows=lambda _: True, remembered=False)
+    assert asked(wire) == [("find", "chatrooms")]
+    # The own write is seen at once, another process's a moment later.
+    chats.update(agent, chat["_id"], priority="urgent")
+    second = etag()
+    assert second != first
+    assert stats.counts(agent, ["general"])["priority"]["urgent"] == 1
+    database["chatrooms"].update_one(
+        {"_id": chat["_id"]}, {"$set": {"priority": "low"}, "$inc": {"version": 1}}
+    )
+    wait_until(lambda: etag() != second)
+    wait_until(lambda: stats.counts(agent, ["general"])["priority"]["low"] == 1)
+    assert stats.counts(agent, ["general"])["priority"]["urgent"] == 0
+
+
+def test_numbers_that_are_remembered_equal_those_counted_again(
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    database: Database[Document],
+    follower: SignedIn,
+) -> None:
+    chance, agent = random.Random(7), make_session("admin")
+    owners = [make_session() for _ in range(6)]
+    open_chats = {owner.user_id: make_chat(owner, message="Hello") for owner in owners}
+    categories = ["general", "billing"]
+    for step in range(120):
+        stats.counts(agent, categories)  # remembered, or counted where that is not possible
+        owner = chance.choice(owners)
+        chat = open_chats[owner.user_id]
+        match chance.randrange(6):
+            case 0:
+                messages.send(owner, chat["_id"], f"Message {step}")
+            case 1:
+                messages.mark_read(agent, chat["_id"], 1)
+            case 2:
+                chats.update(agent, chat["_id"], priority=chance.choice(chats.PRIORITIES))
+            case 3:
+                chats.update(agent, chat["_id"], admin_id=str(agent.user_id))
+            case 4:
+                chats.update(agent, chat["_id"], status=chance.choice(["closed", "archived"]))
+                open_chats[owner.user_id] = make_chat(owner, category="billing", message="More")
+            case _:  # another process
+                database["chatrooms"].update_one(
+                    {"_id": chat["_id"]},
+                    {"$set": {"category": chance.choice(categories)}, "$inc": {"version": 1}},
+                )
+                stored_chats._seen.pop(chat["_id"], None)
+    wait_until(lambda: not following.awaits_own)
+    time.sleep(0.5)
+    known = stats.counts(agent, categories)
+    remembered.forget_all()
+    assert stats.counts(agent, categories) == known
 
 
 def test_no_session_carries_the_hash_of_a_password(make_session: MakeSession) -> None:

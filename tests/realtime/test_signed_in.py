@@ -193,6 +193,8 @@ def test_it_hears_of_changes_and_recovers(monkeypatch: pytest.MonkeyPatch) -> No
     done = threading.Event()
 
     class Stream:
+        has_more = False
+
         def __init__(self, watched: Document) -> None:
             assert watched is changes.ACCESS
             self.first = True

@@ -55,13 +55,68 @@ def test_a_filter_asks_for_what_it_names(wanted: Filter, query: Document) -> Non
     assert chats.query(wanted) == query
 
 
-def test_a_page_starts_behind_its_position() -> None:
-    query = chats.query(Filter(), Position(AT, ID))
-    assert query["lastMessageAt"] == {"$lte": AT}
-    assert query["$or"] == [
-        {"lastMessageAt": {"$lt": AT}},
-        {"lastMessageAt": AT, "_id": {"$lt": ID}},
-    ]
+def listed_at(*seconds: float) -> list[ObjectId]:
+    """Add a chat with a last message so many seconds before AT for each; return their ids."""
+    rows = [document(ObjectId(), is_open=False) for _ in seconds]
+    for row, ago in zip(rows, seconds, strict=True):
+        chats.insert(row | {"lastMessageAt": AT - timedelta(seconds=ago)})
+    return [row["_id"] for row in rows]
+
+
+def pages(wanted: Filter, limit: int) -> list[ObjectId]:
+    """Return the ids of all chats of a list, read page by page."""
+    found: list[Document] = []
+    after = None
+    while True:
+        page = chats.newest(wanted, limit, after)
+        found += page
+        if len(page) < limit:
+            return [row["_id"] for row in found]
+        after = Position(page[-1]["lastMessageAt"], page[-1]["_id"])
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("round_", ["first", "again"])
+def test_pages_hold_every_chat_once_however_far_their_times_are_apart(
+    limit: int, round_: str
+) -> None:
+    day = 24 * 3600
+    seconds = [0, 1, 2, 2, 2, 2, 2, 2, 2, 3, 4000, 4001, day, 40 * day, 400 * day, 9000 * day]
+    ids = listed_at(*seconds)
+    order = sorted(zip(seconds, ids, strict=True), key=lambda each: (-each[0], each[1]))
+    wanted = [chat_id for _, chat_id in reversed(order)]
+    assert pages(Filter(), limit) == wanted
+    if round_ == "again":
+        assert pages(Filter(), limit) == wanted
+
+
+def test_a_page_that_was_read_is_one_question_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listed_at(*range(0, 40_000, 1000))
+    asked: list[object] = []
+    real = chats._page
+    monkeypatch.setattr(chats, "_page", lambda *given: asked.append(given) or real(*given))
+    for limit in (10, 40, 50):
+        chats.newest(Filter(), limit)
+        asked.clear()
+        assert len(chats.newest(Filter(), limit)) == min(limit, 40)
+        assert len(asked) == 1
+
+
+def test_a_page_finds_the_chats_that_a_filter_has_far_back() -> None:
+    listed_at(*range(100))
+    old = document(ObjectId(), is_open=False) | {"priority": "urgent"}
+    chats.insert(old | {"lastMessageAt": AT - timedelta(days=300)})
+    for _ in range(2):
+        found = chats.newest(Filter(priorities=("urgent",), statuses=("active", "closed")), 2)
+        assert [row["_id"] for row in found] == []
+        found = chats.newest(Filter(priorities=("urgent",)), 2)
+        assert [row["_id"] for row in found] == [old["_id"]]
+    new = document(ObjectId(), is_open=False) | {"priority": "urgent", "lastMessageAt": AT}
+    chats.insert(new)
+    found = chats.newest(Filter(priorities=("urgent",)), 2)
+    assert [row["_id"] for row in found] == [new["_id"], old["_id"]]
 
 
 def test_a_change_of_the_version_read_is_made_and_counted() -> None:

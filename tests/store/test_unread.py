@@ -11,7 +11,7 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
-from chatapi.store import chats, unread
+from chatapi.store import chats, remembered, unread
 from chatapi.store import database as store
 from chatapi.store.database import Document
 
@@ -93,7 +93,7 @@ def test_what_others_write_is_seen_when_it_is_told_or_a_second_later(
     assert unread.by_admins.get() == (1, 6)
     store.chatrooms().update_one({"_id": chat_id}, others | {"$set": {"unread.admin": 8}})
     assert unread.by_admins.get() == (1, 6)
-    monkeypatch.setattr(unread.ByAdmins, "SECONDS", 0)
+    monkeypatch.setattr(remembered.Remembered, "SECONDS", 0)
     assert unread.by_admins.get() == (1, 8)
 
 
@@ -131,7 +131,7 @@ def test_a_sum_made_during_a_write_is_not_kept(monkeypatch: pytest.MonkeyPatch, 
 def test_while_one_sums_the_others_get_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     add(2)
     assert unread.by_admins.get() == (1, 2)
-    monkeypatch.setattr(unread.ByAdmins, "SECONDS", 0)
+    monkeypatch.setattr(remembered.Remembered, "SECONDS", 0)
     begun, may_end = threading.Event(), threading.Event()
 
     def slowly(*_: object) -> unread.Sum:
@@ -169,7 +169,7 @@ def test_others_writes_are_seen_however_busy_this_process_is(
 ) -> None:
     busy, others = add(1), add(1)
     assert unread.by_admins.get() == (2, 2)
-    monkeypatch.setattr(unread.ByAdmins, "SECONDS", 0)
+    monkeypatch.setattr(remembered.Remembered, "SECONDS", 0)
     real, version = unread._sum, itertools.count(1)
 
     def meanwhile(where: Document, number: str) -> unread.Sum:
@@ -179,7 +179,7 @@ def test_others_writes_are_seen_however_busy_this_process_is(
     monkeypatch.setattr(unread, "_sum", meanwhile)
     store.chatrooms().update_one({"_id": others}, {"$set": {"unread.admin": 7}})
     assert unread.by_admins.get() == (2, 2)
-    monkeypatch.setattr(unread.ByAdmins, "LONGEST", 0)
+    monkeypatch.setattr(remembered.Remembered, "LONGEST", 0)
     assert unread.by_admins.get() == (2, 8)
 
 
@@ -188,7 +188,7 @@ def test_a_write_that_fails_leaves_nothing_remembered(
 ) -> None:
     add(2)
     assert unread.by_admins.get() == (1, 2)
-    with pytest.raises(ConnectionError), unread.by_admins.writing():
+    with pytest.raises(ConnectionError), remembered.writing():
         raise ConnectionError
     assert unread.by_admins.get() == (1, 2)
     assert len(sums) == 2
