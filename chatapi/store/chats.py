@@ -33,7 +33,7 @@ FIRST_LOOK = timedelta(minutes=5)
 LONGEST_LOOK = timedelta(days=3650)
 # So many chats more are read with a page, for those whose last message has its place's time.
 SAME_TIME = 3
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 # The time of the last chat of each page that was read; _BEGINNING where all there are were read.
 _reached: dict[tuple[Filter, int, Position | None], datetime] = {}
 # How far the times of neighbours are apart in a list, a little more than on the page read last.
@@ -243,7 +243,7 @@ def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Do
     if wanted.terms:
         return _found(wanted, limit, after)
     if wanted.user_id is not None:
-        return _page(wanted, limit, after, _BEGINNING)  # One person has few chats.
+        return _page(wanted, limit, after, None)  # One person has few chats.
     key = wanted, limit, after
     since = _reached.get(key) or _guess(wanted, limit, after)
     while True:
@@ -254,11 +254,13 @@ def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Do
         since = _further(since, after, len(rows), limit)
 
 
-def _page(wanted: Filter, limit: int, after: Position | None, since: datetime) -> list[Document]:
+def _page(
+    wanted: Filter, limit: int, after: Position | None, since: datetime | None
+) -> list[Document]:
     """Read a page of a list: what lies after a place, and not before a time."""
     # With two equalities SecantusDB 0.7 takes the first field of the filter that has an index.
     bounds = {"$lte": after.at} if after else {}
-    if since > _BEGINNING:
+    if since is not None:
         bounds["$gte"] = since
     where = ({"lastMessageAt": bounds} if bounds else {}) | query(wanted)
     if after is None:

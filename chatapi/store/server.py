@@ -36,6 +36,17 @@ def seconds_since_write() -> float | None:
     return _age(hello["lastWrite"]["lastWriteDate"], hello["localTime"])
 
 
+def has_change_streams(database: object) -> bool:
+    """Tell whether the server reports changes: a replica set or a sharded cluster does.
+
+    SecantusDB 0.7.0b3 calls itself a replica set, and has them.
+    """
+    if not isinstance(database, Database):
+        return False  # a stand-in, in memory
+    hello = database.client.admin.command("hello")
+    return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+
 def _age(at: datetime, now: datetime) -> float:
     return round(max(0.0, (_aware(now) - _aware(at)).total_seconds()), 1)
 

@@ -360,6 +360,8 @@ def test_streams_and_the_start_scan_nothing_either(
     drive: Drive, wire: Wire, live_database: Database[Document]
 ) -> None:
     chat_id = stored_chats.newest(stored_chats.Filter(), 1)[0]["_id"]
+    # Made where the tail polls, because the server has no change streams.
+    live_database["chatrooms"].create_indexes([indexes.POLLED])
     wire.sent.clear()
     list(changes.since(datetime.now(UTC) - timedelta(seconds=5)))
     changes.chats_now([chat_id, ObjectId()])
