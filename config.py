@@ -62,6 +62,9 @@ SETTINGS = frozenset(
         "GUEST_WITHOUT_CHAT_SECONDS",
         "STREAMS_PER_ACCOUNT",
         "STREAMS_PER_ADDRESS",
+        "REQUEST_BODY_SECONDS",
+        "ANSWER_SECONDS",
+        "UNFINISHED_PER_ADDRESS",
         "LOG_LEVEL",
         "SEED_DEMO",
         "DEBUG",
@@ -86,6 +89,9 @@ RANGES = {
     "PASSWORD_MEMORY_KIB": (8, 4 * 1024 * 1024),
     "STREAMS_PER_ACCOUNT": (1, 100_000),
     "STREAMS_PER_ADDRESS": (1, 100_000),
+    "REQUEST_BODY_SECONDS": (1, 3600),
+    "ANSWER_SECONDS": (1, 3600),
+    "UNFINISHED_PER_ADDRESS": (1, 100_000),
 }
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 KNOWN_SECRETS = frozenset({"dev", "development", "secret", "changeme", "change-me", "password"})
@@ -183,6 +189,11 @@ class Config:
     # Open streams (SSE, long-poll, WebSocket) in one worker process.
     STREAMS_PER_ACCOUNT = 30
     STREAMS_PER_ADDRESS = 300
+
+    # How long one request waits for its client, and how many of one network do in a process.
+    REQUEST_BODY_SECONDS = 10
+    ANSWER_SECONDS = 60
+    UNFINISHED_PER_ADDRESS = 200
 
     COMPRESS_MIMETYPES = (
         "text/html",

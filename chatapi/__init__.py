@@ -28,6 +28,7 @@ from chatapi import (
     problem,
     quotas,
     schemas,
+    slow_clients,
     static_files,
 )
 from chatapi.extensions import compress, csrf, login_manager, mongo
@@ -66,16 +67,17 @@ def create_app(
         raise configuration.ConfigError("FLASK_DEBUG must be off.")
     _configure_services(app)
     _connect(app, database)
-    if app.config["TRUSTED_PROXIES"]:
-        count = app.config["TRUSTED_PROXIES"]
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=count, x_proto=count, x_host=count
-        )
     # Without its context processor, which would ask the database for every page, error pages too.
     login_manager.init_app(app, add_context_processor=False)
     csrf.init_app(app)
     app.session_interface = identity.CsrfCookie()
     log.init_app(app)
+    slow_clients.init_app(app)
+    if app.config["TRUSTED_PROXIES"]:
+        count = app.config["TRUSTED_PROXIES"]
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=count, x_proto=count, x_host=count
+        )
     maintenance.init_app(app)
     limits.init_app(app)
     login_attempts.init_app(app, shared=database is None)

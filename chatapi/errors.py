@@ -146,6 +146,13 @@ class MethodNotAllowed(ChatError):
     default_detail = "This address does not answer to that method."
 
 
+class RequestTimeout(ChatError):
+    code = "request_timeout"
+    status = 408
+    title = "The request took too long to arrive"
+    default_detail = "The body did not arrive in time. Check the connection and send it again."
+
+
 class Conflict(ChatError):
     code = "conflict"
     status = 409

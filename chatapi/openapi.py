@@ -114,6 +114,7 @@ ADVICE = {
     "answer_pending": "Keep the text; send it when an agent has answered.",
     "last_admin": "Make somebody else an agent first.",
     "too_large": "Send less than 64 KB.",
+    "request_timeout": "Nothing was done. Send the whole request again on a new connection.",
     "not_json": "Send `Content-Type: application/json`.",
     "validation_failed": "Show each text of `fields` beside its field.",
     "upgrade_required": "Open this address with a WebSocket client.",
@@ -423,7 +424,7 @@ def _refuses(contract: Contract, method: str) -> list[type[ChatError]]:
     """Return what an endpoint refuses: what it names, and what follows from the rest."""
     found: list[type[ChatError]] = []
     if method in CHANGING:
-        found += [errors.BadJson, errors.TooLarge, errors.NotJson]
+        found += [errors.BadJson, errors.TooLarge, errors.NotJson, errors.RequestTimeout]
     if contract.who != "anyone":
         found += [errors.NotSignedIn, errors.SessionExpired]
         if method in CHANGING:

@@ -1,7 +1,8 @@
-"""gunicorn's gevent worker, whose own refusals are problem documents like all others.
+"""gunicorn's gevent worker: problem documents like all others, and a limit of what waits.
 
 A request that gunicorn cannot read, such as one with headers that are too large, never reaches
-the application. gunicorn answers those with a page of HTML.
+the application. gunicorn answers those with a page of HTML, and lets one client have all the
+connections that wait for a request. `chatapi.slow_clients` does the rest.
 """
 
 import http
@@ -10,6 +11,8 @@ import uuid
 from typing import Any
 
 from gunicorn.workers.ggevent import GeventWorker
+
+RETRY_SECONDS = 10
 
 
 class _Written:
@@ -28,7 +31,63 @@ class _Written:
 
 
 class Worker(GeventWorker):
-    """Answers with application/problem+json what the application never sees."""
+    """Answers with application/problem+json what the application never sees.
+
+    A connection counts for its network until its first request is complete; behind a proxy,
+    whose own limits hold there, they all come from the proxy and are not counted.
+    """
+
+    def load_wsgi(self) -> None:
+        """Load the application, and take its count of unfinished requests."""
+        super().load_wsgi()
+        # Here the standard library is patched.
+        from chatapi.slow_clients import network_in  # noqa: PLC0415
+
+        self.unfinished = self.wsgi.extensions["unfinished"]
+        self.is_behind_proxy = bool(self.wsgi.config["TRUSTED_PROXIES"])
+        self.network_in = network_in
+        self.arriving: dict[Any, Any] = {}
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve a connection, unless its network has too many that ask nothing."""
+        if self.is_behind_proxy:
+            super().handle(listener, client, addr)
+            return
+        network = self.network_in({"REMOTE_ADDR": addr[0] if isinstance(addr, tuple) else ""})
+        if self.unfinished.is_full(network):
+            self._refuse(client)
+            return
+        self.unfinished.add(network)
+        self.arriving[client] = network
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            self._has_arrived(client)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        """Serve a request, and close the connection of a client that takes no answer."""
+        self._has_arrived(sock)
+        req.body.close_connection = req.force_close
+        try:
+            super().handle_request(listener_name, req, sock, addr)
+        except TimeoutError:
+            self.log.debug("Closed a connection: the client did not take its answer.")
+            raise StopIteration from None
+
+    def _has_arrived(self, client: Any) -> None:
+        network = self.arriving.pop(client, None)
+        if network is not None:
+            self.unfinished.remove(network)
+
+    def _refuse(self, client: Any) -> None:
+        try:
+            client.settimeout(0)
+            client.send(_problem(http.HTTPStatus.TOO_MANY_REQUESTS, uuid.uuid4().hex))
+            client.recv(65_536)  # What is closed unread would take the answer with it.
+        except OSError:
+            self.log.debug("A connection over the limit was closed.")
+        finally:
+            client.close()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer a request that could not be read. gunicorn decides on the status."""
@@ -47,6 +106,14 @@ class Worker(GeventWorker):
 def _problem(status: http.HTTPStatus, request_id: str) -> bytes:
     code = "bad_request" if status < 500 else "internal"
     detail = f"The server could not read the request: {status.phrase}."
+    more: dict[str, int] = {}
+    lines: tuple[str, ...] = ()
+    if status == http.HTTPStatus.TOO_MANY_REQUESTS:
+        code, detail = (
+            "too_many_requests",
+            "That was too much at once. Wait a little and try again.",
+        )
+        more, lines = {"retryAfter": RETRY_SECONDS}, (f"Retry-After: {RETRY_SECONDS}",)
     body = {
         "type": f"/api/docs#{code}",
         "title": status.phrase,
@@ -55,6 +122,7 @@ def _problem(status: http.HTTPStatus, request_id: str) -> bytes:
         "error": detail,
         "code": code,
         "requestId": request_id,
+        **more,
     }
     text = json.dumps(body) + "\n"
     head = (
@@ -65,5 +133,6 @@ def _problem(status: http.HTTPStatus, request_id: str) -> bytes:
         "X-Content-Type-Options: nosniff",
         "Cache-Control: no-store",
         f"X-Request-Id: {request_id}",
+        *lines,
     )
     return ("\r\n".join(head) + "\r\n\r\n" + text).encode()

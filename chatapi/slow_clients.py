@@ -1,0 +1,181 @@
+"""Clients that send a body, or take an answer, more slowly than anybody has to.
+
+A body that never arrives and an answer that is never read both hold a place in the worker. Each
+has a time limit here, and one network has a limited number of them at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask, request
+from gevent import Timeout
+from werkzeug.wsgi import ClosingIterator
+
+from chatapi import errors
+from chatapi.networks import Network, network_of
+
+RETRY_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a body has to come.
+
+    size, seconds -- each `size` bytes, or what is left of the body, in so many seconds.
+    pause -- the longest time without a byte, where that is less.
+    """
+
+    size: int
+    seconds: float
+    pause: float | None = None
+
+
+class Unfinished:
+    """The requests and answers of each network that this process waits for the client with.
+
+    most -- how many one network may have; None for any number.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self.most = most
+        self._counts: Counter[str] = Counter()
+
+    def is_full(self, network: Network) -> bool:
+        """Tell whether a network, or the site around it, has as many as it may."""
+        if self.most is None or not self._counts:
+            return False
+        return any(self._counts[name] >= most for name, most in network.counters(self.most))
+
+    def add(self, network: Network) -> None:
+        """Count one more."""
+        for name, _ in network.counters(0):
+            self._counts[name] += 1
+
+    def remove(self, network: Network) -> None:
+        """Count one less."""
+        for name, _ in network.counters(0):
+            self._counts[name] -= 1
+            if self._counts[name] <= 0:
+                del self._counts[name]
+
+    @contextlib.contextmanager
+    def one(self, network: Network) -> Iterator[None]:
+        """Count one in the block. Raises TooManyRequests."""
+        if self.is_full(network):
+            raise errors.TooManyRequests(retryAfter=RETRY_SECONDS)
+        self.add(network)
+        try:
+            yield
+        finally:
+            self.remove(network)
+
+
+class Body(io.RawIOBase):
+    """A request's body, read at a pace that the client has to keep.
+
+    A view may set another `pace` before it reads: `request.environ["wsgi.input"].pace`.
+    """
+
+    def __init__(
+        self, source: Any, link: Any, pace: Pace, unfinished: Unfinished, network: Network
+    ) -> None:
+        self.source, self.link, self.pace = source, link, pace
+        self.unfinished, self.network = unfinished, network
+        self._left = 0
+        self._ends = 0.0
+
+    def readable(self) -> bool:
+        """Say that this can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read some bytes. Raises RequestTimeout, TooManyRequests."""
+        if self._left <= 0:
+            self._left, self._ends = self.pace.size, time.monotonic() + self.pace.seconds
+        try:
+            with self.unfinished.one(self.network):
+                data = self._read(min(len(buffer), self._left))
+        except errors.ChatError:
+            self.give_up()
+            raise
+        self._left -= len(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _read(self, size: int) -> bytes:
+        self.link.settimeout(self.pace.pause)
+        try:
+            # The bytes that have come already are read even when the time is over.
+            with Timeout(max(0.0, self._ends - time.monotonic()), errors.RequestTimeout()):
+                return bytes(self.source.read(size))
+        except TimeoutError:
+            raise errors.RequestTimeout from None
+        finally:
+            self.link.settimeout(None)
+
+    def give_up(self) -> None:
+        """Have the connection closed after the answer: the rest of the body is not awaited."""
+        self.source.failed = True
+        # Set by deploy/worker.py: the answer says that the connection closes.
+        getattr(self.source, "close_connection", lambda: None)()
+
+
+class SlowClients:
+    """WSGI middleware that sets the limits of each request that gunicorn serves."""
+
+    def __init__(
+        self, app: Callable[..., Any], pace: Pace, answer_seconds: float, unfinished: Unfinished
+    ) -> None:
+        self.app, self.pace = app, pace
+        self.answer_seconds, self.unfinished = answer_seconds, unfinished
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Serve a request. A connection that is taken over for a stream keeps no limit."""
+        link = environ.get("gunicorn.socket")
+        if link is None:
+            return self.app(environ, start_response)
+        network = network_in(environ)
+        # The answer before this one, on the same connection, has left its limit.
+        link.settimeout(None)
+        environ["wsgi.input"] = Body(
+            environ["wsgi.input"], link, self.pace, self.unfinished, network
+        )
+        chunks = self.app(environ, start_response)
+        link.settimeout(self.answer_seconds)
+        self.unfinished.add(network)
+        return ClosingIterator(chunks, lambda: self.unfinished.remove(network))
+
+
+def network_in(environ: dict[str, Any]) -> Network:
+    """Return the client's network; one for all whose address is none."""
+    try:
+        return network_of(environ.get("REMOTE_ADDR") or "")
+    except ValueError:
+        return Network("no address")
+
+
+def init_app(app: Flask) -> None:
+    """Limit the requests of this app. Call it before the app gets its ProxyFix."""
+    config = app.config
+    unfinished = Unfinished(
+        config["UNFINISHED_PER_ADDRESS"] if config["RATELIMIT_ENABLED"] else None
+    )
+    app.extensions["unfinished"] = unfinished
+    pace = Pace(config["MAX_CONTENT_LENGTH"], config["REQUEST_BODY_SECONDS"])
+    app.wsgi_app = SlowClients(app.wsgi_app, pace, config["ANSWER_SECONDS"], unfinished)  # type: ignore[method-assign]
+
+    def refuse_more() -> None:
+        if unfinished.is_full(network_in(request.environ)):
+            body = request.environ["wsgi.input"]
+            if isinstance(body, Body):
+                body.give_up()
+            raise errors.TooManyRequests(retryAfter=RETRY_SECONDS)
+
+    app.before_request(refuse_more)
