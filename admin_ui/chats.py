@@ -245,10 +245,9 @@ def _list(
 ) -> dict[str, Any]:
     """Return what the list's templates show."""
     given = {name: value for name, value in query.items() if name in NARROWING and value}
-    if query["unread"] is False:
-        given["unread"] = "false"
-    elif query["unread"]:
-        given["unread"] = "true"
+    for name in ("unread", "solved"):
+        if query[name] is not None:
+            given[name] = "true" if query[name] else "false"
     if query["limit"] == WINDOW:
         del given["limit"]
     here = {name: value for name, value in given.items() if name != "cursor"}

@@ -103,7 +103,7 @@ def changes(schema: Schema, session: Session) -> dict[str, Any]:
 
 def filters(found: dict[str, Any]) -> ChatFilters:
     """Return the part of a loaded query that narrows the list."""
-    names = ("status", "priority", "category", "assigned", "unread", "q")
+    names = ("status", "priority", "category", "assigned", "unread", "solved", "q")
     return ChatFilters(**{name: found[name] for name in names})
 
 

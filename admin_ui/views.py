@@ -17,7 +17,17 @@ from chatapi.services.accounts import Session
 
 Document = dict[str, Any]
 View = Callable[..., Response]
-NARROWING = ("status", "priority", "category", "assigned", "unread", "q", "limit", "cursor")
+NARROWING = (
+    "status",
+    "priority",
+    "category",
+    "assigned",
+    "unread",
+    "solved",
+    "q",
+    "limit",
+    "cursor",
+)
 
 
 def agents_only(*rules: str, method: str = "GET", limit: str = "default") -> Callable[[View], View]:

@@ -6,7 +6,7 @@ import { afterSwap, announce, byId } from "./page.js";
 import { focusCurrentRow, leaveRow } from "./rows.js";
 import { tab } from "./storage.js";
 
-const FILTERS = ["status", "priority", "category", "assigned", "unread", "q"];
+const FILTERS = ["status", "priority", "category", "assigned", "unread", "solved", "q"];
 
 /** The request for a chat that has been clicked in the list and is not shown yet. */
 let opening = null;

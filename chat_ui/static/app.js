@@ -48,6 +48,8 @@ export class ChatApp extends Emitter {
   /** What closes each dialog that is open. */
   dialogs = new Set();
   #dialog = null;
+  /** The chat to begin with, made right before its guest entered. */
+  #first = null;
   #unread = -1;
 
   constructor({ root, origin, auth, storage, mode, mayHaveSession, foldButton = () => null }) {
@@ -109,6 +111,13 @@ export class ChatApp extends Emitter {
     const close = [...this.dialogs].at(-1);
     close?.();
     return close !== undefined;
+  }
+
+  /** Enter as a guest whose first chat has just been made, and show it. */
+  enterWith(user, chat) {
+    this.#first = chat;
+    this.session.begin(user);
+    this.toasts.show("Your chat has started.");
   }
 
   newChat(options) {
@@ -248,16 +257,21 @@ export class ChatApp extends Emitter {
       this.main.replaceChildren(this.#agentNotice());
       return;
     }
-    this.drafts.open(user._id);
+    const first = this.#first;
+    this.#first = null;
+    const wroteBefore = this.drafts.open(user._id);
     this.outbox.open(user._id);
     if (!same) {
       this.account.replaceChildren(accountMenu(this));
       this.main.replaceChildren(this.panes);
       this.list.render();
       this.conversation.render();
-      this.#show(this.requestedChat?.(user) ?? null);
+      if (first) this.store.applyChat(first);
+      if (first) this.openChat(first._id);
+      else this.#show(this.requestedChat?.(user) ?? null);
     }
     this.updates.start();
+    if (wroteBefore) this.newChat();
     if (same) this.updates.resync();
   }
 
@@ -327,20 +341,19 @@ export class ChatApp extends Emitter {
     const { user } = this.session;
     const guest = user.role === "guest";
     const text = guest
-      ? "Your guest session is over, and with it your access to these chats. You can go on as a new guest; copy what you have not sent before you do."
+      ? "Your guest session is over, and with it your access to these chats. You can go on in a new chat; what you have not sent is its message."
       : "Your session is over. Sign in again and go on where you were: what you wrote is still here.";
     const content = h(
       "div",
       { class: "again" },
       h("p", {}, text),
-      guest ? this.#unsentText() : null,
-      signIn({ session: this.session, ways: guest ? ["guest", "login"] : ["login"], known: { name: user.name, email: user.email } }),
+      signIn(this, { ways: guest ? ["guest", "login"] : ["login"], known: { name: user.name, email: user.email, message: guest ? this.#unsentText() : "" } }),
       h("button", { type: "button", class: "button wide", onclick: () => this.session.forget() }, guest ? "Leave" : "Use another account"),
     );
     this.#dialog = openDialog(this, {
       title: "Please sign in again",
       content,
-      focus: () => content.querySelector("input[type=password]") ?? content.querySelector("form input"),
+      focus: () => content.querySelector("input[type=password]") ?? content.querySelector(".control"),
       onclose: () => (this.#dialog = null),
     });
   }
@@ -349,11 +362,9 @@ export class ChatApp extends Emitter {
     this.#dialog?.close();
   }
 
-  /** A guest cannot come back to their chats, so what they wrote is offered to be copied. */
+  /** A guest cannot come back to their chats: what they wrote there goes into a new one. */
   #unsentText() {
-    const texts = [...this.outbox.entries(this.openId).map(({ content }) => content), this.drafts.get(this.openId)].filter(Boolean);
-    if (texts.length === 0) return null;
-    return h("label", { class: "field" }, "Your unsent text", h("textarea", { class: "control", readonly: true, rows: 3, dir: "auto", value: texts.join("\n\n") }));
+    return [...this.outbox.entries(this.openId).map(({ content }) => content), this.drafts.get(this.openId)].filter(Boolean).join("\n\n");
   }
 
   async #loadConfig() {

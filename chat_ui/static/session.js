@@ -77,6 +77,14 @@ export class Session extends Emitter {
 
   /** Sign in: `way` is "guest", "login" or "register". Throws ApiError with `fields`, CookiesBlocked. */
   async enter(way, fields) {
+    this.begin(await this.open(way, fields));
+  }
+
+  /**
+   * Open a session and return its user; until `begin` the reader still counts as signed out.
+   * Throws what `enter` throws.
+   */
+  async open(way, fields) {
     // Asked again, the server would make another guest each time.
     if (this.cookie && this.#cookiesBlocked) throw new CookiesBlocked();
     const body = this.cookie ? { ...fields, cookie: true } : fields;
@@ -87,9 +95,13 @@ export class Session extends Emitter {
     this.api.auth.renew();
     if (this.cookie) await this.#requireCookie();
     else this.store.set("session", { token: data.token, expiresAt: data.expiresAt });
-    this.#become(data.user, "signed-in");
-    if (this.cookie) this.store.set("who", data.user._id);
     return data.user;
+  }
+
+  /** Become the user that `open` has returned. */
+  begin(user) {
+    this.#become(user, "signed-in");
+    if (this.cookie) this.store.set("who", user._id);
   }
 
   /** Throw CookiesBlocked if the cookie that has just been set does not come back. */

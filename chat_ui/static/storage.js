@@ -1,20 +1,25 @@
-/** localStorage that never throws: a blocked or full one is replaced by memory. */
+/** localStorage or sessionStorage that never throws: a blocked or full one is replaced by memory. */
 
 import { encode } from "./json.js";
 
 export class LocalStore {
   #memory = new Map();
+  #area;
 
-  /** All keys of one LocalStore begin with `prefix`, so that two never meet. */
-  constructor(prefix) {
+  /**
+   * All keys of one LocalStore begin with `prefix`, so that two never meet. `area` returns the
+   * browser's storage: asking for it may throw as well.
+   */
+  constructor(prefix, area = () => localStorage) {
     this.prefix = prefix;
+    this.#area = area;
   }
 
   get(key) {
     const name = this.prefix + key;
     if (this.#memory.has(name)) return this.#memory.get(name);
     try {
-      return JSON.parse(localStorage.getItem(name));
+      return JSON.parse(this.#area().getItem(name));
     } catch {
       return null;
     }
@@ -23,7 +28,7 @@ export class LocalStore {
   set(key, value) {
     const name = this.prefix + key;
     try {
-      localStorage.setItem(name, encode(value));
+      this.#area().setItem(name, encode(value));
       this.#memory.delete(name);
     } catch {
       this.#memory.set(name, value);
@@ -34,7 +39,7 @@ export class LocalStore {
     const name = this.prefix + key;
     this.#memory.delete(name);
     try {
-      localStorage.removeItem(name);
+      this.#area().removeItem(name);
     } catch {
       // A storage that cannot be written has nothing to remove.
     }
@@ -44,7 +49,7 @@ export class LocalStore {
   keys(start = "") {
     const names = new Set(this.#memory.keys());
     try {
-      for (let i = 0; i < localStorage.length; i += 1) names.add(localStorage.key(i));
+      for (let i = 0; i < this.#area().length; i += 1) names.add(this.#area().key(i));
     } catch {
       // Only memory is left.
     }

@@ -236,3 +236,8 @@ export function isOwn({ senderRole }) {
 export function lastSeq(chat) {
   return chat.lastSeq ?? chat.messageCount;
 }
+
+/** Whether messages can be added to a chat. */
+export function isOpen({ status }) {
+  return status === "active" || status === "pending";
+}

@@ -49,9 +49,44 @@ export function initials(name) {
 }
 
 function firstCharacter(word) {
-  if (!Intl.Segmenter) return [...word][0];
-  const [first] = new Intl.Segmenter().segment(word);
-  return first.segment;
+  return characters(word)[0];
+}
+
+/** What a reader sees as one character each: neither an accent nor a joined emoji is cut off. */
+function characters(text) {
+  return segments(text, "grapheme") ?? [...text];
+}
+
+function segments(text, granularity) {
+  if (!Intl.Segmenter) return null;
+  return [...new Intl.Segmenter(undefined, { granularity }).segment(text)].map(({ segment }) => segment);
+}
+
+/** "Hello." says nothing: where the line goes on, a subject is at least so long. */
+const TELLING = 20;
+
+/** The subject of a chat that begins with `message`: its first line or sentence, `limit` long at most. */
+export function subjectOf(message, limit) {
+  const line = tidy(message).split("\n", 1)[0].replace(/\s+/gu, " ");
+  let subject = "";
+  for (const sentence of segments(line, "sentence") ?? [line]) {
+    if (length(subject) >= TELLING) break;
+    subject += sentence;
+  }
+  subject = subject.trim();
+  return length(subject) <= limit ? subject : `${shortened(subject, limit - 1).trimEnd()}\u2026`;
+}
+
+/** The beginning of a text: whole characters, unless the first alone is longer than `limit`. */
+function shortened(text, limit) {
+  let result = "";
+  let used = 0;
+  for (const character of characters(text)) {
+    used += length(character);
+    if (used > limit) break;
+    result += character;
+  }
+  return result || [...text].slice(0, limit).join("");
 }
 
 export function capital(text) {

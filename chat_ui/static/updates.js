@@ -130,6 +130,14 @@ export class Updates {
     this.store.applyRead(chatId, seq);
   }
 
+  /** Tell support that the reader regards the chat's question as answered. */
+  async markSolved(chatId) {
+    await this.#asked(this.api.post(`/api/chat/${chatId}/solved`));
+    const { data } = await this.#asked(this.api.get(`/api/chat/${chatId}?messages=0`));
+    delete data.messages;
+    this.store.applyChat(data);
+  }
+
   // Live
 
   #interval(failed = false) {

@@ -90,10 +90,12 @@ def test_the_title_tells_how_much_is_unread(agent: Browser, chat: dict[str, Any]
         ("assigned=none", "abd"),
         ("unread=true", "a"),
         ("unread=false", "bcd"),
+        ("solved=true", "b"),
+        ("solved=false", "acd"),
         ("q=parcel", "a"),
         ("q=beate%40mail", "b"),
         ("q=nothing", ""),
-        ("status=&priority=&category=&assigned=&unread=&q=", "abcd"),
+        ("status=&priority=&category=&assigned=&unread=&solved=&q=", "abcd"),
         ("status=active&priority=high&utm_source=x", "b"),
     ],
 )
@@ -111,6 +113,7 @@ def test_filters(
         agent.session, made["c"]["_id"], admin_id=str(agent.session.user_id), status="pending"
     )
     chats.update(agent.session, made["d"]["_id"], status="closed")
+    chats.mark_solved(beate, made["b"]["_id"])
     wanted = {str(made[name]["_id"]) for name in found}
     assert set(ids(agent.fragment(f"/admin?{query}"))) == wanted
     assert set(ids(agent.get(f"/admin?{query}"))) == wanted
@@ -178,6 +181,24 @@ def test_the_page_of_a_chat_has_the_list_beside_it(
     # Its own row stays, whatever the filters say, until the agent leaves it.
     assert ids(response) == [str(chat["_id"])]
     assert "<title>Parcel is late</title>" in response.text
+
+
+def test_what_its_user_calls_solved_is_marked_until_they_write_again(
+    agent: Browser, make_chat: MakeChat, make_session: MakeSession
+) -> None:
+    session = make_session()
+    chat = make_chat(session, message="How?")
+    mark = '<span class="chip solved"'
+    for path in ("/admin", f"/admin/chats/{chat['_id']}"):
+        assert mark not in agent.get(path).text
+    chats.mark_solved(session, chat["_id"])
+    for path in ("/admin", f"/admin/chats/{chat['_id']}"):
+        assert mark in agent.fragment(path).text
+    # The links of the page keep the choice.
+    assert f"/admin/chats/{chat['_id']}?solved=true" in agent.fragment("/admin?solved=true").text
+    messages.send(session, chat["_id"], "It is not")
+    for path in ("/admin", f"/admin/chats/{chat['_id']}"):
+        assert mark not in agent.get(path).text
 
 
 def test_the_open_chats_row_stays_in_a_list_that_leaves_it_out(

@@ -86,6 +86,18 @@ def sign_in(page: Page, url: str, who: dict[str, Any]) -> None:
     expect(page.get_by_role("heading", name="Your chats")).to_be_visible()
 
 
+def write_as_guest(
+    page: Page, message: str, email: str = "visitor@example.org", name: str | None = None
+) -> None:
+    """Send the first message of a visitor by the form of the first screen, and see the chat."""
+    page.get_by_label("Your message").fill(message)
+    page.get_by_label("E-mail").fill(email)
+    if name is not None:
+        page.get_by_label("Your name").fill(name)
+    page.get_by_role("button", name="Start chat", exact=True).click()
+    expect(bubble(page, message.strip())).to_be_visible()
+
+
 def open_chat(page: Page, url: str, who: dict[str, Any], chat_id: str) -> None:
     """Sign in and open a chat from the list."""
     sign_in(page, url, who)

@@ -12,7 +12,6 @@ from tests.browser.chat_ui_helpers import HostSite, composer
 from tests.browser.test_widget_pages import (
     enter_as_guest,
     launcher,
-    open_first_chat,
     panel,
 )
 from tests.servers import AppServer
@@ -138,12 +137,9 @@ def test_a_reload_over_the_page_adds_no_second_step_to_the_history(host_page: An
     expect(panel(page)).to_be_hidden()
 
 
-def test_a_window_that_becomes_small_makes_the_chat_modal(
-    embedded: Embedded, host_page: Any
-) -> None:
-    app, _ = embedded
+def test_a_window_that_becomes_small_makes_the_chat_modal(host_page: Any) -> None:
     page = host_page(body=LONG_PAGE)
-    open_first_chat(app, page, enter_as_guest(page))
+    enter_as_guest(page)
     composer(page).fill("Half a ")
     page.set_viewport_size({"width": 375, "height": 667})
     page.wait_for_function(
@@ -162,6 +158,7 @@ def test_a_window_that_becomes_small_makes_the_chat_modal(
 def test_escape_closes_an_inner_dialog_before_the_chat(host_page: Any) -> None:
     page = host_page(body=LONG_PAGE, width=375, height=667)
     enter_as_guest(page)
+    page.get_by_role("button", name="Back to your chats").click()
     page.get_by_role("button", name="New chat").click()
     expect(page.get_by_role("dialog", name="New chat")).to_be_visible()
     page.keyboard.press("Escape")
@@ -193,9 +190,12 @@ def test_focus_stays_in_the_widget_through_signing_in_and_out(
 ) -> None:
     page = host_page(body=LONG_PAGE, width=width, height=height)
     enter_as_guest(page)
-    expect(page.get_by_role("button", name="New chat")).to_be_focused()
+    expect(composer(page)).to_be_focused()
+    page.get_by_role("button", name="Back to your chats").click()
+    expect(page.locator(".chat-item")).to_be_focused()
     page.get_by_role("button", name="Account of").click()
     page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign out and lose the chats").click()
     expect(page.get_by_role("heading", name="How can we help?")).to_be_focused()
 
 

@@ -1,6 +1,6 @@
 /** The button with the reader's own picture, and the menu to sign out. */
 
-import { h, isComposing } from "../dom.js";
+import { h, isComposing, spoken } from "../dom.js";
 import { avatar } from "./avatar.js";
 import { setPassword } from "./sign_out.js";
 
@@ -16,8 +16,9 @@ export function accountMenu(app) {
   );
   const button = h(
     "button",
-    { type: "button", class: "account-button", "aria-expanded": "false", "aria-controls": menu.id, "aria-label": `Account of ${user.name}`, title: user.name, onclick: () => (menu.hidden ? unfold() : fold()) },
+    { type: "button", class: "account-button", "aria-expanded": "false", "aria-controls": menu.id, title: user.name, onclick: () => (menu.hidden ? unfold() : fold()) },
     avatar(user.name, user.image, app),
+    spoken(`Account of ${user.name}`),
   );
 
   const outside = (event) => {

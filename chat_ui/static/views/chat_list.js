@@ -3,14 +3,17 @@
 import { busy, h, spoken } from "../dom.js";
 import { icon } from "../icons.js";
 import { encode } from "../json.js";
+import { isOpen } from "../store.js";
 import { capital } from "../text.js";
 import { brief, timeElement } from "../time.js";
 import { avatar } from "./avatar.js";
 
 export const STATUS_TEXT = { active: "Active", pending: "Pending", closed: "Closed", archived: "Archived" };
 
-export function statusChip(status) {
-  return h("span", { class: `chip status-${status}` }, STATUS_TEXT[status] ?? capital(status));
+/** What a chat's user has to know of its state: "Solved" is their own word for an open one. */
+export function stateChip(chat) {
+  if (isOpen(chat) && chat.solvedAt) return h("span", { class: "chip solved" }, "Solved");
+  return h("span", { class: `chip status-${chat.status}` }, STATUS_TEXT[chat.status] ?? capital(chat.status));
 }
 
 export class ChatList {
@@ -68,7 +71,7 @@ export class ChatList {
     const last = chat.lastMessage;
     const mine = last && (last.senderRole === "user" || last.senderRole === "guest");
     const unread = chat.unreadCount > 0 && !(current && this.app.conversation.beingRead > 0);
-    const sender = last && last.senderRole !== "system" ? h("span", { class: "preview-sender" }, mine ? "You: " : `${last.senderName}: `) : null;
+    const sender = last && last.senderRole !== "system" ? h("span", { class: "preview-sender" }, ...(mine ? ["You: "] : [h("bdi", {}, last.senderName), ": "])) : null;
     const preview = unsent.some(({ state }) => state === "refused")
       ? h("span", { class: "preview not-sent" }, "Message not sent")
       : h("span", { class: "preview" }, sender, last ? h("bdi", {}, last.content) : "No messages yet");
@@ -80,7 +83,7 @@ export class ChatList {
         { class: "chat-text" },
         h("span", { class: "chat-line" }, h("span", { class: "subject", dir: "auto" }, chat.subject), timeElement(chat.lastMessageAt, brief)),
         h("span", { class: "chat-line" }, preview, unread ? h("span", { class: "badge" }, String(chat.unreadCount), spoken(" unread")) : null),
-        h("span", { class: "chat-line" }, statusChip(chat.status), h("span", { class: "quiet-text", dir: "auto" }, chat.adminName ? `with ${chat.adminName}` : capital(chat.category))),
+        h("span", { class: "chat-line" }, stateChip(chat), h("span", { class: "quiet-text" }, ...(chat.adminName ? ["with ", h("bdi", {}, chat.adminName)] : [capital(chat.category)]))),
       ),
     ];
     const attributes = { class: unread ? "chat-item unread" : "chat-item", "aria-current": current ? "true" : null };

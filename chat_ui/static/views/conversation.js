@@ -1,13 +1,13 @@
 /** One chat: its header, its messages, and where to write or why not. */
 
-import { h, spoken } from "../dom.js";
+import { busy, h, spoken } from "../dom.js";
 import { icon } from "../icons.js";
 import { encode } from "../json.js";
-import { isOwn, lastSeq } from "../store.js";
+import { isOpen, isOwn, lastSeq } from "../store.js";
 import { capital, list, plural } from "../text.js";
 import { dayKey } from "../time.js";
 import { avatar } from "./avatar.js";
-import { STATUS_TEXT, statusChip } from "./chat_list.js";
+import { stateChip, STATUS_TEXT } from "./chat_list.js";
 import { Composer } from "./composer.js";
 import { rows } from "./message.js";
 
@@ -179,7 +179,7 @@ export class ConversationView {
 
   #renderHeader(chat) {
     const { here } = this.app.updates.signals;
-    const signature = encode([chat.subject, chat.status, chat.category, chat.adminName, chat.adminImage, here]);
+    const signature = encode([chat.subject, chat.status, Boolean(chat.solvedAt), chat.category, chat.adminName, chat.adminImage, here]);
     if (this.header.dataset.signature === signature) return;
     this.header.dataset.signature = signature;
     const hadFocus = this.header.contains(this.header.getRootNode().activeElement);
@@ -193,19 +193,36 @@ export class ConversationView {
         h(
           "p",
           {},
-          statusChip(chat.status),
+          stateChip(chat),
           here.length > 0
             ? h("span", { class: "here", title: list(here) }, h("bdi", {}, list(here)), h("span", { class: "here-from" }, " from support"), ` ${here.length > 1 ? "are" : "is"} here`)
-            : h("span", { class: "quiet-text", dir: "auto" }, [chat.adminName ? `with ${chat.adminName}` : "Support team", capital(chat.category)].join(" · ")),
+            : h("span", { class: "quiet-text" }, ...(chat.adminName ? ["with ", h("bdi", {}, chat.adminName)] : ["Support team"]), ` · ${capital(chat.category)}`),
         ),
       ),
+      isOpen(chat) && !chat.solvedAt ? this.#solvedButton() : "",
       this.app.foldButton() ?? "",
     );
     if (hadFocus) this.header.querySelector("h2").focus({ preventScroll: true });
   }
 
+  #solvedButton() {
+    const button = h("button", { type: "button", class: "button solve", title: "This is solved", onclick: () => busy(button, () => this.#markSolved()) }, icon("check"), h("span", { class: "solve-label" }, "This is solved"));
+    return button;
+  }
+
+  async #markSolved() {
+    const { chatId } = this;
+    try {
+      await this.app.updates.markSolved(chatId);
+      this.app.toasts.show("Marked as solved. If it is not, just write again.");
+      if (chatId === this.chatId) this.focus();
+    } catch (error) {
+      this.app.toasts.show(error.message, { error: true });
+    }
+  }
+
   #renderFooter(chat) {
-    const open = chat.status === "active" || chat.status === "pending";
+    const open = isOpen(chat);
     this.typing.hidden = !open;
     const kind = open ? "composer" : chat.status;
     if (this.footer.dataset.kind === kind) return;
@@ -346,7 +363,7 @@ export class ConversationView {
   #edit({ id, content }) {
     const chat = this.app.store.chat(this.chatId);
     this.app.outbox.discard(id);
-    if (chat.status === "active" || chat.status === "pending") {
+    if (isOpen(chat)) {
       this.composer.insert(content);
     } else {
       this.app.newChat({ message: content });

@@ -62,9 +62,8 @@ export class Field {
 
 /**
  * A form of `fields` that calls `submit(values)` and shows what is refused where it belongs.
- * `problem(error)` may return an element to show for an error instead of its text.
  */
-export function form({ fields, label, action, submit, problem = () => null, before = null, after = null }) {
+export function form({ fields, label, action, submit, before = null, note = null }) {
   const button = h("button", { type: "submit", class: "button primary wide" }, h("span", {}, action));
   const alert = h("div", { class: "form-error", role: "alert", hidden: true });
 
@@ -98,7 +97,7 @@ export function form({ fields, label, action, submit, problem = () => null, befo
           if (!(error instanceof ApiError) && !error.temporary) {
             console.error(error);
             show("Something went wrong. Please try again.");
-          } else if (!refuse(fieldErrors(error, fields))) show(problem(error) ?? explain(error));
+          } else if (!refuse(fieldErrors(error, fields))) show(explain(error));
         }
       },
     },
@@ -106,7 +105,7 @@ export function form({ fields, label, action, submit, problem = () => null, befo
     alert,
     ...fields.map((field) => field.element),
     button,
-    after,
+    note ? h("p", { class: "note" }, note) : null,
   );
   return { element, button, show };
 }

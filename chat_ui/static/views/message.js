@@ -26,6 +26,7 @@ export function rows({ messages, pending, unreadFrom, dayKey, app, page, actions
     seq: message.seq,
     mine: isOwn(message),
     system: message.senderRole === "system",
+    agent: message.senderRole === "admin",
     sender: message.senderId ?? message.senderRole,
     name: message.senderName,
     image: message.senderImage,
@@ -92,11 +93,16 @@ function row(item, app, actions) {
     h(
       "div",
       { class: "message-body" },
-      item.first && !item.mine ? h("span", { class: "sender", dir: "auto" }, item.name) : spoken(`${item.mine ? "You" : item.name}: `),
+      item.first && !item.mine ? sender(item) : spoken(`${item.mine ? "You" : item.name}: `),
       bubble,
       item.last || item.receipt ? meta(item, actions) : null,
     ),
   );
+}
+
+/** Only agents have the mark: anybody can take an agent's name. */
+function sender({ name, agent }) {
+  return h("span", { class: "sender" }, h("bdi", {}, name), agent ? [" ", h("span", { class: "agent-mark" }, "Support")] : null);
 }
 
 function meta(item, actions) {

@@ -1,81 +1,111 @@
 /** The dialog that starts a chat; what is typed in it survives a reload. */
 
-import { ApiError } from "../api.js";
-import { h } from "../dom.js";
+import { h, isBusy } from "../dom.js";
+import { NEW_CHAT } from "../drafts.js";
 import { newId } from "../ids.js";
-import { capital, tidy } from "../text.js";
+import { isOpen } from "../store.js";
+import { capital, subjectOf, tidy } from "../text.js";
 import { openDialog } from "./dialog.js";
-import { explain, Field, form } from "./field.js";
-
-const DRAFT = "new";
+import { Field, form } from "./field.js";
 
 /** Open the dialog; `message` fills in the first message. */
 export function newChat(app, { message } = {}) {
-  const draft = app.drafts.get(DRAFT) || { clientMessageId: newId() };
+  const draft = app.drafts.get(NEW_CHAT) || { clientMessageId: newId() };
   if (message) draft.message = message;
   const { categories, limits } = app.config;
 
-  const subject = new Field({ name: "subject", label: "Subject", limit: limits.subject, dir: "auto", autocomplete: "off", value: draft.subject ?? "", placeholder: "What is it about?" });
+  const text = new Field({ name: "message", label: "Your message", control: "textarea", rows: 5, limit: limits.message, dir: "auto", value: draft.message ?? "", placeholder: "Tell us what happened, as exactly as you can." });
   const category = new Field({ name: "category", label: "Category", control: "select", options: categories.map((name) => [name, capital(name)]) });
   category.value = categories.includes(draft.category) ? draft.category : categories[0];
-  const text = new Field({ name: "message", label: "Message", control: "textarea", rows: 5, limit: limits.message, dir: "auto", optional: true, value: draft.message ?? "", placeholder: "Tell us what happened, as exactly as you can." });
+  const subject = new Field({ name: "subject", label: "Subject", limit: limits.subject, dir: "auto", autocomplete: "off", optional: true, value: draft.subject ?? "" });
 
   const keep = () => {
     Object.assign(draft, { subject: subject.value, category: category.value, message: text.value });
-    app.drafts.set(DRAFT, draft.subject || draft.message ? draft : null);
+    app.drafts.set(NEW_CHAT, draft.subject || draft.message ? draft : null);
   };
-  for (const field of [subject, category, text]) field.control.addEventListener("input", keep);
+  for (const field of [text, category, subject]) field.control.addEventListener("input", keep);
 
-  const { element } = form({
-    fields: [subject, category, text],
+  const { element, button } = form({
+    fields: [text, category, subject],
     label: "New chat",
     action: "Start chat",
     submit: async (values) => {
       keep();
-      const chat = await create(app, values, draft.clientMessageId);
-      app.drafts.set(DRAFT, null);
-      app.store.applyChat(chat);
+      let chat;
+      try {
+        chat = await createChat(app, values, draft.clientMessageId);
+      } catch (error) {
+        if (error.signedOut) app.session.expire();
+        if (!error.chat) throw error;
+        app.store.applyChat(error.chat);
+        renderNotice();
+        return;
+      }
+      app.drafts.set(NEW_CHAT, null);
       dialog.close();
+      app.store.applyChat(chat);
       app.toasts.show("Your chat has started.");
       app.openChat(chat._id);
     },
-    problem: (error) => (error.code === "chat_open" ? alreadyOpen(app, error, text.value, () => dialog.close()) : explain(error)),
   });
-  const dialog = openDialog(app, { title: "New chat", content: element, focus: () => subject.control });
+
+  // There can be one open chat: while there is, its place is taken by the way to it.
+  const notice = h("div", { class: "stack", hidden: true });
+  const renderNotice = () => {
+    const open = app.store.chats.find(isOpen);
+    const hadFocus = element.contains(element.getRootNode().activeElement);
+    element.hidden = Boolean(open);
+    notice.hidden = !open;
+    if (!open) return;
+    notice.replaceChildren(...alreadyOpen(open, tidy(text.value), go));
+    if (hadFocus) notice.querySelector("button").focus();
+  };
+  const go = (chatId) => {
+    const unsent = tidy(text.value);
+    dialog.close();
+    app.openChat(chatId);
+    if (!unsent) return;
+    app.conversation.composer.insert(unsent);
+    app.drafts.set(NEW_CHAT, null);
+  };
+  const unsubscribe = app.store.on("chats", () => {
+    if (!isBusy(button)) renderNotice();
+  });
+  renderNotice();
+  const dialog = openDialog(app, {
+    title: "New chat",
+    content: h("div", {}, notice, element),
+    focus: () => (element.hidden ? notice.querySelector("button") : text.control),
+    onclose: unsubscribe,
+  });
 }
 
-async function create(app, { subject, category, message }, clientMessageId) {
-  const body = { subject: subject.trim(), category };
-  if (tidy(message)) Object.assign(body, { message: tidy(message), clientMessageId });
+/**
+ * Create a chat with its first message and return it; a repeated call with the same
+ * `clientMessageId` returns the same chat. Without a subject, the message makes it.
+ *
+ * Throws what the API throws; the error has the open chat as `chat` when there is one already.
+ */
+export async function createChat(app, { message, category, subject = "" }, clientMessageId) {
+  const content = tidy(message);
+  const body = { message: content, subject: subject.trim() || subjectOf(content, app.config.limits.subject), clientMessageId };
+  if (category) body.category = category;
   try {
     const { data } = await app.api.post("/api/chat", body);
     return data;
   } catch (error) {
-    if (error.signedOut) app.session.expire();
     if (error.code !== "chat_open" || !error.problem.chatId) throw error;
     // The answer to an earlier try may have been lost on its way: then the open chat is this one.
     const { data } = await app.api.get(`/api/chat/${error.problem.chatId}`);
     if (data.messages.some((known) => known.clientMessageId === clientMessageId)) return data;
-    throw new ApiError(error.status, { ...error.problem, subject: data.subject }, error.retryAfter);
+    throw Object.assign(error, { chat: data });
   }
 }
 
 /** "There is an open chat": say which, and take the text along when it is opened. */
-function alreadyOpen(app, error, message, close) {
-  const { chatId, subject } = error.problem;
-  const go = () => {
-    const text = tidy(message);
-    if (text && !app.drafts.get(chatId)) {
-      app.drafts.set(chatId, text);
-      app.drafts.set(DRAFT, null);
-    }
-    close();
-    app.openChat(chatId);
-  };
-  return h(
-    "div",
-    { class: "stack" },
-    h("p", {}, "You already have an open chat: ", h("bdi", {}, `“${subject}”`), ". Please go on there; your text comes along."),
-    h("button", { type: "button", class: "button", onclick: go }, "Open that chat"),
-  );
+function alreadyOpen({ _id, subject }, unsent, go) {
+  return [
+    h("p", { id: "chat-already-open" }, "You have an open chat: ", h("bdi", {}, `“${subject}”`), `. Please go on there${unsent ? "; your text comes along" : ""}.`),
+    h("button", { type: "button", class: "button primary", "aria-describedby": "chat-already-open", onclick: () => go(_id) }, "Open that chat"),
+  ];
 }

@@ -1,39 +1,41 @@
-/** Enter as a guest, sign in, or create an account. */
+/** The ways in: write as a guest, sign in, or create an account. */
 
 import { h, isComposing } from "../dom.js";
 import { icon } from "../icons.js";
 import { Field, form } from "./field.js";
+import { firstMessage } from "./first_message.js";
 
 const WAYS = {
-  guest: { tab: "Guest", action: "Start chatting", note: "No account needed. Our team answers here in the chat; no e-mail is sent." },
+  guest: { tab: "Guest" },
   login: { tab: "Sign in", action: "Sign in", note: null },
   register: { tab: "Sign up", action: "Create account", note: "With an account you find your chats again on any device." },
 };
 
 function fieldsFor(way, { name, email }) {
   const fields = [];
-  if (way !== "login") {
+  if (way === "register") {
     fields.push(new Field({ name: "name", label: "Your name", autocomplete: "name", limit: 100, dir: "auto", value: name ?? "" }));
   }
   fields.push(
-    new Field({ name: "email", label: "E-mail", type: "email", autocomplete: way === "guest" ? "email" : "username", inputmode: "email", value: email ?? "" }),
+    new Field({ name: "email", label: "E-mail", type: "email", autocomplete: "username", inputmode: "email", value: email ?? "" }),
+    new Field({
+      name: "password",
+      label: "Password",
+      type: "password",
+      autocomplete: way === "login" ? "current-password" : "new-password",
+      hint: way === "register" ? "At least 8 characters; a sentence is a good password." : undefined,
+    }),
   );
-  if (way !== "guest") {
-    fields.push(
-      new Field({
-        name: "password",
-        label: "Password",
-        type: "password",
-        autocomplete: way === "login" ? "current-password" : "new-password",
-        hint: way === "register" ? "At least 8 characters; a sentence is a good password." : undefined,
-      }),
-    );
-  }
   return fields;
 }
 
-/** The ways in as tabs. `ways` names those offered, `known` fills in name and e-mail. */
-export function signIn({ session, ways = ["guest", "login", "register"], known = {} }) {
+function account({ session }, way, typed) {
+  const { tab, action, note } = WAYS[way];
+  return form({ fields: fieldsFor(way, typed), label: tab, action, note, submit: (values) => session.enter(way, values) }).element;
+}
+
+/** The ways in as tabs. `ways` names those offered, `known` fills in name, e-mail and message. */
+export function signIn(app, { ways = ["guest", "login", "register"], known = {} } = {}) {
   const panel = h("div", { class: "sign-in-panel", role: "tabpanel", id: "chat-sign-in-panel" });
   const typed = { ...known };
 
@@ -51,21 +53,13 @@ export function signIn({ session, ways = ["guest", "login", "register"], known =
   });
 
   function choose(way) {
-    for (const control of panel.querySelectorAll("input")) if (control.name !== "password") typed[control.name] = control.value;
+    for (const control of panel.querySelectorAll("input, textarea")) if (control.name !== "password") typed[control.name] = control.value;
     tabs.forEach((tab, i) => {
       tab.setAttribute("aria-selected", String(ways[i] === way));
       tab.tabIndex = ways[i] === way ? 0 : -1;
     });
     panel.setAttribute("aria-labelledby", `chat-tab-${way}`);
-    const text = WAYS[way];
-    const { element } = form({
-      fields: fieldsFor(way, typed),
-      label: text.tab,
-      action: text.action,
-      submit: (values) => session.enter(way, values),
-      after: text.note ? h("p", { class: "note" }, text.note) : null,
-    });
-    panel.replaceChildren(element);
+    panel.replaceChildren(way === "guest" ? firstMessage(app, typed) : account(app, way, typed));
   }
 
   choose(ways[0]);
@@ -73,7 +67,7 @@ export function signIn({ session, ways = ["guest", "login", "register"], known =
 }
 
 /** The whole first page of somebody who is not signed in. */
-export function welcome({ session }) {
+export function welcome(app) {
   return h(
     "div",
     { class: "welcome" },
@@ -83,7 +77,7 @@ export function welcome({ session }) {
       h("span", { class: "mark", "aria-hidden": "true" }, icon("chat")),
       h("h2", { tabindex: -1 }, "How can we help?"),
       h("p", { class: "lead" }, "Write to us and get an answer from a person on our team."),
-      signIn({ session }),
+      signIn(app),
     ),
   );
 }
