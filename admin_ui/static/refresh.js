@@ -45,6 +45,9 @@ let fetching = null;
 let hasty = 0;
 let listIsNext = false;
 let again = false;
+/** The next round, and this one, ask the server to look for itself. */
+let certain = false;
+let isCertain = false;
 let failures = 0;
 let wait = 0;
 let moved = 0;
@@ -75,6 +78,7 @@ const STORAGE_FULL = "The disk is almost full: nothing can be saved. Reading sti
  */
 export function refresh({ atOnce = false, anew = false } = {}) {
   if (atOnce) held = MOST_HELD;
+  certain ||= atOnce;
   if (anew) hasty = MOST_DEAD;
   if (running) {
     again = true;
@@ -152,6 +156,8 @@ function schedule() {
 
 async function round() {
   if (signingIn() || leaving) return;
+  isCertain = certain;
+  certain = false;
   try {
     const [list, conversation] = panes.map((pane) => () => update(pane));
     if (byId("chat") && !document.hidden) {
@@ -244,7 +250,11 @@ function withKept(poll, chat) {
 }
 
 async function ask(address, etag) {
+  // What has just changed may have changed in another worker: this one is to look for itself. A
+  // poll may be answered from memory. The browser adds no-cache where there is no such header.
+  const cacheControl = live || isCertain ? "no-cache" : "max-age=0";
   const headers = {
+    "Cache-Control": cacheControl,
     "HX-Request": "true",
     "HX-Request-Type": "partial",
     "If-None-Match": `"${etag}"`,
