@@ -11,6 +11,7 @@ from marshmallow import Schema, fields, validate
 from chatapi import field_types, schemas
 from chatapi.endpoint import check
 from chatapi.errors import InvalidInput
+from chatapi.services import chats
 from chatapi.services.accounts import Session
 from chatapi.services.chats import OPEN_STATUSES, ChatFilters
 
@@ -102,7 +103,11 @@ def changes(schema: Schema, session: Session) -> dict[str, Any]:
 
 
 def filters(found: dict[str, Any]) -> ChatFilters:
-    """Return the part of a loaded query that narrows the list."""
+    """Return the part of a loaded query that narrows the list.
+
+    Raises InvalidInput for a category that is neither offered nor stored.
+    """
+    chats.check_categories(found["category"], schemas.categories)
     names = ("status", "priority", "category", "assigned", "unread", "solved", "q")
     return ChatFilters(**{name: found[name] for name in names})
 

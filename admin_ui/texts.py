@@ -48,6 +48,13 @@ def zip_labels(words: Iterable[str]) -> list[tuple[str, str]]:
     return [(word, label(word)) for word in words]
 
 
+def with_stored(words: Iterable[str], stored: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the options of a choice, with the stored words that are no longer offered."""
+    offered = list(words)
+    gone = sorted(set(stored) - set(offered))
+    return zip_labels(offered) + [(word, f"{label(word)} (no longer offered)") for word in gone]
+
+
 def hue(key: object) -> int:
     """Return which of the avatar colours somebody has, always the same one."""
     return int(str(key)[-2:], 16) % HUES

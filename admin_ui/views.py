@@ -136,3 +136,4 @@ def refused(error: ChatError, page: str, fragment: str, **context: Any) -> Respo
 
 blueprint.add_app_template_filter(texts.label, "label")
 blueprint.add_app_template_filter(texts.zip_labels, "zip_labels")
+blueprint.add_app_template_filter(texts.with_stored, "with_stored")

@@ -46,6 +46,7 @@ _MESSAGE = {"example": "6921a7f05c1d4e0012ab34ce"}
 _SESSION = {"example": "6921a7c15c1d4e0012ab34ab"}
 _AVATAR = {"example": "https://shop.example/people/ana.jpg"}
 
+CATEGORY_LENGTH = 100
 categories: list[str] = ["general", "support", "billing", "technical", "other"]
 
 
@@ -384,7 +385,12 @@ _REPEATABLE = {"description": "One of these; repeat it for several."}
 class ChatsQuery(ListQuery):
     status = fields.List(Choice(STATUSES), load_default=(), metadata=_REPEATABLE)
     priority = fields.List(Choice(PRIORITIES), load_default=(), metadata=_REPEATABLE)
-    category = fields.List(Choice(categories), load_default=(), metadata=_REPEATABLE)
+    # A chat keeps a category that is no longer offered: `chats.check_categories` decides.
+    category = fields.List(
+        Text(1, CATEGORY_LENGTH),
+        load_default=(),
+        metadata={"description": "One that is offered, or that a chat has; repeat it for several."},
+    )
     assigned = fields.String(
         load_default=None,
         metadata={

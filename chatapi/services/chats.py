@@ -453,6 +453,18 @@ def _refusing_a_second(chat: Document, work: Callable[[], Result]) -> Result:
     raise errors.Busy(retryAfter=1)
 
 
+def check_categories(wanted: Sequence[str], offered: Sequence[str]) -> None:
+    """Refuse to look for a category that is neither offered nor stored in a chat.
+
+    Raises InvalidInput.
+    """
+    for category in wanted:
+        if category not in offered and not chats.has_category(category):
+            allowed = ", ".join(offered)
+            text = f"Must be one of: {allowed}; or a category that a chat has."
+            raise errors.InvalidInput.of("category", text)
+
+
 def _filter(session: Session, filters: ChatFilters) -> chats.Filter:
     admin_id = None
     if filters.assigned == "me":

@@ -343,3 +343,8 @@ def _walked(wanted: Filter, where: Document) -> Iterator[Document]:
         while batch := list(itertools.islice(newest_first, WALKED_AT_ONCE)):
             ids = chat_terms.having([chat["_id"] for chat in batch], wanted.terms)
             yield from (chat for chat in batch if chat["_id"] in ids)
+
+
+def has_category(category: str) -> bool:
+    """Say whether any chat has a category."""
+    return chatrooms().find_one({"category": category}, {"_id": 1}) is not None

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from flask import current_app, request
 
-from chatapi import errors
+from chatapi import errors, schemas
 from chatapi.endpoint import endpoint, not_modified, unchanged
 from chatapi.schemas import (
     ChatIn,
@@ -64,6 +64,7 @@ def create_chat(session: Session, body: dict[str, Any]) -> Any:
 )
 def list_chats(session: Session, query: dict[str, Any]) -> Any:
     """List chats, the latest message first: all for agents, their own for others."""
+    chats.check_categories(query["category"], schemas.categories)
     filters = ChatFilters(
         **{name: query[name] for name in ("status", "priority", "category")},
         assigned=query["assigned"],

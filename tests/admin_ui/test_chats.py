@@ -5,17 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from flask import Flask
 from werkzeug.test import TestResponse
 
 from admin_ui import assets
 from admin_ui import chats as views
-from chatapi import clock
+from chatapi import clock, schemas
 from chatapi.services import accounts, chats, messages
+from chatapi.services.access import access_chat
 from tests.admin_ui.conftest import FRAGMENT, Browser
 from tests.conftest import MakeChat, MakeSession, MakeUser
 
@@ -639,3 +641,38 @@ def test_a_bulk_change_is_undone_where_it_changed_something(
     assert [stored(agent, each)["status"] for each in made] == ["active", "pending", "closed"]
     fields["before"].pop()
     assert agent.post("/admin/chats/undo", **fields).status_code == 422
+
+
+@pytest.fixture
+def without_billing(app: Flask) -> Iterator[None]:
+    """The category billing is not offered any more."""
+    before = list(schemas.categories)
+    schemas.configure([category for category in before if category != "billing"])
+    yield
+    schemas.configure(before)
+
+
+def test_a_chat_shows_a_category_that_is_no_longer_offered(
+    agent: Browser, make_chat: MakeChat, ids: Ids, without_billing: None
+) -> None:
+    chat = make_chat(subject="Invoice", category="billing")
+    make_chat(subject="Other")
+    page = agent.get(f"/admin/chats/{chat['_id']}").text
+    option = '<option value="billing" selected>Billing (no longer offered)</option>'
+    assert option in page[page.index('id="set-category"') :]
+    listed = agent.get("/admin?category=billing")
+    assert listed.status_code == 200
+    assert ids(listed) == [str(chat["_id"])]
+    assert option in listed.text
+    agent.post(f"/admin/chats/{chat['_id']}", priority="high")
+    stored = access_chat(agent.session, str(chat["_id"]))
+    assert (stored["category"], stored["priority"]) == ("billing", "high")
+
+
+def test_a_category_that_is_no_longer_offered_cannot_be_chosen(
+    agent: Browser, make_chat: MakeChat, without_billing: None
+) -> None:
+    chat = make_chat(subject="Other")
+    assert agent.post(f"/admin/chats/{chat['_id']}", category="billing").status_code == 422
+    refused = agent.get("/admin?category=billing")
+    assert refused.status_code == 422

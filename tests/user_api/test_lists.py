@@ -10,6 +10,7 @@ import pytest
 import time_machine
 from bson import ObjectId
 
+from chatapi import schemas
 from tests.conftest import MakeUser
 from tests.user_api.callers import Caller, MakeCaller, refused
 
@@ -276,3 +277,18 @@ def test_the_unread_total_counts_the_messages_of_all_pages(
 
 def test_ids_are_those_of_the_database(user: Caller) -> None:
     assert all(ObjectId.is_valid(chat) for chat in ids(user.get("/api/chat")))
+
+
+def test_a_filter_takes_a_category_that_only_stored_chats_have(user: Caller, admin: Caller) -> None:
+    chat = user.open_chat(category="billing")
+    before = list(schemas.categories)
+    schemas.configure(["general"])
+    try:
+        assert ids(admin.get("/api/chat?category=billing")) == [chat["_id"]]
+        assert ids(admin.get("/api/chat?category=general")) == []
+        body = refused(admin.get("/api/chat?category=support"), 422, "validation_failed")
+        assert body["fields"]["category"] == [
+            "Must be one of: general; or a category that a chat has."
+        ]
+    finally:
+        schemas.configure(before)
