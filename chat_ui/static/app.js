@@ -194,7 +194,7 @@ export class ChatApp extends Emitter {
     this.top = h(
       "header",
       { class: "top" },
-      h("span", { class: "brand" }, h("span", { class: "brand-mark", "aria-hidden": "true" }, icon("chat")), h("h1", {}, "Support chat")),
+      h("span", { class: "brand" }, h("span", { class: "brand-mark", "aria-hidden": "true" }, icon("chat")), h("span", { class: "brand-name", "aria-hidden": "true" }, "Support chat")),
       this.account,
       this.foldButton() ?? "",
     );
@@ -207,7 +207,9 @@ export class ChatApp extends Emitter {
     this.panes = h("div", { class: "panes", "data-pane": "list" }, this.chats, this.conversation.element);
     // Inside another page there is a main part already.
     this.main = h(this.mode === "page" ? "main" : "div", { class: "main" }, this.#loading());
-    this.frame = h("div", { class: "frame" }, this.top, this.banner.element, this.main);
+    // Outside the top bar, which is not there beside a conversation on a small screen.
+    const heading = h("h1", { class: "spoken" }, "Support chat");
+    this.frame = h("div", { class: "frame" }, heading, this.top, this.banner.element, this.main);
     this.root.classList.add("chat-app", `mode-${this.mode}`);
     this.root.replaceChildren(this.frame, this.toasts.element, this.live);
     this.#renderBanner();

@@ -65,6 +65,18 @@ def test_one_screen_asks_for_a_message_an_address_and_perhaps_a_name(
     assert [each["content"] for each in chat["messages"]] == [message]
 
 
+def test_the_first_screen_fits_a_phone_and_each_screen_has_its_heading(
+    server: Any, new_page: Any
+) -> None:
+    page = new_page(width=375, height=667)
+    page.goto(f"{server.url}/chat")
+    expect(page.get_by_role("button", name="Start chat", exact=True)).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Support chat")
+    write_as_guest(page, "Hello", "phone@example.org")
+    expect(page.locator(".top")).to_be_hidden()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Support chat")
+
+
 def test_a_guest_whose_chat_could_not_be_made_goes_on_at_the_next_press(
     server: Any, new_page: Any, page_errors: Any
 ) -> None:
@@ -181,7 +193,7 @@ def test_an_open_chat_is_named_before_anything_is_filled_in(
     expect(page.locator(".chat-item")).to_be_visible()
     page.get_by_role("button", name="New chat").click()
     dialog = page.get_by_role("dialog", name="New chat")
-    expect(dialog).to_contain_text("You have an open chat: “The first one”. Please go on there.")
+    expect(dialog).to_contain_text("Your chat “The first one” is still open. Please go on there.")
     expect(dialog.get_by_label("Your message")).to_be_hidden()
     expect(dialog.get_by_role("button", name="Open that chat")).to_be_focused()
     page.keyboard.press("Enter")

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.chat_ui_helpers import HostSite, composer, make_chat, open_chat
+from tests.browser.chat_ui_helpers import composer, make_chat, open_chat
 from tests.browser.conftest import NewPage, Server
 from tests.browser.console_helpers import new_chat, sit_down
-from tests.browser.test_widget_pages import enter_as_guest, launcher, open_first_chat
-from tests.servers import AppServer
+from tests.browser.test_widget_pages import enter_as_guest, launcher
 
 SIZES = [(375, 340), (683, 384), (320, 256), (375, 667), (768, 1024), (1280, 500)]
 LOW = [(375, 340), (320, 256)]
@@ -123,11 +122,9 @@ def test_the_chat_page_leaves_its_conversation_room(
 
 
 @pytest.mark.parametrize(("width", "height"), LOW)
-def test_the_widget_leaves_its_conversation_room(
-    embedded: tuple[AppServer, HostSite], host_page: Any, width: int, height: int
-) -> None:
+def test_the_widget_leaves_its_conversation_room(host_page: Any, width: int, height: int) -> None:
     page = host_page(width=width, height=height)
-    open_first_chat(embedded[0], page, enter_as_guest(page))
+    enter_as_guest(page)
     field = composer(page)
     leaves_room(page, page.locator(".messages-scroll"), field)
     field.fill(FOUR_LINES)

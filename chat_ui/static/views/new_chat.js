@@ -105,7 +105,7 @@ export async function createChat(app, { message, category, subject = "" }, clien
 /** "There is an open chat": say which, and take the text along when it is opened. */
 function alreadyOpen({ _id, subject }, unsent, go) {
   return [
-    h("p", { id: "chat-already-open" }, "You have an open chat: ", h("bdi", {}, `“${subject}”`), `. Please go on there${unsent ? "; your text comes along" : ""}.`),
+    h("p", { id: "chat-already-open" }, "Your chat ", h("bdi", {}, `“${subject}”`), ` is still open. Please go on there${unsent ? "; your text comes along" : ""}.`),
     h("button", { type: "button", class: "button primary", "aria-describedby": "chat-already-open", onclick: () => go(_id) }, "Open that chat"),
   ];
 }
