@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from flask import Response, make_response, redirect, request, url_for
+from pymongo.errors import PyMongoError
 
 from admin_ui import blueprint, forms, htmx, problems
 from admin_ui.views import answer, refused
-from chatapi import devices, errors, identity
+from chatapi import devices, errors, identity, maintenance
 from chatapi.errors import ChatError
 from chatapi.limits import limited
 from chatapi.login_limits import login_attempts
@@ -29,8 +30,17 @@ def login() -> Response:
     if session is not None and session.is_admin and not htmx.is_htmx():
         return make_response(redirect(target, 303))
     overlay = htmx.wants_fragment()
-    no_agent = not overlay and not accounts.list_admins()
+    no_agent = not overlay and _no_agent()
     return answer(PAGE, DIALOG, next=target, email="", overlay=overlay, no_agent=no_agent)
+
+
+def _no_agent() -> bool:
+    """Tell whether the first agent is still to be made; no, when the database does not answer."""
+    try:
+        maintenance.check()
+        return not accounts.list_admins()
+    except PyMongoError:
+        return False  # the page itself needs no database
 
 
 def sign_in() -> Response:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from flask import Flask, request
+from flask import Flask, current_app, request
 
 from chatapi import errors
 from chatapi.store import upkeep
@@ -18,6 +18,15 @@ RETRY_SECONDS = 30
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 # What is served from the database; the other pages are files.
 _GUARDED = ("/api/", "/admin", "/readyz")
+# Below these, what is answered also while the database is away.
+_UNGUARDED = frozenset(
+    {
+        "user_api.config",
+        "openapi.docs",
+        "openapi.openapi_json",
+        "admin_ui.auth_login",  # looks itself
+    }
+)
 
 
 class RestoreGuard:
@@ -50,6 +59,13 @@ def init_app(app: Flask) -> None:
     def refuse_while_restoring() -> None:
         if not request.path.startswith(_GUARDED) or "/static/" in request.path:
             return
-        guard.check(again=request.method not in READING or request.path == "/readyz")
+        if request.endpoint not in _UNGUARDED:
+            guard.check(again=request.method not in READING or request.path == "/readyz")
 
     app.before_request(refuse_while_restoring)
+
+
+def check() -> None:
+    """Raise RestoreUnfinished, in a view that is not guarded, while a restore is unfinished."""
+    guard: RestoreGuard = current_app.extensions["restore_guard"]
+    guard.check(again=False)

@@ -198,10 +198,11 @@ class LoginIn(Input):
         load_default=False,
         metadata={"description": "Also set the session's cookie, for a page of this origin."},
     )
-    deviceToken = fields.String(
+    deviceToken = Text(
+        1,
+        2000,
         load_default=None,
         allow_none=True,
-        validate=validate.Length(max=2000),
         metadata={
             "example": None,
             "description": "What an earlier sign-in of this client returned: others' wrong "

@@ -79,7 +79,7 @@ AREAS = {
     "chatapi.user_api": Area((*WEB, "chatapi.user_api"), DATABASE),
     # Both APIs share what a body's fields are called in the services.
     "chatapi.admin_api": Area((*WEB, "chatapi.admin_api", "chatapi.user_api.chats"), DATABASE),
-    "admin_ui": Area((*WEB, "admin_ui"), (*DATABASE, *HTTP_CLIENTS)),
+    "admin_ui": Area((*WEB, "chatapi.maintenance", "admin_ui"), (*DATABASE, *HTTP_CLIENTS)),
     "chatapi.javascript": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.static_files": Area(("chatapi.javascript",), forbidden=DATABASE),
     "chat_ui": Area(("chat_ui", "chatapi.static_files"), (*DATABASE, *HTTP_CLIENTS)),

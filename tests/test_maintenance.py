@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from pymongo.database import Database
+from pymongo.errors import AutoReconnect
 
 from chatapi import clock, maintenance
 from chatapi.store import upkeep
@@ -42,6 +43,21 @@ def test_a_half_restored_database_is_not_served(
 
 def test_the_process_itself_is_alive_meanwhile(client: FlaskClient, unfinished: None) -> None:
     assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/config", "/api/openapi.json", "/api/docs", "/admin/login", "/chat", "/widget.js"]
+)
+def test_what_needs_no_database_is_served_before_it_was_ever_reached(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def away() -> None:
+        raise AutoReconnect
+
+    monkeypatch.setattr(upkeep, "unfinished_restore", away)
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert "There is no agent yet" not in answer.text
 
 
 def test_it_is_served_as_soon_as_the_restore_has_ended(

@@ -278,7 +278,8 @@ def test_limits_that_are_counted_in_the_database_make_nobody_wait_longer(running
     [
         (AutoReconnect("db.internal:27017: connection refused"), 503, "database_unavailable"),
         (OperationFailure("db.internal stepped down", 189), 503, "database_unavailable"),
-        (OperationFailure("db.internal has no space", 14031), 500, "internal"),
+        (OperationFailure("db.internal has no space", 14031), 503, "storage_full"),
+        (OperationFailure("db.internal does not know $this", 2), 500, "internal"),
         (RuntimeError("db.internal is odd"), 500, "internal"),
     ],
 )
