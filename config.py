@@ -52,6 +52,7 @@ SETTINGS = frozenset(
         "LIMIT_CREATE_CHAT",
         "LIMIT_SEND",
         "LIMIT_DEFAULT",
+        "LIMIT_UNKNOWN_TOKENS",
         "LIMIT_LOGIN_ADDRESS",
         "LIMIT_LOGIN_ACCOUNT",
         "LIMIT_GUESTS_TOTAL",
@@ -175,6 +176,7 @@ class Config:
     LIMIT_CREATE_CHAT = "20 per hour"
     LIMIT_SEND = "120 per minute"
     LIMIT_DEFAULT = "1200 per minute"
+    LIMIT_UNKNOWN_TOKENS = "120 per minute"  # of one network, in one worker process
     # Before an agent has answered: of one network, and of all networks together.
     LIMIT_UNANSWERED_MESSAGES = "500 per hour"
     LIMIT_UNANSWERED_BYTES = "10000000 per hour"

@@ -36,6 +36,7 @@ from chatapi.login_limits import login_attempts
 from chatapi.services import accounts, credentials, messages, password_rules, passwords, streams
 from chatapi.store import database as store_database
 from chatapi.store import disk
+from chatapi.unknown_tokens import UnknownTokens
 
 DEFAULT_DATABASE = "livechat"
 
@@ -81,6 +82,7 @@ def create_app(
     maintenance.init_app(app)
     limits.init_app(app)
     login_attempts.init_app(app, shared=database is None)
+    app.extensions["unknown_tokens"] = UnknownTokens()
     compress.init_app(app)
     headers.init_app(app)
     _register(app)

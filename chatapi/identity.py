@@ -14,9 +14,10 @@ from flask_wtf.csrf import CSRFError, generate_csrf
 
 from chatapi import devices, errors, static_files
 from chatapi.extensions import csrf, login_manager
-from chatapi.networks import Network, network_of
+from chatapi.networks import Network, network_in, network_of
 from chatapi.services import accounts
 from chatapi.services.accounts import ClientInfo, Session
+from chatapi.unknown_tokens import UnknownTokens
 
 LONGEST_TOKEN = 200
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -51,10 +52,32 @@ class CsrfCookie(SecureCookieSessionInterface):
 @login_manager.request_loader
 def _load(incoming: Request) -> CurrentUser | None:
     token = bearer_token(incoming) or cookie_token(incoming)
-    if not token or len(token) > LONGEST_TOKEN:
+    # A refusal, too, asks who is there: it must not be refused itself.
+    if not token or len(token) > LONGEST_TOKEN or "token_refused" in g:
         return None
-    session = accounts.open_session(token)
+    session = _open(token, network_in(incoming.environ))
     return CurrentUser(session) if session else None
+
+
+def _open(token: str, network: Network) -> Session | None:
+    """Return the session that a token opens, if it may be looked up. Raises TooManyRequests."""
+    unknown: UnknownTokens = current_app.extensions["unknown_tokens"]
+    session_id = accounts.session_id(token)
+    if unknown.is_unknown(session_id):
+        return None
+    config = current_app.config
+    if config["RATELIMIT_ENABLED"]:
+        try:
+            unknown.check(session_id, network, config["LIMIT_UNKNOWN_TOKENS"])
+        except errors.TooManyRequests:
+            g.token_refused = True
+            raise
+    session = accounts.open_session(token)
+    if session is None:
+        unknown.note_unknown(session_id, network, config["LIMIT_UNKNOWN_TOKENS"])
+    else:
+        unknown.note_opened(session_id)
+    return session
 
 
 def bearer_token(incoming: Request) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # A /48 is one organisation, or a provider's pool that gives each phone a /64.
 SITE_FACTOR = 16
@@ -56,6 +56,14 @@ def network_of(address: str) -> Network:
         f"{IPv6Address(number >> 64 << 64)}/64",
         f"{IPv6Address(number >> 80 << 80)}/48",
     )
+
+
+def network_in(environ: dict[str, Any]) -> Network:
+    """Return the network in a WSGI environment; one for all clients whose address is none."""
+    try:
+        return network_of(environ.get("REMOTE_ADDR") or "")
+    except ValueError:
+        return Network("no address")
 
 
 def _without_port(address: str) -> str:

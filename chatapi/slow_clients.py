@@ -19,7 +19,7 @@ from gevent import Timeout
 from werkzeug.wsgi import ClosingIterator
 
 from chatapi import errors
-from chatapi.networks import Network, network_of
+from chatapi.networks import Network, network_in
 
 RETRY_SECONDS = 10
 
@@ -151,14 +151,6 @@ class SlowClients:
         link.settimeout(self.answer_seconds)
         self.unfinished.add(network)
         return ClosingIterator(chunks, lambda: self.unfinished.remove(network))
-
-
-def network_in(environ: dict[str, Any]) -> Network:
-    """Return the client's network; one for all whose address is none."""
-    try:
-        return network_of(environ.get("REMOTE_ADDR") or "")
-    except ValueError:
-        return Network("no address")
 
 
 def init_app(app: Flask) -> None:

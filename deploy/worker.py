@@ -41,7 +41,7 @@ class Worker(GeventWorker):
         """Load the application, and take its count of unfinished requests."""
         super().load_wsgi()
         # Here the standard library is patched.
-        from chatapi.slow_clients import network_in  # noqa: PLC0415
+        from chatapi.networks import network_in  # noqa: PLC0415
 
         self.unfinished = self.wsgi.extensions["unfinished"]
         self.is_behind_proxy = bool(self.wsgi.config["TRUSTED_PROXIES"])

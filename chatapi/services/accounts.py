@@ -189,7 +189,7 @@ def login(
 
 def open_session(token: str) -> Session | None:
     """Return the session that a token opens, or None if it is unknown, over or revoked."""
-    found = signed_in.find(_key(token))
+    found = signed_in.find(session_id(token))
     if found is None:
         return None
     session, user = found
@@ -222,7 +222,7 @@ def logout(session: Session) -> None:
 
 def end_token(token: str) -> None:
     """End whatever session a token opens; signing in again must not leave the old one."""
-    _end(_key(token))
+    _end(session_id(token))
 
 
 def _end(session_id: str) -> None:
@@ -399,7 +399,7 @@ def begin_session(user: Document, client: ClientInfo) -> tuple[Session, str]:
     now = clock.now()
     absolute = now + lifetimes.absolute
     row: dict[str, Any] = {
-        "_id": _key(token),
+        "_id": session_id(token),
         "publicId": ObjectId(),
         "userId": user["_id"],
         "createdAt": now,
@@ -419,7 +419,8 @@ def _expiry(now: datetime, absolute: datetime) -> datetime:
     return min(now + lifetimes.idle, absolute)
 
 
-def _key(token: str) -> str:
+def session_id(token: str) -> str:
+    """Return the id of the session that a token would open."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
