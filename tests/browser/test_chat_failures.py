@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from playwright.sync_api import Request, Route, expect
 
 from tests.browser.chat_ui_helpers import (
@@ -84,6 +85,27 @@ def test_messages_written_offline_are_sent_in_order_when_it_is_over(
     expected = ["Before", "Meanwhile", "first", "second", "third"]
     assert history(server, ana, chat_id) == expected
     assert page.locator(".bubble").all_text_contents() == expected
+
+
+@pytest.mark.parametrize(("width", "height"), [(375, 667), (768, 1024), (1280, 800)])
+def test_the_banner_covers_neither_titles_nor_buttons(
+    server: Any, new_page: Any, page_errors: Any, ana: Any, width: int, height: int
+) -> None:
+    page_errors.allow(CUT)
+    chat_id = make_chat(server, ana, "Before")
+    page = new_page(width=width, height=height)
+    open_chat(page, server.url, ana, chat_id)
+    expect(bubble(page, "Before")).to_be_visible()
+    page.context.set_offline(True)
+    expect(page.get_by_text("You are offline.")).to_be_visible()
+    banner = page.locator(".banner").bounding_box()
+    assert banner
+    for part in (".top", ".chats-head", ".conversation-head", ".composer"):
+        box = page.locator(part).bounding_box()
+        if box is not None:
+            below = banner["y"] >= box["y"] + box["height"]
+            assert below or banner["y"] + banner["height"] <= box["y"], part
+    assert page.evaluate("document.documentElement.scrollHeight") <= height
 
 
 def test_unsent_message_and_draft_survive_a_reload(
