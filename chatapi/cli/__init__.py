@@ -44,9 +44,7 @@ def init_db(sweep: bool) -> None:
     """Create missing collections, indexes and validators; safe on every start."""
     _refuse_half_restored()
     indexes.ensure(database.current())
-    if upkeep.has_old_search():
-        consistency.complete_terms()
-        upkeep.drop_old_search()
+    consistency.renew_terms()
     finished = chats.finish_deletions()
     name = current_app.config["DATABASE_NAME"]
     click.echo(f"Database {name} is ready.")

@@ -334,6 +334,7 @@ def finish(header: archive.Header) -> list[str]:
     chats.finish_deletions()
     # A chat that was deleted while the backup ran came without its terms.
     consistency.complete_terms()
+    consistency.renew_terms()
     consistency.remove_lost_terms()
     differing: list[str] = []
     with progress(_count(header, "chatrooms"), "Comparing chats and histories") as bar:

@@ -14,9 +14,10 @@ from datetime import timedelta
 from bson import ObjectId
 
 from chatapi import clock
+from chatapi.services import search
 from chatapi.services.chats import OPEN_STATUSES, terms
 from chatapi.services.messages import PREVIEW_LENGTH, seen_in
-from chatapi.store import chat_terms, deletions, upkeep
+from chatapi.store import chat_terms, deletions, search_terms, upkeep
 from chatapi.store.database import Document
 
 _AT_ONCE = 100
@@ -96,6 +97,42 @@ def complete_terms() -> int:
         chat_terms.put(chat, terms(chat))
         count += 1
     return count
+
+
+def renew_terms() -> None:
+    """Make all search terms again that an older release stored in another form.
+
+    Killed in between it begins again, and writes only what is still different.
+    """
+    if upkeep.has_old_search():
+        complete_terms()
+        upkeep.drop_old_search()
+    if search_terms.form() == search.FORM:
+        return
+    for batch in search_terms.chats():
+        for chat, stored in batch:
+            if stored is None:
+                chat_terms.put(chat, terms(chat))
+        search_terms.change_chats(
+            change for chat, stored in batch if stored and (change := _changed_terms(chat, stored))
+        )
+    for people in search_terms.people():
+        for person in people:
+            wanted = search.terms([person["name"], person["email"]])
+            if wanted != person.get("searchTerms"):
+                search_terms.set_person(person, wanted)
+    search_terms.set_form(search.FORM)
+
+
+def _changed_terms(chat: Document, stored: Sequence[str]) -> search_terms.Change | None:
+    """Return what is different in a chat's terms.
+
+    Terms of names its user had before stay, where a query can still ask for them.
+    """
+    wanted = terms(chat)
+    added = sorted(set(wanted) - set(stored))
+    removed = [term for term in set(stored) - set(wanted) if not search.is_term(term)]
+    return (chat["_id"], removed, added) if added or removed else None
 
 
 def remove_lost_terms() -> None:

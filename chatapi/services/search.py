@@ -3,27 +3,88 @@
 A query's words match beginnings of words. The beginnings are stored, so that a search is
 an equality on an index, which every MongoDB server answers without a scan. Case and
 accents do not matter; scripts without spaces match from any character on.
+
+Increase FORM with every change of what `terms` returns: `init-db` then makes the stored terms
+again.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable
 
+from chatapi.spelling import ZWNJ, is_invisible
+
+FORM = 2
 LONGEST_TERM = 16
 MOST_TERMS = 400
 NOTHING = "\0"  # no term is this
-_WORD = re.compile(r"[^\W_]+")
 # Han, Hiragana, Katakana, Hangul, Thai, Lao, Khmer, Myanmar: no spaces between words.
-_UNSPACED = re.compile(r"[぀-ヿ㐀-䶿一-鿿가-힯฀-໿က-႟ក-៿]")
+_UNSPACED = re.compile(r"[぀-ヿ㐀-䶿一-鿿가-힯฀-໿က-႟ក-៿\U00020000-\U000323af]")
+# Marks of these combining classes make another word: voiced kana, the virama, vowels and tones
+# of Telugu, Thai, Lao and Tibetan. Those of class 0 are mostly the vowel signs of Indic scripts.
+_SPELLING_MARKS = frozenset({0, 8, 9, 84, 91, 103, 107, 118, 122, 129, 130, 132})
+_VIRAMA = 9
+_ZERO_WIDTH_SPACE = "\u200b"
+_TATWEEL = "\u0640"
+# Letters that Unicode neither decomposes nor calls a letter "with" something.
+_OTHER_LETTERS = {"æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "ı": "i", "ȷ": "j", "ŋ": "n", "ĸ": "q"}
 
 
 def words(text: str) -> list[str]:
-    """Return a text's words, folded: no case, no accents."""
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(char for char in folded if not unicodedata.combining(char))
-    return _WORD.findall(unicodedata.normalize("NFC", plain))
+    """Return a text's words, folded: no case, no accents.
+
+    A word is made of letters, numbers and the marks that belong to them, such as the vowel
+    signs of Indic scripts and of Thai.
+    """
+    folded: list[str] = []
+    decomposed = unicodedata.normalize("NFKD", text).casefold()
+    for char in unicodedata.normalize("NFKD", decomposed):
+        kind = unicodedata.category(char)
+        if kind[0] in "LN":
+            folded.append(_plain(char))
+        elif kind[0] == "M":
+            if _spells(char, kind):
+                folded.append(char)
+        elif not _is_inside_a_word(char, folded):
+            folded.append(" ")
+    return unicodedata.normalize("NFC", "".join(folded)).split()
+
+
+@functools.lru_cache(maxsize=4096)
+def _plain(char: str) -> str:
+    """Return a Latin, Greek or Cyrillic letter without its stroke, hook or the like."""
+    if char.isascii() or char == _TATWEEL:
+        return "" if char == _TATWEEL else char
+    if char in _OTHER_LETTERS:
+        return _OTHER_LETTERS[char]
+    base, is_with, _ = unicodedata.name(char, "").partition(" WITH ")
+    if is_with and base.startswith(("LATIN ", "GREEK ", "CYRILLIC ")):
+        try:
+            found = unicodedata.lookup(base)
+        except KeyError:
+            return char
+        return _OTHER_LETTERS.get(found, found)
+    return char
+
+
+def _spells(mark: str, kind: str) -> bool:
+    """Tell whether a mark makes another word, as accents and variants of a glyph do not."""
+    is_variant = "VARIATION SELECTOR" in unicodedata.name(mark, "") or is_invisible(mark)
+    return unicodedata.combining(mark) in _SPELLING_MARKS and kind != "Me" and not is_variant
+
+
+def _is_inside_a_word(char: str, before: list[str]) -> bool:
+    """Tell whether a sign is no end of a word: soft hyphens, joiners and the like.
+
+    The non-joiner ends one, as in Persian, but for after a virama; so does the zero-width
+    space, which Thai and Khmer texts have between words.
+    """
+    if char == ZWNJ:
+        return bool(before) and unicodedata.combining(before[-1][-1:] or " ") == _VIRAMA
+    return char != _ZERO_WIDTH_SPACE and is_invisible(char)
 
 
 def terms(texts: Iterable[str | None]) -> list[str]:
@@ -31,7 +92,7 @@ def terms(texts: Iterable[str | None]) -> list[str]:
     found: dict[str, None] = {}
     for text in texts:
         for word in words(text or ""):
-            starts = range(len(word)) if _UNSPACED.search(word) else (0,)
+            starts = _letters(word) if _UNSPACED.search(word) else [0]
             for start in starts:
                 tail = word[start : start + LONGEST_TERM]
                 for end in range(1, len(tail) + 1):
@@ -39,6 +100,17 @@ def terms(texts: Iterable[str | None]) -> list[str]:
             if len(found) >= MOST_TERMS:
                 return list(found)[:MOST_TERMS]
     return list(found)
+
+
+def _letters(word: str) -> list[int]:
+    """Return the places in a word where a part of it can begin: not at a mark."""
+    marks = (unicodedata.category(char)[0] == "M" for char in word)
+    return [place for place, is_mark in enumerate(marks) if not place or not is_mark]
+
+
+def is_term(text: str) -> bool:
+    """Tell whether a stored term is one that a query of today can ask for."""
+    return words(text) == [text]
 
 
 def query_terms(query: str | None) -> list[str]:

@@ -125,6 +125,10 @@ def unassignments() -> Collection[Document]:
     return _collection("unassignments")
 
 
+def forms() -> Collection[Document]:
+    return _collection("forms")
+
+
 def in_parts(ids: Iterable[ObjectId]) -> Iterator[list[ObjectId]]:
     """Yield a few ids at a time: some servers take quadratic time for a list of them."""
     left = iter(ids)

@@ -38,6 +38,23 @@ def found(query: str, *texts: str | None) -> bool:
         ("طرد", "طرد متأخر"),
         ("fi", "ﬁle"),
         ("internationalisation", "internationalisation"),
+        ("вітаю", "Вітаю"),
+        ("วิทยุ", "ฟังวิทยุ"),
+        ("हिन्", "हिन्दी"),
+        ("தமிழ்", "தமிழ்"),
+        ("क्ष", "क्\u200dष"),
+        ("خواهم", "می\u200cخواهم"),
+        ("lodz", "Łódź"),
+        ("ŁÓDŹ", "Lodz"),
+        ("soren dorde", "Søren Đorđe"),
+        ("aero oeuvre thor edda", "Ærø œuvre Þór eðda"),
+        ("isik diyar", "ışık DİYAR"),
+        ("ghana hausa", "ɠhana ɦausa"),
+        ("кыз", "қыз"),
+        ("tel", "℡"),
+        ("hyphen", "hy\u00adphen"),
+        ("محمد", "محـــمد"),
+        ("1", "1\ufe0f\u20e3"),
         ("", "anything"),
         ("   ", "anything"),
     ],
@@ -57,6 +74,12 @@ def test_a_query_finds_beginnings_of_words(query: str, text: str) -> None:
         ("\0", "anything"),
         ("$where", "anything"),
         ("x", ""),
+        ("วิทยุ", "วันนี้ ทยอยส่ง"),
+        ("தமிழ்", "தம் ழகரம்"),
+        ("हिन्दी", "हम नदी"),
+        ("ข้าว", "ขาว"),
+        ("が", "か"),
+        ("ิ", "วิทยุ"),
     ],
 )
 def test_a_query_finds_nothing_else(query: str, text: str) -> None:
@@ -82,7 +105,7 @@ def test_each_term_is_stored_once() -> None:
 
 # Letters of many scripts, ligatures, marks, signs and what trips programs up.
 ALPHABET = some.sampled_from(
-    "aAzZ09 ßéÉe\u0301\u0308ﬁİıςΣⅧ½包裹ーアカ배송ทย้اِш😀👩‍💻_-@.$\0\n\t\u200b"
+    "aAzZ09 ßéÉe\u0301\u0308ﬁİıςΣⅧ½包裹ーアカ배송ทย้ิठि्ी\u200c\u200dłøđæþıاِш😀👩‍💻_-@.$\0\n\t\u200b"
 )
 
 

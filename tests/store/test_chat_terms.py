@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,10 +14,11 @@ from chatapi import clock
 from chatapi.cli import consistency
 from chatapi.paging import Position
 from chatapi.services import search
-from chatapi.store import chat_terms, chats, upkeep
+from chatapi.store import chat_terms, chats, search_terms, upkeep
 from chatapi.store import database as store
 from chatapi.store.chats import Filter
 from chatapi.store.database import Document, Duplicate
+from tests.services.conftest import Killed, die
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -119,6 +121,71 @@ def test_every_chat_is_found_again_that_nothing_found(database: Database[Documen
     assert searched("parcel ana mail") == [bare]
     assert searched("otherwise") == [found]
     assert consistency.complete_terms() == 0
+
+
+def stored(database: Database[Document], chat_id: ObjectId) -> set[str]:
+    row = database["chat_terms"].find_one({"_id": chat_id})
+    assert row is not None
+    assert len(row["terms"]) == len(set(row["terms"]))
+    return set(row["terms"])
+
+
+def as_of_0_1_0(database: Database[Document], subject: str, *terms: str) -> ObjectId:
+    """Add a chat with the terms that release 0.1.0 made of its subject, or some of them."""
+    fields = {"subject": subject, "userName": "Ana", "userEmail": "ana@mail.example"}
+    chat_id = add("ana mail example", **fields)
+    where = {"_id": chat_id}
+    database["chat_terms"].update_one(where, {"$addToSet": {"terms": {"$each": terms}}})
+    return chat_id
+
+
+def test_chats_and_people_of_an_earlier_form_are_found(database: Database[Document]) -> None:
+    thai = as_of_0_1_0(database, "วิทยุ", "ว", "ท", "ทย", "ย")
+    polish = as_of_0_1_0(database, "Łódź", "ł", "ło", "łod", "łodz")
+    renamed = as_of_0_1_0(database, "Parcel", "z", "zo", "zoe")
+    person = {"_id": ObjectId(), "name": "Łukasz", "email": "l@mail.example", "searchTerms": ["ł"]}
+    database["users"].insert_one(dict(person))
+    assert searched("วิทยุ") == searched("Łódź") == []
+    consistency.renew_terms()
+    assert searched("วิทยุ") == [thai]
+    assert searched("Łódź") == searched("lodz") == [polish]
+    assert not any(term.startswith("ł") for term in stored(database, polish))
+    assert searched("zoe") == [renamed]
+    (row,) = database["users"].find({"searchTerms": "lukasz"})
+    assert row["_id"] == person["_id"]
+
+
+def test_remaking_terms_goes_on_where_it_was_killed(
+    database: Database[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_terms, "_AT_ONCE", 2)
+    chat_ids = {as_of_0_1_0(database, "Łódź") for _ in range(5)}
+    change, changed = search_terms.change_chats, []
+
+    def killed_at_the_second(changes: Iterable[search_terms.Change]) -> None:
+        if changed:
+            raise Killed
+        changed.extend(changes)
+        change(changed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search_terms, "change_chats", killed_at_the_second)
+        with pytest.raises(Killed):
+            consistency.renew_terms()
+    assert len(searched("lodz")) == 2
+    assert search_terms.form() == 1
+    consistency.renew_terms()
+    assert set(searched("lodz")) == chat_ids
+    assert search_terms.form() == search.FORM
+
+
+def test_terms_are_remade_once(
+    database: Database[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_of_0_1_0(database, "Łódź")
+    consistency.renew_terms()
+    monkeypatch.setattr(search_terms, "chats", die)
+    consistency.renew_terms()
 
 
 def test_the_index_of_an_earlier_form_is_dropped_by_whoever_comes_first(

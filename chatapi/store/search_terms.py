@@ -1,0 +1,64 @@
+"""The search terms of chats and users as a whole: in which form they are, and remaking them.
+
+For `init-db` and `restore`; no request comes here.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+from bson import ObjectId
+
+from chatapi.store.database import Document, among, chat_terms, chatrooms, forms, users
+
+_AT_ONCE = 500
+_CHAT_FIELDS = {"userId": 1, "subject": 1, "userName": 1, "userEmail": 1}
+
+Change = tuple[ObjectId, list[str], list[str]]
+
+
+def form() -> int:
+    """Return the form in which all terms are stored; 1 is that of version 0.1.0."""
+    found = forms().find_one({"_id": "searchTerms"})
+    return int(found["form"]) if found else 1
+
+
+def set_form(number: int) -> None:
+    """Note that all terms are stored in this form."""
+    forms().replace_one({"_id": "searchTerms"}, {"form": number}, upsert=True)
+
+
+def chats() -> Iterator[list[tuple[Document, list[str] | None]]]:
+    """Yield all chats, so many at a time, each with its terms, None if it has no such document."""
+    rows = chatrooms().find({}, _CHAT_FIELDS)
+    while batch := list(itertools.islice(rows, _AT_ONCE)):
+        found = among(chat_terms(), [chat["_id"] for chat in batch], [{"$project": {"terms": 1}}])
+        terms = {row["_id"]: row["terms"] for row in found}
+        yield [(chat, terms.get(chat["_id"])) for chat in batch]
+
+
+def change_chats(changes: Iterable[Change]) -> None:
+    """Remove and add terms of chats: (id, removed, added).
+
+    What a chat gets meanwhile, such as its owner's new name, stays.
+    """
+    for chat_id, removed, added in changes:
+        where = {"_id": chat_id}
+        if added:
+            chat_terms().update_one(where, {"$addToSet": {"terms": {"$each": added}}})
+        if removed:
+            chat_terms().update_one(where, {"$pull": {"terms": {"$in": removed}}})
+
+
+def people() -> Iterator[list[Document]]:
+    """Yield all users and guests, so many at a time: id, name, e-mail and terms."""
+    rows = users().find({}, {"name": 1, "email": 1, "searchTerms": 1})
+    while batch := list(itertools.islice(rows, _AT_ONCE)):
+        yield batch
+
+
+def set_person(person: Document, terms: list[str]) -> None:
+    """Store a person's terms, unless the name was changed meanwhile."""
+    where = {"_id": person["_id"], "name": person["name"]}
+    users().update_one(where, {"$set": {"searchTerms": terms}})
