@@ -205,11 +205,12 @@ export class ChatApp extends Emitter {
       this.list.element,
     );
     this.panes = h("div", { class: "panes", "data-pane": "list" }, this.chats, this.conversation.element);
-    // Inside another page there is a main part already.
-    this.main = h(this.mode === "page" ? "main" : "div", { class: "main" }, this.#loading());
+    this.main = h("div", { class: "screen" }, this.#loading());
     // Outside the top bar, which is not there beside a conversation on a small screen.
     const heading = h("h1", { class: "spoken" }, "Support chat");
-    this.frame = h("div", { class: "frame" }, heading, this.top, this.banner.element, this.main);
+    // Inside another page there is a main part already.
+    const main = h(this.mode === "page" ? "main" : "div", { class: "main" }, heading, this.main);
+    this.frame = h("div", { class: "frame" }, this.top, this.banner.element, main);
     this.root.classList.add("chat-app", `mode-${this.mode}`);
     this.root.replaceChildren(this.frame, this.toasts.element, this.live);
     this.#renderBanner();
