@@ -10,7 +10,11 @@ import contextlib
 import functools
 from collections.abc import Iterator
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+# How far the clock of another host may be ahead of ours. A stored time that is further ahead
+# was written under a clock that jumped, and says nothing about the present.
+TOLERANCE = timedelta(seconds=10)
 
 _frozen: ContextVar[datetime | None] = ContextVar("frozen", default=None)
 

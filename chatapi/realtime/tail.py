@@ -189,7 +189,8 @@ class Tail:
                 self._look_again()
                 self._polled_until = started
             found: dict[Any, int] = {}
-            for kind, document in changes.since(self._polled_until - OVERLAP):
+            # The clock may have been ahead at the last look, and has been set back.
+            for kind, document in changes.since(min(self._polled_until, started) - OVERLAP):
                 version = document.get("version", 0)
                 found[document["_id"]] = version
                 if self._polled.get(document["_id"]) != version:

@@ -196,10 +196,17 @@ def open_session(token: str) -> Session | None:
     now = clock.now()
     if user["disabled"] or session["expiresAt"] <= now:
         return None
-    if now - session["lastSeenAt"] >= min(TOUCH_EVERY, lifetimes.idle / 10):
-        expires = _expiry(now, session["absoluteExpiresAt"])
-        sessions.touch(session["_id"], now, expires)
-        session |= {"lastSeenAt": now, "expiresAt": expires}
+    since = now - session["lastSeenAt"]
+    if since >= min(TOUCH_EVERY, lifetimes.idle / 10) or since < -clock.TOLERANCE:
+        # The end, too, may have been set under a clock that was ahead.
+        absolute = min(session["absoluteExpiresAt"], now + lifetimes.absolute)
+        times = {
+            "lastSeenAt": now,
+            "expiresAt": _expiry(now, absolute),
+            "absoluteExpiresAt": absolute,
+        }
+        sessions.touch(session["_id"], times)
+        session |= times
     return _session(session, user)
 
 

@@ -38,6 +38,7 @@ def leave(process: str) -> None:
 
 
 def here(seen_since: datetime) -> list[Document]:
-    """Return everybody in the beats that are recent enough to believe."""
-    rows = presence().find({"seenAt": {"$gte": seen_since}})
+    """Return everybody in the beats that are recent enough to believe, and not of the future."""
+    seen = {"$gte": seen_since, "$lte": clock.now() + clock.TOLERANCE}
+    rows = presence().find({"seenAt": seen})
     return [person for row in rows for person in row["people"]]

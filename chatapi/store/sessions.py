@@ -8,6 +8,7 @@ from datetime import datetime
 from bson import ObjectId
 from pymongo import DESCENDING
 
+from chatapi import clock
 from chatapi.store import expiry
 from chatapi.store.database import Document, sessions, users
 from chatapi.store.disk import StorageFull
@@ -44,15 +45,13 @@ def with_user(session_id: str) -> tuple[Document, Document] | None:
     return None
 
 
-def touch(session_id: str, seen: datetime, expires: datetime) -> None:
-    """Note that a session was used and how long it lives from now on.
+def touch(session_id: str, times: Document) -> None:
+    """Note when a session was used and how long it lives from now on.
 
     Without room for it the session still serves: reads go on.
     """
     with contextlib.suppress(StorageFull):
-        sessions().update_one(
-            {"_id": session_id}, {"$set": {"lastSeenAt": seen, "expiresAt": expires}}
-        )
+        sessions().update_one({"_id": session_id}, {"$set": times})
 
 
 def of_user(user_id: ObjectId) -> list[Document]:
@@ -87,7 +86,8 @@ def delete_least_recent(user_id: ObjectId, most: int, keep: str) -> list[str]:
     too_many = len(rows) - most
     if too_many <= 0:
         return []
-    others.sort(key=lambda row: (row["lastSeenAt"], row["createdAt"]))
+    now = clock.now()  # a use in the future is a clock that was ahead
+    others.sort(key=lambda row: (min(row["lastSeenAt"], now), row["createdAt"]))
     ended = [str(row["_id"]) for row in others[:too_many]]
     sessions().delete_many({"_id": {"$in": ended}})
     return ended

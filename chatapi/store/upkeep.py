@@ -17,6 +17,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
+from chatapi import clock
 from chatapi.store.database import AWARE, Document, current, in_parts
 
 # What is true for seconds, counts attempts, or lets somebody in.
@@ -212,8 +213,9 @@ def in_use(since: datetime) -> bool:
 
     What was deleted a command may have deleted.
     """
-    connected = current()["presence"].find_one({"seenAt": {"$gte": since}})
-    told = {"at": {"$gte": since}, "kind": {"$ne": "deleted"}}
+    recently = {"$gte": since, "$lte": clock.now() + clock.TOLERANCE}
+    connected = current()["presence"].find_one({"seenAt": recently})
+    told = {"at": recently, "kind": {"$ne": "deleted"}}
     return bool(connected or current()["signals"].find_one(told))
 
 

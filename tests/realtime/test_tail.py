@@ -246,6 +246,18 @@ def test_a_poll_that_fails_goes_on_from_where_it_was(
     assert clock.now() - after < timedelta(seconds=60)
 
 
+def test_a_poll_under_a_clock_that_was_set_back_looks_from_the_present_on(
+    tail: Tail, hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.opening = [NoChangeStreams()]
+    present, ahead = clock.now(), clock.now() + timedelta(days=31)
+    monkeypatch.setattr(clock, "now", lambda: ahead if len(script.polled_since) < 2 else present)
+    tail.ensure_running()
+    eventually(lambda: len(script.polled_since) > 3)
+    assert script.polled_since[1] == ahead - tail_module.OVERLAP
+    assert script.polled_since[3] == present - tail_module.OVERLAP
+
+
 def test_it_ends_when_nobody_listens_and_begins_again(
     tail: Tail, hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -404,7 +404,7 @@ def timeout(run: Run) -> str:
     # One that the instance has not seen yet: what it has seen, it knows for a while.
     person = run.people.again(run.people.user)
     past = person.session.created_at.replace(year=person.session.created_at.year - 1)
-    sessions.touch(person.session.id, past, past)
+    sessions.touch(person.session.id, {"lastSeenAt": past, "expiresAt": past})
     answer = run.asked(401, "GET", "/api/chat", person)
     expect(answer.code == "session_expired", f"The refusal's code is {answer.code}.")
     page = run.call("GET", "/admin", person)
