@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from chatapi.services import accounts
 from tests.admin_ui.conftest import Browser
-from tests.conftest import MakeSession, MakeUser
+from tests.conftest import CLIENT, MakeSession, MakeUser
 
 
 def account(email: str) -> dict[str, Any]:
@@ -156,3 +157,30 @@ def test_an_agent_is_not_offered_to_take_their_own_access(
 def test_nobody_is_a_404(agent: Browser) -> None:
     for path in ("/admin/users/" + "a" * 24, "/admin/users/x", "/admin/users/x/confirm?role=user"):
         assert agent.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("htmx", [True, False])
+def test_an_agent_makes_a_link_that_sets_a_new_password_once(
+    agent: Browser, browser: Browser, make_user: MakeUser, htmx: bool
+) -> None:
+    user = make_user(name="Uma User")
+    here = f"/admin/users/{user['_id']}/password-link"
+    assert "Make link" in agent.get(here).text
+    made = agent.post(here, htmx=htmx)
+    assert made.status_code == 200
+    found = re.search(r'value="http://localhost(/admin/set-password\?token=[^"]+)"', made.text)
+    assert found is not None
+    assert '<time datetime="' in made.text
+    link = found.group(1)
+    assert user["email"] in browser.get(link).text
+    token = link.partition("token=")[2]
+    short = browser.post("/admin/set-password", htmx=False, token=token, password="short")
+    assert short.status_code == 422
+    assert "at least 8" in short.text
+    saved = browser.post("/admin/set-password", htmx=False, token=token, password="a new pass word")
+    assert "Your password is set" in saved.text
+    accounts.login(user["email"], "a new pass word", CLIENT)
+    again = browser.post("/admin/set-password", htmx=False, token=token, password="another pass")
+    assert again.status_code == 404
+    assert "was used" in again.text
+    assert browser.get(link).status_code == 404

@@ -235,6 +235,7 @@ def ask_everything(drive: Drive) -> None:
     ]
     for body in patches:
         ask("PATCH", f"/api/chat/{chat_id}", json=body)
+    ask("POST", f"/api/chat/{chat_id}/solved", token)
     ask("DELETE", f"/api/chat/{chat_id}/messages/1")
     ask_for_lists(drive, token)
     ask("GET", "/api/admin/stats")
@@ -298,6 +299,17 @@ def ask_about_accounts(drive: Drive) -> None:
     ask("DELETE", f"/api/auth/sessions/{other}", token)
     ask("POST", "/api/auth/password", token, json={"current": PASSWORD, "new": "another password"})
     ask("POST", "/api/auth/logout", token)
+    token = ask("POST", "/api/auth/login", json=who | {"password": "another password"})["token"]
+    ask("DELETE", "/api/auth/sessions", token)
+    ana = accounts.find("ana@example.org")
+    assert ana is not None
+    url = ask("POST", f"/api/admin/users/{ana['_id']}/password-link")["url"]
+    ask("GET", url.partition("localhost")[2])
+    body = {"token": url.partition("token=")[2], "password": "a third password"}
+    ask("POST", "/api/auth/password/link", json=body)
+    ask("POST", "/api/auth/password/link", ok=False, json=body)
+    # Needs a CSRF token; the API's route does the same reads.
+    ask("POST", "/admin/set-password", ok=False, data=body)
 
 
 def ask_the_console(drive: Drive, chat_id: str, user_id: str) -> None:
@@ -314,10 +326,15 @@ def ask_the_console(drive: Drive, chat_id: str, user_id: str) -> None:
     ask("POST", f"{here}/messages", data={"message": "Hello", "clientMessageId": "c"})
     ask("POST", f"{here}/read", data={"seq": "2"})
     ask("POST", here, data={"adminId": "me"})
+    agent = str(drive.agent_id)
+    undo = {"ids": [chat_id], "name": "adminId", "after": agent, "before": [""]}
+    ask("POST", "/admin/chats/undo", data=undo)
     ask("POST", "/admin/chats/bulk", data={"ids": [chat_id], "priority": "low"})
     ask("GET", f"/admin/users/{user_id}")
     ask("GET", f"/admin/users/{user_id}/confirm?disabled=true")
     ask("POST", f"/admin/users/{user_id}", data={"name": "Newer Name"})
+    ask("GET", f"/admin/users/{user_id}/password-link")
+    ask("POST", f"/admin/users/{user_id}/password-link")
     ask("GET", f"{here}/delete")
     session, _ = drive.user()
     chat, _, _ = chats.create(session, "To be deleted", message="Hello")
