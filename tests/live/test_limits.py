@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
+import json
 import math
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -152,6 +155,75 @@ def test_without_a_trusted_proxy_the_forwarded_address_counts_for_nothing(
             for number in range(8)
         ]
     assert statuses(answers) == {401: 5, 429: 3}
+
+
+# Networks, as a proxy passes them on
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    database_server: DatabaseServer, _prepared_database: Database[Document]
+) -> Iterator[AppServer]:
+    """gunicorn with one worker behind a proxy, with low limits for what is not signed in."""
+    settings = {
+        "TRUSTED_PROXIES": "1",
+        "LIMIT_GUEST": "3 per hour",
+        "LIMIT_GUESTS_TOTAL": "100000 per hour",
+        "LIMIT_UNKNOWN_TOKENS": "5 per hour",
+    }
+    with start_app(database_server.uri, 1, settings) as server:
+        yield server
+
+
+def from_each(
+    server: AppServer, method: str, path: str, addresses: list[str], body: object = None
+) -> Counter[int]:
+    """Send a request for each address over one connection; count the statuses."""
+    found: Counter[int] = Counter()
+    link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    for address in addresses:
+        headers = {
+            "X-Forwarded-For": f"{new_address()}, {address}",
+            "Content-Type": "application/json",
+            "Authorization": f"Bearer {secrets.token_urlsafe(32)}",
+        }
+        link.request(method, path, json.dumps(body) if body else None, headers)
+        answer = link.getresponse()
+        answer.read()
+        found[answer.status] += 1
+    link.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["203.0.113.7", "::ffff:203.0.113.7", "203.0.113.7:4711"] * 4,
+        [f"2001:db8:7:7:{number:x}::1" for number in range(12)],
+    ],
+    ids=["one address", "one /64"],
+)
+def test_one_network_is_one_however_many_addresses_it_has(
+    guarded: AppServer, live_database: Database[Document], addresses: list[str]
+) -> None:
+    guest = {"name": "Guest", "email": "guest@example.org"}
+    found = from_each(guarded, "POST", "/api/auth/guest", addresses, guest)
+    assert found == {201: 3, 429: 9}
+    assert from_each(guarded, "GET", "/api/auth/me", addresses) == {401: 5, 429: 7}
+
+
+def test_a_thousand_networks_have_a_limit_each_and_others_are_served_meanwhile(
+    guarded: AppServer, live_database: Database[Document]
+) -> None:
+    networks = [f"100.{64 + number // 250}.{number % 250}.9" for number in range(1000)]
+    assert from_each(guarded, "GET", "/api/auth/me", networks) == {401: 1000}
+    # What one of them uses up is not another's.
+    again = from_each(guarded, "GET", "/api/auth/me", networks[:1] * 10)
+    assert again == {401: 4, 429: 6}
+    assert from_each(guarded, "GET", "/api/auth/me", networks[1:20]) == {401: 19}
+    # The /48 around them has sixteen times the limit of one.
+    site = [f"2001:db8:9:{number:x}::1" for number in range(100)]
+    assert from_each(guarded, "GET", "/api/auth/me", site) == {401: 80, 429: 20}
 
 
 # Sessions that end, on every worker within a moment
