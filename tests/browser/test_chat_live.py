@@ -540,7 +540,7 @@ def test_widget_polls_where_the_pages_policy_forbids_the_connection(
             },
         )
 
-    page.route(re.compile(r"/chat$"), strict)
+    page.route(f"{server.url}/chat", strict)
     with page.expect_console_message(
         lambda message: "connect-src" in message.text and message.type == "warning"
     ):
