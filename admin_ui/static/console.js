@@ -13,11 +13,13 @@ import { keepFresh, refresh } from "./refresh.js";
 import { watchRows } from "./rows.js";
 import { watchSelection } from "./selection.js";
 import { watchSignals } from "./signals.js";
-import { localise, rememberZone } from "./times.js";
+import { localise, rememberZone, zoneIsKept } from "./times.js";
 import { toast, watchToasts } from "./toasts.js";
 
 const newZone = rememberZone();
 localise();
+// Before the first try, which would be refused. Browsers that block cookies may say they do not.
+if (byId("no-cookies") && !zoneIsKept()) byId("no-cookies").hidden = false;
 
 if (byId("dialogs")) {
   afterSwap(() => localise());

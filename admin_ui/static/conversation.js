@@ -5,7 +5,7 @@ import { on } from "./live.js";
 import { showChoices } from "./morph.js";
 import { closeChat } from "./navigation.js";
 import { afterSwap, agent, announce, byId } from "./page.js";
-import { markRead } from "./reading.js";
+import { dropNewLine, markRead } from "./reading.js";
 import { refresh } from "./refresh.js";
 import { leaveRow } from "./rows.js";
 import { local } from "./storage.js";
@@ -53,6 +53,7 @@ function settle() {
   else if (now.last > before.last) received(now);
   before = null;
   markRead();
+  dropNewLine();
   return other;
 }
 
@@ -198,6 +199,8 @@ export function watchConversation() {
     before = now && { ...now, isOurs: ctx.sourceElement?.id !== "conversation" };
   });
   document.addEventListener("console:morphed", showKept);
+  for (const name of ["console:morphed", "visibilitychange", "pointerdown", "keydown"]) document.addEventListener(name, dropNewLine);
+  window.addEventListener("focus", dropNewLine);
   document.addEventListener("console:deleted", ({ detail }) => chatDeleted(detail.chat));
   document.addEventListener("submit", confirmLeaving, { capture: true });
   afterSwap((target) => {

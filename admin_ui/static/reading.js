@@ -1,7 +1,11 @@
-/** Notes that what is on the screen has been read. */
+/** Notes that what is on the screen has been read, and takes the line "New" away later. */
 
 import { byId, post } from "./page.js";
 
+/** So long the line before the new messages stays in any case. */
+const LINE_STAYS = 60_000;
+
+let line = { place: "", since: 0 };
 let last = Promise.resolve();
 
 /** Tell the server that the open chat is read as far as it is shown, unless nobody looks. */
@@ -24,4 +28,19 @@ async function note(chat) {
   } catch {
     chat.dataset.read = was;
   }
+}
+
+/**
+ * Take the line away that stands before what was new when the chat was opened, once it has
+ * been there for a minute. It goes when the agent does something or comes back, or with the
+ * next message: nothing moves on a page that is only looked at.
+ */
+export function dropNewLine() {
+  const chat = byId("chat");
+  const place = chat && byId("new-line") ? `${chat.dataset.chat} ${byId("new-line").nextElementSibling?.id}` : "";
+  if (place !== line.place) line = { place, since: Date.now() };
+  if (!place || document.hidden || Date.now() - line.since < LINE_STAYS) return;
+  chat.dataset.poll = chat.dataset.poll.replace(/\bnew=\d+/, "new=0");
+  line = { place: "", since: 0 };
+  document.dispatchEvent(new CustomEvent("console:changed"));
 }

@@ -47,6 +47,9 @@ export function localise(root = document) {
   }
 }
 
+/** Tell whether the browser has kept the cookie with the zone: it may block them all. */
+export const zoneIsKept = () => navigator.cookieEnabled && document.cookie.includes("chat_zone=");
+
 /** Keep the zone in a cookie, so that the server parts days where the reader does. */
 export function rememberZone() {
   const wanted = `chat_zone=${zone}`;

@@ -20,6 +20,7 @@ from bson import ObjectId
 from playwright.sync_api import (
     Browser,
     BrowserContext,
+    BrowserType,
     ConsoleMessage,
     Page,
     Route,
@@ -226,12 +227,18 @@ def proxied(server: Server) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """The system's Chromium, without a window."""
+def chromium() -> Iterator[BrowserType]:
+    """Playwright's driver of Chromium."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
-        yield browser
-        browser.close()
+        yield playwright.chromium
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: BrowserType) -> Iterator[Browser]:
+    """The system's Chromium, without a window."""
+    browser = chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

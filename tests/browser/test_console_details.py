@@ -1,0 +1,209 @@
+"""Small things of the console that agents meet each day, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserType, Locator, Page, expect
+
+from tests.browser.conftest import ARGUMENTS, NewPage, Server
+from tests.browser.console_helpers import Desk, let_settle, new_chat, sit_down
+from tests.conftest import PASSWORD, chromium_path
+
+MakeChat = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def make_chat(server: Server) -> MakeChat:
+    """`make_chat(subject=…, message=…)` -> a new chat with its user's token."""
+    return partial(new_chat, server)
+
+
+@pytest.fixture
+def sign_in(server: Server, new_page: NewPage) -> Callable[..., Desk]:
+    """`sign_in(**new_page options)` -> a Desk of a new agent."""
+    return lambda **options: sit_down(server, new_page(**options))
+
+
+def let_a_minute_pass(page: Page) -> None:
+    page.evaluate("(now => { Date.now = () => now.call(Date) + 61_000 })(Date.now)")
+
+
+@pytest.mark.parametrize("move", ["click", "key", "return", "message"])
+def test_the_line_before_new_messages_goes_for_an_agent_who_only_reads(
+    sign_in: Callable[..., Desk], make_chat: MakeChat, move: str
+) -> None:
+    chat = make_chat()
+    desk = sign_in()
+    page, line = desk.page, desk.page.locator("#new-line")
+    desk.open(chat)
+    expect(line).to_be_visible()
+    let_settle(page)
+    page.click("#history")
+    let_settle(page)
+    expect(line).to_be_visible()
+    let_a_minute_pass(page)
+    let_settle(page)
+    expect(line).to_be_visible()
+    if move == "click":
+        page.click("#history")
+    elif move == "key":
+        page.keyboard.press("ArrowUp")
+    elif move == "return":
+        page.evaluate("window.dispatchEvent(new Event('focus'))")
+    else:
+        desk.say(chat, "One more thing")
+    expect(line).to_have_count(0)
+    assert "new=0" in str(page.locator("#chat").get_attribute("data-poll"))
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (768, 1024), (375, 667)])
+def test_each_page_of_the_console_has_one_main_heading(
+    sign_in: Callable[..., Desk], make_chat: MakeChat, width: int, height: int
+) -> None:
+    chat = make_chat()
+    desk = sign_in(width=width, height=height)
+    page = desk.page
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_text("Inbox")
+    page.goto(f"{desk.server.url}/admin/chats/{chat['_id']}")
+    expect(heading).to_have_text("Inbox")
+    page.goto(f"{desk.server.url}/admin/users")
+    expect(heading).to_have_text("Users")
+
+
+def test_the_brand_has_a_name_where_its_word_is_hidden(sign_in: Callable[..., Desk]) -> None:
+    page = sign_in(width=375, height=667).page
+    expect(page.locator(".brand span")).to_be_hidden()
+    expect(page.get_by_role("link", name="Support console")).to_be_visible()
+
+
+def test_deleting_a_chat_makes_one_toast(sign_in: Callable[..., Desk], make_chat: MakeChat) -> None:
+    chat = make_chat()
+    desk = sign_in()
+    page = desk.page
+    desk.open(chat)
+    page.evaluate(
+        """window.toasts = [];
+        new MutationObserver((changes) => changes.forEach((change) =>
+          change.addedNodes.forEach((node) => node.matches?.(".toast") && toasts.push(node))
+        )).observe(document.getElementById("toasts"), {childList: true})"""
+    )
+    page.click("[title='Delete this chat']")
+    page.click("dialog .danger")
+    expect(page.locator("#chat")).to_have_count(0)
+    let_settle(page)
+    assert page.evaluate("toasts.length") == 1
+
+
+def test_who_types_shows_until_the_chat_is_closed(
+    sign_in: Callable[..., Desk], make_chat: MakeChat
+) -> None:
+    chat = make_chat(name="Ana Souza")
+    desk = sign_in()
+    page = desk.page
+    desk.open(chat)
+    path = f"/api/chat/{chat['_id']}"
+    desk.server.request("POST", f"{path}/typing", token=chat["token"], json={})
+    row = page.locator(f"#chat-{chat['_id']} .subject")
+    expect(page.locator("#typing")).to_contain_text("is typing…")
+    expect(row).to_have_attribute("data-typing", re.compile("typing"))
+    desk.server.request("PATCH", path, token=desk.agent["token"], json={"status": "closed"})
+    expect(page.locator("#closed")).to_be_visible()
+    expect(page.locator("#typing")).to_have_text("", timeout=1500)
+    assert row.get_attribute("data-typing") is None
+
+
+def test_a_chat_without_an_agent_is_unassigned_everywhere(
+    sign_in: Callable[..., Desk], make_chat: MakeChat
+) -> None:
+    chat = make_chat()
+    desk = sign_in()
+    page = desk.page
+    desk.open(chat)
+    expect(page.locator(f"#chat-{chat['_id']} .assignee")).to_have_text("Unassigned")
+    for place, value in (("#set-adminId", ""), (".filters [name=assigned]", "none")):
+        expect(page.locator(f"{place} option[value='{value}']").last).to_have_text("Unassigned")
+    expect(page.locator(".views a", has_text="Unassigned")).to_have_count(1)
+    expect(page.locator(".bulk button[name=adminId][value='']")).to_have_text("Unassigned")
+    page.click("#take button")
+    expect(page.locator("#take")).to_have_count(0)
+    let_settle(page)
+    page.select_option("#set-adminId", "")
+    page.press("#set-adminId", "Enter")
+    expect(page.locator(".toast").last).to_contain_text("Unassigned")
+    assert "Nobody" not in page.locator("body").inner_text()
+
+
+def test_the_clock_has_no_zero_before_the_hour(
+    sign_in: Callable[..., Desk], make_chat: MakeChat
+) -> None:
+    chat = make_chat()
+    hour = datetime.now(UTC).hour
+    east = 17 - hour if hour >= 3 else 5 - hour  # a zone where it is five o'clock
+    desk = sign_in(locale="en-US", timezone_id=f"Etc/GMT{-east:+d}")
+    desk.open(chat)
+    for place in (f"#chat-{chat['_id']}", "#m-1"):
+        expect(desk.page.locator(f"{place} time")).to_have_text(re.compile(r"^[56]:\d\d\s[AP]M$"))
+
+
+def box(place: Locator) -> dict[str, float]:
+    found = place.bounding_box()
+    assert found is not None
+    return dict(found)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (375, 667)])
+def test_no_toast_covers_who_closed_the_chat_and_the_kept_text(
+    sign_in: Callable[..., Desk], make_chat: MakeChat, width: int, height: int
+) -> None:
+    chat = make_chat()
+    desk = sign_in(width=width, height=height)
+    page, morgan = desk.page, desk.server.admin("Morgan Lee")
+    desk.open(chat)
+    page.type("#message", "Half a sen")
+    path, token = f"/api/chat/{chat['_id']}", morgan["token"]
+    desk.server.request("PATCH", path, token=token, json={"adminId": morgan["_id"]})
+    expect(page.locator(".toast")).to_contain_text("Your text is kept")
+    desk.server.request("PATCH", path, token=token, json={"status": "closed"})
+    expect(page.locator("#kept")).to_contain_text("Morgan Lee closed this")
+    toast, closed, head = (box(page.locator(each)) for each in (".toast", "#closed", ".chat-head"))
+    assert toast["y"] + toast["height"] <= closed["y"]
+    assert toast["y"] >= head["y"] + head["height"]
+
+
+def test_a_browser_that_blocks_cookies_is_warned_before_the_first_try(
+    server: Server, chromium: BrowserType, new_page: NewPage, tmp_path: Path
+) -> None:
+    page = new_page()
+    page.goto(f"{server.url}/admin/login")
+    expect(page.get_by_label("Password")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+    profile = tmp_path / "profile"
+    (profile / "Default").mkdir(parents=True)
+    blocked = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+    (profile / "Default" / "Preferences").write_text(json.dumps(blocked))
+    agent = server.admin()
+    context = chromium.launch_persistent_context(
+        profile, executable_path=chromium_path(), args=ARGUMENTS
+    )
+    try:
+        page = context.new_page()
+        page.goto(f"{server.url}/admin/login")
+        expect(page.get_by_role("alert")).to_contain_text("Your browser blocks cookies")
+        page.fill("#email", agent["email"])
+        page.fill("#password", PASSWORD)
+        page.click("button.primary")
+        page.wait_for_load_state()
+        expect(page.get_by_role("alert").first).to_contain_text("cookies")
+        expect(page.locator("#password")).to_be_visible()
+    finally:
+        context.close()
