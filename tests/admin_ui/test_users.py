@@ -9,7 +9,7 @@ import pytest
 
 from chatapi.services import accounts
 from tests.admin_ui.conftest import Browser
-from tests.conftest import CLIENT, MakeSession, MakeUser
+from tests.conftest import CLIENT, MakeChat, MakeSession, MakeUser
 
 
 def account(email: str) -> dict[str, Any]:
@@ -184,3 +184,18 @@ def test_an_agent_makes_a_link_that_sets_a_new_password_once(
     assert again.status_code == 404
     assert "was used" in again.text
     assert browser.get(link).status_code == 404
+
+
+def test_each_page_of_one_sheet_has_a_main_heading(
+    agent: Browser, make_user: MakeUser, make_chat: MakeChat
+) -> None:
+    user, chat = make_user(), make_chat()
+    for path in (
+        f"/admin/users/{user['_id']}",
+        f"/admin/users/{user['_id']}/confirm?disabled=true",
+        f"/admin/users/{user['_id']}/password-link",
+        f"/admin/chats/{chat['_id']}/delete",
+        f"/admin/chats/{chat['_id']}/messages/1/delete",
+        f"/admin/chats/{chat['_id']}/messages?before=1",
+    ):
+        assert agent.get(path).text.count("<h1") == 1, path
