@@ -107,6 +107,17 @@ def test_a_body_that_trickles_in_ends_as_one_that_does_not_arrive(
     assert time.monotonic() - begun >= SECONDS * 0.9
 
 
+def test_headers_that_trickle_in_end_after_five_seconds(impatient: AppServer) -> None:
+    link = connect(impatient)
+    begun = time.monotonic()
+    link.sendall(b"GET /api/config HTTP/1.1\r\nX: ")
+    while not select.select([link], [], [], 0.2)[0]:
+        link.sendall(b"x")
+        assert time.monotonic() - begun < 8
+    assert rest(link) == b""
+    assert time.monotonic() - begun > 4
+
+
 def test_connections_that_ask_nothing_are_limited_for_each_network(impatient: AppServer) -> None:
     links = [connect(impatient, "127.0.0.3") for _ in range(MOST + 10)]
     time.sleep(0.3)
