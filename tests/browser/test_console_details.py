@@ -179,6 +179,40 @@ def test_no_toast_covers_who_closed_the_chat_and_the_kept_text(
     assert toast["y"] >= head["y"] + head["height"]
 
 
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(1920, 1080), (1400, 800), (1200, 800), (768, 1024), (375, 667), (375, 340)],
+)
+def test_the_banner_covers_nothing(
+    sign_in: Callable[..., Desk], make_chat: MakeChat, width: int, height: int
+) -> None:
+    chat = make_chat()
+    desk = sign_in(width=width, height=height)
+    page = desk.page
+    say = (
+        "() => { document.getElementById('banner').textContent = "
+        "'The disk is almost full: nothing can be saved. Reading still works.' }"
+    )
+    places = (".bar nav, .bar-end", ".views, #q"), ("#chat-title, .chat-head .button", "#message")
+    for path, (above, below) in zip(("/admin", f"/admin/chats/{chat['_id']}"), places, strict=True):
+        page.goto(desk.server.url + path)
+        let_settle(page)
+        page.evaluate(say)
+        banner = box(page.locator("#banner"))
+        for place in page.locator(f"{above}, {below}").all():
+            if not place.is_visible():
+                continue
+            other = box(place)
+            apart = (
+                other["x"] + other["width"] <= banner["x"]
+                or banner["x"] + banner["width"] <= other["x"]
+                or other["y"] + other["height"] <= banner["y"]
+                or banner["y"] + banner["height"] <= other["y"]
+            )
+            assert apart, place
+        assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
 def test_a_browser_that_blocks_cookies_is_warned_before_the_first_try(
     server: Server, chromium: BrowserType, new_page: NewPage, tmp_path: Path
 ) -> None:
