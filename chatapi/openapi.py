@@ -24,7 +24,7 @@ from chatapi import api_page, errors, field_types, problem, schemas
 from chatapi.endpoint import TAGS, Contract
 from chatapi.errors import ChatError
 from chatapi.limits import limited
-from chatapi.static_files import StaticFiles
+from chatapi.static_files import StaticFiles, make_conditional
 
 blueprint = Blueprint(
     "openapi",
@@ -183,7 +183,7 @@ class Built:
         """Return the answer, 304 for a client that has it."""
         response = Response(self.body, mimetype=self.mimetype)
         response.set_etag(self.etag)
-        response.make_conditional(request)
+        make_conditional(response)
         return response
 
 

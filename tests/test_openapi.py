@@ -254,6 +254,10 @@ def test_the_document_and_the_page_are_kept_and_have_an_etag(reader: FlaskClient
         assert etag == second.headers["ETag"]
         again = reader.get(path, headers={"If-None-Match": etag})
         assert (again.status_code, again.data) == (304, b"")
+        for match, status in (("*", 200), (etag, 200), ('"other"', 412)):
+            assert reader.get(path, headers={"If-Match": match}).status_code == status
+        both = reader.get(path, headers={"If-Match": "*", "If-None-Match": etag})
+        assert both.status_code == 304
 
 
 class Page(HTMLParser):

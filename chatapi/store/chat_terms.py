@@ -1,7 +1,7 @@
 """The `chat_terms` collection: by which words a chat is found, one document a chat.
 
 They stand apart from the chat, which is written anew with every message: a chat has a term
-for each beginning of each word, and some servers then write all its index entries again.
+for each beginning of each word, and SecantusDB 0.7.0b3 would write all its index entries again.
 """
 
 from __future__ import annotations

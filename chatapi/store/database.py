@@ -130,7 +130,7 @@ def forms() -> Collection[Document]:
 
 
 def in_parts(ids: Iterable[ObjectId]) -> Iterator[list[ObjectId]]:
-    """Yield a few ids at a time: some servers take quadratic time for a list of them."""
+    """Yield a few ids at a time: SecantusDB 0.7.0b3 takes quadratic time for many."""
     left = iter(ids)
     while part := list(itertools.islice(left, IDS_AT_ONCE)):
         yield part

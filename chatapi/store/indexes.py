@@ -1,7 +1,7 @@
 """Every index and validator, in one place. `ensure` is idempotent and safe on every start.
 
-No partial or text index answers a query: not every server's planner uses them. The one
-partial index only guards.
+No partial or text index answers a query: SecantusDB 0.7.0b3 has no text index and answers none
+by a partial one. The one partial index only guards.
 """
 
 from __future__ import annotations

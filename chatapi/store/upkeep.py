@@ -276,13 +276,17 @@ def chat(chat_id: ObjectId) -> Document | None:
 
 
 def chats_named(before: datetime, newest: int | None = None) -> Iterator[tuple[ObjectId, ObjectId]]:
-    """Yield the ids of messages made before a time, each with its chat's: all, or the newest."""
-    where = {"_id": {"$lt": ObjectId.from_datetime(before)}}
-    found = current()["messages"].find(where, {"chatId": 1})
+    """Yield the ids of messages made before a time, each with its chat's: all, or the newest.
+
+    The newest are those stored last, and the order is the server's own. A range over `_id`
+    reads the whole collection on SecantusDB 0.7.0b3, so the time is compared here.
+    """
+    found = current()["messages"].find({}, {"chatId": 1})
     if newest is not None:
-        found = found.sort("_id", -1).limit(newest)
+        found = found.sort("$natural", -1).limit(newest)
     for row in found:
-        yield row["_id"], row["chatId"]
+        if row["_id"].generation_time < before:
+            yield row["_id"], row["chatId"]
 
 
 def among(name: str, ids: Iterable[ObjectId]) -> set[ObjectId]:
@@ -316,9 +320,11 @@ def drop_old_search() -> None:
 
 def delete_lost_terms(before: datetime) -> None:
     """Remove the search terms made before a time of chats that do not exist."""
-    where = {"_id": {"$lt": ObjectId.from_datetime(before)}}
-    rows = current()["chat_terms"].find(where, {"_id": 1})
-    for some in in_parts(row["_id"] for row in rows):
+    # Every chat has its terms, so all of them are read; the time is compared here, since a
+    # range over `_id` saves SecantusDB 0.7.0b3 nothing.
+    rows = current()["chat_terms"].find({}, {"_id": 1})
+    old = (row["_id"] for row in rows if row["_id"].generation_time < before)
+    for some in in_parts(old):
         lost = set(some) - among("chatrooms", some)
         if lost:
             current()["chat_terms"].delete_many({"_id": {"$in": list(lost)}})
