@@ -170,5 +170,9 @@ class Time(fields.String):
         super().__init__(metadata=metadata | kwargs.pop("metadata", {}), **kwargs)
 
 
+class IsSet(fields.Boolean):
+    """Whether the source has a value there: a time of proof becomes true, none false."""
+
+
 class AsItIs(fields.Nested):
     """A document that was shaped before, shown with all it has."""

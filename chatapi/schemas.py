@@ -17,6 +17,7 @@ from chatapi.field_types import (
     EmailAddress,
     Flag,
     Id,
+    IsSet,
     Name,
     NewPassword,
     Password,
@@ -113,13 +114,19 @@ class Output(Schema):
         return self._made_plan
 
 
+def _is_set(value: Any) -> bool:
+    return value is not None
+
+
 def _shape(plan: list[tuple[str, str, Convert]], obj: Any) -> dict[str, Any]:
     is_mapping = type(obj) is dict or isinstance(obj, Mapping)
     read = obj.get if is_mapping else lambda name: getattr(obj, name)
     shown = {}
     for key, name, convert in plan:
         value = read(name)
-        shown[key] = convert(value) if convert and value is not None else value
+        if convert and (value is not None or convert is _is_set):
+            value = convert(value)
+        shown[key] = value
     return shown
 
 
@@ -128,7 +135,7 @@ def _shape(plan: list[tuple[str, str, Convert]], obj: Any) -> dict[str, Any]:
 _SHOWN = frozenset(
     {
         *(fields.String, fields.Integer, fields.Float, fields.Boolean, fields.Raw, fields.Dict),
-        *(fields.List, fields.Nested, Id, Time, AsItIs),
+        *(fields.List, fields.Nested, Id, Time, IsSet, AsItIs),
     }
 )
 
@@ -165,6 +172,8 @@ def _conversion(field: fields.Field[Any]) -> Convert:
         return str
     if isinstance(field, Time):
         return clock.iso
+    if isinstance(field, IsSet):
+        return _is_set
     if isinstance(field, fields.Nested) and not isinstance(field, AsItIs):
         schema = field.schema
         return lambda value: schema.dump(value, many=False)
@@ -441,6 +450,13 @@ class UsersQuery(ListQuery):
     )
 
 
+_VERIFIED = {
+    "example": False,
+    "description": "Whether the address was proved to be theirs. False for every address so far: "
+    "no mail is sent yet.",
+}
+
+
 class UserOut(Output):
     _id = Id(metadata=_USER)
     name = fields.String(metadata={"example": "Ana Souza"})
@@ -449,6 +465,7 @@ class UserOut(Output):
     image = fields.String(allow_none=True, metadata=_AVATAR)
     disabled = fields.Boolean(metadata={"example": False})
     createdAt = Time()
+    emailVerified = IsSet(attribute="emailVerifiedAt", metadata=_VERIFIED)
 
 
 class MeOut(Output):
@@ -459,6 +476,7 @@ class MeOut(Output):
     email = fields.String(metadata={"example": "ana@example.com"})
     role = fields.String(validate=validate.OneOf(ROLES))
     image = fields.String(allow_none=True, metadata=_AVATAR)
+    emailVerified = IsSet(attribute="email_verified_at", metadata=_VERIFIED)
 
 
 class SignedInOut(Output):
@@ -556,6 +574,7 @@ class ChatOut(Output):
     userEmail = fields.String(metadata={"example": "ana@example.com"})
     userImage = fields.String(allow_none=True, metadata=_AVATAR)
     userRole = fields.String(validate=validate.OneOf(("user", "guest")))
+    userEmailVerified = IsSet(attribute="userEmailVerifiedAt", metadata=_VERIFIED)
     adminId = Id(allow_none=True, metadata=_ADMIN)
     adminName = fields.String(allow_none=True, metadata={"example": "Kofi Mensah"})
     adminImage = fields.String(allow_none=True, metadata={"example": None})

@@ -52,6 +52,8 @@ def init_db(sweep: bool) -> None:
         click.echo(f"Finished {finished} deletions that a crash had cut off.")
     if unassigned := assignment.finish_unassignments():
         click.echo(f"Unassigned {unassigned} open chats of agents who have left.")
+    if upgraded := accounts.finish_upgrades():
+        click.echo(f"Finished {upgraded} upgrades of guests that a crash had cut off.")
     if sweep:
         _sweep()
 

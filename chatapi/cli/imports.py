@@ -22,7 +22,7 @@ import click
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
-from chatapi import clock, field_types, schemas
+from chatapi import clock, field_types, schemas, spelling
 from chatapi.cli.terminal import failing_by_name, progress, regular_file
 from chatapi.endpoint import finite_number, refuse_constant
 from chatapi.errors import EmailTaken
@@ -65,7 +65,7 @@ class Conversation:
 
     @property
     def user_name(self) -> str:
-        return f"Customer {self.id}"
+        return spelling.clean_name(f"Customer {self.id}")
 
 
 @dataclass

@@ -15,7 +15,7 @@ from chatapi import clock, errors, paging, spelling
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services import assignment, password_rules, passwords, search
 from chatapi.services.hashing_pool import FIRST, LAST, SECOND
-from chatapi.store import chats, sessions, unassignments, users
+from chatapi.store import chats, sessions, unassignments, upgrades, users
 from chatapi.store.database import Document, Duplicate, object_id
 
 # Each use moves a session's end on. Written down each time, it would be a third write with a send.
@@ -54,6 +54,7 @@ class Session:
     name: str
     email: str
     image: str | None
+    email_verified_at: datetime | None
     created_at: datetime
     expires_at: datetime
 
@@ -136,6 +137,8 @@ def upgrade_guest(session: Session, password: str) -> Session:
     the account. Raises Forbidden for anyone but a guest, EmailTaken.
     """
     if session.role != "guest":
+        # A crash may have cut the upgrade off, and the client repeats it.
+        finish_upgrades(session.user_id)
         raise errors.Forbidden("You have an account already.")
     password_rules.check(password, "user", session.name, session.email)
     fields = {
@@ -147,6 +150,8 @@ def upgrade_guest(session: Session, password: str) -> Session:
     known = _by_email(session.email)
     if known is not None and known["_id"] != session.user_id:
         raise errors.EmailTaken
+    # Before the guest is a user: a crash in between must not leave the chats a guest's.
+    upgrades.begin(session.user_id)
     try:
         user = users.upgrade_guest(session.user_id, fields)
     except Duplicate:
@@ -155,8 +160,23 @@ def upgrade_guest(session: Session, password: str) -> Session:
         # Another request of the same guest was first.
         raise errors.Forbidden("You have an account already.")
     signed_in.forget(session.user_id)
-    chats.rename_user(session.user_id, {"userRole": "user"}, ())
+    finish_upgrades(session.user_id)
     return replace(session, role="user")
+
+
+def finish_upgrades(only: ObjectId | None = None) -> int:
+    """Let the chats of guests who have become users say so; return how many users there were.
+
+    For `init-db`, or of one user: a crash may have cut this off.
+    """
+    finished = 0
+    for user_id in upgrades.unfinished(only):
+        user = users.by_id(user_id)
+        if user is not None and user["role"] != "guest":
+            chats.rename_user(user_id, {"userRole": "user"}, ())
+            finished += 1
+        upgrades.finish(user_id)
+    return finished
 
 
 def login(
@@ -174,9 +194,10 @@ def login(
     known_hash = user.get("passwordHash") if user else None
     is_agent = user is not None and user["role"] == "admin"
     priority = FIRST if is_known_device else SECOND if is_agent else LAST
-    if not passwords.matches(known_hash, password, priority) or user is None or user["disabled"]:
+    form = passwords.matched_form(known_hash, password, priority)
+    if form is None or user is None or user["disabled"]:
         raise errors.WrongCredentials
-    if known_hash and passwords.is_outdated(known_hash):
+    if known_hash and (passwords.is_outdated(known_hash) or form != passwords.canonical(password)):
         users.rehash(user["_id"], known_hash, passwords.make(password))
     session, token = begin_session(user, client)
     # A password that is changed at this moment must not leave this session behind.
@@ -378,6 +399,8 @@ def new_user(name: str, email: str, role: str, image: str | None) -> Document:
         "_id": ObjectId(),
         "name": name,
         "email": address,
+        # When its holder proved it, by mail: no mail is sent yet.
+        "emailVerifiedAt": None,
         "role": role,
         "image": image,
         "disabled": False,
@@ -440,6 +463,7 @@ def _session(row: Document, user: Document) -> Session:
         name=user["name"],
         email=user["email"],
         image=user.get("image"),
+        email_verified_at=user.get("emailVerifiedAt"),
         created_at=row["createdAt"],
         expires_at=row["expiresAt"],
     )

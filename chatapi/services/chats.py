@@ -374,6 +374,7 @@ def new_chat(session: Session, subject: str, category: str, priority: str) -> Do
         "userEmail": session.email,
         "userImage": session.image,
         "userRole": session.role,
+        "userEmailVerifiedAt": session.email_verified_at,
         "adminId": None,
         "adminName": None,
         "adminImage": None,

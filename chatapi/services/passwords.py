@@ -25,17 +25,27 @@ def configure(time_cost: int, memory_kib: int) -> None:
 
 def make(password: str) -> str:
     """Return the hash to store for a password."""
-    return _aside(_hashers[0].hash, unicodedata.normalize("NFC", password))
+    return _aside(_hashers[0].hash, canonical(password))
+
+
+def canonical(password: str) -> str:
+    """Return the Unicode form of a password of which hashes are made."""
+    return unicodedata.normalize("NFC", password)
 
 
 def matches(password_hash: str | None, password: str, priority: int = LAST) -> bool:
     """Tell whether a password is the right one, in the same time when there is no hash."""
+    return matched_form(password_hash, password, priority) is not None
+
+
+def matched_form(password_hash: str | None, password: str, priority: int = LAST) -> str | None:
+    """Return the Unicode form in which a password is the right one, or None if it is wrong."""
     hasher = _hashers[0]
     stored = password_hash or _dummy(hasher)
-    is_right = any(
-        _aside(_verify, hasher, stored, form, priority=priority) for form in _forms(password)
-    )
-    return is_right and bool(password_hash)
+    for form in _forms(password):
+        if _aside(_verify, hasher, stored, form, priority=priority):
+            return form if password_hash else None
+    return None
 
 
 def _forms(password: str) -> list[str]:

@@ -125,6 +125,10 @@ def unassignments() -> Collection[Document]:
     return _collection("unassignments")
 
 
+def upgrades() -> Collection[Document]:
+    return _collection("upgrades")
+
+
 def forms() -> Collection[Document]:
     return _collection("forms")
 

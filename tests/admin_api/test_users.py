@@ -11,7 +11,7 @@ from chatapi.store.database import Document
 from tests.conftest import PASSWORD, MakeUser
 from tests.user_api.callers import Caller, MakeCaller, object_id, refused, stored
 
-USER = {"_id", "name", "email", "role", "image", "disabled", "createdAt"}
+USER = {"_id", "name", "email", "role", "image", "disabled", "createdAt", "emailVerified"}
 
 
 def ids(answer: Any) -> list[str]:

@@ -19,7 +19,7 @@ from chatapi import clock, schemas
 from chatapi.services import accounts, chats, messages
 from chatapi.services.access import access_chat
 from tests.admin_ui.conftest import FRAGMENT, Browser
-from tests.conftest import MakeChat, MakeSession, MakeUser
+from tests.conftest import CLIENT, MakeChat, MakeSession, MakeUser
 
 Ids = Callable[[TestResponse], list[str]]
 HOSTILE = [
@@ -71,6 +71,57 @@ def test_a_row_shows_all_that_matters(agent: Browser, chat: dict[str, Any]) -> N
 def test_a_guest_is_marked(agent: Browser, make_chat: MakeChat, make_session: MakeSession) -> None:
     make_chat(make_session("guest"))
     assert '<span class="guest">Guest</span>' in agent.fragment("/admin").text
+
+
+@pytest.mark.parametrize(("role", "badge"), [("guest", "guest"), ("user", "unverified")])
+def test_who_is_called_like_an_agent_is_still_told_apart(
+    agent: Browser, make_chat: MakeChat, make_session: MakeSession, role: str, badge: str
+) -> None:
+    customer = make_session(role, "Ada Agent")
+    chat_id = make_chat(customer, message="Trust me")["_id"]
+    messages.send(agent.session, chat_id, "No")
+    name = '<span class="name" dir="auto">Ada Agent</span>'
+    marked = f'<span class="{badge}">{badge.capitalize()}</span>'
+    rows, chat = agent.fragment("/admin").text, agent.fragment(f"/admin/chats/{chat_id}").text
+    assert marked in rows
+    assert f"{marked} {name}" in chat
+    sender = '<p class="sender"><span dir="auto">Ada Agent</span> '
+    assert chat.count(sender) == 2
+    assert f"{sender}{marked}" in chat
+    assert f'{sender}<span class="agent">Agent</span>' in chat
+    assert '<span class="agent">' not in rows
+
+
+def test_registering_a_guests_address_leaves_the_guests_chats_a_guests(
+    agent: Browser, make_chat: MakeChat, make_session: MakeSession
+) -> None:
+    guest = make_session("guest")
+    chat_id = make_chat(guest)["_id"]
+    accounts.register("Other", guest.email, "a good sentence", CLIENT)
+    assert '<span class="guest">Guest</span>' in agent.fragment(f"/admin/chats/{chat_id}").text
+
+
+def test_an_upgraded_guest_is_unverified(
+    agent: Browser, make_chat: MakeChat, make_session: MakeSession
+) -> None:
+    guest = make_session("guest")
+    make_chat(guest)
+    accounts.upgrade_guest(guest, "a good sentence")
+    text = agent.fragment("/admin").text
+    assert '<span class="unverified">Unverified</span>' in text
+    assert '<span class="guest">' not in text
+
+
+def test_a_guest_with_the_address_of_a_later_agent_is_still_marked(
+    agent: Browser, make_chat: MakeChat, make_session: MakeSession
+) -> None:
+    guest = make_session("guest")
+    chat_id = make_chat(guest)["_id"]
+    accounts.create_admin("Later Agent", guest.email, "a long sentence of an agent")
+    text = agent.fragment(f"/admin/chats/{chat_id}").text
+    assert '<span class="guest">Guest</span>' in text
+    assert '<span class="unverified">Unverified</span>' in text
+    assert '<span class="agent">' not in text
 
 
 def test_the_title_tells_how_much_is_unread(agent: Browser, chat: dict[str, Any]) -> None:

@@ -50,6 +50,13 @@ def test_filters(agent: Browser, make_user: MakeUser, query: str, found: set[str
     assert {name for name in everybody if f">{name}" in text} == found
 
 
+def test_every_unproved_address_is_marked(agent: Browser, make_user: MakeUser) -> None:
+    for role in ("user", "guest"):
+        make_user(role=role)
+    text = agent.fragment("/admin/users").text
+    assert text.count('<span class="unverified">Unverified</span>') == 3
+
+
 def test_pages(agent: Browser, make_user: MakeUser) -> None:
     for _ in range(3):
         make_user()

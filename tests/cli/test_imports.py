@@ -257,6 +257,15 @@ def test_ids_that_differ_by_case_or_signs_are_different_people(
     assert run(app, file, "--verify").exit_code == 0
 
 
+def test_names_of_imported_people_hold_nothing_invisible(
+    app: Flask, database: Database[Document], write: Any
+) -> None:
+    assert run(app, write(conversation("ab\u202ecd\u200b"))).exit_code == 0
+    names = database["users"].distinct("name")
+    assert any(name.endswith("abcd") for name in names)
+    assert not any("\u202e" in name or "\u200b" in name for name in names)
+
+
 def test_agent_may_begin(app: Flask, database: Database[Document], write: Any) -> None:
     spoken = [{"role": "admin", "text": "Still leaking?"}, {"role": "admin", "text": "Hello?"}]
     assert run(app, write(conversation(messages=spoken))).exit_code == 0

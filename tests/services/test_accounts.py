@@ -342,6 +342,68 @@ def test_of_two_upgrades_at_once_one_wins(monkeypatch: pytest.MonkeyPatch) -> No
         accounts.login("ana@example.org", "this password", CLIENT)
 
 
+@pytest.mark.parametrize("mended_by", ["the client's repetition", "init-db"])
+def test_an_upgrade_that_was_cut_off_is_finished(
+    make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch, mended_by: str
+) -> None:
+    guest, token = accounts.guest("Ana", "ana@example.org", CLIENT)
+    chat_id = make_chat(guest)["_id"]
+    with monkeypatch.context() as patch:
+        patch.setattr(stored_chats, "rename_user", die)
+        with pytest.raises(ConnectionError):
+            accounts.upgrade_guest(guest, PASSWORD)
+    now = accounts.open_session(token)
+    assert now is not None
+    assert now.role == "user"
+    assert chats.get(now, chat_id)[0]["userRole"] == "guest"
+    if mended_by == "init-db":
+        assert accounts.finish_upgrades() == 1
+    else:
+        with pytest.raises(errors.Forbidden):
+            accounts.upgrade_guest(now, PASSWORD)
+    assert chats.get(now, chat_id)[0]["userRole"] == "user"
+    assert accounts.finish_upgrades() == 0
+
+
+def test_an_upgrade_that_never_began_leaves_a_guest(
+    make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest, _ = accounts.guest("Ana", "ana@example.org", CLIENT)
+    chat_id = make_chat(guest)["_id"]
+    with monkeypatch.context() as patch:
+        patch.setattr(stored_users, "upgrade_guest", die)
+        with pytest.raises(ConnectionError):
+            accounts.upgrade_guest(guest, PASSWORD)
+    assert accounts.finish_upgrades() == 0
+    assert chats.get(guest, chat_id)[0]["userRole"] == "guest"
+
+
+def test_an_agents_link_hands_a_blocked_address_to_its_owner(make_session: MakeSession) -> None:
+    _, strangers = accounts.register("Stranger", "owner@example.org", PASSWORD, CLIENT)
+    found = accounts.find("owner@example.org")
+    assert found is not None
+    link, _ = credentials.make_link(make_session("admin"), found["_id"])
+    credentials.use_link(link, "the owner's password")
+    assert accounts.open_session(strangers) is None
+    with pytest.raises(errors.WrongCredentials):
+        accounts.login("owner@example.org", PASSWORD, CLIENT)
+    session, _ = accounts.login("owner@example.org", "the owner's password", CLIENT)
+    assert session.user_id == found["_id"]
+
+
+def test_a_password_that_matched_in_another_form_is_hashed_in_ours(make_user: MakeUser) -> None:
+    composed, decomposed = "p\u00e4ssw\u00f6rter", "pa\u0308sswo\u0308rter"
+    user = make_user()
+    older = passwords._hashers[0].hash(decomposed)
+    stored_users.update(user["_id"], {"passwordHash": older})
+    accounts.login(user["email"], composed, CLIENT)
+    renewed = stored_users.by_id(user["_id"])
+    assert renewed is not None
+    assert passwords.matched_form(renewed["passwordHash"], decomposed) == composed
+    accounts.login(user["email"], decomposed, CLIENT)
+    assert stored_users.by_id(user["_id"]) == renewed
+
+
 # Users, for agents
 
 

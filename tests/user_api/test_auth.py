@@ -45,6 +45,7 @@ def test_registering_makes_a_user_who_is_signed_in(
         "email": "ana@example.org",
         "role": "user",
         "image": None,
+        "emailVerified": False,
     }
     assert with_token(app, body["token"]).get("/api/auth/me").json == body["user"]
     row = database["users"].find_one({"_id": object_id(body["user"]["_id"])})

@@ -14,6 +14,7 @@ CHAT = {
     "_id", "userId", "userName", "userEmail", "userImage", "userRole", "adminId", "adminName",
     "adminImage", "subject", "category", "priority", "status", "createdAt", "updatedAt",
     "lastMessageAt", "lastMessage", "messageCount", "lastSeq", "unreadCount", "solvedAt",
+    "userEmailVerified",
 }  # fmt: skip
 
 

@@ -72,6 +72,17 @@ def test_an_account_stored_in_an_older_spelling_is_found_and_not_doubled(
         assert registered(nobody, email) == 409
 
 
+def test_an_account_stored_with_invisible_characters_opens_as_it_was_typed(
+    nobody: Caller, make_user: MakeUser, database: Database[Document]
+) -> None:
+    user, old = make_user(), "ana@example.org\u200b"
+    database["users"].update_one({"_id": user["_id"]}, {"$set": {"loginKey": old, "email": old}})
+    answer = nobody.post("/api/auth/login", {"email": old, "password": PASSWORD})
+    assert answer.json["user"]["_id"] == str(user["_id"])
+    clean = {"email": "ana@example.org", "password": PASSWORD}
+    assert nobody.post("/api/auth/login", clean).status_code == 401
+
+
 def test_a_name_is_stored_as_it_is_seen(nobody: Caller, admin: Caller, user: Caller) -> None:
     body = {"name": "Mor\u200bgan\u202e", "email": "g@example.org"}
     assert nobody.post("/api/auth/guest", body).json["user"]["name"] == "Morgan"
