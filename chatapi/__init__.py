@@ -124,7 +124,6 @@ def _connect(app: Flask, database: Database[Any] | None) -> None:
             options |= {"socketTimeoutMS": None, "retryReads": True}
         mongo.init_app(
             app,
-            type_registry=store_database.TIMES,
             maxPoolSize=app.config["DATABASE_POOL_SIZE"],
             **options,
         )

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from bson.codec_options import CodecOptions
-from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import _ServerMode
 from pymongo.write_concern import WriteConcern
+
+from chatapi.store.times import MarkedCollection
 
 CHECK_SECONDS = 0.2
 WRITES = (
@@ -80,8 +81,8 @@ class FreeSpace:
 free_space = FreeSpace()
 
 
-class GuardedCollection(Collection[Any]):
-    """A collection that refuses writes while there is too little free space."""
+class GuardedCollection(MarkedCollection):
+    """The product's collection: it refuses writes while there is too little free space."""
 
     def with_options(
         self,
@@ -130,7 +131,7 @@ def guarded(database: Database[Any]) -> GuardedDatabase:
 
 
 def _guard(name: str, check: str) -> None:
-    plain = getattr(Collection, name)
+    plain = getattr(MarkedCollection, name)
 
     @functools.wraps(plain)
     def method(self: GuardedCollection, *args: Any, **options: Any) -> Any:

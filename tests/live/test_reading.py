@@ -17,7 +17,7 @@ from pymongo.monitoring import CommandListener
 from chatapi import create_app
 from chatapi.realtime.signed_in import SignedIn
 from chatapi.services import accounts, chats, messages, stats
-from chatapi.store import changes, remembered, sessions, users
+from chatapi.store import changes, disk, remembered, sessions, users
 from chatapi.store import chats as stored_chats
 from chatapi.store import database as store
 from chatapi.store.database import Document
@@ -56,11 +56,9 @@ def database(
     live_database: Database[Document], database_server: DatabaseServer, wire: Wire
 ) -> Iterator[Database[Document]]:
     """The shared database, through a client like the product's that is listened to."""
-    client: MongoClient[Document] = MongoClient(
-        database_server.uri, type_registry=store.TIMES, event_listeners=[wire]
-    )
+    client: MongoClient[Document] = MongoClient(database_server.uri, event_listeners=[wire])
     with client:
-        yield client.get_default_database()
+        yield disk.guarded(client.get_default_database())
 
 
 @pytest.mark.parametrize("known", [False, True])
