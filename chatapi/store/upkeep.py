@@ -28,6 +28,7 @@ SHORT_LIVED = frozenset(
 )
 _RAW = AWARE.with_options(document_class=RawBSONDocument)
 _TERMS_AT_ONCE = 500
+_MESSAGES_AT_ONCE = 1000
 _OLD_SEARCH = "search"
 _RESTORE: Document = {"_id": "restore"}
 _NOT_PLANNED = frozenset({"rejectedPlans", "parsedQuery"})
@@ -278,15 +279,16 @@ def chat(chat_id: ObjectId) -> Document | None:
 def chats_named(before: datetime, newest: int | None = None) -> Iterator[tuple[ObjectId, ObjectId]]:
     """Yield the ids of messages made before a time, each with its chat's: all, or the newest.
 
-    The newest are those stored last, and the order is the server's own. A range over `_id`
-    reads the whole collection on SecantusDB 0.7.0b3, so the time is compared here.
+    The time is compared here, since a range over `_id` saves SecantusDB 0.7.0b3 nothing: there
+    the newest, too, cost a read of the whole collection, as its order by `$natural` is always
+    ascending. MongoDB stops reading once the newest are found.
     """
-    found = current()["messages"].find({}, {"chatId": 1})
+    found = current()["messages"].find({}, {"chatId": 1}, batch_size=_MESSAGES_AT_ONCE)
     if newest is not None:
-        found = found.sort("$natural", -1).limit(newest)
-    for row in found:
-        if row["_id"].generation_time < before:
-            yield row["_id"], row["chatId"]
+        found = found.sort("_id", -1)
+    old = (row for row in found if row["_id"].generation_time < before)
+    for row in itertools.islice(old, newest):
+        yield row["_id"], row["chatId"]
 
 
 def among(name: str, ids: Iterable[ObjectId]) -> set[ObjectId]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from pymongo.database import Database
 
+from chatapi.paging import Position
+from chatapi.store import users
 from chatapi.store.database import Document
 from tests.conftest import PASSWORD, MakeUser
 from tests.user_api.callers import Caller, MakeCaller, object_id, refused, stored
@@ -209,3 +212,24 @@ def test_a_user_cannot_be_given_a_password_or_an_email(admin: Caller, user: Call
     for field in ("password", "passwordHash", "email", "loginKey", "_id", "createdAt"):
         answer = admin.patch(f"/api/admin/users/{user.id}", {field: PASSWORD})
         refused(answer, 422, "validation_failed", field)
+
+
+def test_pages_leave_out_none_of_many_users_of_the_same_time(
+    admin: Caller, database: Database[Document], make_user: MakeUser
+) -> None:
+    first = make_user("Many")
+    row = database["users"].find_one({"_id": first["_id"]})
+    assert row is not None
+    for number in range(30):
+        row |= {"_id": ObjectId(), "loginKey": f"many{number}"}
+        database["users"].insert_one(dict(row))
+    found: list[str] = []
+    after = None
+    while True:
+        page = users.newest(7, after)
+        found += [str(user["_id"]) for user in page]
+        if len(page) < 7:
+            break
+        after = Position(page[-1]["createdAt"], page[-1]["_id"])
+    assert len(found) == len(set(found)) == 32
+    assert admin.id in found
