@@ -209,15 +209,14 @@ class Tail:
             return
         kind, document = change
         try:
-            if kind == "chat":
-                chats.told(document)
-                if not self.hub.heard(document):
-                    return  # Written here, and told then.
-                self._foreign_at = self.last_seen_at
             changed_at = document.get("changedAt") or document.get("at")
             if changed_at is not None:
                 self.lag_ms = round((clock.real() - changed_at).total_seconds() * 1000, 1)
             if kind == "chat":
+                chats.told(document)
+                # What this process wrote, its listeners have heard of.
+                if self.hub.heard(document):
+                    self._foreign_at = self.last_seen_at
                 return
             if kind == "signal":
                 self.hub.signalled(document)
