@@ -599,7 +599,8 @@ class ChatOut(Output):
     unreadCount = fields.Integer(
         metadata={
             "example": 0,
-            "description": "Messages of the other side that the caller's side has not read.",
+            "description": "Messages of the other side that the caller's side has not read. "
+            "Deleted ones do not count.",
         }
     )
 

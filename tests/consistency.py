@@ -80,8 +80,12 @@ def _assert_numbers(chat: Document, history: list[Document]) -> None:
     for side, other in OTHER_SIDE.items():
         assert chat["counts"][side] == sum(row["side"] == side for row in history)
         assert 0 <= chat["readSeq"][side] <= chat["lastSeq"]
-        unread = [r for r in history if r["side"] == other and r["seq"] > chat["readSeq"][side]]
+        later = [r for r in history if r["side"] == other and r["seq"] > chat["readSeq"][side]]
+        buried = {each["seq"] for each in chat.get("burying", ())}
+        unread = [r for r in later if not r.get("deletedAt") and r["seq"] not in buried]
         assert chat["unread"][side] == len(unread), f"what the {side} has not read"
+        listed = [e["seq"] for e in chat.get("deletedUnread", ()) if e["side"] == other]
+        assert sorted(listed) == [row["seq"] for row in later if row not in unread]
     assert chat["unreadByAdmin"] == (chat["unread"]["admin"] > 0)
 
 

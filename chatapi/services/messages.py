@@ -143,18 +143,32 @@ def reading(chat: Document, side: str, seq: int) -> dict[str, Any]:
         return {}
     other = "admin" if side == "user" else "user"
     read = chat["counts"] if seq == chat["lastSeq"] else _counts_at(chat["_id"], seq)
-    unread = chat["counts"][other] - read[other]
-    fields = {
+    kept = _deleted_unread_after(chat, other, seq)
+    deleted = sum(each["side"] == other for each in kept)
+    unread = chat["counts"][other] - read[other] - deleted
+    fields: dict[str, Any] = {
         "readSeq": chat["readSeq"] | {side: seq},
         "unread": chat["unread"] | {side: unread},
     }
+    if kept != chat.get("deletedUnread", []):
+        fields["deletedUnread"] = kept
     if side == "admin":
         fields["unreadByAdmin"] = unread > 0
     return fields
 
 
+def _deleted_unread_after(chat: Document, side: str, seq: int) -> list[dict[str, Any]]:
+    """Return the chat's `deletedUnread` without the messages of a side up to a seq.
+
+    It lists the messages that were deleted before the other side had read them. The running
+    counts go on counting them, and `unread` does not. Chats that an older release wrote lack it.
+    """
+    listed = chat.get("deletedUnread", [])
+    return [each for each in listed if each["side"] != side or each["seq"] > seq]
+
+
 def delete(session: Session, chat_id: object, seq: int) -> None:
-    """Replace a message's text by a tombstone; its seq stays. For agents.
+    """Replace a message's text by a tombstone; its seq stays, and it is not unread. For agents.
 
     Raises AdminOnly, ChatNotFound, MessageNotFound, Busy.
     """
@@ -177,7 +191,8 @@ def finish_deletion(begun: Document) -> None:
 
     # Where the chat is gone, its messages are, too.
     with contextlib.suppress(errors.ChatNotFound):
-        chat = change(there, lambda now: _with_burying(now, seq))
+        message = messages.at(chat_id, seq)
+        chat = change(there, lambda now: _with_burying(now, seq, message))
         at = next(each["at"] for each in chat["burying"] if each["seq"] == seq)
         messages.bury(chat_id, seq, TOMBSTONE, at)
         presence.signal("deleted", chatId=chat_id, userId=chat["userId"], seq=seq)
@@ -185,7 +200,7 @@ def finish_deletion(begun: Document) -> None:
     deletions.finish(begun)
 
 
-def _with_burying(chat: Document, seq: int) -> dict[str, Any]:
+def _with_burying(chat: Document, seq: int, message: Document | None) -> dict[str, Any]:
     """Return what changes in a chat when nobody is to be shown a message any more."""
     burying = chat.get("burying", [])
     if any(each["seq"] == seq for each in burying):
@@ -194,6 +209,23 @@ def _with_burying(chat: Document, seq: int) -> dict[str, Any]:
     fields = {"burying": [*burying, {"seq": seq, "at": now}], "updatedAt": now}
     if chat["lastSeq"] == seq:
         fields["lastMessage"] = chat["lastMessage"] | {"content": TOMBSTONE}
+    return fields | (_no_longer_unread(chat, message) if message else {})
+
+
+def _no_longer_unread(chat: Document, message: Document) -> dict[str, Any]:
+    """Return what changes in a chat when a message is not to count as unread any more."""
+    side, seq = message["side"], message["seq"]
+    reader = "admin" if side == "user" else "user"
+    listed = chat.get("deletedUnread", [])
+    if seq <= chat["readSeq"][reader] or any(each["seq"] == seq for each in listed):
+        return {}
+    unread = chat["unread"][reader] - 1
+    fields: dict[str, Any] = {
+        "unread": chat["unread"] | {reader: unread},
+        "deletedUnread": [*listed, {"seq": seq, "side": side}],
+    }
+    if reader == "admin":
+        fields["unreadByAdmin"] = unread > 0
     return fields
 
 
@@ -267,6 +299,8 @@ def taking_in(chat: Document, message: Document) -> dict[str, Any]:
         side = message["side"]
         fields["readSeq"] = chat["readSeq"] | {side: message["seq"]}
         fields["unread"][side] = 0
+        if chat.get("deletedUnread"):
+            fields["deletedUnread"] = _deleted_unread_after(chat, reader, message["seq"])
         if side == "admin":
             fields["unreadByAdmin"] = False
     also: dict[str, Any] = message.get("also", {})

@@ -341,6 +341,7 @@ def test_what_a_killed_run_left_is_removed_and_nobody_else(
         ("chatrooms", {"$set": {"messageCount": 7}}, "messageCount is 7, not 3"),
         ("chatrooms", {"$set": {"lastSeq": 4}}, "3 of the messages 1 to 4"),
         ("chatrooms", {"$set": {"unread.admin": 9}}, "unread.admin is 9, not 2"),
+        ("chatrooms", {"$set": {"deletedUnread": [{"seq": 3, "side": "user"}]}}, "is not deleted"),
         ("chatrooms", {"$set": {"counts.user": 0}}, "counts.user is 0, not 2"),
         ("chatrooms", {"$set": {"isOpen": False}}, "isOpen is False and the status active"),
         ("chatrooms", {"$set": {"lastMessage.content": "x"}}, "lastMessage is not its last"),

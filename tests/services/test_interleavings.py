@@ -657,6 +657,56 @@ def test_a_message_that_two_delete_at_once_is_deleted_though_one_is_killed(
     assert explore(scenario, check, switches=2, kills=1) > 100
 
 
+@pytest.mark.parametrize("read", [1, 2])
+def test_a_message_deleted_while_it_is_read_and_answered_is_never_unread(
+    database: Database[Document], read: int
+) -> None:
+    here = World(database)
+
+    def scenario() -> list[Operation]:
+        here.begin(said=2)
+        return [
+            lambda: messages.delete(here.agent, here.id, 2),
+            lambda: messages.mark_read(here.agent, here.id, read),
+            here.send(here.user, "a"),
+        ]
+
+    def check(run: Run) -> None:
+        here.history()
+        chats.finish_deletions()
+        found = here.history()
+        if not any(run.killed):
+            assert here.now()["unreadCount"] == 1
+        messages.mark_read(here.agent, here.id, len(found))
+        assert here.now()["unreadCount"] == 0
+        here.history()
+
+    assert explore(scenario, check, switches=1, kills=1) > 10
+
+
+def test_an_answer_that_reads_against_a_deletion_leaves_nothing_unread(
+    database: Database[Document],
+) -> None:
+    here = World(database)
+
+    def scenario() -> list[Operation]:
+        here.begin(said=2)
+        return [
+            lambda: messages.delete(here.agent, here.id, 2),
+            here.update(message="bye", read=True),
+            lambda: messages.delete(here.agent, here.id, 1),
+        ]
+
+    def check(run: Run) -> None:
+        here.history()
+        chats.finish_deletions()
+        here.history()
+        if not run.killed[1]:
+            assert here.now()["unreadCount"] == 0
+
+    assert explore(scenario, check, switches=1, kills=1) > 10
+
+
 def test_deleting_a_message_against_its_chat_leaves_nothing_behind(
     database: Database[Document],
 ) -> None:

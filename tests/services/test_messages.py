@@ -12,6 +12,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from chatapi import errors
+from chatapi.cli import consistency
 from chatapi.services import accounts, chats, messages
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
@@ -647,12 +648,70 @@ def test_a_user_deletes_nothing_not_even_their_own(user: Session, long_chat: Doc
     assert texts(user, long_chat)[0] == "message 1"
 
 
-def test_a_deleted_message_stays_counted_as_unread(
-    database: Database[Document], agent: Session, long_chat: Document
+def test_a_deleted_message_is_not_counted_as_unread(
+    database: Database[Document], user: Session, agent: Session, long_chat: Document
 ) -> None:
-    # Counting it out would need the history; the place in it remains, and can be read.
+    for seq in (5, 5, 7):  # Once, however often it is deleted.
+        messages.delete(agent, long_chat["_id"], seq)
+    assert chats.get(agent, long_chat["_id"])[0]["unreadCount"] == 8
+    messages.mark_read(agent, long_chat["_id"], 4)
+    assert chats.get(agent, long_chat["_id"])[0]["unreadCount"] == 4
+    messages.mark_read(agent, long_chat["_id"], 6)
+    # What has been read is not taken off again.
+    messages.delete(agent, long_chat["_id"], 6)
+    messages.send(user, long_chat["_id"], "Another")
+    chat, _ = chats.get(agent, long_chat["_id"])
+    assert (chat["unreadCount"], chat["deletedUnread"]) == (4, [{"seq": 7, "side": "user"}])
+    assert_chat_is_consistent(database, long_chat["_id"])
+    messages.mark_read(agent, long_chat["_id"], 11)
+    chat, _ = chats.get(agent, long_chat["_id"])
+    assert (chat["unreadCount"], chat["deletedUnread"]) == (0, [])
+    assert_chat_is_consistent(database, long_chat["_id"])
+
+
+@pytest.mark.parametrize("key", ["deletedUnread", "burying"])
+def test_a_chat_of_before_deletions_were_counted_out_is_counted_as_before(
+    database: Database[Document], agent: Session, long_chat: Document, key: str
+) -> None:
+    where = {"_id": long_chat["_id"]}
     messages.delete(agent, long_chat["_id"], 5)
-    assert chats.get(agent, long_chat["_id"])[0]["unreadCount"] == 10
+    database["chatrooms"].update_one(where, {"$unset": {key: ""}, "$set": {"unread.admin": 10}})
+    database["chatrooms"].update_one(where, {"$unset": {"deletedUnread": ""}})
+    assert list(consistency.problems()) == [(1, [])]
+    messages.mark_read(agent, long_chat["_id"], 4)
+    assert chats.get(agent, long_chat["_id"])[0]["unreadCount"] == 6
+    messages.delete(agent, long_chat["_id"], 5)
+    assert chats.get(agent, long_chat["_id"])[0]["unreadCount"] == 5
+    assert_chat_is_consistent(database, long_chat["_id"])
+    messages.mark_read(agent, long_chat["_id"], 10)
+    assert chats.get(agent, long_chat["_id"])[0]["unreadCount"] == 0
+    assert_chat_is_consistent(database, long_chat["_id"])
+
+
+def test_a_chat_of_deleted_messages_alone_is_not_among_the_unread(
+    database: Database[Document], user: Session, agent: Session, chat: Document
+) -> None:
+    messages.send(user, chat["_id"], "By mistake")
+    unread = chats.ChatFilters(unread=True)
+    assert len(chats.list_chats(agent, unread).items) == 1
+    messages.delete(agent, chat["_id"], 1)
+    assert chats.list_chats(agent, unread).items == []
+    assert chats.unread(agent) == (0, 0)
+    messages.send(user, chat["_id"], "On purpose")
+    assert chats.unread(agent) == (1, 1)
+
+
+def test_an_answer_reads_past_what_was_deleted(
+    database: Database[Document], user: Session, agent: Session, long_chat: Document
+) -> None:
+    messages.send(agent, long_chat["_id"], "For somebody else")
+    messages.delete(agent, long_chat["_id"], 11)
+    messages.delete(agent, long_chat["_id"], 5)
+    assert chats.get(user, long_chat["_id"])[0]["unreadCount"] == 0
+    chats.update(agent, long_chat["_id"], message="An answer", read=True)
+    chat, _ = chats.get(agent, long_chat["_id"])
+    assert (chat["unreadCount"], chat["deletedUnread"]) == (0, [{"seq": 11, "side": "admin"}])
+    assert chats.get(user, long_chat["_id"])[0]["unreadCount"] == 1
     assert_chat_is_consistent(database, long_chat["_id"])
 
 

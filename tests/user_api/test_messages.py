@@ -267,6 +267,18 @@ def test_deleting_the_last_message_deletes_it_from_the_list_too(
     assert "4111" not in repr(stored(database))
 
 
+def test_a_message_deleted_before_it_was_read_is_not_unread(user: Caller, admin: Caller) -> None:
+    chat = user.open_chat(message="Hi")
+    admin.say(chat, "Meant for somebody else")
+    assert user.get(f"/api/chat/{chat['_id']}").json["unreadCount"] == 1
+    assert admin.delete(f"{messages_of(chat)}/2").status_code == 204
+    answer = user.get("/api/chat")
+    assert answer.json[0]["unreadCount"] == 0
+    assert answer.headers["X-Unread-Total"] == "0"
+    admin.say(chat, "Meant for you")
+    assert user.get(f"/api/chat/{chat['_id']}").json["unreadCount"] == 1
+
+
 def test_user_cannot_delete_their_own_message(user: Caller) -> None:
     chat = user.open_chat(message="Hello")
     refused(user.delete(f"{messages_of(chat)}/1"), 403, "admin_only")
