@@ -182,7 +182,7 @@ def test_import_killed_after_any_write_ends_like_one_that_was_not(
         (b'"\xff"', "not UTF-8 (byte 2)"),
         (b'{"id": NaN, "subject": "s", "messages": []}', "not valid JSON (NaN"),
         (b'{"id": -Infinity, "subject": "s", "messages": []}', "not valid JSON (-Infinity"),
-        (b'{"id": 1e400, "subject": "s", "messages": []}', "not valid JSON (A number is too large."),
+        (b'{"id": 1e400, "subject": "s", "messages": []}', "not valid JSON (A number is too"),
         (b"[1]", "line: must be an object, not [1]"),
         ({"id": "a", "subject": "s"}, "messages: is missing"),
         (conversation(2, subject=""), "subject: Must not be empty."),
