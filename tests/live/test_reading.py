@@ -15,8 +15,10 @@ from pymongo.database import Database
 from pymongo.monitoring import CommandListener
 
 from chatapi import create_app
+from chatapi.realtime.hub import Hub, Listener
 from chatapi.realtime.signed_in import SignedIn
-from chatapi.services import accounts, chats, messages, stats
+from chatapi.realtime.tail import REST_SECONDS, Tail
+from chatapi.services import access, accounts, chats, messages, stats
 from chatapi.store import changes, disk, remembered, sessions, users
 from chatapi.store import chats as stored_chats
 from chatapi.store import database as store
@@ -178,6 +180,62 @@ def test_numbers_that_are_remembered_equal_those_counted_again(
     known = stats.counts(agent, categories)
     remembered.forget_all()
     assert stats.counts(agent, categories) == known
+
+
+@pytest.mark.parametrize("listened", [False, True], ids=["no listener", "one listener"])
+def test_a_send_is_two_commands_whether_or_not_somebody_listens(
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+    listened: bool,
+) -> None:
+    own = Hub()
+    monkeypatch.setattr(messages, "hub", own)
+    user, listener = make_session(), Listener()
+    chat = make_chat(user)
+    messages.send(user, chat["_id"], "The first reads the chat")
+    if listened:
+        own.join_chat(chat["_id"], listener)
+        own.begin(access.access_chat(user, chat["_id"]))
+    wire.sent.clear()
+    for number in range(5):
+        messages.send(user, chat["_id"], f"Number {number}")
+    assert wire.sent == [("insert", "messages"), ("update", "chatrooms")] * 5
+    heard = [listener.get(0) for _ in range(10 * listened)]
+    assert [event.name for event in heard if event] == ["message", "chat"] * 5 * listened
+    assert listener.backlog == 0
+
+
+def test_a_tail_beside_its_own_process_writes_asks_five_times_a_second(
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    wire: Wire,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = Hub()
+    monkeypatch.setattr(messages, "hub", own)
+    follower, listener = Tail(own), Listener()
+    own.on_join = follower.ensure_running
+    user = make_session()
+    chat = make_chat(user)
+    own.join_chat(chat["_id"], listener)
+    own.begin(access.access_chat(user, chat["_id"]))
+    try:
+        wire.sent.clear()
+        started = time.monotonic()
+        for number in range(20):
+            messages.send(user, chat["_id"], f"Number {number}")
+            time.sleep(0.1)
+        taken = time.monotonic() - started
+    finally:
+        follower.stop()
+    names = [name for name, _ in wire.sent]
+    # Each question that is answered at once is followed by a rest; the first may be under way.
+    assert 1 <= names.count("getMore") <= taken / REST_SECONDS + 1
+    assert names.count("insert") == names.count("update") == 20
+    # Nothing that was told is read again.
+    assert ("find", "messages") not in wire.sent
 
 
 def test_no_session_carries_the_hash_of_a_password(make_session: MakeSession) -> None:
