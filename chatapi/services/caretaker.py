@@ -30,7 +30,7 @@ CARE_SECONDS = 3.0
 STUCK_SECONDS = 10.0
 # The sessions of so long are looked at again together: each look is two reads.
 TOGETHER_SECONDS = 30.0
-# SecantusDB 0.7.0b3 takes quadratic time for a list of ids (see `store.server`).
+# SecantusDB 0.7.0b3 takes quadratic time for a list of ids.
 SESSIONS_AT_ONCE = 50
 
 
