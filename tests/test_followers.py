@@ -175,6 +175,8 @@ def test_the_sessions_follower_survives_an_error_that_is_its_own_cause(
     told: list[object] = []
 
     class Stream:
+        has_more = False
+
         def __init__(self, watched: Document) -> None:
             assert watched is changes.ACCESS
 
@@ -205,6 +207,8 @@ def test_the_sessions_follower_survives_whoever_hears_of_a_change(
     heard: list[object] = []
 
     class Stream:
+        has_more = False
+
         def __init__(self, watched: Document) -> None:
             pass
 
