@@ -28,7 +28,7 @@ from playwright.sync_api import (
 )
 from pymongo import MongoClient
 
-from tests.browser import hostile
+from tests.browser import hostile, in_flight
 from tests.browser.chat_ui_helpers import HostSite, host_site
 from tests.browser.proxy import Proxy
 from tests.conftest import PASSWORD, chromium_path
@@ -268,6 +268,7 @@ def new_page(
         )
         contexts.append(context)
         context.on("page", page_errors.watch)
+        in_flight.watch(context)
         return context.new_page()
 
     yield make

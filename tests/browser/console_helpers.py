@@ -9,6 +9,7 @@ from typing import Any
 
 from playwright.sync_api import Page, Request, expect
 
+from tests.browser import in_flight
 from tests.browser.conftest import Server
 
 numbers = itertools.count(1)
@@ -77,7 +78,7 @@ def new_chat(server: Server, name: str | None = None, **fields: Any) -> dict[str
 
 
 def let_settle(page: Page, milliseconds: int = 500) -> None:
-    """Wait until the page has asked nothing for a while, as it does when nothing happens."""
+    """Wait until the page has had its answers and asked nothing for a while."""
     asked_at = time.monotonic()
 
     def asked(_: Request) -> None:
@@ -86,7 +87,7 @@ def let_settle(page: Page, milliseconds: int = 500) -> None:
 
     page.on("request", asked)
     page.on("requestfinished", asked)
-    while time.monotonic() - asked_at < milliseconds / 1000:
+    while in_flight.is_asking(page) or time.monotonic() - asked_at < milliseconds / 1000:
         page.wait_for_timeout(50)
     page.remove_listener("request", asked)
     page.remove_listener("requestfinished", asked)
