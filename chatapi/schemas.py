@@ -3,6 +3,8 @@ stays here. No schema reads the database or the current user."""
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -99,35 +101,49 @@ class Output(Schema):
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
         """Return what the API shows of a document, or of each in a list."""
-        plan = self._plan()
+        shape = self._shape()
         if self.many if many is None else many:
-            return [_shape(plan, item) for item in obj]
-        return _shape(plan, obj)
+            return [shape(item) for item in obj]
+        return shape(obj)
 
-    def _plan(self) -> list[tuple[str, str, Convert]]:
-        """Return (name shown, name in the source, conversion) of each field."""
-        if not hasattr(self, "_made_plan"):
-            self._made_plan = [
-                (field.data_key or name, field.attribute or name, _conversion(field))
-                for name, field in self.dump_fields.items()
-            ]
-        return self._made_plan
+    def _shape(self) -> Callable[[Any], dict[str, Any]]:
+        if not hasattr(self, "_made_shape"):
+            self._made_shape = _shape_of(self.dump_fields)
+        return self._made_shape
 
 
 def _is_set(value: Any) -> bool:
     return value is not None
 
 
-def _shape(plan: list[tuple[str, str, Convert]], obj: Any) -> dict[str, Any]:
-    is_mapping = type(obj) is dict or isinstance(obj, Mapping)
-    read = obj.get if is_mapping else lambda name: getattr(obj, name)
-    shown = {}
-    for key, name, convert in plan:
-        value = read(name)
-        if convert and (value is not None or convert is _is_set):
-            value = convert(value)
-        shown[key] = value
-    return shown
+def _shape_of(named: Mapping[str, fields.Field[Any]]) -> Callable[[Any], dict[str, Any]]:
+    """Return what makes the shown form of a document or object: no step for a field as it is."""
+    keys = [field.data_key or name for name, field in named.items()]
+    names = [field.attribute or name for name, field in named.items()]
+    made = zip(keys, map(_conversion, named.values()), strict=True)
+    converted = [(key, convert) for key, convert in made if convert is not None]
+    # All values in one step; of a single name it would return the value alone.
+    read_all = operator.itemgetter(*names) if len(names) > 1 else None
+
+    def read_each(obj: Any) -> dict[str, Any]:
+        read = obj.get if isinstance(obj, Mapping) else functools.partial(getattr, obj)
+        return {key: read(name) for key, name in zip(keys, names, strict=True)}
+
+    def shape(obj: Any) -> dict[str, Any]:
+        if type(obj) is dict and read_all is not None:
+            try:
+                shown = dict(zip(keys, read_all(obj), strict=True))
+            except KeyError:  # A document of an earlier release may lack a field.
+                shown = read_each(obj)
+        else:
+            shown = read_each(obj)
+        for key, convert in converted:
+            value = shown[key]
+            if value is not None or convert is _is_set:
+                shown[key] = convert(value)
+        return shown
+
+    return shape
 
 
 # The types that `dump` shows as they are, or converts in `_conversion`; no subclasses, which

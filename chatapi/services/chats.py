@@ -169,10 +169,12 @@ def list_chats(
     changes = following.changes
     rows = chats.newest(wanted, limit + 1, after)
     # Of the row after the page only its being there counts: it makes the cursor.
-    seen = ([(row["_id"], row["version"]) for row in rows[:limit]], len(rows) > limit)
+    seen = [row["version"] for row in rows[:limit]], len(rows) > limit
     unread_chats, unread_messages = unread(session)
     facts = (REPRESENTATION, session.user_id, session.side, limit, seen, unread_messages)
-    etag = hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(repr(facts).encode(), digest_size=16)
+    digest.update(b"".join([row["_id"].binary for row in rows[:limit]]))
+    etag = digest.hexdigest()
     known = ChatPage([], None, etag, unread_chats, unread_messages, is_known=True)
     if following.is_fresh and changes == following.changes:
         if len(_known_pages) >= MOST_KNOWN_PAGES:
@@ -180,7 +182,9 @@ def list_chats(
         _known_pages[key] = changes, known
     if knows is not None and knows(etag):
         return known
-    page = paging.page([shown(session, row) for row in rows], limit, "lastMessageAt")
+    for row in rows:  # They were read for this page alone.
+        row["unreadCount"] = row["unread"][session.side]
+    page = paging.page(rows, limit, "lastMessageAt")
     return ChatPage(page.items, page.next_cursor, etag, unread_chats, unread_messages)
 
 
