@@ -48,6 +48,13 @@ class Conversation:
         for thread in self._threads:
             thread.start()
 
+    def go_on(self, count: int) -> None:
+        """Wait until so many messages are acknowledged, however slow the machine is."""
+        end = time.monotonic() + 60
+        while len(self.acknowledged) < count:
+            assert time.monotonic() < end, self.failed
+            time.sleep(0.05)
+
     def stop(self) -> None:
         """Let the last message of each be acknowledged, and stop."""
         self._stop.set()
@@ -155,11 +162,15 @@ def test_a_kill_at_any_moment_loses_and_doubles_nothing(
     own_database: DatabaseServer, kill: Kill, rounds: int
 ) -> None:
     settings = {"RATELIMIT_ENABLED": "false", "DATABASE_TIMEOUT_MS": "1500"}
-    with start_app(own_database.uri, 2, settings) as server, talking(server, own_database):
+    with (
+        start_app(own_database.uri, 2, settings) as server,
+        talking(server, own_database) as conversations,
+    ):
         for _ in range(rounds):
             time.sleep(random.uniform(0.2, 0.9))
             kill(server, own_database)
-        time.sleep(0.3)
+        for conversation in conversations:
+            conversation.go_on(11)
 
 
 def test_a_message_cut_off_by_a_kill_of_its_worker_does_not_block_the_chat(
