@@ -19,10 +19,13 @@ def watch(context: BrowserContext) -> None:
     def ended(request: Request) -> None:
         waiting.discard(request)
 
+    def closed(context: BrowserContext) -> None:
+        del _waiting[context]
+
     context.on("request", begun)
     context.on("requestfinished", ended)
     context.on("requestfailed", ended)
-    context.on("close", lambda _: _waiting.pop(context, None))
+    context.on("close", closed)
 
 
 def is_asking(page: Page) -> bool:
