@@ -112,8 +112,9 @@ def test_arabic_is_cut_at_its_end_and_stays_beside_what_it_belongs_to(
 
     page = new_page(width)
     sign_in(page, server.url, ana)
-    expect(page.locator(".chat-item .preview bdi")).to_have_text(ARABIC.strip())
-    assert is_seen_from_its_beginning(page.locator(".chat-item .preview bdi"))
+    preview = page.locator(".chat-item .preview > bdi")
+    expect(preview).to_have_text(ARABIC.strip())
+    assert is_seen_from_its_beginning(preview)
     assert stands_above(page, ".chat-item .subject", ".chat-item .preview")
     page.locator(".chat-item a, a.chat-item").first.click()
     expect(page.locator(".conversation-title h2")).to_be_visible()
