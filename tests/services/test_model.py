@@ -34,7 +34,8 @@ class Chat:
     keys: dict[tuple[int, str], int] = field(default_factory=dict)
 
     def unread(self, side: str) -> int:
-        return sum(by != side for by, _ in self.said[self.read[side] :])
+        later = self.said[self.read[side] :]
+        return sum(by != side and text != messages.TOMBSTONE for by, text in later)
 
 
 class Model:

@@ -113,6 +113,7 @@ def simulate(app: Flask, addresses: list[str], rounds: int) -> tuple[int, int]:
         "",
         "",
         None,
+        None,
         clock.now(),
         clock.now(),  # type: ignore[arg-type]
     )

@@ -22,6 +22,10 @@ PUBLIC = frozenset(
         ("POST", "/api/auth/register"),
         ("POST", "/api/auth/login"),
         ("POST", "/api/auth/guest"),
+        # What opens these is the token of a link.
+        ("POST", "/api/auth/password/link"),
+        ("GET", "/admin/set-password"),
+        ("POST", "/admin/set-password"),
         ("GET", "/api/auth/csrf"),
         ("GET", "/api/config"),
         ("GET", "/api/openapi.json"),
