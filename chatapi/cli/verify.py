@@ -216,16 +216,19 @@ class _Stopped(BaseException):
 
 @contextlib.contextmanager
 def _ending_in_order() -> Iterator[None]:
-    """Let the signals that ask for an end leave the block as an exception, as Ctrl-C does."""
+    """Let the signals that ask for an end leave the block as an exception.
+
+    Also Ctrl-C's: a shell starts what it puts into the background deaf to it.
+    """
 
     def stop(*_: object) -> None:
         raise _Stopped
 
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
-    except (_Stopped, KeyboardInterrupt):
+    except _Stopped:
         raise click.Abort from None
     finally:
         for number, handler in before.items():
