@@ -261,6 +261,14 @@ def _with_preview(chat: RawBSONDocument, last: RawBSONDocument | None) -> RawBSO
         return chat
     document = decode(chat.raw, AWARE)
     document["lastMessage"]["content"] = text
+    # Deleted between the two reads: it does not count as unread any more.
+    side, reader = last["side"], "admin" if last["side"] == "user" else "user"
+    listed = document.get("deletedUnread", [])
+    key = {"seq": last["seq"], "side": side}
+    if last["seq"] > document["readSeq"][reader] and key not in listed:
+        document["unread"][reader] -= 1
+        document["deletedUnread"] = [*listed, key]
+        document["unreadByAdmin"] = document["unread"]["admin"] > 0
     return _raw(document)
 
 
