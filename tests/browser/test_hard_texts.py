@@ -145,5 +145,6 @@ def test_a_conversation_is_printed_as_far_as_it_is_loaded(
     assert page.evaluate(ink) == "rgb(23, 32, 34)"
     for route in held:
         route.continue_()
-    expect(page.get_by_text("The first")).to_be_visible()
+    expect(page.locator("#m-1 .text")).to_have_text("The first")
+    expect(page.locator("#m-1 .text")).to_be_visible()
     expect(page.locator(".load-older")).to_have_count(0)
