@@ -43,7 +43,7 @@ from chatapi import clock
 from chatapi.cli import archive, archive_check, consistency
 from chatapi.cli.terminal import failing_by_name, progress, regular_file
 from chatapi.services import chats
-from chatapi.services.messages import PREVIEW_LENGTH
+from chatapi.services.messages import PREVIEW_LENGTH, no_longer_unread
 from chatapi.store import database, deletions, indexes, upkeep
 from chatapi.store.database import AWARE, Document
 
@@ -185,6 +185,7 @@ class _Copy:
         length = {chat["_id"]: int(chat["lastSeq"]) for chat in chats}
         copied = dict.fromkeys(length, 0)
         last: dict[ObjectId, RawBSONDocument] = {}
+        deleted: dict[ObjectId, list[RawBSONDocument]] = {}
         for message in upkeep.raw_messages(list(length)):
             chat_id, seq = message["chatId"], message["seq"]
             if seq <= length[chat_id]:
@@ -192,6 +193,8 @@ class _Copy:
                 self._writer.add("messages", message)
                 if seq == length[chat_id]:
                     last[chat_id] = message
+                if message.get("deletedAt"):
+                    deleted.setdefault(chat_id, []).append(message)
             self._step(1)
         for chat in chats:
             chat_id = chat["_id"]
@@ -201,7 +204,7 @@ class _Copy:
                 self.gone.add(chat_id)
             else:
                 self._note_begun(chat)
-                self._add(_with_preview(chat, last.get(chat_id)))
+                self._add(_as_copied(chat, last.get(chat_id), deleted.get(chat_id, [])))
             self._step(1)
 
     def _note_begun(self, chat: RawBSONDocument) -> None:
@@ -244,32 +247,31 @@ class _Copy:
             self.gone.add(chat_id)
             return
         self._note_begun(chat)
-        last = None
+        last, deleted = None, []
         for message in upkeep.raw_messages_from(chat_id, length):
             if message["seq"] <= chat["lastSeq"]:
                 self._writer.add("messages", message, again=message["seq"] <= length)
                 last = message if message["seq"] == chat["lastSeq"] else last
-        self._writer.add("chatrooms", _with_preview(chat, last), again=True)
+                if message.get("deletedAt"):
+                    deleted.append(message)
+        self._writer.add("chatrooms", _as_copied(chat, last, deleted), again=True)
 
 
-def _with_preview(chat: RawBSONDocument, last: RawBSONDocument | None) -> RawBSONDocument:
-    """Return a chat whose preview shows its last message as that was copied."""
-    if last is None or not last.get("deletedAt"):
-        return chat
-    text = last["content"][:PREVIEW_LENGTH]
-    if chat["lastMessage"]["content"] == text:
-        return chat
-    document = decode(chat.raw, AWARE)
-    document["lastMessage"]["content"] = text
-    # Deleted between the two reads: it does not count as unread any more.
-    side, reader = last["side"], "admin" if last["side"] == "user" else "user"
-    listed = document.get("deletedUnread", [])
-    key = {"seq": last["seq"], "side": side}
-    if last["seq"] > document["readSeq"][reader] and key not in listed:
-        document["unread"][reader] -= 1
-        document["deletedUnread"] = [*listed, key]
-        document["unreadByAdmin"] = document["unread"]["admin"] > 0
-    return _raw(document)
+def _as_copied(
+    chat: RawBSONDocument, last: RawBSONDocument | None, deleted: Iterable[RawBSONDocument]
+) -> RawBSONDocument:
+    """Return a chat that agrees with its messages, which were copied after it was read.
+
+    last -- its last message. deleted -- those of its messages that were copied as tombstones.
+    """
+    before = decode(chat.raw, AWARE)
+    copied = dict(before)
+    if last is not None and last.get("deletedAt"):
+        text = last["content"][:PREVIEW_LENGTH]
+        copied["lastMessage"] = copied["lastMessage"] | {"content": text}
+    for message in deleted:
+        copied |= no_longer_unread(copied, decode(message.raw, AWARE))
+    return _raw(copied) if copied != before else chat
 
 
 def _raw(document: Document) -> RawBSONDocument:

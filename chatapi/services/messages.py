@@ -209,10 +209,10 @@ def _with_burying(chat: Document, seq: int, message: Document | None) -> dict[st
     fields = {"burying": [*burying, {"seq": seq, "at": now}], "updatedAt": now}
     if chat["lastSeq"] == seq:
         fields["lastMessage"] = chat["lastMessage"] | {"content": TOMBSTONE}
-    return fields | (_no_longer_unread(chat, message) if message else {})
+    return fields | (no_longer_unread(chat, message) if message else {})
 
 
-def _no_longer_unread(chat: Document, message: Document) -> dict[str, Any]:
+def no_longer_unread(chat: Document, message: Document) -> dict[str, Any]:
     """Return what changes in a chat when a message is not to count as unread any more."""
     side, seq = message["side"], message["seq"]
     reader = "admin" if side == "user" else "user"

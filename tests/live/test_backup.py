@@ -468,6 +468,31 @@ def test_a_message_deleted_between_the_reads_leaves_no_text_in_the_preview(
     assert copy["lastMessage"]["content"] == messages.TOMBSTONE
 
 
+def test_a_message_deleted_between_the_reads_is_not_unread_in_the_backup(
+    database: Database[Document],
+    target: Database[Document],
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    between: Callable[[Act], None],
+    file: Path,
+) -> None:
+    owner, agent = make_session(), make_session("admin")
+    chat = make_chat(owner, message="One")
+    for text in ("Two", "Three"):
+        messages.send(owner, chat["_id"], text)
+
+    def delete_two() -> None:
+        messages.delete(agent, chat["_id"], 1)
+        messages.delete(agent, chat["_id"], 2)
+
+    between(delete_two)
+    restored(target, saved(database, file))
+    copy = target["chatrooms"].find_one({"_id": chat["_id"]})
+    assert copy is not None
+    assert copy["unread"]["admin"] == 1
+    assert [each["seq"] for each in copy["deletedUnread"]] == [1, 2]
+
+
 @pytest.mark.parametrize("over", [False, True])
 def test_a_deletion_of_a_message_that_was_under_way_is_finished_by_the_restore(
     database: Database[Document],
