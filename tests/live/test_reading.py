@@ -78,7 +78,9 @@ def test_a_list_is_one_find_of_whole_documents(
     etag = chats.list_chats(agent, chats.ChatFilters()).etag
     wire.sent.clear()
     wire.projections.clear()
-    page = chats.list_chats(agent, chats.ChatFilters(), knows=lambda own: known and own == etag)
+    page = chats.list_chats(
+        agent, chats.ChatFilters(), knows=lambda own: known and own == etag, remembered=False
+    )
     assert (page.is_known, len(page.items)) == (known, 0 if known else 3)
     assert wire.sent == [("find", "chatrooms")]
     assert wire.projections == [None]
