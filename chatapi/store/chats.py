@@ -6,6 +6,7 @@ the version tells a poll whether anything is new.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -259,29 +260,28 @@ def _page(
 ) -> list[Document]:
     """Read a page of a list: what lies after a place, and not before a time."""
     # With two equalities SecantusDB 0.7 takes the first field of the filter that has an index.
-    bounds = {"$lte": after.at} if after else {}
-    if since is not None:
-        bounds["$gte"] = since
+    earliest = {} if since is None else {"$gte": since}
+    bounds = ({"$lte": after.at} if after else {}) | earliest
     where = ({"lastMessageAt": bounds} if bounds else {}) | query(wanted)
     if after is None:
         return list(chatrooms().find(where).sort(_ORDER).limit(limit))
-    # Those of the place's own time come first, and some of them stand before it. Said as `$or`
-    # in the filter, SecantusDB 0.7 would take no index.
+    # Those of the place's own time come first, and some of them stand before it.
     rows = list(chatrooms().find(where).sort(_ORDER).limit(limit + SAME_TIME))
-    left = [row for row in rows if (row["lastMessageAt"], row["_id"]) < (after.at, after.id)]
+    left = [row for row in rows if _is_after(row, after)]
     if len(left) >= limit or len(rows) < limit + SAME_TIME:
         return left[:limit]
-    return list(chatrooms().find(_after(where, after)).sort(_ORDER).limit(limit))
+    # More chats than that have the very time of the place: they are read first, then the older
+    # ones. In one `$or` SecantusDB 0.7 would take no index.
+    same = {"lastMessageAt": after.at, "_id": {"$lt": after.id}} | query(wanted)
+    page = list(chatrooms().find(same).sort(_ORDER).limit(limit))
+    if len(page) < limit:
+        older = {"lastMessageAt": {"$lt": after.at} | earliest} | query(wanted)
+        page += chatrooms().find(older).sort(_ORDER).limit(limit - len(page))
+    return page
 
 
-def _after(where: Document, after: Position) -> Document:
-    """Return a filter narrowed to what comes after a place, many equal times or not."""
-    return where | {
-        "$or": [
-            {"lastMessageAt": {"$lt": after.at}},
-            {"lastMessageAt": after.at, "_id": {"$lt": after.id}},
-        ]
-    }
+def _is_after(chat: Document, place: Position | None) -> bool:
+    return place is None or (chat["lastMessageAt"], chat["_id"]) < (place.at, place.id)
 
 
 def _guess(wanted: Filter, limit: int, after: Position | None) -> datetime:
@@ -317,15 +317,11 @@ def _found(wanted: Filter, limit: int, after: Position | None) -> list[Document]
     Up to FEW_FOUND are all read, and sorted. Where each word has more, the newest chats are
     gone through until the page is full: the more there are, the sooner it is.
     """
-    where = query(wanted)
-    if after:
-        # The range lets the index start at the place.
-        where = _after(where | {"lastMessageAt": {"$lte": after.at}}, after)
     ids = chat_terms.found(wanted.terms, wanted.user_id, FEW_FOUND)
     if ids is None:
-        return list(itertools.islice(_walked(wanted, where), limit))
-    light: list[Document] = [{"$match": where}, {"$project": _PLACES}]
-    rows = list(among(chatrooms(), ids, light))
+        return list(itertools.islice(_walked(wanted, after), limit))
+    light: list[Document] = [{"$match": query(wanted)}, {"$project": _PLACES}]
+    rows = [row for row in among(chatrooms(), ids, light) if _is_after(row, after)]
     rows.sort(key=lambda chat: (chat["lastMessageAt"], chat["_id"]), reverse=True)
     page: list[Document] = []
     while rows and len(page) < limit:
@@ -337,12 +333,13 @@ def _found(wanted: Filter, limit: int, after: Position | None) -> list[Document]
     return page
 
 
-def _walked(wanted: Filter, where: Document) -> Iterator[Document]:
+def _walked(wanted: Filter, after: Position | None) -> Iterator[Document]:
     """Yield the chats that a search finds, the newest first, as they are come across."""
-    with chatrooms().find(where, batch_size=WALKED_AT_ONCE).sort(_ORDER) as newest_first:
-        while batch := list(itertools.islice(newest_first, WALKED_AT_ONCE)):
-            ids = chat_terms.having([chat["_id"] for chat in batch], wanted.terms)
-            yield from (chat for chat in batch if chat["_id"] in ids)
+    all_of_them = dataclasses.replace(wanted, terms=())
+    while batch := newest(all_of_them, WALKED_AT_ONCE, after):
+        ids = chat_terms.having([chat["_id"] for chat in batch], wanted.terms)
+        yield from (chat for chat in batch if chat["_id"] in ids)
+        after = Position(batch[-1]["lastMessageAt"], batch[-1]["_id"])
 
 
 def has_category(category: str) -> bool:
