@@ -156,7 +156,7 @@ def strays(newest: int | None = None) -> tuple[list[ObjectId], bool]:
     A sender that is killed just after its chat was deleted leaves one, and so does whoever
     is killed while opening a chat. More of one chat, or very many, no crash has left.
 
-    newest -- look only at so many messages, the newest.
+    newest -- look only at so many messages, those of the newest chats.
     """
     rows = upkeep.chats_named(clock.now() - _SURELY_LEFT, newest)
     lost: dict[ObjectId, ObjectId] = {}

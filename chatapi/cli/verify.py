@@ -80,7 +80,8 @@ def verify_deployment(
     chosen = _chosen(only)
     started, begun = clock.now(), time.monotonic()
     outcomes: list[Outcome] = []
-    with _alone(Path(config["DATA_DIR"])), _ending_in_order(), _cleaned_up():
+    alone = _alone(Path(config["DATA_DIR"]))
+    with alone, _ending_in_order(), _cleaned_up(), contextlib.closing(run):
         for section in chosen:
             if not as_json:
                 click.echo(click.style(f"\n{section.title}", bold=True))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from bson import ObjectId
 
+from chatapi.store import walk
 from chatapi.store.database import Document, among, chat_terms, chatrooms, forms, users
 
 _AT_ONCE = 500
@@ -31,7 +32,7 @@ def set_form(number: int) -> None:
 
 def chats() -> Iterator[list[tuple[Document, list[str] | None]]]:
     """Yield all chats, so many at a time, each with its terms, None if it has no such document."""
-    rows = chatrooms().find({}, _CHAT_FIELDS)
+    rows = walk.newest_first(chatrooms(), "userId", _CHAT_FIELDS)
     while batch := list(itertools.islice(rows, _AT_ONCE)):
         found = among(chat_terms(), [chat["_id"] for chat in batch], [{"$project": {"terms": 1}}])
         terms = {row["_id"]: row["terms"] for row in found}
@@ -53,7 +54,8 @@ def change_chats(changes: Iterable[Change]) -> None:
 
 def people() -> Iterator[list[Document]]:
     """Yield all users and guests, so many at a time: id, name, e-mail and terms."""
-    rows = users().find({}, {"name": 1, "email": 1, "searchTerms": 1})
+    shown = {"name": 1, "email": 1, "searchTerms": 1}
+    rows = walk.latest_first(users(), "createdAt", shown)
     while batch := list(itertools.islice(rows, _AT_ONCE)):
         yield batch
 

@@ -18,6 +18,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from chatapi import clock
+from chatapi.store import chats, walk
 from chatapi.store.database import AWARE, Document, current, in_parts
 
 # What is true for seconds, counts attempts, or lets somebody in.
@@ -28,7 +29,6 @@ SHORT_LIVED = frozenset(
 )
 _RAW = AWARE.with_options(document_class=RawBSONDocument)
 _TERMS_AT_ONCE = 500
-_MESSAGES_AT_ONCE = 1000
 _OLD_SEARCH = "search"
 _RESTORE: Document = {"_id": "restore"}
 _NOT_PLANNED = frozenset({"rejectedPlans", "parsedQuery"})
@@ -245,16 +245,11 @@ def finish_restore() -> None:
 
 def chat_batches(size: int, newest: int | None = None) -> Iterator[list[Document]]:
     """Yield chats, so many at a time: all, or only those of the latest messages."""
-    found = current()["chatrooms"].find({}, batch_size=size)
-    if newest is not None:
-        found = found.sort([("lastMessageAt", -1), ("_id", -1)]).limit(newest)
-    batch: list[Document] = []
-    for chat in found:
-        batch.append(chat)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+    if newest is None:
+        found = walk.newest_first(current()["chatrooms"], "userId")
+    else:
+        found = iter(chats.newest(chats.Filter(), newest))
+    while batch := list(itertools.islice(found, size)):
         yield batch
 
 
@@ -277,15 +272,11 @@ def chat(chat_id: ObjectId) -> Document | None:
 
 
 def chats_named(before: datetime, newest: int | None = None) -> Iterator[tuple[ObjectId, ObjectId]]:
-    """Yield the ids of messages made before a time, each with its chat's: all, or the newest.
+    """Yield the ids of messages made before a time, each with its chat's, the newest chats first.
 
-    The time is compared here, since a range over `_id` saves SecantusDB 0.7.0b3 nothing: there
-    the newest, too, cost a read of the whole collection, as its order by `$natural` is always
-    ascending. MongoDB stops reading once the newest are found.
+    newest -- only so many: no index leads to the newest messages of all chats together.
     """
-    found = current()["messages"].find({}, {"chatId": 1}, batch_size=_MESSAGES_AT_ONCE)
-    if newest is not None:
-        found = found.sort("_id", -1)
+    found = walk.newest_first(current()["messages"], "chatId", {"chatId": 1})
     old = (row for row in found if row["_id"].generation_time < before)
     for row in itertools.islice(old, newest):
         yield row["_id"], row["chatId"]
@@ -303,7 +294,7 @@ def among(name: str, ids: Iterable[ObjectId]) -> set[ObjectId]:
 def chats_without_terms() -> Iterator[Document]:
     """Yield the chats that no search finds: their ids, owners and what names them."""
     named = {"userId": 1, "subject": 1, "userName": 1, "userEmail": 1}
-    rows = current()["chatrooms"].find({}, named)
+    rows = walk.newest_first(current()["chatrooms"], "userId", named)
     while batch := {row["_id"]: row for row in itertools.islice(rows, _TERMS_AT_ONCE)}:
         known = among("chat_terms", batch)
         yield from (chat for chat_id, chat in batch.items() if chat_id not in known)
@@ -322,9 +313,7 @@ def drop_old_search() -> None:
 
 def delete_lost_terms(before: datetime) -> None:
     """Remove the search terms made before a time of chats that do not exist."""
-    # Every chat has its terms, so all of them are read; the time is compared here, since a
-    # range over `_id` saves SecantusDB 0.7.0b3 nothing.
-    rows = current()["chat_terms"].find({}, {"_id": 1})
+    rows = walk.newest_first(current()["chat_terms"], "userId", {"_id": 1})
     old = (row["_id"] for row in rows if row["_id"].generation_time < before)
     for some in in_parts(old):
         lost = set(some) - among("chatrooms", some)

@@ -23,7 +23,6 @@ from flask.testing import FlaskClient
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import WriteError
-from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from chatapi import create_app, errors
 from chatapi.login_limits import LoginAttempts
@@ -36,10 +35,9 @@ from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import CLIENT, PASSWORD
 from tests.live.clients import at_once
+from tests.live.plans import Wire, asked, scans
 from tests.servers import AppServer, DatabaseServer
 
-FILTERS = {"find": "filter", "count": "query", "distinct": "query", "findAndModify": "query"}
-NO_FILTER = {"insert", "ping", "hello", "endSessions", "getMore", "killCursors", "isMaster"}
 # Routes that read no data, or whose reads `test_streams_…` and the API's routes cover.
 NOT_ASKED = {
     "user_api.websocket": "does over frames what the routes do",
@@ -49,22 +47,6 @@ NOT_ASKED = {
 }
 NO_DATA = re.compile(r"(\.static|\.versioned|^openapi\.|^chat_ui\.|^health\.)")
 WRONG_ID = "0" * 24
-
-
-class Wire(CommandListener):
-    """Keeps every command sent."""
-
-    def __init__(self) -> None:
-        self.sent: list[Document] = []
-
-    def started(self, event: CommandStartedEvent) -> None:
-        self.sent.append({"name": event.command_name, **event.command})
-
-    def succeeded(self, event: Any) -> None:
-        """Not needed."""
-
-    def failed(self, event: Any) -> None:
-        """Not needed."""
 
 
 @pytest.fixture
@@ -83,53 +65,6 @@ def database(
     )
     with client:
         yield client.get_default_database()
-
-
-def asked(command: Document) -> list[tuple[str, Document]]:
-    """Return the collections and filters that a command asks for."""
-    name = command["name"]
-    if name in NO_FILTER:
-        return []
-    if name in FILTERS:
-        return [(command[name], command.get(FILTERS[name], {}))]
-    if name in {"update", "delete"}:
-        return [(command[name], each["q"]) for each in command[f"{name}s"]]
-    assert name == "aggregate", f"unknown command {name}"
-    first = command["pipeline"][0]
-    assert "$match" in first, command["pipeline"]
-    joined = [
-        (stage["$lookup"]["from"], {stage["$lookup"]["foreignField"]: None})
-        for stage in command["pipeline"]
-        if "$lookup" in stage
-    ]
-    return [(command[name], first["$match"]), *joined]
-
-
-def stages(plan: Document) -> list[str]:
-    """Return the names of a plan's stages, from the top."""
-    names = [str(plan["stage"])]
-    for below in [*plan.get("inputStages", []), *filter(None, [plan.get("inputStage")])]:
-        names += stages(below)
-    return names
-
-
-def scans(database: Database[Document], collection: str, wanted: Document, sort: Document) -> bool:
-    """Tell whether the server would read the whole collection for a filter."""
-
-    def explained(one: Document) -> bool:
-        find: Document = {"find": collection, "filter": one} | ({"sort": sort} if sort else {})
-        plan = database.command("explain", find, verbosity="queryPlanner")["queryPlanner"]
-        return "COLLSCAN" in stages(plan["winningPlan"])
-
-    if not explained(wanted):
-        return False
-    for name, clause in wanted.items():
-        if not name.startswith("$"):
-            # A document with all of these has the first of them.
-            alone = clause["$all"][0] if isinstance(clause, dict) and "$all" in clause else clause
-            if not explained({name: alone}):
-                return False
-    return True
 
 
 def sorts_without_an_index(command: Document) -> bool:

@@ -144,7 +144,7 @@ def test_chats_and_people_of_an_earlier_form_are_found(database: Database[Docume
     polish = as_of_0_1_0(database, "Łódź", "ł", "ło", "łod", "łodz")
     renamed = as_of_0_1_0(database, "Parcel", "z", "zo", "zoe")
     person = {"_id": ObjectId(), "name": "Łukasz", "email": "l@mail.example", "searchTerms": ["ł"]}
-    database["users"].insert_one(dict(person))
+    database["users"].insert_one(person | {"createdAt": AT})
     assert searched("วิทยุ") == searched("Łódź") == []
     consistency.renew_terms()
     assert searched("วิทยุ") == [thai]

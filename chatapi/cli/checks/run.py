@@ -85,6 +85,12 @@ class Run:
         connected: Instance = answer
         return connected
 
+    def close(self) -> None:
+        """Close the connection to the instance, if there is one."""
+        answer = self.found.get("instance")
+        if isinstance(answer, Instance):
+            answer.close()
+
     def _connect(self) -> Instance:
         if self.offline:
             raise NotRun("--offline")
