@@ -11,7 +11,6 @@ import functools
 import heapq
 import math
 import time
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -39,23 +38,28 @@ class Counters:
 
     def add(self, limit: RateLimitItem, *key: str, amount: int = 1) -> int:
         """Count up, or down, and return the count in the present window."""
-        return int(self.storage.incr(_name(limit, key), limit.get_expiry(), amount))
+        return int(self.storage.incr(counter_key(limit, *key), limit.get_expiry(), amount))
 
     def count(self, limit: RateLimitItem, *key: str) -> int:
         """Return the count in the present window."""
-        return self.storage.get(_name(limit, key))
+        return self.storage.get(counter_key(limit, *key))
 
     def clear(self, limit: RateLimitItem, *key: str) -> None:
         """Forget a counter."""
-        self.storage.clear(_name(limit, key))
+        self.storage.clear(counter_key(limit, *key))
 
     def seconds_left(self, limit: RateLimitItem, *key: str) -> int:
         """Return the whole seconds until the present window ends, at least 1."""
-        left = self.storage.get_expiry(_name(limit, key)) - time.time()
-        return max(1, math.ceil(min(left, limit.get_expiry())))
+        return self.seconds_left_of(counter_key(limit, *key), limit.get_expiry())
+
+    def seconds_left_of(self, key: str, longest: int) -> int:
+        """Return the same by the counter's own key; its windows last `longest` seconds."""
+        left = self.storage.get_expiry(key) - time.time()
+        return max(1, math.ceil(min(left, longest)))
 
 
-def _name(limit: RateLimitItem, key: Iterable[str]) -> str:
+def counter_key(limit: RateLimitItem, *key: str) -> str:
+    """Return the key of a limit's counter in the storage."""
     return limit.key_for(PREFIX, *key)
 
 
@@ -91,7 +95,9 @@ class WorkerMemory(MemoryStorage):
         now = self.monotonic()
         if now >= self.next_sweep or len(self.expirations) >= self.MAX_COUNTERS:
             self._make_room(now)
-        self.get(key)  # Drops the counter if its window is over.
+        ends = self.expirations.get(key)
+        if ends is not None and ends <= now:
+            self.clear(key)
         with self.locks[key]:
             if key not in self.expirations:
                 self.expirations[key] = now + expiry

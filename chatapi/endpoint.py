@@ -242,7 +242,16 @@ def _flat(messages: Any, prefix: str = "") -> dict[str, list[str]]:
 
 def json_response(data: object, status: int = 200) -> Response:
     """Return data, shaped by a schema already, as a JSON answer. A line, for who reads it so."""
-    text = current_app.json.dumps(data, separators=(",", ":"))
+    return text_response(json_text(data), status)
+
+
+def json_text(data: object) -> str:
+    """Return data, shaped by a schema already, as JSON."""
+    return current_app.json.dumps(data, separators=(",", ":"))
+
+
+def text_response(text: str, status: int = 200) -> Response:
+    """Return a JSON text as an answer."""
     return Response(f"{text}\n", status=status, mimetype="application/json")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response
+from flask import Response, current_app, request
 from flask_compress import Compress
 from flask_login import LoginManager
 from flask_pymongo import PyMongo
@@ -18,8 +18,11 @@ class Compressor(Compress):
         """Compress an answer, unless the client refuses every coding (`gzip;q=0`)."""
         if response is None or static_files.is_static():
             return response or Response(status=204)
-        if static_files.choose_coding(self.enabled_algorithms) is None:
-            response.vary.add("Accept-Encoding")
+        length = response.content_length
+        is_small = length is not None and length < current_app.config["COMPRESS_MIN_SIZE"]
+        accepts = "HTTP_ACCEPT_ENCODING" in request.environ
+        if is_small or not accepts or not static_files.choose_coding(self.enabled_algorithms):
+            response.headers["Vary"] = ", ".join([*response.vary, "Accept-Encoding"])
             return response
         compressed: Response = super().after_request(response)
         return compressed

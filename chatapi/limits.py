@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Flask, current_app
 from flask_limiter import Limiter
-from limits import RateLimitItem
 
 from chatapi import identity
-from chatapi.counters import Counters, network_limits, parsed
+from chatapi.counters import Counters, counter_key, network_limits, parsed
 from chatapi.errors import TooManyRequests
 from chatapi.networks import Network
 from chatapi.services.accounts import Session
@@ -25,6 +24,14 @@ View = Callable[..., Any]
 
 
 Key = str | Network
+
+
+class Window(NamedTuple):
+    """What counts the uses of a limit: a key in the storage, for so many seconds."""
+
+    key: str
+    seconds: int
+    amount: int
 
 
 def account() -> Key:
@@ -75,9 +82,9 @@ def limited(view: View, name: str = "default") -> View:
             count("guests_total", "all networks")
         if name != "create_chat":
             return view(**parts)
-        for limit, counter in _limits(name, key):
-            if _counters().count(limit, name, counter) >= limit.amount:
-                raise _refusal(limit, name, counter)
+        for window in _windows(name, key):
+            if limiter.storage.get(window.key) >= window.amount:
+                raise _refusal(window)
         response = view(**parts)
         if response.status_code == 201:
             count(name, key)
@@ -88,21 +95,28 @@ def limited(view: View, name: str = "default") -> View:
 
 def count(name: str, key: Key, amount: int = 1) -> None:
     """Count uses of a limit by an account or a network. Raises TooManyRequests."""
-    if not current_app.config["RATELIMIT_ENABLED"]:
+    config = current_app.config  # once: each look through the proxy costs
+    if not config["RATELIMIT_ENABLED"]:
         return
-    for limit, counter in _limits(name, key):
-        if _counters().add(limit, name, counter, amount=amount) > limit.amount:
-            raise _refusal(limit, name, counter)
+    storage = limiter.storage
+    for window in _windows_of(config[f"LIMIT_{name.upper()}"], name, key):
+        if storage.incr(window.key, window.seconds, amount) > window.amount:
+            raise _refusal(window)
 
 
-def _counters() -> Counters:
-    return Counters(limiter.storage)
+def _windows(name: str, key: Key) -> tuple[Window, ...]:
+    return _windows_of(current_app.config[f"LIMIT_{name.upper()}"], name, key)
 
 
-def _limits(name: str, key: Key) -> list[tuple[RateLimitItem, str]]:
-    text = current_app.config[f"LIMIT_{name.upper()}"]
-    return [(parsed(text), key)] if isinstance(key, str) else network_limits(text, key)
+@functools.lru_cache(maxsize=4096)  # To make them costs more than to count.
+def _windows_of(text: str, name: str, key: Key) -> tuple[Window, ...]:
+    limits = [(parsed(text), key)] if isinstance(key, str) else network_limits(text, key)
+    return tuple(
+        Window(counter_key(limit, name, counter), limit.get_expiry(), limit.amount)
+        for limit, counter in limits
+    )
 
 
-def _refusal(limit: RateLimitItem, name: str, counter: str) -> TooManyRequests:
-    return TooManyRequests(retryAfter=_counters().seconds_left(limit, name, counter))
+def _refusal(window: Window) -> TooManyRequests:
+    left = Counters(limiter.storage).seconds_left_of(window.key, window.seconds)
+    return TooManyRequests(retryAfter=left)

@@ -40,13 +40,14 @@ def count_message(session: Session, chat: Document, text: str) -> None:
     """
     if session.is_admin or chat["counts"]["admin"] or not has_app_context():
         return
-    if not current_app.config["RATELIMIT_ENABLED"]:
+    config = current_app.config
+    if not config["RATELIMIT_ENABLED"]:
         return
     network = _network.get() or (identity.network() if has_request_context() else None)
     if network is None:
         return  # a command
     written = chat["counts"]["user"]
-    if session.role == "guest" and written >= current_app.config["GUEST_MESSAGES_UNANSWERED"]:
+    if session.role == "guest" and written >= config["GUEST_MESSAGES_UNANSWERED"]:
         raise errors.AnswerPending
     size = len(text.encode()) + MESSAGE_OVERHEAD
     limits.count("unanswered_messages", network)

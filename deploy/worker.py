@@ -10,6 +10,7 @@ import json
 import uuid
 from typing import Any
 
+from gunicorn.http.body import LengthReader
 from gunicorn.workers.ggevent import GeventWorker
 
 RETRY_SECONDS = 10
@@ -68,6 +69,7 @@ class Worker(GeventWorker):
         """Serve a request, and close the connection of a client that takes no answer."""
         self._has_arrived(sock)
         req.body.close_connection = req.force_close
+        req.body.has_arrived = _has_body(req.body)
         try:
             super().handle_request(listener_name, req, sock, addr)
         except TimeoutError:
@@ -101,6 +103,14 @@ class Worker(GeventWorker):
             self.log.debug("The client left before its request was refused.")
         else:
             self.log.info("Answered %d, requestId %s", status, request_id)
+
+
+def _has_body(body: Any) -> bool:
+    """Tell whether all of a request's body came with its headers, as that of a message does."""
+    reader = body.reader
+    if not isinstance(reader, LengthReader):
+        return False
+    return bool(reader.unreader.buf.tell() >= reader.length)
 
 
 def _problem(status: http.HTTPStatus, request_id: str) -> bytes:

@@ -182,10 +182,9 @@ def list_chats(
         _known_pages[key] = changes, known
     if knows is not None and knows(etag):
         return known
-    for row in rows:  # They were read for this page alone.
-        row["unreadCount"] = row["unread"][session.side]
     page = paging.page(rows, limit, "lastMessageAt")
-    return ChatPage(page.items, page.next_cursor, etag, unread_chats, unread_messages)
+    items = [shown(session, row) for row in page.items]
+    return ChatPage(items, page.next_cursor, etag, unread_chats, unread_messages)
 
 
 def _known_page(key: PageKey) -> ChatPage | None:

@@ -345,7 +345,8 @@ def append(
     repeated = _repeated_over_quota(session, chat, content, client_message_id)
     if repeated is not None:
         return chat, repeated, False
-    return _append(session, chat, content, client_message_id, also, read, opens)
+    with durability.session():
+        return _append(session, chat, content, client_message_id, also, read, opens)
 
 
 def _append(

@@ -53,7 +53,7 @@ ACCESS: Document = {
     ]
 }
 # What remembered answers need to know of a chat that changed; the document is not read.
-LISTED = ("version", "status", "priority", "category", "adminId", "unread")
+LISTED = ("version", "status", "priority", "category", "adminId")
 _SHORT: Document = {
     "_id": 1,
     "operationType": 1,

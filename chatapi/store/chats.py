@@ -18,7 +18,7 @@ from pymongo import DESCENDING
 
 from chatapi import clock
 from chatapi.paging import Position
-from chatapi.store import chat_counts, chat_terms, durability, remembered, unread
+from chatapi.store import chat_counts, chat_terms, decoded, durability, remembered, unread
 from chatapi.store.database import Document, Duplicate, among, chatrooms, naming_duplicates
 
 _ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
@@ -111,8 +111,7 @@ def heard(change: Document) -> None:
     if operation != "update":
         remembered.forget_all()
     else:
-        if "unread" in updated:
-            unread.by_admins.forget()
+        unread.by_admins.forget()
         if not chat_counts.GROUPED.isdisjoint(updated):
             chat_counts.groups.forget()
     remembered.following.changes += 1
@@ -140,19 +139,19 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
     """
     with naming_duplicates(), remembered.writing():
         remembered.following.expect(chat_id, version + 1)
-        result = durability.to_commit("chatrooms").update_one(
-            {"_id": chat_id, "version": version},
-            {"$set": {**fields, "changedAt": clock.real()}, "$inc": {"version": 1}},
+        had = durability.to_commit("chatrooms").set_fields(
+            chat_id, version, {**fields, "changedAt": clock.real()}
         )
         before = _seen.pop(chat_id, None)
-        if not result.matched_count:
+        if not had:
             remembered.following.did_not_write(chat_id, version + 1)
             return False
         if before is not None and before["version"] == version:
             after = before | dict(fields) | {"version": version + 1}
             _remember(after)
             unread.moved(before["unread"]["admin"], after["unread"]["admin"])
-            chat_counts.moved(before, after)
+            if not chat_counts.GROUPED.isdisjoint(fields):
+                chat_counts.moved(before, after)
         else:
             unread.by_admins.forget()
             if not chat_counts.GROUPED.isdisjoint(fields):
@@ -236,6 +235,8 @@ def query(wanted: Filter) -> Document:
 def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Document]:
     """Return up to `limit` chats, the latest message first, from a place in the list on.
 
+    The documents are shared with other lists: who changes one changes a copy.
+
     Whole documents: SecantusDB 0.7 copies each one to leave a field out. It also reads a whole
     index range before it sorts and cuts it, so a page looks back only as far as the same page
     reached the last time, or as its neighbours' times are apart, and further until it is full.
@@ -264,19 +265,19 @@ def _page(
     bounds = ({"$lte": after.at} if after else {}) | earliest
     where = ({"lastMessageAt": bounds} if bounds else {}) | query(wanted)
     if after is None:
-        return list(chatrooms().find(where).sort(_ORDER).limit(limit))
+        return decoded.find(chatrooms(), where, _ORDER, limit)
     # Those of the place's own time come first, and some of them stand before it.
-    rows = list(chatrooms().find(where).sort(_ORDER).limit(limit + SAME_TIME))
+    rows = decoded.find(chatrooms(), where, _ORDER, limit + SAME_TIME)
     left = [row for row in rows if _is_after(row, after)]
     if len(left) >= limit or len(rows) < limit + SAME_TIME:
         return left[:limit]
     # More chats than that have the very time of the place: they are read first, then the older
     # ones. In one `$or` SecantusDB 0.7 would take no index.
     same = {"lastMessageAt": after.at, "_id": {"$lt": after.id}} | query(wanted)
-    page = list(chatrooms().find(same).sort(_ORDER).limit(limit))
+    page = decoded.find(chatrooms(), same, _ORDER, limit)
     if len(page) < limit:
         older = {"lastMessageAt": {"$lt": after.at} | earliest} | query(wanted)
-        page += chatrooms().find(older).sort(_ORDER).limit(limit - len(page))
+        page += decoded.find(chatrooms(), older, _ORDER, limit - len(page))
     return page
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from flask import current_app, request
 
 from chatapi import errors, schemas
-from chatapi.endpoint import endpoint, not_modified, unchanged
+from chatapi.endpoint import endpoint, json_text, not_modified, text_response, unchanged
 from chatapi.schemas import (
     ChatIn,
     ChatOut,
@@ -24,6 +24,10 @@ from chatapi.services.chats import ChatFilters
 from chatapi.user_api import blueprint
 
 ACCESS = [errors.NotYourChat, errors.ChatNotFound]
+MOST_TEXTS = 2000
+# The JSON of chats in lists, by what no change of a chat leaves as it is, and who is shown it.
+_texts: dict[tuple[Any, ...], str] = {}
+_in_list = ChatOut()
 
 
 @endpoint(
@@ -86,7 +90,9 @@ def list_chats(session: Session, query: dict[str, Any]) -> Any:
     if page.next_cursor:
         headers["X-Next-Cursor"] = page.next_cursor
         headers["Link"] = f'<{_next_page(page.next_cursor)}>; rel="next"'
-    return page.items, 200, headers
+    response = text_response(f"[{','.join([_text(chat, session.side) for chat in page.items])}]")
+    response.headers.extend(headers)
+    return response
 
 
 @endpoint(
@@ -157,6 +163,17 @@ def as_changes(body: dict[str, Any]) -> dict[str, Any]:
     """Return a PATCH body under the names that the service gives its parameters."""
     names = {"clientMessageId": "client_message_id", "adminId": "admin_id"}
     return {names.get(name, name): value for name, value in body.items()}
+
+
+def _text(chat: dict[str, Any], side: str) -> str:
+    """Return a chat of a list as JSON. A list that is read again has mostly the same chats."""
+    key = chat["_id"], chat["version"], chat.get("changedAt"), side
+    text = _texts.get(key)
+    if text is None:
+        if len(_texts) >= MOST_TEXTS:
+            _texts.clear()
+        text = _texts[key] = json_text(_in_list.dump(chat))
+    return text
 
 
 def _next_page(cursor: str) -> str:

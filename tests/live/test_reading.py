@@ -6,9 +6,10 @@ import dataclasses
 import random
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+import bson
 import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -19,7 +20,7 @@ from chatapi.realtime.hub import Hub, Listener
 from chatapi.realtime.signed_in import SignedIn
 from chatapi.realtime.tail import REST_SECONDS, Tail
 from chatapi.services import access, accounts, chats, messages, stats
-from chatapi.store import changes, disk, remembered, sessions, users
+from chatapi.store import changes, decoded, disk, remembered, sessions, users
 from chatapi.store import chats as stored_chats
 from chatapi.store import database as store
 from chatapi.store.database import Document
@@ -84,6 +85,42 @@ def test_a_list_is_one_find_of_whole_documents(
     assert (page.is_known, len(page.items)) == (known, 0 if known else 3)
     assert wire.sent == [("find", "chatrooms")]
     assert wire.projections == [None]
+
+
+def test_a_list_that_is_read_again_decodes_what_has_changed(
+    make_session: MakeSession, make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = make_session("admin")
+    made = [make_chat() for _ in range(3)]
+    chats.list_chats(agent, chats.ChatFilters())
+    decode, raws = bson.decode, list[bytes]()
+
+    def counted(raw: bytes, *options: Any) -> Any:
+        raws.append(raw)
+        return decode(raw, *options)
+
+    monkeypatch.setattr(bson, "decode", counted)
+    first = chats.list_chats(agent, chats.ChatFilters()).items
+    assert raws == []
+    first[0]["subject"] = "changed by the caller"
+    chats.update(agent, made[1]["_id"], priority="urgent")
+    again = chats.list_chats(agent, chats.ChatFilters()).items
+    assert len(raws) == 1
+    assert [item["subject"] for item in again] == [chat["subject"] for chat in reversed(made)]
+    assert [item["priority"] for item in again] == ["medium", "urgent", "medium"]
+    assert {item["createdAt"].tzinfo for item in again} == {UTC}
+
+
+def test_what_is_kept_of_lists_is_bounded(
+    make_session: MakeSession, make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = make_session("admin")
+    made = [make_chat()["_id"] for _ in range(5)]
+    monkeypatch.setattr(decoded, "MOST_KEPT", 2)
+    for _ in range(2):
+        items = chats.list_chats(agent, chats.ChatFilters()).items
+        assert [item["_id"] for item in items] == made[::-1]
+        assert len(decoded._kept) <= 2
 
 
 @pytest.fixture

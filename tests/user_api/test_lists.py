@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -292,3 +293,24 @@ def test_a_filter_takes_a_category_that_only_stored_chats_have(user: Caller, adm
         ]
     finally:
         schemas.configure(before)
+
+
+def test_a_list_shows_each_chat_as_it_is_now_to_each_side(user: Caller, admin: Caller) -> None:
+    chat = user.post("/api/chat", {"subject": "Where is my parcel?"}).json
+    path = f"/api/chat/{chat['_id']}"
+    steps: list[Callable[[], Any]] = [
+        lambda: user.post(f"{path}/messages", {"content": "Hello"}),
+        lambda: admin.patch(path, {"message": "Good morning", "read": True}),
+        lambda: admin.patch(path, {"priority": "urgent", "adminId": admin.id}),
+        lambda: user.post(f"{path}/solved"),
+        lambda: admin.patch(path, {"status": "closed"}),
+    ]
+    for step in steps:
+        assert step().status_code < 300
+        shown = []
+        for caller in (user, admin, user):
+            now = caller.get(path).json
+            del now["messages"]
+            assert caller.get("/api/chat").json == [now]
+            shown.append(now["unreadCount"])
+        assert shown[0] == shown[2]
