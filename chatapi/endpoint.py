@@ -266,5 +266,6 @@ def _respond(contract: Contract, result: Any) -> Response:
         response = Response(status=status)
     else:
         response = json_response(schema.dump(data), status)
-    response.headers.extend(headers)
+    if headers:
+        response.headers.extend(headers)
     return response

@@ -28,9 +28,16 @@ class Compressor(Compress):
         return compressed
 
 
+class Login(LoginManager):
+    """Flask-Login for users that each request names itself, by a token or our own cookie."""
+
+    def _load_user(self) -> None:
+        # It would look for a user's id in Flask's session and for a cookie of its own first,
+        # and hash the client's address to guard them. There are none.
+        self._update_request_context_with_user(self._request_callback(request))
+
+
 mongo = PyMongo()
-login_manager = LoginManager()
-# Flask-Login's session protection would guard an id in Flask's session, where none is kept.
-login_manager.session_protection = None
+login_manager = Login()
 csrf = CSRFProtect()
 compress = Compressor()

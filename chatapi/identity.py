@@ -82,7 +82,7 @@ def _open(token: str, network: Network) -> Session | None:
 
 def bearer_token(incoming: Request) -> str | None:
     """Return the token of the Authorization header, "" if the header has another form."""
-    header = incoming.headers.get("Authorization")
+    header = incoming.environ.get("HTTP_AUTHORIZATION")
     if header is None:
         return _protocol_token(incoming)
     scheme, _, token = header.partition(" ")
@@ -91,7 +91,7 @@ def bearer_token(incoming: Request) -> str | None:
 
 def _protocol_token(incoming: Request) -> str | None:
     """Return the token that a browser's WebSocket offers, since it can set no header."""
-    for offered in incoming.headers.get("Sec-WebSocket-Protocol", "").split(","):
+    for offered in incoming.environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(","):
         if offered.strip().startswith("bearer."):
             return offered.strip().removeprefix("bearer.")
     return None
@@ -106,7 +106,9 @@ def cookie_token(incoming: Request) -> str | None:
 
 def optional() -> Session | None:
     """Return the request's session, or None."""
-    return getattr(current_user, "session", None)  # one look: each through the proxy costs
+    # Flask-Login keeps there whom it has found; each look through its proxy costs.
+    user = g.get("_login_user")
+    return getattr(current_user if user is None else user, "session", None)
 
 
 def required() -> Session:

@@ -16,7 +16,8 @@ import traceback
 from typing import Any
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response
+from flask.globals import app_ctx, request_ctx
 from pymongo.errors import PyMongoError
 from structlog.typing import EventDict, WrappedLogger
 
@@ -80,24 +81,27 @@ class _StandardOutput:
 
 
 def _start() -> None:
-    g.started = time.perf_counter()
+    app_ctx.g.started = time.perf_counter()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(requestId=problem.request_id())
 
 
 def _note(response: Response) -> Response:
+    # Once: each look through a proxy costs.
+    asked, known = request_ctx.request, app_ctx.g
+    now = time.perf_counter()
     fields: dict[str, Any] = {
-        "method": request.method,
-        "path": request.path,
+        "method": asked.method,
+        "path": asked.path,
         "status": response.status_code,
-        "ms": round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000, 1),
-        "address": request.remote_addr,
+        "ms": round((now - known.get("started", now)) * 1000, 1),
+        "address": asked.remote_addr,
     }
-    if "_login_user" in g and (session := identity.optional()):
+    if "_login_user" in known and (session := identity.optional()):
         fields["userId"] = str(session.user_id)
-    if "error_code" in g:
-        fields["code"] = g.error_code
-    if request.path in PROBES and response.status_code < 400:
+    if "error_code" in known:
+        fields["code"] = known.error_code
+    if asked.path in PROBES and response.status_code < 400:
         log.debug("request", **fields)  # Asked every few seconds, and always the same.
     else:
         log.info("request", **fields)
@@ -111,10 +115,13 @@ def _blank_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+_as_json = json.JSONEncoder(default=repr).encode
+
+
 def _render(_: WrappedLogger, __: str, event: EventDict) -> str:
     """Return the line. What cannot be written must not stop the work it tells of."""
     try:
-        return json.dumps(event, default=repr)
+        return _as_json(event)
     except Exception as failure:  # noqa: BLE001 - a value's own repr may raise
         known = ("timestamp", "level", "event", "requestId", "exception")
         line = {name: str(event[name]) for name in known if name in event}

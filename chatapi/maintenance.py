@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 
-from flask import Flask, current_app, request
+from flask import Flask, current_app
+from flask.globals import request_ctx
 
 from chatapi import errors
 from chatapi.store import upkeep
@@ -57,10 +58,12 @@ def init_app(app: Flask) -> None:
     guard = app.extensions["restore_guard"] = RestoreGuard()
 
     def refuse_while_restoring() -> None:
-        if not request.path.startswith(_GUARDED) or "/static/" in request.path:
+        asked = request_ctx.request  # once: each look through the proxy costs
+        path = asked.path
+        if not path.startswith(_GUARDED) or "/static/" in path:
             return
-        if request.endpoint not in _UNGUARDED:
-            guard.check(again=request.method not in READING or request.path == "/readyz")
+        if asked.endpoint not in _UNGUARDED:
+            guard.check(again=asked.method not in READING or path == "/readyz")
 
     app.before_request(refuse_while_restoring)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 from flask import Flask, Response, current_app, g, has_request_context, request
+from flask.globals import app_ctx
 from flask.typing import ResponseReturnValue
 from pymongo.errors import (
     ConnectionFailure,
@@ -74,9 +75,10 @@ def add_headers(response: Response, error: ChatError) -> None:
 
 def request_id() -> str:
     """Return this request's id, the same in the answer and in the log."""
-    if "request_id" not in g:
-        g.request_id = uuid.uuid4().hex
-    return str(g.request_id)
+    known = app_ctx.g
+    if "request_id" not in known:
+        known.request_id = secrets.token_hex(16)
+    return str(known.request_id)
 
 
 def from_exception(error: Exception) -> ChatError:
