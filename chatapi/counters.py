@@ -129,9 +129,8 @@ class WorkerMemory(MemoryStorage):
 class DatabaseCounters(MongoDBStorage):
     """Counters in the database: exact across workers, from the first hit on.
 
-    The embedded database answers nothing to one of two first hits at the same moment. So the
-    counter is there before it is counted up, and is of this window, so that no sweep removes it
-    in between.
+    Two commands: the counter is there before it is counted up, so neither of two first hits at
+    the same moment fails. It is of this window then, so no sweep removes it in between.
     """
 
     STORAGE_SCHEME = ["mongodb", "mongodb+srv"]  # noqa: RUF012 - limits' own way to register

@@ -118,8 +118,8 @@ class SignedIn:
             self._hand_on(stream.next())
         self._heard_at = time.monotonic()
         following.heard()
-        # SecantusDB 0.7 answers after each write of anybody, with or without a change. Asked five
-        # times a second, it has several changes in each answer.
+        # Each message of any process changes a chat. Asked five times a second, a server has
+        # several changes in each answer.
         time.sleep(max(0.0, started + LOOK_EVERY - self._heard_at))
 
     def _hand_on(self, change: changes.Change | None) -> None:

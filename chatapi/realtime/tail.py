@@ -22,16 +22,15 @@ from pymongo.errors import PyMongoError
 from chatapi import clock
 from chatapi.followers import Follower
 from chatapi.realtime.hub import Hub, hub
-from chatapi.store import changes, chats, unread
+from chatapi.store import changes, chats, server, unread
 
 log = structlog.get_logger("chat.tail")
 
 POLL_SECONDS = 1.0
 OVERLAP = timedelta(seconds=5)
 IDLE_SECONDS = 60.0
-CHATS_AT_ONCE = 500
 # See `_rest`. An answer that took less than FULL_WAIT did not come for want of changes.
-REST_SECONDS, FOREIGN_SECONDS = 0.2, 60.0
+FOREIGN_SECONDS = 60.0
 FULL_WAIT = changes.WAIT_MS / 1000 * 0.8
 
 
@@ -148,21 +147,21 @@ class Tail:
             stream.close()
 
     def _rest(self, asked_at: float) -> None:
-        """Wait a little before asking again, while nobody but this process writes.
+        """Wait before asking again while only this process writes, if the server wants it.
 
         What this process writes, its listeners hear without the stream, and each question costs
-        as much as a read. SecantusDB 0.7 answers that there is nothing after each write of
-        anybody. The first change of another process after a quiet minute is late by REST_SECONDS.
+        as much as a read. The first change of another process after a quiet minute is late by
+        that rest.
         """
-        now = time.monotonic()
-        if now - asked_at < FULL_WAIT and now - self._foreign_at > FOREIGN_SECONDS:
-            self.follower.stopping.wait(REST_SECONDS)
+        rest, now = server.current().tail_rest_seconds, time.monotonic()
+        if rest and now - asked_at < FULL_WAIT and now - self._foreign_at > FOREIGN_SECONDS:
+            self.follower.stopping.wait(rest)
 
     def _look_again(self) -> None:
         """Tell of what changed before following began, and after somebody read it."""
-        listened = self.hub.listened_chats()
-        for start in range(0, len(listened), CHATS_AT_ONCE):
-            asked = listened[start : start + CHATS_AT_ONCE]
+        listened, at_once = self.hub.listened_chats(), server.current().ids_at_once
+        for start in range(0, len(listened), at_once):
+            asked = listened[start : start + at_once]
             found = changes.chats_now(asked)
             for chat in found:
                 self.hub.changed(chat)

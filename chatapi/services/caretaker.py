@@ -21,7 +21,7 @@ from chatapi.followers import Follower
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services.feeds import SWEEP_SECONDS, Feed, register
 from chatapi.services.presence import Place, present
-from chatapi.store import sessions
+from chatapi.store import server, sessions
 from chatapi.store.database import Document
 
 log = structlog.get_logger("chat.streams")
@@ -30,8 +30,6 @@ CARE_SECONDS = 3.0
 STUCK_SECONDS = 10.0
 # The sessions of so long are looked at again together: each look is two reads.
 TOGETHER_SECONDS = 30.0
-# SecantusDB 0.7.0b3 takes quadratic time for a list of ids.
-SESSIONS_AT_ONCE = 50
 
 
 class Caretaker:
@@ -103,8 +101,9 @@ class Caretaker:
             or (sweeps and moment - feed.checked_at > SWEEP_SECONDS)
         ]
         try:
-            for start in range(0, len(doubtful), SESSIONS_AT_ONCE):
-                end_the_unauthorised(doubtful[start : start + SESSIONS_AT_ONCE])
+            at_once = server.current().ids_at_once
+            for start in range(0, len(doubtful), at_once):
+                end_the_unauthorised(doubtful[start : start + at_once])
         except PyMongoError:
             self._suspects |= suspects
             raise

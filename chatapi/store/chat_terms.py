@@ -1,7 +1,7 @@
 """The `chat_terms` collection: by which words a chat is found, one document a chat.
 
-They stand apart from the chat, which is written anew with every message: a chat has a term
-for each beginning of each word, and SecantusDB 0.7.0b3 would write all its index entries again.
+They stand apart from the chat, which is updated with every message: a chat has a term for each
+beginning of each word, and an update costs the more, the more entries of indexes a document has.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from bson import ObjectId
 
-from chatapi.store.database import Document, among, chat_terms
+from chatapi.store.database import Document, chat_terms
+from chatapi.store.parts import among
 
 
 def put(chat: Document, terms: Sequence[str]) -> None:

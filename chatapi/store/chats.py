@@ -18,8 +18,17 @@ from pymongo import DESCENDING
 
 from chatapi import clock
 from chatapi.paging import Position
-from chatapi.store import chat_counts, chat_terms, decoded, durability, remembered, unread
-from chatapi.store.database import Document, Duplicate, among, chatrooms, naming_duplicates
+from chatapi.store import (
+    chat_counts,
+    chat_terms,
+    decoded,
+    durability,
+    remembered,
+    server,
+    unread,
+)
+from chatapi.store.database import Document, Duplicate, chatrooms, naming_duplicates
+from chatapi.store.parts import among
 
 _ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
 _PLACES = {"lastMessageAt": 1}
@@ -237,15 +246,15 @@ def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Do
 
     The documents are shared with other lists: who changes one changes a copy.
 
-    Whole documents: SecantusDB 0.7 copies each one to leave a field out. It also reads a whole
-    index range before it sorts and cuts it, so a page looks back only as far as the same page
-    reached the last time, or as its neighbours' times are apart, and further until it is full.
-    MongoDB stops at the limit either way.
+    Whole documents: to leave fields out saves nothing. Where the server does not stop at the
+    limit, a page looks back only as far as the same page reached the last time, or as its
+    neighbours' times are apart, and further until it is full.
     """
     if wanted.terms:
         return _found(wanted, limit, after)
-    if wanted.user_id is not None:
-        return _page(wanted, limit, after, None)  # One person has few chats.
+    # One person has few chats.
+    if wanted.user_id is not None or server.current().stops_at_limit:
+        return _page(wanted, limit, after, None)
     key = wanted, limit, after
     since = _reached.get(key) or _guess(wanted, limit, after)
     while True:
@@ -260,7 +269,7 @@ def _page(
     wanted: Filter, limit: int, after: Position | None, since: datetime | None
 ) -> list[Document]:
     """Read a page of a list: what lies after a place, and not before a time."""
-    # With two equalities SecantusDB 0.7 takes the first field of the filter that has an index.
+    # The time first: the index of the list's order is the one to read.
     earliest = {} if since is None else {"$gte": since}
     bounds = ({"$lte": after.at} if after else {}) | earliest
     where = ({"lastMessageAt": bounds} if bounds else {}) | query(wanted)
@@ -272,7 +281,7 @@ def _page(
     if len(left) >= limit or len(rows) < limit + SAME_TIME:
         return left[:limit]
     # More chats than that have the very time of the place: they are read first, then the older
-    # ones. In one `$or` SecantusDB 0.7 would take no index.
+    # ones. One `$or` of both would take no index on every server.
     same = {"lastMessageAt": after.at, "_id": {"$lt": after.id}} | query(wanted)
     page = decoded.find(chatrooms(), same, _ORDER, limit)
     if len(page) < limit:

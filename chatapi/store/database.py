@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC
 from typing import Any
@@ -18,8 +17,6 @@ Document = dict[str, Any]
 
 # For what is decoded elsewhere than by the collections, whose times `times.mark` marks.
 AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
-
-IDS_AT_ONCE = 50
 
 _bound: list[Database[Document]] = []
 _collections: dict[str, Collection[Document]] = {}
@@ -119,21 +116,6 @@ def upgrades() -> Collection[Document]:
 
 def forms() -> Collection[Document]:
     return _collection("forms")
-
-
-def in_parts(ids: Iterable[ObjectId]) -> Iterator[list[ObjectId]]:
-    """Yield a few ids at a time: SecantusDB 0.7.0b3 takes quadratic time for many."""
-    left = iter(ids)
-    while part := list(itertools.islice(left, IDS_AT_ONCE)):
-        yield part
-
-
-def among(
-    collection: Collection[Document], ids: Iterable[ObjectId], stages: Sequence[Document]
-) -> Iterator[Document]:
-    """Yield what an aggregation makes of the documents with these ids, in no order."""
-    for part in in_parts(ids):
-        yield from collection.aggregate([{"$match": {"_id": {"$in": part}}}, *stages])
 
 
 @contextmanager

@@ -4,13 +4,13 @@ A message counts only once the chat has been moved onto it. Where one server wit
 both writes, the sync of the second carries the first: the message is written without a sync of
 its own, and the compare-and-set on its chat with one.
 
-- One log (a standalone MongoDB, SecantusDB): message `j: false`, chat `j: true`.
+- One log (a standalone MongoDB, the embedded server): message `j: false`, chat `j: true`.
 - Replica set: both `w: majority`, unless MONGO_URI names another `w`. A failover could roll back
   a message that fewer members have, and keep its chat.
 - Sharded cluster: as MONGO_URI says; the two live on different shards.
 
-SecantusDB says in `hello` that it is a replica set, which it needs for change streams; what tells
-it apart is `secantusVersion` in `buildInfo`. A failover was not tried.
+The embedded server is one with one log, whatever it says in `hello` (`store.server`). A failover
+was not tried.
 
 With one log there is no other member that a write could be repeated on, so both go out as plain
 commands (`DirectCollection`) in one session of the driver: that takes a third less of the
@@ -35,8 +35,10 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, WriteConcernError, WriteError
 
 from chatapi import clock
+from chatapi.store import server
 from chatapi.store.database import Document, current
 from chatapi.store.disk import free_space
+from chatapi.store.server import Server
 
 # A standalone server can be made a member of a replica set while we are connected.
 ASK_EVERY = 60.0
@@ -50,11 +52,11 @@ class Topology(enum.Enum):
     SHARDED = "sharded cluster"
 
 
-def topology(hello: Mapping[str, Any], build_info: Mapping[str, Any]) -> Topology:
-    """Return what the answers to the two commands say."""
+def topology(hello: Mapping[str, Any], kind: Server) -> Topology:
+    """Return what the answer to `hello` means on this kind of server."""
     if hello.get("msg") == "isdbgrid":
         return Topology.SHARDED
-    if "setName" not in hello or "secantusVersion" in build_info:
+    if "setName" not in hello or kind.has_one_log:
         return Topology.ONE_LOG
     return Topology.REPLICA_SET
 
@@ -76,7 +78,10 @@ _session: ContextVar[ClientSession | None] = ContextVar("session", default=None)
 
 
 class DirectCollection:
-    """Writes of single documents as plain commands; the driver does not repeat them."""
+    """Writes of single documents as plain commands; the driver does not repeat them.
+
+    by_id -- find a document by its `_id` alone, and compare the version in the update itself.
+    """
 
     def __init__(
         self, database: Database[Document], name: str, concern: WriteConcern, *, by_id: bool
@@ -97,8 +102,6 @@ class DirectCollection:
         Raises DuplicateKeyError, PyMongoError.
         """
         if self._by_id:
-            # SecantusDB 0.7.0b3 goes through all indexes several times for a filter of more than
-            # `_id`, which is a third of what the update costs.
             changed = {"$mergeObjects": ["$$ROOT", {"$literal": fields | {"version": version + 1}}]}
             now = {"$cond": [{"$eq": ["$version", version]}, changed, "$$ROOT"]}
             update = {"q": {"_id": key}, "u": [{"$replaceWith": now}]}
@@ -164,7 +167,6 @@ class _Collections:
     def __init__(self) -> None:
         self._database: object = None
         self._kind: Topology | None = None
-        self._is_secantus = False
         self._asked_at = 0.0
         self._known: dict[tuple[str, bool], DirectCollection | DriverCollection] = {}
 
@@ -188,16 +190,14 @@ class _Collections:
             return DriverCollection(database[name])
         concern = write_concern(self._kind, database.write_concern, commits=commits)
         if self._kind is Topology.ONE_LOG:
-            return DirectCollection(database, name, concern, by_id=self._is_secantus)
+            by_id = server.current().updates_by_id_alone
+            return DirectCollection(database, name, concern, by_id=by_id)
         return DriverCollection(database[name].with_options(write_concern=concern))
 
     def _ask(self, database: Database[Document]) -> None:
         kind = Topology.SHARDED  # A stand-in, in memory, takes no write concern.
         if isinstance(database, Database):
-            admin = database.client.admin
-            hello, build_info = admin.command("hello"), admin.command("buildInfo")
-            kind = topology(hello, build_info)
-            self._is_secantus = "secantusVersion" in build_info
+            kind = topology(database.client.admin.command("hello"), server.current())
         if kind is not self._kind:
             self._known.clear()
         self._kind, self._asked_at = kind, time.monotonic()

@@ -1,7 +1,7 @@
 """Expired documents, removed a few at a time as others are written.
 
-MongoDB also removes them by the indexes on their times; the embedded database does not, see
-`deploy/secantus_server.py`. Every reader of such a document looks at its time.
+Not every collection has a TTL index, and not every server acts on one. Where one does, it is done
+twice, which costs a read every SWEEP_SECONDS. Every reader of such a document looks at its time.
 """
 
 from __future__ import annotations

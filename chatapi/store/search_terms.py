@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from bson import ObjectId
 
 from chatapi.store import walk
-from chatapi.store.database import Document, among, chat_terms, chatrooms, forms, users
+from chatapi.store.database import Document, chat_terms, chatrooms, forms, users
+from chatapi.store.parts import among
 
 _AT_ONCE = 500
 _CHAT_FIELDS = {"userId": 1, "subject": 1, "userName": 1, "userEmail": 1}

@@ -35,7 +35,7 @@ def with_user(session_id: str) -> tuple[Document, Document] | None:
                     "as": "user",
                 }
             },
-            # First, since SecantusDB 0.7.0b3 leaves nothing out of the documents of an array.
+            # First: not every server leaves fields out of the documents of an array.
             {"$unwind": "$user"},
             {"$project": {"user.passwordHash": 0, "user.searchTerms": 0}},
         ]

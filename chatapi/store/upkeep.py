@@ -19,7 +19,9 @@ from pymongo.errors import OperationFailure
 
 from chatapi import clock
 from chatapi.store import chats, walk
-from chatapi.store.database import AWARE, Document, current, in_parts
+from chatapi.store import server as servers
+from chatapi.store.database import AWARE, Document, current
+from chatapi.store.parts import in_parts
 
 # What is true for seconds, counts attempts, or lets somebody in.
 SECRET = frozenset({"sessions", "passwordLinks"})
@@ -35,12 +37,12 @@ _NOT_PLANNED = frozenset({"rejectedPlans", "parsedQuery"})
 
 
 def server() -> Document:
-    """Return the server's version, what it is, and how many connections it has left.
+    """Return the server's name and version, what it is, and how many connections it has left.
 
     `form` is "standalone", "replica set" or "sharded cluster". A number the server does not
     tell is None. Raises PyMongoError when it does not answer.
     """
-    database = current()
+    database, kind = current(), servers.current()
     hello = database.command("hello")
     form = "standalone"
     if hello.get("msg") == "isdbgrid":
@@ -50,8 +52,9 @@ def server() -> Document:
     build = _told(database.client["admin"], "buildInfo")
     connections = _told(database.client["admin"], "serverStatus").get("connections", {})
     return {
+        "name": kind.name,
         "version": build.get("version"),
-        "embedded": "secantusVersion" in build,
+        "embedded": kind.is_embedded,
         "form": form,
         "writable": bool(hello.get("isWritablePrimary", hello.get("ismaster"))),
         "connections": connections.get("available") or None,

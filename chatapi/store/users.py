@@ -95,8 +95,8 @@ def newest(
         where["searchTerms"] = {"$all": list(terms)}
     if after is None:
         return _read(where, limit)
-    # SecantusDB 0.7.0b3 takes no index for a filter with `$or`, so the users of the same time
-    # that stand before the place are read, too, and dropped here.
+    # A range of the index alone: the users of the same time that stand before the place are
+    # read, too, and dropped here.
     where = {"createdAt": {"$lte": after.at}} | where
     extra = SAME_TIME
     while True:

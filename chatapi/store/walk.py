@@ -1,10 +1,9 @@
 """Reading all of a collection a part at a time, along an index.
 
-SecantusDB 0.7.0b3 makes the whole answer of a find before it sends the first batch, answers a
-range over `_id` from the whole collection, and reads a whole index range before it stops at a
-limit. So a part is a range of another indexed field, closed at both ends. The field holds times,
-or ids of MongoDB's, which begin with the second in which they were made: a part is a stretch of
-time. It is as long as about AT_ONCE documents are apart in the part before.
+A part is one query, a range of an indexed field other than `_id`, so none takes long and no
+cursor stays open between two parts, on any server. The field holds times, or ids of MongoDB's,
+which begin with the second in which they were made: a part is a stretch of time. It is as long
+as about AT_ONCE documents are apart in the part before.
 """
 
 from __future__ import annotations

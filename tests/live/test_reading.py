@@ -18,13 +18,14 @@ from pymongo.monitoring import CommandListener
 from chatapi import create_app
 from chatapi.realtime.hub import Hub, Listener
 from chatapi.realtime.signed_in import SignedIn
-from chatapi.realtime.tail import REST_SECONDS, Tail
+from chatapi.realtime.tail import Tail
 from chatapi.services import access, accounts, chats, messages, stats
 from chatapi.store import changes, decoded, disk, remembered, sessions, users
 from chatapi.store import chats as stored_chats
 from chatapi.store import database as store
 from chatapi.store.database import Document
 from chatapi.store.remembered import following
+from chatapi.store.server import SECANTUS_0_7
 from config import TestConfig
 from tests.conftest import CLIENT, PASSWORD, MakeChat, MakeSession
 from tests.servers import DatabaseServer
@@ -271,7 +272,7 @@ def test_a_tail_beside_its_own_process_writes_asks_five_times_a_second(
         follower.stop()
     names = [name for name, _ in wire.sent]
     # Each question that is answered at once is followed by a rest; the first may be under way.
-    assert 1 <= names.count("getMore") <= taken / REST_SECONDS + 1
+    assert 1 <= names.count("getMore") <= taken / SECANTUS_0_7.tail_rest_seconds + 1
     assert names.count("insert") == names.count("update") == 20
     # Nothing that was told is read again.
     assert ("find", "messages") not in wire.sent

@@ -15,6 +15,8 @@ from chatapi.services import caretaker, feeds
 from chatapi.services.accounts import Session
 from chatapi.services.caretaker import Caretaker
 from chatapi.services.feeds import Feed
+from chatapi.store import server
+from chatapi.store.server import PLAIN, SECANTUS_0_7, Server
 from tests.conftest import MakeSession
 
 
@@ -93,3 +95,15 @@ def test_a_session_that_ended_just_before_its_feed_came_is_looked_at_soon(
     monkeypatch.setattr(feeds.random, "uniform", lambda low, _: low)
     carer._check_sessions([Feed(known, "192.0.2.1"), Feed(forgotten, "192.0.2.1")], True)
     assert looked == [forgotten]
+
+
+@pytest.mark.parametrize(("kind", "looks"), [(PLAIN, [60]), (SECANTUS_0_7, [50, 10])])
+def test_as_many_sessions_are_looked_at_together_as_the_server_takes(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch, kind: Server, looks: list[int]
+) -> None:
+    monkeypatch.setattr(server, "current", lambda: kind)
+    looked: list[int] = []
+    monkeypatch.setattr(caretaker, "end_the_unauthorised", lambda some: looked.append(len(some)))
+    feed = Feed(make_session(), "192.0.2.1")
+    Caretaker()._check_sessions([feed] * 60, True)
+    assert looked == looks

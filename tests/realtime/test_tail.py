@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from chatapi import clock, followers
 from chatapi.realtime import tail as tail_module
 from chatapi.realtime.hub import Hub, Listener
 from chatapi.realtime.tail import Tail
-from chatapi.store import changes
+from chatapi.store import changes, server
 from chatapi.store.changes import Change, NoChangeStreams, PlaceLost
 from chatapi.store.database import Document
 
@@ -101,7 +102,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     monkeypatch.setattr(changes, "since", found.since)
     monkeypatch.setattr(changes, "chats_now", lambda _: found.now)
     monkeypatch.setattr(tail_module, "POLL_SECONDS", 0.005)
-    monkeypatch.setattr(tail_module, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(server, "current", lambda: server.PLAIN)
     monkeypatch.setattr(followers, "LONGEST_PAUSE", 0.01)
     return found
 
@@ -160,6 +161,25 @@ def test_where_the_place_is_lost_it_begins_anew_and_then_interrupts(
     assert hub.told == ["now", 1, "now"]
 
 
+@pytest.mark.parametrize(("kind", "sizes"), [(server.PLAIN, [60]), (server.SECANTUS_0_7, [50, 10])])
+def test_as_many_chats_are_read_again_together_as_the_server_takes(
+    tail: Tail,
+    hub: Heard,
+    script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: server.Server,
+    sizes: list[int],
+) -> None:
+    monkeypatch.setattr(server, "current", lambda: kind)
+    asked: list[int] = []
+    monkeypatch.setattr(changes, "chats_now", lambda ids: asked.append(len(ids)) or script.now)
+    for _ in range(60):
+        hub.join_chat(ObjectId(), Listener())
+    tail.ensure_running()
+    eventually(lambda: sum(asked) == 60)
+    assert asked == sizes
+
+
 def test_who_joins_after_a_place_was_lost_waits_for_the_new_beginning(
     tail: Tail, script: Script
 ) -> None:
@@ -193,14 +213,24 @@ def test_what_cannot_be_decoded_is_passed_over_and_everybody_reads_again(
     assert tail.follower.state()["lastError"] == "InvalidBSON"
 
 
+def own(number: int) -> Change:
+    return "chat", {"_id": ObjectId(), "n": number, "version": 1, "own": True}
+
+
+def test_on_mongodb_it_asks_again_at_once(tail: Tail, script: Script) -> None:
+    rests: list[float] = []
+    tail.follower.stopping.wait = rests.append  # type: ignore[method-assign, assignment]
+    script.steps = [own(number) if number % 2 else None for number in range(20)]
+    tail.ensure_running()
+    eventually(lambda: len(script.steps) == 0)
+    assert rests == []
+
+
 def test_it_asks_less_often_while_only_this_process_writes(
     tail: Tail, hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail_module, "REST_SECONDS", 0.03)
-
-    def own(number: int) -> Change:
-        return "chat", {"_id": ObjectId(), "n": number, "version": 1, "own": True}
-
+    embedded = dataclasses.replace(server.SECANTUS_0_7, tail_rest_seconds=0.03)
+    monkeypatch.setattr(server, "current", lambda: embedded)
     started = time.monotonic()
     script.steps = [own(1), None, own(2), None]
     tail.ensure_running()

@@ -9,10 +9,11 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from chatapi.paging import Position
-from chatapi.store import chats
+from chatapi.store import chats, server
 from chatapi.store import database as store
 from chatapi.store.chats import Filter
 from chatapi.store.database import Document, Duplicate
+from chatapi.store.server import PLAIN, SECANTUS_0_7, Server
 
 ID = ObjectId()
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -75,11 +76,13 @@ def pages(wanted: Filter, limit: int) -> list[ObjectId]:
         after = Position(page[-1]["lastMessageAt"], page[-1]["_id"])
 
 
+@pytest.mark.parametrize("kind", [PLAIN, SECANTUS_0_7], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("limit", [1, 2, 3, 5, 100])
 @pytest.mark.parametrize("round_", ["first", "again"])
 def test_pages_hold_every_chat_once_however_far_their_times_are_apart(
-    limit: int, round_: str
+    limit: int, round_: str, kind: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(server, "current", lambda: kind)
     day = 24 * 3600
     seconds = [0, 1, 2, 2, 2, 2, 2, 2, 2, 3, 4000, 4001, day, 40 * day, 400 * day, 9000 * day]
     ids = listed_at(*seconds)
@@ -93,6 +96,7 @@ def test_pages_hold_every_chat_once_however_far_their_times_are_apart(
 def test_a_page_that_was_read_is_one_question_the_next_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(server, "current", lambda: SECANTUS_0_7)
     listed_at(*range(0, 40_000, 1000))
     asked: list[object] = []
     real = chats._page
@@ -104,7 +108,26 @@ def test_a_page_that_was_read_is_one_question_the_next_time(
         assert len(asked) == 1
 
 
-def test_a_page_finds_the_chats_that_a_filter_has_far_back() -> None:
+def test_where_the_server_stops_at_the_limit_each_page_is_one_question_from_the_first_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listed_at(*range(0, 40_000, 1000))
+    asked: list[object] = []
+    real = chats._page
+    monkeypatch.setattr(chats, "_page", lambda *given: asked.append(given) or real(*given))
+    monkeypatch.setattr(chats, "_reached", {})
+    for limit in (10, 40, 50):
+        asked.clear()
+        assert len(chats.newest(Filter(), limit)) == min(limit, 40)
+        assert asked == [(Filter(), limit, None, None)]
+    assert chats._reached == {}
+
+
+@pytest.mark.parametrize("kind", [PLAIN, SECANTUS_0_7], ids=lambda kind: kind.name)
+def test_a_page_finds_the_chats_that_a_filter_has_far_back(
+    kind: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "current", lambda: kind)
     listed_at(*range(100))
     old = document(ObjectId(), is_open=False) | {"priority": "urgent"}
     chats.insert(old | {"lastMessageAt": AT - timedelta(days=300)})

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from pymongo import MongoClient, WriteConcern
 
 from chatapi.store import database, durability
 from chatapi.store.durability import Topology
+from chatapi.store.server import PLAIN, SECANTUS_0_7, Server
 
 STANDALONE = {"isWritablePrimary": True, "maxWireVersion": 25}
 REPLICA_SET = {**STANDALONE, "setName": "rs0", "hosts": ["a:27017", "b:27017", "c:27017"]}
@@ -16,24 +18,25 @@ SHARDED = {**STANDALONE, "msg": "isdbgrid"}
 EMBEDDED = {**STANDALONE, "setName": "secantus", "hosts": ["127.0.0.1:20076"]}
 MONGODB = {"version": "8.0.4"}
 SECANTUS = {"version": "8.2.11", "secantusVersion": "0.7.0b3"}
+KEY = ObjectId()
 UNNAMED = WriteConcern()
 
 
 @pytest.mark.parametrize(
-    ("hello", "build_info", "kind"),
+    ("hello", "server", "kind"),
     [
-        (STANDALONE, MONGODB, Topology.ONE_LOG),
-        (EMBEDDED, SECANTUS, Topology.ONE_LOG),
+        (STANDALONE, PLAIN, Topology.ONE_LOG),
+        (EMBEDDED, SECANTUS_0_7, Topology.ONE_LOG),
         # One with the embedded server's name may get more members.
-        (EMBEDDED, MONGODB, Topology.REPLICA_SET),
-        (REPLICA_SET, MONGODB, Topology.REPLICA_SET),
-        (SHARDED, MONGODB, Topology.SHARDED),
+        (EMBEDDED, PLAIN, Topology.REPLICA_SET),
+        (REPLICA_SET, PLAIN, Topology.REPLICA_SET),
+        (SHARDED, PLAIN, Topology.SHARDED),
     ],
 )
 def test_the_topology_is_told_by_the_server(
-    hello: dict[str, Any], build_info: dict[str, Any], kind: Topology
+    hello: dict[str, Any], server: Server, kind: Topology
 ) -> None:
-    assert durability.topology(hello, build_info) is kind
+    assert durability.topology(hello, server) is kind
 
 
 @pytest.mark.parametrize(
@@ -81,4 +84,31 @@ def test_the_server_is_asked_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> N
     answers["hello"] = REPLICA_SET
     found._asked_at -= durability.ASK_EVERY + 1
     assert found.get("messages", commits=False).write_concern.document == {"w": "majority"}
+    assert asked == ["hello", "buildInfo", "hello"]
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("hello", "build_info", "where"),
+    [(STANDALONE, MONGODB, {"_id": KEY, "version": 3}), (EMBEDDED, SECANTUS, {"_id": KEY})],
+)
+def test_the_version_is_in_the_filter_of_an_update_where_that_is_no_dearer(
+    monkeypatch: pytest.MonkeyPatch,
+    hello: dict[str, Any],
+    build_info: dict[str, Any],
+    where: dict[str, Any],
+) -> None:
+    client: MongoClient[dict[str, Any]] = MongoClient(connect=False)
+    updates: list[Any] = []
+
+    def command(_: object, asked: Any, **__: object) -> Any:
+        if isinstance(asked, str):
+            return {"hello": hello, "buildInfo": build_info}[asked]
+        updates.extend(asked["updates"])
+        return {"nModified": 1}
+
+    monkeypatch.setattr("pymongo.database.Database.command", command)
+    monkeypatch.setattr(database, "_bound", [client["livechat"]])
+    assert durability._Collections().get("chatrooms", commits=True).set_fields(KEY, 3, {"a": 1})
+    assert [update["q"] for update in updates] == [where]
     client.close()

@@ -29,14 +29,13 @@ def server(run: Run) -> str:
     told = upkeep.server()
     expect(told["writable"], "The server takes no writes: it is no primary.", "See rs.status().")
     run.setting("MONGO_URI")
-    what = "SecantusDB" if told["embedded"] else "MongoDB"
     if run.production:
         expect(
             not told["embedded"],
             "MONGO_URI names the embedded database, which is meant for one machine.",
             "Set up MongoDB as a replica set: docs/deployment.md.",
         )
-    return f"{what} {told['version']}, {told['form']}, takes writes"
+    return f"{told['name']} {told['version']}, {told['form']}, takes writes"
 
 
 def connection_string(run: Run) -> str:
