@@ -120,13 +120,19 @@ class Listener:
 
 
 class Topic:
-    """A chat that somebody listens to, as far as this process has told of it."""
+    """A chat that somebody listens to, as far as this process has told of it.
 
-    __slots__ = ("_packed", "listeners")
+    version, last_seq, read_seq -- the chat's, as it was told last; None and empty before.
+    """
+
+    __slots__ = ("_packed", "last_seq", "listeners", "read_seq", "version")
 
     def __init__(self) -> None:
         self.listeners: set[Listener] = set()
         self._packed: bytes | None = None
+        self.version: int | None = None
+        self.last_seq = 0
+        self.read_seq: dict[str, int] = {}
 
     @property
     def chat(self) -> Document | None:
@@ -136,6 +142,8 @@ class Topic:
     @chat.setter
     def chat(self, chat: Document) -> None:
         self._packed = bson.encode(chat)
+        self.version, self.last_seq = _version(chat), chat["lastSeq"]
+        self.read_seq = chat["readSeq"]
 
 
 class Hub:
@@ -263,19 +271,19 @@ class Hub:
         self._note_told(chat)
         if topic is None:
             return True
-        before = topic.chat
-        if before is not None and _version(before) >= _version(chat):
+        version = topic.version
+        if version is not None and version >= _version(chat):
             return True
         events = [event]
-        if before is not None:
+        if version is not None:
+            read_seq = topic.read_seq
             try:
-                news = _news(before, chat, message)
+                news = _news(topic.last_seq, chat, message)
             except BaseException:
                 self._told.pop(chat["_id"], None)
                 raise
-            events = [*news, *_readings(before, chat), event]
-        known = topic.chat
-        if known is None or _version(known) < _version(chat):
+            events = [*news, *_readings(read_seq, chat), event]
+        if topic.version is None or topic.version < _version(chat):
             topic.chat = chat
         for listener in list(topic.listeners):
             for each in events:
@@ -355,21 +363,18 @@ def _version(chat: Document) -> int:
     return int(chat["version"])
 
 
-def _news(before: Document, chat: Document, message: Document | None) -> list[Event]:
-    if chat["lastSeq"] - before["lastSeq"] > MOST_AT_ONCE:
+def _news(before: int, chat: Document, message: Document | None) -> list[Event]:
+    """Return the messages after a seq. `message` is the one that was just written, if any."""
+    if chat["lastSeq"] - before > MOST_AT_ONCE:
         return []
-    if message is not None and before["lastSeq"] + 1 == message["seq"] == chat["lastSeq"]:
+    if message is not None and before + 1 == message["seq"] == chat["lastSeq"]:
         return [Event("message", {"chat": chat, "message": message}, message["seq"])]
-    rows = messages.between(chat["_id"], before["lastSeq"] + 1, chat["lastSeq"])
+    rows = messages.between(chat["_id"], before + 1, chat["lastSeq"])
     return [Event("message", {"chat": chat, "message": row}, row["seq"]) for row in rows]
 
 
-def _readings(before: Document, chat: Document) -> list[Event]:
-    return [
-        reading(chat, side)
-        for side, seq in chat["readSeq"].items()
-        if seq > before["readSeq"][side]
-    ]
+def _readings(before: dict[str, int], chat: Document) -> list[Event]:
+    return [reading(chat, side) for side, seq in chat["readSeq"].items() if seq > before[side]]
 
 
 def reading(chat: Document, side: str) -> Event:

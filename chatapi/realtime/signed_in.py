@@ -43,6 +43,8 @@ class SignedIn:
         # How often it began to follow: what ended before, nobody has told.
         self.beginnings = 0
         self.on_change: Callable[[object], None] = lambda _: None
+        # Called for a signal, and for a change of a chat that another process may have made.
+        self.on_foreign: Callable[[], None] = lambda: None
 
     @property
     def is_told(self) -> bool:
@@ -126,7 +128,11 @@ class SignedIn:
         if change is None:
             return
         if change[0] == "listed":
-            chats.heard(change[1])
+            if chats.heard(change[1]):
+                self.on_foreign()
+            return
+        if change[0] == "signalled":
+            self.on_foreign()
             return
         key: Any = change[1].get("_id")
         if key is None:

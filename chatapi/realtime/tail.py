@@ -22,7 +22,9 @@ from pymongo.errors import PyMongoError
 from chatapi import clock
 from chatapi.followers import Follower
 from chatapi.realtime.hub import Hub, hub
+from chatapi.realtime.signed_in import signed_in
 from chatapi.store import changes, chats, server, unread
+from chatapi.store.remembered import following
 
 log = structlog.get_logger("chat.tail")
 
@@ -31,6 +33,7 @@ OVERLAP = timedelta(seconds=5)
 IDLE_SECONDS = 60.0
 # See `_rest`. An answer that took less than FULL_WAIT did not come for want of changes.
 FOREIGN_SECONDS = 60.0
+REPORTED_REST = 0.7
 FULL_WAIT = changes.WAIT_MS / 1000 * 0.8
 
 
@@ -43,6 +46,8 @@ class Tail:
         self._lock = self.follower.lock
         # Set while whatever is written from now on will be told, sooner or later.
         self._following = threading.Event()
+        # Set to end a rest.
+        self._woken = threading.Event()
         self._idle_since = 0.0
         self._foreign_at = -FOREIGN_SECONDS
         self.last_seen_at = 0.0
@@ -74,6 +79,11 @@ class Tail:
     def stop(self) -> None:
         """Stop following; for a process that ends."""
         self.follower.stop()
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Ask at once: something happened that this process may not have told."""
+        self._woken.set()
 
     def state(self) -> dict[str, Any]:
         """Return how the tail does: mode, whether it is connected, its lag in ms."""
@@ -150,12 +160,14 @@ class Tail:
         """Wait before asking again while only this process writes, if the server wants it.
 
         What this process writes, its listeners hear without the stream, and each question costs
-        as much as a read. The first change of another process after a quiet minute is late by
-        that rest.
+        as much as a read. Where `signed_in` hears of the others' changes it ends the rest, within
+        LOOK_EVERY; else the first change of another process after a quiet minute is late by the
+        shorter rest.
         """
         rest, now = server.current().tail_rest_seconds, time.monotonic()
         if rest and now - asked_at < FULL_WAIT and now - self._foreign_at > FOREIGN_SECONDS:
-            self.follower.stopping.wait(rest)
+            self._woken.wait(REPORTED_REST if following.is_fresh else rest)
+            self._woken.clear()
 
     def _look_again(self) -> None:
         """Tell of what changed before following began, and after somebody read it."""
@@ -237,3 +249,4 @@ def _note(write: Callable[..., Any], event: str, **facts: Any) -> None:
 
 tail = Tail(hub)
 hub.on_join = tail.ensure_running
+signed_in.on_foreign = tail.wake

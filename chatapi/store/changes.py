@@ -26,8 +26,9 @@ TOO_OLD = frozenset({280, 286, 260})
 WAIT_MS = 500
 
 # ("chat", the chat), ("signal", the signal), ("removed", the `_id` of a deleted chat),
-# ("access", the `_id` of a session that is gone or of a user who has changed; {} for all), or
-# ("listed", the event itself: a chat has changed, and which fields of LISTED)
+# ("access", the `_id` of a session that is gone or of a user who has changed; {} for all),
+# ("listed", the event itself: a chat has changed, and which fields of LISTED), or
+# ("signalled", {}): there is a signal, not shown
 Change = tuple[str, Document]
 
 CHATS: Document = {
@@ -50,6 +51,7 @@ ACCESS: Document = {
             "ns.coll": "chatrooms",
             "operationType": {"$in": ["insert", "update", "replace", "delete", "drop", "rename"]},
         },
+        {"ns.coll": "signals", "operationType": "insert"},
     ]
 }
 # What remembered answers need to know of a chat that changed; the document is not read.
@@ -114,7 +116,8 @@ class Stream:
         if event["ns"]["coll"] in {"sessions", "users"}:
             return "access", event.get("documentKey", {})
         if self._is_short:
-            return "listed", event
+            is_signal = event["ns"]["coll"] == "signals"
+            return ("signalled", {}) if is_signal else ("listed", event)
         if event["operationType"] == "delete":
             return "removed", event["documentKey"]
         if event.get("fullDocument") is None:

@@ -109,14 +109,17 @@ def told(chat: Document) -> None:
         unread.by_admins.forget()
 
 
-def heard(change: Document) -> None:
-    """Take note of a change of a chat as `changes.ACCESS` reports it: without the document."""
+def heard(change: Document) -> bool:
+    """Take note of a change of a chat as `changes.ACCESS` reports it: without the document.
+
+    Return whether another process may have made it.
+    """
     updated = change.get("updateDescription", {}).get("updatedFields", {})
     operation = change["operationType"]
     chat_id = change.get("documentKey", {}).get("_id")
     version = 1 if operation == "insert" else updated.get("version")
     if remembered.following.is_own(chat_id, version):
-        return
+        return False
     if operation != "update":
         remembered.forget_all()
     else:
@@ -124,6 +127,7 @@ def heard(change: Document) -> None:
         if not chat_counts.GROUPED.isdisjoint(updated):
             chat_counts.groups.forget()
     remembered.following.changes += 1
+    return True
 
 
 def _remember(chat: Document) -> None:

@@ -22,6 +22,7 @@ from chatapi.user_api.lines import ALIVE, Gone, Line, Streamed, Streaming
 RETRY = b"retry: 2000\n\n"  # in ms
 HEARTBEAT = b": \n\n"
 HEARTBEAT_SECONDS = 15.0
+WRITTEN_AT_ONCE = 16 * 1024  # bytes
 MOST_HEARD = 16 * 1024  # bytes, of what nobody has asked for
 AGENT_HEARTBEAT_SECONDS = 5.0  # An agent who is gone must not seem to be there for long.
 
@@ -96,16 +97,25 @@ def _event_stream(session: Session, subscribe: Callable[[Feed], Iterator[Event]]
 class _EventLine(Line):
     """A connection with server-sent events. It lasts until one side closes it."""
 
-    __slots__ = ("_heard", "_said_at")
+    __slots__ = ("_heard", "_kept", "_said_at")
 
     def __init__(self, link: socket.socket, feed: Feed) -> None:
         super().__init__(link, feed)
         self._said_at = time.monotonic()
         self._heard = 0
+        self._kept = b""
 
     def tell(self, event: Event) -> None:
-        """Write an event."""
-        self.send(HEARTBEAT if event is ALIVE else frames.sse(event, self.feed.session))
+        """Write an event, together with those that follow at once: a message and its chat."""
+        self._kept += HEARTBEAT if event is ALIVE else frames.sse(event, self.feed.session)
+        if len(self._kept) >= WRITTEN_AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was kept."""
+        kept, self._kept = self._kept, b""
+        if kept:
+            self.send(kept)
 
     def send(self, data: bytes) -> None:
         """Write bytes, and note when."""

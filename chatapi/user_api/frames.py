@@ -54,5 +54,4 @@ def websocket(event: Event, session: Session) -> str:
     return found
 
 
-def _json(data: object) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

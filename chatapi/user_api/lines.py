@@ -114,6 +114,9 @@ class Line(abc.ABC):
     def part(self) -> None:  # noqa: B027 - the same
         """Do what there is to do before the connection is closed."""
 
+    def flush(self) -> None:  # noqa: B027 - the same
+        """Write what `tell` has kept to be written together."""
+
     def send(self, data: bytes) -> None:
         """Write bytes, which may take as long as the client likes, if it only goes on."""
         left = memoryview(data)
@@ -144,6 +147,8 @@ class Line(abc.ABC):
                     self.tell(event)
                     self._tell_between()
                 self._tell_between()
+                if not self.feed.listener.has_more or self.feed.is_finished:
+                    self.flush()
                 self.rest()
                 if self.feed.is_finished:
                     break
