@@ -250,9 +250,9 @@ def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Do
 
     The documents are shared with other lists: who changes one changes a copy.
 
-    Whole documents: to leave fields out saves nothing. Where the server does not stop at the
-    limit, a page looks back only as far as the same page reached the last time, or as its
-    neighbours' times are apart, and further until it is full.
+    Whole documents: not every server gains by leaving out the few others. Where the server does
+    not stop at the limit, a page looks back only as far as the same page reached the last time,
+    or as its neighbours' times are apart, and further until it is full.
     """
     if wanted.terms:
         return _found(wanted, limit, after)
@@ -285,7 +285,7 @@ def _page(
     if len(left) >= limit or len(rows) < limit + SAME_TIME:
         return left[:limit]
     # More chats than that have the very time of the place: they are read first, then the older
-    # ones. One `$or` of both would take no index on every server.
+    # ones: not every server takes an index for one `$or` of both.
     same = {"lastMessageAt": after.at, "_id": {"$lt": after.id}} | query(wanted)
     page = decoded.find(chatrooms(), same, _ORDER, limit)
     if len(page) < limit:

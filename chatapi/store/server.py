@@ -52,6 +52,7 @@ class Server:
     is_embedded: bool
     # SecantusDB says in `hello` that it is a replica set, which it needs for change streams. It
     # is one server with one log all the same, and one sync is enough for the two writes of a send.
+    # What MongoDB says in `hello` is believed.
     has_one_log: bool
     # SecantusDB goes through all indexes several times for the filter of an update with more than
     # `_id`, a third of what the update costs. So the version is compared in the update there.
