@@ -40,6 +40,7 @@ RESULTS = Path(__file__).parent / "against.md"
 ROUNDS = 20
 CHATS = 100_000
 STREAM_SECONDS, STREAM_RATE = 3.0, 10
+LISTENER_ATTEMPTS = 5
 TEXT = "A message of a usual length, no more."
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 
@@ -179,7 +180,19 @@ def _second_page(version: Version) -> Pair:
 
 
 def _with_listener(version: Version) -> Pair:
-    """Measure a message while one client listens to the chat over SSE, at a steady rate."""
+    """Measure a message while one client listens to the chat over SSE, at a steady rate.
+
+    A measurement counts only if the messages reached the stream; 0.1.0 sometimes tells late.
+    """
+    for _ in range(LISTENER_ATTEMPTS):
+        found, delivered, count = _listened(version)
+        if delivered >= count - 1:
+            return found
+    raise RuntimeError(f"{version.name}: {delivered} of {count} messages reached the stream")
+
+
+def _listened(version: Version) -> tuple[Pair, int, int]:
+    """Return what a message costs, how many reached the stream, and how many were sent."""
     address = urlsplit(version.url).netloc
     listener = http.client.HTTPConnection(address, timeout=60)
     listener.request("GET", f"/api/chat/{version.chat}/events", headers=_bearer(version.user))
@@ -218,9 +231,8 @@ def _with_listener(version: Version) -> Pair:
     is_open = False
     sender.close()
     listener.close()
-    if delivered < count - 1:
-        raise RuntimeError(f"{version.name}: {delivered} of {count} messages reached the stream")
-    return (after[0] - before[0]) / count, (after[1] - before[1]) / count
+    found = (after[0] - before[0]) / count, (after[1] - before[1]) / count
+    return found, delivered, count
 
 
 def _listing(path: str, count: int, warmup: int = 16) -> Callable[[Version], Pair]:

@@ -15,7 +15,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.monitoring import CommandListener
 
-from chatapi import create_app
+from chatapi import clock, create_app
 from chatapi.realtime.hub import Hub, Listener
 from chatapi.realtime.signed_in import SignedIn
 from chatapi.realtime.tail import Tail
@@ -276,6 +276,40 @@ def test_a_tail_beside_its_own_process_writes_asks_five_times_a_second(
     assert names.count("insert") == names.count("update") == 20
     # Nothing that was told is read again.
     assert ("find", "messages") not in wire.sent
+
+
+def test_a_resting_tail_hears_of_another_process_within_a_fifth_of_a_second(
+    make_session: MakeSession, make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, stream = Hub(), SignedIn()
+    monkeypatch.setattr(messages, "hub", own)
+    monkeypatch.setattr("chatapi.realtime.tail.REPORTED_REST", 30.0)
+    tail, listener = Tail(own), Listener()
+    own.on_join, stream.on_foreign = tail.ensure_running, tail.wake
+    stream.may_follow = True
+    stream.find("no such session")
+    wait_until(lambda: following.is_fresh)
+    user = make_session()
+    chat = make_chat(user)
+    own.join_chat(chat["_id"], listener)
+    own.begin(access.access_chat(user, chat["_id"]))
+    try:
+        for number in range(5):
+            messages.send(user, chat["_id"], f"Number {number}")
+            time.sleep(0.1)
+        while listener.get(0):
+            pass
+        # As another process writes it: nothing is expected here.
+        started = time.monotonic()
+        change = {"$set": {"priority": "urgent", "changedAt": clock.real()}, "$inc": {"version": 1}}
+        store.chatrooms().update_one({"_id": chat["_id"]}, change)
+        event = listener.get(10)
+        assert event is not None
+        assert (event.name, event.data["priority"]) == ("chat", "urgent")
+        assert time.monotonic() - started < 2  # The rest would be 30 s.
+    finally:
+        tail.stop()
+        stream.follower.stop()
 
 
 def test_no_session_carries_the_hash_of_a_password(make_session: MakeSession) -> None:

@@ -17,8 +17,9 @@ from pymongo.errors import AutoReconnect
 from chatapi import clock, followers
 from chatapi.realtime import tail as tail_module
 from chatapi.realtime.hub import Hub, Listener
+from chatapi.realtime.signed_in import signed_in
 from chatapi.realtime.tail import Tail
-from chatapi.store import changes, server
+from chatapi.store import changes, remembered, server
 from chatapi.store.changes import Change, NoChangeStreams, PlaceLost
 from chatapi.store.database import Document
 
@@ -250,6 +251,28 @@ def test_it_asks_less_often_while_only_this_process_writes(
     script.steps = [own(number) for number in range(50)]
     eventually(lambda: len(script.steps) == 0)
     assert time.monotonic() - started < 50 * 0.03
+
+
+def test_it_rests_longer_while_it_would_be_woken(
+    tail: Tail, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = dataclasses.replace(server.SECANTUS_0_7, tail_rest_seconds=0.01)
+    monkeypatch.setattr(server, "current", lambda: embedded)
+    monkeypatch.setattr(remembered.Following, "is_fresh", True)
+    monkeypatch.setattr(tail_module, "REPORTED_REST", 30)
+    script.steps = [own(1), own(2), own(3)]
+    tail.ensure_running()
+    eventually(lambda: len(script.steps) == 2)
+    time.sleep(0.1)
+    assert len(script.steps) == 2
+    tail.wake()
+    eventually(lambda: len(script.steps) == 1)
+    time.sleep(0.1)
+    assert len(script.steps) == 1
+
+
+def test_the_processs_own_tail_is_woken_by_the_stream_of_sessions() -> None:
+    assert signed_in.on_foreign == tail_module.tail.wake
 
 
 def test_a_poll_tells_each_version_once(tail: Tail, hub: Heard, script: Script) -> None:
