@@ -68,8 +68,7 @@ def create_app(
         raise configuration.ConfigError("FLASK_DEBUG must be off.")
     _configure_services(app)
     _connect(app, database)
-    # Without its context processor, which would ask the database for every page, error pages too.
-    login_manager.init_app(app, add_context_processor=False)
+    login_manager.init_app(app)
     csrf.init_app(app)
     app.session_interface = identity.CsrfCookie()
     log.init_app(app)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, current_app, request
+from flask import Flask, Response, current_app, request
 from flask_compress import Compress
 from flask_login import LoginManager
 from flask_pymongo import PyMongo
@@ -30,6 +30,11 @@ class Compressor(Compress):
 
 class Login(LoginManager):
     """Flask-Login for users that each request names itself, by a token or our own cookie."""
+
+    def init_app(self, app: Flask, add_context_processor: bool = False) -> None:  # noqa: ARG002
+        """Serve an app, without Flask-Login's cookie and its processor, which would ask the
+        database for every page."""
+        app.login_manager = self  # type: ignore[attr-defined]
 
     def _load_user(self) -> None:
         # It would look for a user's id in Flask's session and for a cookie of its own first,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app
+from flask.globals import request_ctx
 from flask_cors import CORS
 
 from chatapi import images, problem, static_files
@@ -66,13 +67,13 @@ def init_app(app: Flask) -> None:
 
 
 def _protect(response: Response) -> Response:
-    headers = response.headers
+    headers, asked = response.headers, request_ctx.request
     is_static = static_files.is_static() and response.status_code < 400
     # After a 304 the browser goes on with the headers of the answer that it has.
     if response.status_code != 304:
         # No view sets these, and to add is half of what it costs to set.
         headers.extend(_safety_headers(response, is_static))
-        embeddable = request.path.startswith(EMBEDDABLE)
+        embeddable = asked.path.startswith(EMBEDDABLE)
         sharing = "cross-origin" if embeddable else "same-origin"
         headers.add("Cross-Origin-Resource-Policy", sharing)
     if not is_static:
@@ -80,7 +81,7 @@ def _protect(response: Response) -> Response:
     if current_app.config["CORS_ORIGINS"]:
         # Also on answers to other origins, and without any: a cache must not mix them up.
         response.vary.add("Origin")
-    if request.is_secure:
+    if asked.is_secure:
         headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
     if "Cache-Control" not in headers:
         # A browser may keep an answer with an ETag, but must ask each time.
@@ -93,7 +94,8 @@ def _safety_headers(response: Response, is_static: bool) -> tuple[tuple[str, str
         return DATA_HEADERS if response.mimetype == "image/svg+xml" else STATIC_HEADERS
     # An answer without a body counts as HTML for werkzeug, but the API has one page alone.
     is_html = response.mimetype == "text/html"
-    of_the_api = request.path.startswith("/api/") and request.endpoint != PAGES_OF_THE_API
+    asked = request_ctx.request
+    of_the_api = asked.path.startswith("/api/") and asked.endpoint != PAGES_OF_THE_API
     if not is_html or of_the_api:
         return DATA_HEADERS
     policy = PAGE_POLICY.format(pictures=images.policy())

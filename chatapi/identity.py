@@ -41,12 +41,10 @@ class CsrfCookie(SecureCookieSessionInterface):
         return super().open_session(app, request)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Set the cookie and `Vary: Cookie`, but not where no cookie decides the answer.
-
-        Flask-Login looks into the session with each request, so Flask would add it to all.
-        """
-        if not (static_files.is_static() or response.cache_control.public):
-            super().save_session(app, session, response)
+        """Set the cookie and `Vary: Cookie`, but not where no cookie decides the answer."""
+        if not session.accessed or static_files.is_static() or response.cache_control.public:
+            return
+        super().save_session(app, session, response)
 
 
 @login_manager.request_loader

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import brotli
 from flask import Blueprint, Flask, Response, current_app, request, url_for
+from flask.globals import request_ctx
 from werkzeug.exceptions import NotFound
 
 from chatapi.javascript import make_bundles
@@ -197,7 +198,7 @@ def make_conditional(response: Response) -> None:
 
 def is_static() -> bool:
     """Tell whether the request is for a static file."""
-    return (request.endpoint or "").endswith((".static", ".versioned"))
+    return (request_ctx.request.endpoint or "").endswith((".static", ".versioned"))
 
 
 def init_app(app: Flask, folders: Iterable[StaticFiles]) -> None:

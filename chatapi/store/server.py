@@ -66,8 +66,8 @@ class Server:
     # command and 0.4 s in parts of 50. For MongoDB they are as many as make a small command.
     ids_at_once: int
     # SecantusDB answers a waiting `getMore` of a change stream after each write to any collection,
-    # mostly with nothing. While no other process writes, the tail rests between two: for so long, or
-    # for REPORTED_REST where another stream would end the rest.
+    # mostly with nothing. While no other process writes, the tail rests between two: for so long,
+    # or for REPORTED_REST where another stream would end the rest.
     tail_rest_seconds: float
 
 
