@@ -6,7 +6,6 @@ that jumped ahead and back must not leave counters that refuse for a month.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import heapq
 import math
@@ -17,7 +16,6 @@ from typing import Any
 from flask import Config
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, MongoDBStorage, Storage
-from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from chatapi import clock
@@ -129,8 +127,8 @@ class WorkerMemory(MemoryStorage):
 class DatabaseCounters(MongoDBStorage):
     """Counters in the database: exact across workers, from the first hit on.
 
-    Two commands: the counter is there before it is counted up, so neither of two first hits at
-    the same moment fails. It is of this window then, so no sweep removes it in between.
+    Each hit is a compare-and-set: read, and written if nobody was faster. `find_one_and_update`
+    would read the whole collection on the embedded server (`store.server`).
     """
 
     STORAGE_SCHEME = ["mongodb", "mongodb+srv"]  # noqa: RUF012 - limits' own way to register
@@ -143,27 +141,27 @@ class DatabaseCounters(MongoDBStorage):
         # The sign-in itself would be refused too, after the work of a password hash.
         free_space.require()
         sweep(self.counters, "expireAt")
-        now = clock.real()
-        end = now + timedelta(seconds=expiry)
-        counts = {"$gt": ["$expireAt", now]}
-        fresh = {
-            "count": {"$cond": [counts, "$count", 0]},
-            "expireAt": {
-                "$cond": [{"$and": [counts, {"$lt": ["$expireAt", end]}]}, "$expireAt", end]
-            },
-            "seconds": expiry,
-        }
         while True:
-            with contextlib.suppress(DuplicateKeyError):
-                self.counters.update_one({"_id": key}, [{"$set": fresh}], upsert=True)
-            counted = self.counters.find_one_and_update(
-                {"_id": key},
-                {"$inc": {"count": amount}},
-                projection=["count"],
-                return_document=ReturnDocument.AFTER,
-            )
-            if counted:
-                return int(counted["count"])
+            now = clock.real()
+            end = now + timedelta(seconds=expiry)
+            known = self.counters.find_one({"_id": key})
+            count = amount
+            if known is not None and known["expireAt"] > now:
+                count, end = known["count"] + amount, min(known["expireAt"], end)
+            fresh = {"count": count, "expireAt": end, "seconds": expiry}
+            if self._replace(key, known, fresh):
+                return count
+
+    def _replace(self, key: str, known: dict[str, Any] | None, fresh: dict[str, Any]) -> bool:
+        """Write a counter if it still is as it was read; tell whether it was."""
+        if known is None:
+            try:
+                self.counters.insert_one({"_id": key, **fresh})
+            except DuplicateKeyError:
+                return False
+            return True
+        unchanged = {name: known[name] for name in ("_id", "count", "expireAt")}
+        return bool(self.counters.update_one(unchanged, {"$set": fresh}).matched_count)
 
     def get(self, key: str) -> int:
         """Return the count of a window that is not over, else 0."""

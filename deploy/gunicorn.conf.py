@@ -74,6 +74,7 @@ def post_worker_init(worker: Any) -> None:
     # In a thread of its own: the compressors let go of the interpreter's lock while they work.
     gevent.get_hub().threadpool.spawn(compress_all, worker.wsgi)
     signed_in.may_follow = True
+    signed_in.follower.ensure_running()
     # What is loaded now stays. To look through it for garbage would stop everybody for longer
     # than a message may take.
     gc.collect()

@@ -8,13 +8,16 @@ for FRESH_SECONDS, or where the server has none, nothing is believed and each re
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
 
+from pymongo.errors import PyMongoError
+
 from chatapi import clock
-from chatapi.followers import Follower
-from chatapi.store import changes, chats, sessions
+from chatapi.followers import Follower, start_thread
+from chatapi.store import changes, chats, sessions, unread
 from chatapi.store.database import Document
 from chatapi.store.remembered import following
 
@@ -27,8 +30,8 @@ MOST_KNOWN = 20_000
 class SignedIn:
     """Sessions with their users by session id.
 
-    may_follow -- whether this process may follow the database: one that serves does so from
-    the first session on, for as long as it lives; a command reads every time.
+    may_follow -- whether this process may follow the database: one that serves does so for as
+    long as it lives; a command reads every time.
     """
 
     may_follow = False
@@ -104,6 +107,7 @@ class SignedIn:
             self.beginnings += 1
             self._heard_at = time.monotonic()
             following.begin()
+            start_thread("unread total", _count_unread)
             while not self.follower.stopping.is_set():
                 self._listen(stream)
                 self.follower.succeeded()
@@ -142,6 +146,12 @@ class SignedIn:
         else:
             self.forget(key)
             self.on_change(key)
+
+
+def _count_unread() -> None:
+    """Ask for what no agent has read before a request does: it is a read of all unread chats."""
+    with contextlib.suppress(PyMongoError):  # Then a request asks.
+        unread.by_admins.get()
 
 
 signed_in = SignedIn()

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -329,20 +330,32 @@ def test_an_attempt_is_counted_whatever_is_swept_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     past, attempts = clock.now() - timedelta(seconds=1), live_database["attempts"]
-    count_up = Collection.find_one_and_update
+    write, swept = Collection.update_one, list[int]()
 
-    def swept(*given: Any, **options: Any) -> Any:
+    def sweep_first(*given: Any, **options: Any) -> Any:
         monkeypatch.setattr(expiry, "_next_sweeps", {})
         expiry.sweep(attempts, "expireAt")
-        assert attempts.count_documents({"_id": "key"}) == 1
-        return count_up(*given, **options)
+        swept.append(attempts.count_documents({"_id": "key"}))
+        return write(*given, **options)
 
-    monkeypatch.setattr(Collection, "find_one_and_update", swept)
+    monkeypatch.setattr(Collection, "update_one", sweep_first)
     # Not swept before: it is the one that is counted up.
     monkeypatch.setattr(expiry, "_next_sweeps", {attempts.full_name: math.inf})
     attempts.insert_one({"_id": "key", "count": 7, "expireAt": past})
     with counting(database_server, live_database) as storage:
         assert [storage.incr("key", 60) for _ in range(3)] == [1, 2, 3]
+    # What had expired went between the read and the write; what counts stayed.
+    assert swept == [0, 1, 1]
+
+
+def test_hits_of_many_at_once_are_counted_one_by_one(
+    live_database: Database[Document], database_server: DatabaseServer
+) -> None:
+    with counting(database_server, live_database) as storage:
+        with ThreadPoolExecutor(16) as pool:
+            counts = list(pool.map(lambda _: storage.incr("key", 60), range(64)))
+        assert sorted(counts) == list(range(1, 65))
+        assert storage.incr("key", 60, -4) == 60
 
 
 def test_a_window_that_began_under_a_clock_that_was_ahead_ends_in_time(

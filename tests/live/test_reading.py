@@ -20,7 +20,7 @@ from chatapi.realtime.hub import Hub, Listener
 from chatapi.realtime.signed_in import SignedIn
 from chatapi.realtime.tail import Tail
 from chatapi.services import access, accounts, chats, messages, stats
-from chatapi.store import changes, decoded, disk, remembered, sessions, users
+from chatapi.store import changes, decoded, disk, remembered, sessions, unread, users
 from chatapi.store import chats as stored_chats
 from chatapi.store import database as store
 from chatapi.store.database import Document
@@ -130,7 +130,7 @@ def follower() -> Iterator[SignedIn]:
     follower = SignedIn()
     follower.may_follow = True
     follower.find("no such session")
-    wait_until(lambda: following.is_fresh)
+    wait_until(lambda: following.is_fresh and unread.by_admins._known is not None)
     yield follower
     follower.follower.stop()
 
@@ -140,6 +140,20 @@ def wait_until(done: Callable[[], bool]) -> None:
     while not done():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_the_unread_total_is_asked_for_before_a_request_needs_it(
+    make_session: MakeSession, make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_chat(message="Hello")
+    agent, follower = make_session("admin"), SignedIn()
+    try:
+        follower.follower.ensure_running()
+        wait_until(lambda: following.is_fresh and unread.by_admins._known is not None)
+        monkeypatch.setattr(unread.by_admins, "_compute", lambda: pytest.fail("asked again"))
+        assert chats.list_chats(agent, chats.ChatFilters()).unread_messages == 1
+    finally:
+        follower.follower.stop()
 
 
 def asked(wire: Wire) -> list[tuple[str, str]]:
