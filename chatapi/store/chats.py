@@ -39,7 +39,7 @@ CHANGED_AT_ONCE = 100
 FEW_FOUND = 5000
 WALKED_AT_ONCE = 500
 # How far back a page that was never read is looked for at first, and at most.
-FIRST_LOOK = timedelta(minutes=5)
+FIRST_LOOK = timedelta(minutes=1)
 LONGEST_LOOK = timedelta(days=3650)
 # So many chats more are read with a page, for those whose last message has its place's time.
 SAME_TIME = 3
