@@ -241,3 +241,44 @@ def test_a_browser_that_blocks_cookies_is_warned_before_the_first_try(
         expect(page.locator("#password")).to_be_visible()
     finally:
         context.close()
+
+
+@pytest.mark.parametrize(("width", "height", "by"), [(900, 600, "key"), (1920, 1080, "tap")])
+def test_what_the_list_cuts_is_read_in_full_in_the_open_chat(
+    sign_in: Callable[..., Desk], make_chat: MakeChat, width: int, height: int, by: str
+) -> None:
+    subject = ("The parcel with the blue shoes has not arrived, " * 5)[:200].strip()
+    name = ("Maximiliana von und zu Hohenstein " * 3)[:100].strip()
+    chat = make_chat(name=name, subject=subject)
+    desk = sign_in(width=width, height=height, has_touch=True)
+    page = desk.page
+    link = page.get_by_role("link", name=subject, exact=True).first
+    assert is_cut(link)
+    if by == "key":
+        page.locator(f"#pick-{chat['_id']}").focus()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+    else:
+        page.locator(f"#open-{chat['_id']}").tap()
+    heading = page.locator("#chat-title")
+    expect(heading).to_have_text(subject)
+    lines = page.locator(".person .lines")
+    before = lines.bounding_box()
+    for text in (heading, page.locator(".person .name"), page.locator(".person .more a").first):
+        assert not is_cut(text)
+    last = page.get_by_role("link", name="All chats")
+    last.focus()
+    expect(last).to_be_in_viewport(ratio=0.9)
+    let_settle(page)
+    assert lines.bounding_box() == before
+    assert page.locator("#history").evaluate("box => box.clientHeight") >= 0.25 * height
+
+
+def is_cut(text: Locator) -> bool:
+    """Say whether a part of a text does not fit into its element."""
+    return bool(
+        text.evaluate(
+            "e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'visible'"
+            " || e.scrollHeight > e.clientHeight + 1 && e.tagName === 'H2'"
+        )
+    )
