@@ -41,6 +41,7 @@ ROUNDS = 20
 CHATS = 100_000
 STREAM_SECONDS, STREAM_RATE = 3.0, 10
 LISTENER_ATTEMPTS = 5
+SETTLED_MS, SETTLED_WITHIN = 15.0, 15.0  # of CPU in a quarter of a second; seconds
 TEXT = "A message of a usual length, no more."
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
 
@@ -84,9 +85,17 @@ class Version:
         self._pids = self.ask("pids")
 
     def restart(self) -> None:
-        """Let a new worker take over, which remembers nothing."""
+        """Let a new worker take over, which remembers nothing, and wait until it is idle."""
         self.ask("restart")
         self._pids = self.ask("pids")
+        end = time.monotonic() + SETTLED_WITHIN
+        before = sum(self.cpu())
+        while time.monotonic() < end:
+            time.sleep(0.25)
+            now = sum(self.cpu())
+            if now - before < SETTLED_MS:
+                break
+            before = now
 
     def cpu(self) -> Pair:
         """Return the CPU used so far by the application and by the database, in ms."""
