@@ -33,7 +33,8 @@ from chatapi import (
 )
 from chatapi.extensions import compress, csrf, login_manager, mongo
 from chatapi.login_limits import login_attempts
-from chatapi.services import accounts, credentials, messages, password_rules, passwords, streams
+from chatapi.services import accounts, credentials, password_rules, passwords, streams
+from chatapi.services.quota import quota
 from chatapi.store import database as store_database
 from chatapi.store import disk
 from chatapi.unknown_tokens import UnknownTokens
@@ -95,7 +96,9 @@ def _settings(config: str | type[configuration.Config] | None) -> dict[str, Any]
 
 
 def _configure_services(app: Flask) -> None:
-    messages.quota.check = quotas.count_message
+    quota.account = quotas.count_account
+    quota.chat = quotas.count_chat
+    quota.message = quotas.count_message
     guests = timedelta(seconds=app.config["GUEST_WITHOUT_CHAT_SECONDS"])
     accounts.lifetimes.guest_without_chat = guests
     schemas.configure(app.config["CHAT_CATEGORIES"])

@@ -15,6 +15,7 @@ from chatapi import clock, errors, paging, spelling
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services import assignment, password_rules, passwords, search
 from chatapi.services.hashing_pool import FIRST, LAST, SECOND
+from chatapi.services.quota import quota
 from chatapi.store import chats, sessions, unassignments, upgrades, users
 from chatapi.store.database import Document, Duplicate, object_id
 
@@ -93,8 +94,9 @@ def create_user(
 
     password -- None for an account that nobody can sign in to, such as an imported one.
     """
-    password_hash = passwords.make(password) if password is not None else None
     user = new_user(name, email, role, image) | {"loginKey": normal_email(email)}
+    quota.account(user)
+    password_hash = passwords.make(password) if password is not None else None
     if password_hash is not None:
         user["passwordHash"] = password_hash
     known = _by_email(email)
@@ -126,6 +128,7 @@ def guest(name: str, email: str, client: ClientInfo) -> tuple[Session, str]:
     user = new_user(name, email, "guest", None)
     user["loginKey"] = f"guest:{user['_id']}"
     user["expiresAt"] = clock.now() + lifetimes.guest_without_chat
+    quota.account(user)
     users.insert_guest(user)
     return begin_session(user, client)
 
@@ -141,9 +144,11 @@ def upgrade_guest(session: Session, password: str) -> Session:
         finish_upgrades(session.user_id)
         raise errors.Forbidden("You have an account already.")
     password_rules.check(password, "user", session.name, session.email)
+    login_key = normal_email(session.email)
+    quota.account({"loginKey": login_key})
     fields = {
         "role": "user",
-        "loginKey": normal_email(session.email),
+        "loginKey": login_key,
         "passwordHash": passwords.make(password),
         "updatedAt": clock.now(),
     }

@@ -13,7 +13,8 @@ from chatapi import clock, errors, paging
 from chatapi.services import assignment, messages, search
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
-from chatapi.store import chats, deletions, presence, users
+from chatapi.services.quota import quota
+from chatapi.store import chat_terms, chats, deletions, presence, users
 from chatapi.store import messages as stored_messages
 from chatapi.store import unread as unread_sums
 from chatapi.store.database import Document, Duplicate, object_id
@@ -86,16 +87,17 @@ def create(
         return *made, False
     chat = new_chat(session, subject, category or DEFAULT_CATEGORY, priority or "medium")
     chat["createKey"] = client_message_id
-    messages.quota.check(session, chat, subject + (message or ""))
-    if session.role == "guest" and not users.keep_guest(session.user_id):
-        raise errors.SessionExpired
     first = None
     if message is not None:
         first = messages.new(session, chat, message, client_message_id)
         chat |= messages.taking_in(chat, first)
         chat["createdAt"] = first["timestamp"]
+    found_by = terms(chat)
+    quota.chat(session, chat, chat_terms.of(chat, found_by), first)
+    if session.role == "guest" and not users.keep_guest(session.user_id):
+        raise errors.SessionExpired
     for _ in range(messages.MOST_ATTEMPTS):
-        if _insert(chat, first):
+        if _insert(chat, found_by, first):
             return shown(session, chat), [messages.seen_in(chat, first)] if first else [], True
         if client_message_id is not None and (made := _made_before(session, client_message_id)):
             return *made, False
@@ -106,13 +108,13 @@ def create(
     raise errors.Busy(retryAfter=1)
 
 
-def _insert(chat: Document, first: Document | None) -> bool:
+def _insert(chat: Document, found_by: Sequence[str], first: Document | None) -> bool:
     """Write a new chat with its first message; False while the user has an open chat."""
     if first is not None:
         # Written before the chat it belongs to: a chat never lacks its first message.
         stored_messages.insert(first)
     try:
-        chats.insert(chat, terms(chat))
+        chats.insert(chat, found_by)
     except Duplicate:
         if first is not None:
             stored_messages.delete(first["_id"])

@@ -34,19 +34,13 @@ from chatapi.realtime.hub import hub
 from chatapi.services import assignment
 from chatapi.services.access import access_chat, access_chat_to_write
 from chatapi.services.accounts import Session
+from chatapi.services.quota import quota
 from chatapi.store import chats, deletions, durability, messages, presence
 from chatapi.store.database import Document, Duplicate
 
 PREVIEW_LENGTH = 200
 
 
-class Quota:
-    """What is asked before a message is written; `check` refuses by raising a ChatError."""
-
-    check: Callable[[Session, Document, str], None] = staticmethod(lambda *_: None)
-
-
-quota = Quota()
 TOMBSTONE = "This message was deleted."
 MOST_ATTEMPTS = 200
 LONGEST_PAUSE = 0.02
@@ -314,7 +308,7 @@ def _repeated_over_quota(
     if not chat["isOpen"]:
         return None
     try:
-        quota.check(session, chat, content)
+        quota.message(session, chat, content, client_message_id)
     except errors.ChatError:
         first = first_sent(session, chat, client_message_id)
         if first is None:

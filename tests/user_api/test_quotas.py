@@ -6,12 +6,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import bson
 import pytest
 from flask import Flask
 from limits import parse
 from pymongo.database import Database
 
-from chatapi import clock, create_app, errors, quotas
+from chatapi import clock, create_app, errors, limits, quotas
+from chatapi.counters import Counters
 from chatapi.networks import network_of
 from chatapi.services import accounts, chats
 from chatapi.store import expiry
@@ -65,7 +67,7 @@ def test_a_guest_waits_for_an_answer_after_so_many_messages(
 
 @pytest.mark.parametrize(
     "setting",
-    [{"LIMIT_UNANSWERED_MESSAGES": "3 per hour"}, {"LIMIT_UNANSWERED_BYTES": "1800 per hour"}],
+    [{"LIMIT_UNANSWERED_MESSAGES": "3 per hour"}, {"LIMIT_UNANSWERED_BYTES": "9000 per hour"}],
 )
 def test_a_network_writes_so_much_whichever_guest_it_makes(
     setting: dict[str, str], make_app: MakeApp
@@ -81,7 +83,7 @@ def test_a_network_writes_so_much_whichever_guest_it_makes(
 
 
 def test_all_networks_together_have_a_budget(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_UNANSWERED_BYTES_TOTAL="1800 per hour")
+    app = make_app(LIMIT_UNANSWERED_BYTES_TOTAL="9000 per hour")
     written = [
         guest_on(app, f"192.0.2.{number}").post("/api/chat", {"subject": "Help"})
         for number in range(4)
@@ -103,46 +105,130 @@ def test_new_guests_have_a_budget_over_all_networks(make_app: MakeApp) -> None:
     assert made == [201, 201, 429]
 
 
-def simulate(app: Flask, addresses: list[str], rounds: int) -> tuple[int, int]:
-    """Write the largest messages from addresses in turn; return how many, and their bytes."""
-    session = accounts.Session(
-        "",
-        None,
-        None,
-        "user",
-        "",
-        "",
-        None,
-        None,
-        clock.now(),
-        clock.now(),  # type: ignore[arg-type]
-    )
-    chat, text = {"counts": {"user": 0, "admin": 0}}, "😀" * 5000
-    messages = 0
+LONG_MAIL = f"{'m' * 64}@{'d' * 60}.{'e' * 60}.{'f' * 60}.org"
+WORST = {
+    "of many search terms": ("山" * 60 + "田川" * 20, "漢字" * 100, "字" * 5000, "鍵" * 100),
+    "of four bytes a letter": ("𠀀" * 100, "😀" * 200, "😀" * 5000, "😀" * 100),
+    "of different letters": (
+        "".join(map(chr, range(0x4E00, 0x4E64))),
+        "".join(map(chr, range(0x5000, 0x50C8))),
+        "".join(map(chr, range(0x20000, 0x21388))),
+        "".join(map(chr, range(0x20000, 0x20064))),
+    ),
+    "of one letter": ("a", "b", "c", "d"),
+}
+
+
+def charged(app: Flask) -> int:
+    """Return what all networks have been charged with."""
+    limit = parse(app.config["LIMIT_UNANSWERED_BYTES_TOTAL"])
+    return Counters(limits.limiter.storage).count(limit, "unanswered_bytes_total", "all networks")
+
+
+def stored(database: Database[Document]) -> int:
+    """Return how many bytes the documents take that strangers write."""
+    written = ("users", "sessions", "chatrooms", "chat_terms", "messages")
+    return sum(len(bson.encode(row)) for name in written for row in database[name].find())
+
+
+@pytest.mark.parametrize("texts", WORST.values(), ids=WORST)
+@pytest.mark.parametrize("role", ["guest", "user"])
+def test_no_less_is_charged_than_is_stored(
+    role: str, texts: tuple[str, ...], make_app: MakeApp, database: Database[Document]
+) -> None:
+    app = make_app()
+    name, subject, text, key = texts
+    caller = caller_on(app, None, None)
+    caller.headers["User-Agent"] = "é" * 300
+    body = {"name": name, "email": LONG_MAIL if len(name) > 1 else "a@b.de"}
+    if role == "user":
+        body["password"] = "a password of the tests"
+    path = "/api/auth/guest" if role == "guest" else "/api/auth/register"
+    answer = caller.post(path, body)
+    assert answer.status_code == 201
+    user_size = stored(database)
+    assert user_size <= charged(app) <= user_size + 2_000
+
+    caller.headers["Authorization"] = f"Bearer {answer.json['token']}"
+    chat = caller.post("/api/chat", {"subject": subject, "clientMessageId": key}).json
+    chat_size = stored(database)
+    assert chat_size <= charged(app) <= chat_size + 4_000
+    # The longest preview, and the shortest text.
+    for number, content in enumerate((text, "x")):
+        mine = f"{key[:-1]}{number}"
+        assert send(caller, chat, content, clientMessageId=mine).status_code == 201
+        assert stored(database) <= charged(app) <= stored(database) + 5_000
+    if role == "guest":
+        upgraded = caller.post("/api/auth/upgrade", {"password": "a password of the tests"})
+        assert upgraded.status_code == 200
+        assert stored(database) <= charged(app)
+
+
+def test_a_chat_with_its_first_message_is_charged_with_both(
+    make_app: MakeApp, database: Database[Document]
+) -> None:
+    app = make_app()
+    name, subject, text, key = WORST["of different letters"]
+    caller = caller_on(app, None, None)
+    token = caller.post("/api/auth/guest", {"name": name, "email": LONG_MAIL}).json["token"]
+    caller.headers["Authorization"] = f"Bearer {token}"
+    body = {"subject": subject, "message": text, "clientMessageId": key}
+    assert caller.post("/api/chat", body).status_code == 201
+    assert stored(database) <= charged(app) <= stored(database) + 5_000
+
+
+def test_new_guests_use_up_the_bytes_of_their_network(
+    make_app: MakeApp, database: Database[Document]
+) -> None:
+    nobody = caller_on(make_app(LIMIT_UNANSWERED_BYTES="50000 per hour"), None, None)
+    body = {"name": WORST["of different letters"][0], "email": LONG_MAIL}
+    made = [nobody.post("/api/auth/guest", body).status_code for _ in range(5)]
+    assert made == [201, 201, 201, 429, 429]
+    assert stored(database) <= 50_000
+
+
+def simulate(app: Flask, addresses: list[str], sizes: list[int]) -> int:
+    """Write so many bytes each from addresses in turn; return how many were let through."""
+    written = 0
     with app.app_context():
-        for number in range(rounds):
+        for number, size in enumerate(sizes):
             try:
-                with quotas.writing_from(network_of(addresses[number % len(addresses)])):
-                    quotas.count_message(session, chat, text)
-                messages += 1
+                quotas.count_bytes(network_of(addresses[number % len(addresses)]), size)
+                written += size
             except errors.TooManyRequests:
                 continue
-    return messages, messages * len(text.encode())
+    return written
 
 
 def test_the_defaults_hold_what_the_documentation_says(make_app: MakeApp) -> None:
     # Two windows can meet in any sixty minutes: each holds half of what is promised.
+    # What is charged is never less than what is stored: the test above.
     megabyte = 1_000_000
-    messages, size = simulate(make_app(), ["192.0.2.1"], 1500)
-    assert messages <= 500
-    assert size <= 10 * megabyte
-    messages, size = simulate(make_app(), [f"2001:db8:1:1::{n:x}" for n in range(500)], 1500)
-    assert size <= 10 * megabyte
+    guest, message = 20_000, 21_500
+    one = simulate(make_app(), ["192.0.2.1"], [guest] * 60 + [message] * 500)
+    assert 9 * megabyte <= one <= 10 * megabyte
+    network = [f"2001:db8:1:1::{n:x}" for n in range(500)]
+    assert simulate(make_app(), network, [message] * 600) <= 10 * megabyte
     addresses = [f"10.0.{n // 250}.{n % 250}" for n in range(1000)]
-    messages, size = simulate(make_app(), addresses, 30_000)
-    assert 300 * megabyte <= size <= 450 * megabyte
     guests = parse(Config.LIMIT_GUESTS_TOTAL).amount
-    assert 2 * (size + guests * 2_000) <= 1_000 * megabyte
+    worst = [guest] * guests + [message] * 5_000
+    size = simulate(make_app(), addresses, worst)
+    assert 400 * megabyte <= size <= 450 * megabyte
+    assert 2 * size <= 900 * megabyte
+
+
+def test_a_network_writes_so_many_messages_whatever_their_size(make_app: MakeApp) -> None:
+    app = make_app()
+    session = accounts.session_for(accounts.new_user("Uma", "uma@example.org", "user", None))
+    chat, written = {"counts": {"user": 0, "admin": 0}}, 0
+    with app.app_context(), quotas.writing_from(network_of("192.0.2.1")):
+        for _ in range(600):
+            try:
+                quotas.count_message(session, chat, "Hi")
+                written += 1
+            except errors.TooManyRequests:
+                continue
+    assert written == 500
 
 
 def test_a_guest_without_a_chat_expires_and_one_with_a_chat_stays(
