@@ -25,6 +25,7 @@ from chatapi.store.disk import free_space
 from chatapi.store.expiry import sweep
 
 PREFIX = "chat"  # in a storage shared with other programs
+ALL_NETWORKS = "all networks"  # the key of what is counted for all together
 parsed = functools.lru_cache(parse)
 
 
@@ -75,7 +76,8 @@ class WorkerMemory(MemoryStorage):
 
     MemoryStorage starts a timer on every hit and then looks at all its counters; here the
     counters that are over are dropped once a minute. It measures by the monotonic clock, which
-    does not jump, and keeps MAX_COUNTERS at most: the ones that end soonest go first.
+    does not jump, and keeps MAX_COUNTERS at most: the ones that end soonest go first, but for
+    those of ALL_NETWORKS: however many networks there are, they do not reset what all share.
     """
 
     STORAGE_SCHEME = ["worker", "memory"]  # noqa: RUF012 - limits' own way to register a scheme
@@ -108,7 +110,8 @@ class WorkerMemory(MemoryStorage):
             self.clear(key)
         if len(self.expirations) >= self.MAX_COUNTERS:
             ends = self.expirations
-            for key in heapq.nsmallest(self.MAX_COUNTERS // 10, ends, key=ends.__getitem__):
+            others = (key for key in ends if f"/{ALL_NETWORKS}/" not in key)
+            for key in heapq.nsmallest(self.MAX_COUNTERS // 10, others, key=ends.__getitem__):
                 self.clear(key)
 
     def get(self, key: str) -> int:

@@ -14,7 +14,7 @@ from flask import Flask, current_app
 from flask_limiter import Limiter
 
 from chatapi import identity
-from chatapi.counters import Counters, counter_key, network_limits, parsed
+from chatapi.counters import ALL_NETWORKS, Counters, counter_key, network_limits, parsed
 from chatapi.errors import TooManyRequests
 from chatapi.networks import Network
 from chatapi.services.accounts import Session
@@ -79,7 +79,7 @@ def limited(view: View, name: str = "default") -> View:
         key = key_of()
         count(first, key)
         if name in BY_ADDRESS:
-            count("guests_total", "all networks")
+            count("guests_total", ALL_NETWORKS)
         if name != "create_chat":
             return view(**parts)
         for window in _windows(name, key):
@@ -94,14 +94,22 @@ def limited(view: View, name: str = "default") -> View:
 
 
 def count(name: str, key: Key, amount: int = 1) -> None:
-    """Count uses of a limit by an account or a network. Raises TooManyRequests."""
+    """Count uses of a limit by an account or a network. Raises TooManyRequests.
+
+    What a site refuses leaves no counter of the network in it, of which it has 65,536; and what
+    a network refuses does not use up what its site has.
+    """
     config = current_app.config  # once: each look through the proxy costs
     if not config["RATELIMIT_ENABLED"]:
         return
     storage = limiter.storage
+    site: Window | None = None
     for window in _windows_of(config[f"LIMIT_{name.upper()}"], name, key):
         if storage.incr(window.key, window.seconds, amount) > window.amount:
+            if site is not None:
+                storage.incr(site.key, site.seconds, -amount)
             raise _refusal(window)
+        site = window
 
 
 def _windows(name: str, key: Key) -> tuple[Window, ...]:
@@ -110,7 +118,8 @@ def _windows(name: str, key: Key) -> tuple[Window, ...]:
 
 @functools.lru_cache(maxsize=4096)  # To make them costs more than to count.
 def _windows_of(text: str, name: str, key: Key) -> tuple[Window, ...]:
-    limits = [(parsed(text), key)] if isinstance(key, str) else network_limits(text, key)
+    """Return what counts a limit, the site of a network before the network."""
+    limits = [(parsed(text), key)] if isinstance(key, str) else network_limits(text, key)[::-1]
     return tuple(
         Window(counter_key(limit, name, counter), limit.get_expiry(), limit.amount)
         for limit, counter in limits

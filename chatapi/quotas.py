@@ -15,6 +15,7 @@ import bson
 from flask import current_app, has_app_context, has_request_context
 
 from chatapi import errors, identity, limits
+from chatapi.counters import ALL_NETWORKS
 from chatapi.networks import Network
 from chatapi.services.accounts import Session
 from chatapi.store.database import Document
@@ -24,7 +25,6 @@ from chatapi.store.database import Document
 MESSAGE_OVERHEAD = 500
 CHAT_OVERHEAD = 1500
 ACCOUNT_OVERHEAD = 1500
-EVERYBODY = "all networks"
 
 _network: ContextVar[Network | None] = ContextVar("network", default=None)
 
@@ -91,7 +91,7 @@ def count_bytes(network: Network, size: int) -> None:
     """Count bytes that a network is about to have written. Raises TooManyRequests."""
     limits.count("unanswered_bytes", network, size)
     # Last: what a network has no room for does not use up what all share.
-    limits.count("unanswered_bytes_total", EVERYBODY, size)
+    limits.count("unanswered_bytes_total", ALL_NETWORKS, size)
 
 
 def _is_limited() -> bool:

@@ -9,7 +9,7 @@ import pytest
 from limits import parse
 from limits.storage import SCHEMES
 
-from chatapi.counters import Counters, DatabaseCounters, WorkerMemory
+from chatapi.counters import ALL_NETWORKS, Counters, DatabaseCounters, WorkerMemory
 
 TEN = parse("10 per hour")
 
@@ -86,6 +86,21 @@ def test_memory_is_bounded_and_the_windows_that_end_soonest_go(
     assert len(memory.storage) <= 20 >= len(memory.locks)
     assert counters.count(TEN, "99") == 1
     assert counters.count(TEN, "0") == 0
+
+
+def test_networks_that_fill_the_memory_do_not_reset_what_all_networks_share(
+    memory: WorkerMemory, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WorkerMemory, "MAX_COUNTERS", 20)
+    counters = Counters(memory)
+    counters.add(TEN, "guests_total", ALL_NETWORKS, amount=7)
+    for number in range(100):
+        clock.now += 0.01
+        counters.add(TEN, "guest", f"address:192.0.2.{number}")
+    assert counters.count(TEN, "guests_total", ALL_NETWORKS) == 7
+    assert len(memory.storage) <= 20
+    clock.now += 3600
+    assert counters.add(TEN, "guests_total", ALL_NETWORKS) == 1
 
 
 def test_counters_whose_windows_are_over_are_dropped(memory: WorkerMemory, clock: Clock) -> None:

@@ -11,8 +11,9 @@ from flask import Flask
 from pymongo.database import Database
 from werkzeug.test import TestResponse
 
-from chatapi import create_app
-from chatapi.networks import SITE_FACTOR
+from chatapi import create_app, limits
+from chatapi.errors import TooManyRequests
+from chatapi.networks import SITE_FACTOR, Network, network_of
 from chatapi.services import accounts
 from chatapi.store import database as store_database
 from chatapi.store.database import Document
@@ -111,6 +112,35 @@ def test_the_addresses_of_a_64_count_together_and_those_of_a_48_more_loosely(
     made = [guest(f"2001:db8:0:{number:x}::1") for number in range(2, 2 + 2 * SITE_FACTOR)]
     assert Counter(made) == {201: 2 * SITE_FACTOR - 2, 429: 2}
     assert guest("2001:db8:1:1::1") == 201
+
+
+def let_through(networks: list[Network]) -> int:
+    """Count a new guest of each network; return how many the limits let through."""
+    passed = 0
+    for network in networks:
+        try:
+            limits.count("guest", network)
+            passed += 1
+        except TooManyRequests:
+            continue
+    return passed
+
+
+def test_networks_of_a_site_that_is_refused_leave_no_counters(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_GUEST="3 per hour")
+    networks = [network_of(f"2001:db8:1:{number:x}::1") for number in range(1000)]
+    with app.app_context():
+        before = len(limits.limiter.storage.storage)
+        assert let_through(networks) == 3 * SITE_FACTOR
+        # The site's own, and one for each that was let through.
+        assert len(limits.limiter.storage.storage) - before == 3 * SITE_FACTOR + 1
+
+
+def test_what_a_network_is_refused_does_not_use_up_its_site(make_app: MakeApp) -> None:
+    app = make_app(LIMIT_GUEST="3 per hour")
+    with app.app_context():
+        assert let_through([network_of("2001:db8:1:1::1")] * 100) == 3
+        assert let_through([network_of("2001:db8:1:2::1")] * 4) == 3
 
 
 @pytest.mark.parametrize("forwarded", ["unknown", "client.example", "300.1.1.1"])
