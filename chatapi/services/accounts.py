@@ -14,7 +14,7 @@ from bson import ObjectId
 from chatapi import clock, errors, paging, spelling
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services import assignment, password_rules, passwords, search
-from chatapi.services.hashing_pool import FIRST, LAST, SECOND
+from chatapi.services.hashing_pool import priority_of
 from chatapi.services.quota import quota
 from chatapi.store import chats, sessions, unassignments, upgrades, users
 from chatapi.store.database import Document, Duplicate, object_id
@@ -197,19 +197,23 @@ def login(
     """
     user = _by_email(email)
     known_hash = user.get("passwordHash") if user else None
-    is_agent = user is not None and user["role"] == "admin"
-    priority = FIRST if is_known_device else SECOND if is_agent else LAST
+    priority = priority_of(user["role"] if user else None, is_known_device=is_known_device)
     form = passwords.matched_form(known_hash, password, priority)
     if form is None or user is None or user["disabled"]:
         raise errors.WrongCredentials
     if known_hash and (passwords.is_outdated(known_hash) or form != passwords.canonical(password)):
-        users.rehash(user["_id"], known_hash, passwords.make(password))
+        users.rehash(user["_id"], known_hash, passwords.make(password, priority))
     session, token = begin_session(user, client)
-    # A password that is changed at this moment must not leave this session behind.
-    now = users.by_id(user["_id"])
-    if now is None or not passwords.matches_now(now.get("passwordHash"), password, known_hash):
+    # A password that is changed at this moment must not leave this session behind, nor may a
+    # refusal to look at it.
+    try:
+        now = users.by_id(user["_id"])
+        stored = now.get("passwordHash") if now else None
+        if now is None or not passwords.matches_now(stored, password, known_hash, priority):
+            raise errors.WrongCredentials
+    except errors.ChatError:
         _end(session.id)
-        raise errors.WrongCredentials
+        raise
     return session, token
 
 

@@ -12,8 +12,10 @@ from chatapi import clock, errors
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services import password_rules, passwords
 from chatapi.services.accounts import ClientInfo, Session, begin_session
+from chatapi.services.hashing_pool import priority_of
 from chatapi.store import password_links, sessions, users
 from chatapi.store.database import Document, object_id
+from chatapi.store.disk import free_space
 
 log = structlog.get_logger("chat.credentials")
 
@@ -32,18 +34,19 @@ def change_password(
 
     renew_for -- the client that gets a new session; this one ends then, too.
     Return the new session and its token, or None. Raises InvalidInput on `current` when it is
-    not the password, Forbidden for guests.
+    not the password, Forbidden for guests, ServiceBusy, StorageFull.
     """
     user = users.by_id(session.user_id)
     if user is None or "passwordHash" not in user:
         raise errors.Forbidden("A guest has no password.")
-    if not passwords.matches(user["passwordHash"], current):
+    if not passwords.matches(user["passwordHash"], current, priority_of(user["role"])):
         raise errors.InvalidInput.of("current", "This is not the current password.")
     password_rules.check(new, user["role"], user["name"], user["email"], "new")
+    password_hash = _hash_to_store(user, new)
     # Before as well: a client that repeats this after a crash finds the new password set, and
     # must not find the sessions alive that it was to end.
     sessions.delete_of_user(session.user_id, keep=session.id)
-    _store_password(user, new)
+    _store_hash(user, password_hash)
     renewed = begin_session(user, renew_for) if renew_for else None
     sessions.delete_of_user(session.user_id, keep=renewed[0].id if renewed else session.id)
     signed_in.forget(session.user_id)
@@ -59,15 +62,12 @@ def end_all_sessions(session: Session) -> None:
 def set_password(user: Document, new: str) -> None:
     """Set an account's password without knowing the old one, and end all its sessions.
 
-    Raises InvalidInput for a guest, and for a password that the rules refuse.
+    Raises InvalidInput for a guest, and for a password that the rules refuse; ServiceBusy,
+    StorageFull.
     """
     _require_account(user)
     password_rules.check(new, user["role"], user["name"], user["email"])
-    # After as well: a sign-in with the old password may have been under way.
-    sessions.delete_of_user(user["_id"])
-    _store_password(user, new)
-    sessions.delete_of_user(user["_id"])
-    signed_in.forget(user["_id"])
+    _replace_hash(user, _hash_to_store(user, new))
 
 
 def make_link(session: Session, user_id: object) -> tuple[str, datetime]:
@@ -104,15 +104,19 @@ def link_user(token: str) -> Document | None:
 def use_link(token: str, new: str) -> Document:
     """Set the password of a link's account and end its sessions; return the account.
 
-    A link works once, whatever happens at the same time. Raises LinkExpired.
+    A link works once, whatever happens at the same time, and still works after a refusal.
+    Raises LinkExpired, InvalidInput, ServiceBusy, StorageFull.
     """
     user = link_user(token)
-    if user is not None:
-        # Before the link is used up.
-        password_rules.check(new, user["role"], user["name"], user["email"])
-    if user is None or not password_links.take(_link_key(token)):
+    if user is None:
         raise errors.LinkExpired
-    set_password(user, new)
+    # What may refuse comes before the link is used up.
+    _require_account(user)
+    password_rules.check(new, user["role"], user["name"], user["email"])
+    password_hash = _hash_to_store(user, new)
+    if not password_links.take(_link_key(token)):
+        raise errors.LinkExpired
+    _replace_hash(user, password_hash)
     return user
 
 
@@ -121,8 +125,27 @@ def _require_account(user: Document) -> None:
         raise errors.InvalidInput.of("role", "A guest has no account and no password.")
 
 
-def _store_password(user: Document, new: str) -> None:
-    fields = {"passwordHash": passwords.make(new), "updatedAt": clock.now()}
+def _hash_to_store(user: Document, new: str) -> str:
+    """Return a new password's hash if there is room to store it.
+
+    To be called before anything is ended or deleted. Raises ServiceBusy, StorageFull.
+    """
+    password_hash = passwords.make(new, priority_of(user["role"]))
+    free_space.require()
+    return password_hash
+
+
+def _replace_hash(user: Document, password_hash: str) -> None:
+    """Store the hash and end all the account's sessions."""
+    # After as well: a sign-in with the old password may have been under way.
+    sessions.delete_of_user(user["_id"])
+    _store_hash(user, password_hash)
+    sessions.delete_of_user(user["_id"])
+    signed_in.forget(user["_id"])
+
+
+def _store_hash(user: Document, password_hash: str) -> None:
+    fields = {"passwordHash": password_hash, "updatedAt": clock.now()}
     # A link made before must not undo the change.
     password_links.delete_of_user(user["_id"])
     users.update(user["_id"], fields)

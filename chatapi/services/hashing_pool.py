@@ -25,6 +25,11 @@ WAIT_TIMEOUT = 10.0
 FIRST, SECOND, LAST = range(3)  # known devices, agents, others
 
 
+def priority_of(role: str | None, *, is_known_device: bool = False) -> int:
+    """Return how early the password of an account with this role is looked at."""
+    return FIRST if is_known_device else SECOND if role == "admin" else LAST
+
+
 class HashingPool:
     """Runs work in as many threads as there are cores; without gevent, in the caller's."""
 

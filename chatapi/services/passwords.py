@@ -23,9 +23,9 @@ def configure(time_cost: int, memory_kib: int) -> None:
     _hashers[:] = [PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)]
 
 
-def make(password: str) -> str:
+def make(password: str, priority: int = LAST) -> str:
     """Return the hash to store for a password."""
-    return _aside(_hashers[0].hash, canonical(password))
+    return _aside(_hashers[0].hash, canonical(password), priority=priority)
 
 
 def canonical(password: str) -> str:
@@ -58,9 +58,11 @@ def _forms(password: str) -> list[str]:
     return list(dict.fromkeys((composed, password, decomposed)))
 
 
-def matches_now(password_hash: str | None, password: str, known_hash: str | None) -> bool:
+def matches_now(
+    password_hash: str | None, password: str, known_hash: str | None, priority: int = LAST
+) -> bool:
     """Tell the same where a hash that the password matches is known: cheap if it still is it."""
-    return password_hash == known_hash or matches(password_hash, password)
+    return password_hash == known_hash or matches(password_hash, password, priority)
 
 
 def is_outdated(password_hash: str) -> bool:

@@ -86,7 +86,7 @@ def guest(body: dict[str, Any]) -> Any:
     "/auth/upgrade",
     body=UpgradeIn(),
     returns={200: MeOut()},
-    refuses=[errors.Forbidden, errors.EmailTaken],
+    refuses=[errors.Forbidden, errors.EmailTaken, errors.ServiceBusy],
     limit="register",
 )
 def upgrade(session: Session, body: dict[str, Any]) -> Any:
@@ -147,7 +147,7 @@ def revoke_session(session: Session, session_id: str) -> Any:
     "/auth/password",
     body=PasswordIn(),
     returns={204: None, 200: TokenOut()},
-    refuses=[errors.Forbidden, errors.TooManyAttempts],
+    refuses=[errors.Forbidden, errors.TooManyAttempts, errors.ServiceBusy],
 )
 def change_password(session: Session, body: dict[str, Any]) -> Any:
     """Set a new password; all the caller's other sessions end.
@@ -172,7 +172,7 @@ def change_password(session: Session, body: dict[str, Any]) -> Any:
     who="anyone",
     body=LinkPasswordIn(),
     returns={204: None},
-    refuses=[errors.LinkExpired],
+    refuses=[errors.LinkExpired, errors.ServiceBusy],
     limit="register",
 )
 def use_password_link(body: dict[str, Any]) -> Any:
