@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import NamedTuple, NoReturn
 
 from flask import Flask, current_app
@@ -45,6 +46,7 @@ class Place(NamedTuple):
 
     name: str
     seconds: int
+    is_for_one: bool = False  # The first that counts has it, and the others count for nothing.
 
 
 class LoginAttempts:
@@ -79,6 +81,7 @@ class LoginAttempts:
         limit = current_app.config["LIMIT_LOGIN_ACCOUNT"]
         counted: list[tuple[RateLimitItem, str]]
         shared: list[tuple[RateLimitItem, str]]
+        turn: list[Place] = []
         if device is not None:
             counted = [(parsed(limit), f"device:{device}:{account}")]
             shared = []
@@ -91,15 +94,21 @@ class LoginAttempts:
             for item, key in (*counted, *shared):
                 if self.counters.count(item, "login", key) >= item.amount:
                     self._refuse(item, key)
-            self._take_turn(account, network)
+            turn = self._take_turn(account, network)
+        begun = monotonic()
         try:
             self._add([*counted, *shared])
             yield
-        except (WrongCredentials, TooManyAttempts):
+        except WrongCredentials:
+            raise
+        except TooManyAttempts:
+            # Others of the network came in between: the password was not looked at.
+            self._give_back(turn, begun)
             raise
         except Exception:
             # The password was right, or was not looked at.
-            self._take_back([*counted, *shared], account, device, 1)
+            self._take_back([*counted, *shared], 1)
+            self._give_back(turn, begun)
             raise
         self._forgive(counted, account, device)
 
@@ -134,34 +143,44 @@ class LoginAttempts:
         """Take back what this network, or device, has tried at the account."""
         item, key = counted[0]
         tried = self.counters.count(item, "login", key)
-        self._take_back(counted, account, device, tried)
-
-    def _take_back(
-        self, counted: list[tuple[RateLimitItem, str]], account: str, device: str | None, tried: int
-    ) -> None:
-        for item, key in counted:
-            self.counters.add(item, "login", key, amount=-tried)
+        self._take_back(counted, tried)
         if device is None:
             self._step(Place(f"tries:{account}", HOUR), -tried)
 
+    def _take_back(self, counted: list[tuple[RateLimitItem, str]], tried: int) -> None:
+        for item, key in counted:
+            self.counters.add(item, "login", key, amount=-tried)
+
     # The delay of an account over all networks
 
-    def _take_turn(self, account: str, network: Network) -> None:
-        """Let one attempt through now, or say when to come again. Raises TooManyAttempts."""
+    def _take_turn(self, account: str, network: Network) -> list[Place]:
+        """Let one attempt through now, or say when to come again. Raises TooManyAttempts.
+
+        Return the places it was counted in, which `_give_back` takes.
+        """
         tries = Place(f"tries:{account}", HOUR)
         number = self._step(tries)
         if number <= FREE_ATTEMPTS:
-            return
+            return [tries]
         delay = min(MAX_DELAY, 2 ** min(number - FREE_ATTEMPTS - 1, 10))
-        slot = Place(f"slot:{account}", delay)
+        slot = Place(f"slot:{account}", delay, is_for_one=True)
         if self._step(slot) == 1:
-            return
+            return [tries, slot]
         self._step(tries, -1)
         # The delay that the attempt before this one began.
         present = min(MAX_DELAY, 2 ** max(0, min(number - FREE_ATTEMPTS - 2, 10)))
-        self._use_ticket(account, network.site or network.name, Place(slot.name, present))
+        return self._use_ticket(account, network.site or network.name, Place(slot.name, present))
 
-    def _use_ticket(self, account: str, network: str, slot: Place) -> None:
+    def _give_back(self, turn: list[Place], begun: float) -> None:
+        """Undo the counts of an attempt that was let through, where their window still is."""
+        waited = monotonic() - begun
+        for place in turn:
+            # A slot may be over, or another attempt's by now.
+            count = self._count(place)
+            if waited < place.seconds and count > 0:
+                self._step(place, -count if place.is_for_one else -1)
+
+    def _use_ticket(self, account: str, network: str, slot: Place) -> list[Place]:
         delay = min(slot.seconds, MAX_TICKET_DELAY)
         used = Place(f"used:{account}:{network}", HOUR)
         lane = Place(f"lane:{account}", HOUR)
@@ -179,13 +198,14 @@ class LoginAttempts:
         if number > 1 + MAX_EARLY:
             self._wait(ticket)
         # One ticket lets one attempt through, whichever of several comes first.
-        taken = Place(f"taken:{account}:{network}", delay + TICKET_TTL)
+        taken = Place(f"taken:{account}:{network}", delay + TICKET_TTL, is_for_one=True)
         if (
             self._step(taken) > 1
             or self._step(used) > allowed
             or self._step(lane) > TICKETS_PER_HOUR
         ):
             self._wait(slot)
+        return [ticket, taken, used, lane]
 
     def _wait(self, place: Place) -> NoReturn:
         left = self.counters.storage.get_expiry(_key(place)) - time.time()

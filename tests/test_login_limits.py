@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
@@ -25,6 +25,7 @@ class Simulation:
         memory = WorkerMemory()
         memory.monotonic = self.clock
         monkeypatch.setattr("chatapi.counters.time.time", self.clock)
+        monkeypatch.setattr("chatapi.login_limits.monotonic", self.clock)
         self.attempts = LoginAttempts()
         self.attempts._made = Counters(memory)
 
@@ -45,6 +46,24 @@ class Simulation:
                 return 0
         except errors.TooManyAttempts as error:
             return error.retry_after or 0
+
+    def refused(self, address: str, meanwhile: Callable[[], None] = lambda: None) -> int:
+        """Find the queue of hashes full; return what `guess` returns."""
+        try:
+            with self.attempts.sign_in(ACCOUNT, network_of(address), None):
+                meanwhile()
+                raise errors.ServiceBusy(retryAfter=2)
+        except errors.TooManyAttempts as error:
+            return error.retry_after or 0
+        except errors.ServiceBusy:
+            return 0
+
+    def counts(self) -> dict[str, int]:
+        """Return all counts that are not 0 in a window that is not over."""
+        storage = self.attempts.counters.storage
+        assert isinstance(storage, WorkerMemory)
+        found = {key: storage.get(key) for key in list(storage.storage)}
+        return {key: count for key, count in found.items() if count}
 
 
 @pytest.fixture
@@ -124,3 +143,68 @@ def test_the_owner_signs_in_within_thirty_seconds_at_a_new_device_meanwhile(
         waited += 1
         simulation.clock.now += 1
     assert waited <= 30
+
+
+def test_an_attempt_that_was_not_looked_at_counts_nowhere(simulation: Simulation) -> None:
+    assert simulation.refused("192.0.2.1") == 0
+    assert simulation.counts() == {}
+    for number in range(6):
+        assert simulation.guess(f"192.0.2.{number}") == 0
+    simulation.clock.now += 1
+    before = simulation.counts()
+    # It had the slot of the delay, which another finds taken meanwhile and has at once then.
+    assert simulation.refused("192.0.2.9") == 0
+    assert simulation.counts() == before
+
+    def another_finds_it_taken() -> None:
+        assert simulation.guess("192.0.2.11") > 0
+
+    assert simulation.refused("192.0.2.9", another_finds_it_taken) == 0
+    assert simulation.guess("192.0.2.9") == 0
+    assert simulation.guess("192.0.2.10") > 0
+
+
+def test_a_ticket_is_good_again_after_an_attempt_that_was_not_looked_at(
+    simulation: Simulation,
+) -> None:
+    for number in range(11):
+        simulation.clock.now += 30
+        assert simulation.guess(f"192.0.2.{number}") == 0
+    wait = simulation.guess("203.0.113.7")
+    simulation.clock.now += wait
+    before = simulation.counts()
+    for _ in range(10):
+        assert simulation.refused("203.0.113.7") == 0
+    # Each found the slot taken first, which counts for nothing.
+    slot = "chat/login/slot:ana@example.org"
+    assert simulation.counts() | {slot: 0} == before | {slot: 0}
+    assert simulation.guess("203.0.113.7") == 0
+    assert simulation.guess("203.0.113.7") > 0
+
+
+def test_a_slot_that_is_anothers_by_now_is_not_given_back(simulation: Simulation) -> None:
+    for number in range(6):
+        assert simulation.guess(f"192.0.2.{number}") == 0
+    simulation.clock.now += 1
+
+    def another_has_the_next() -> None:
+        simulation.clock.now += 5
+        assert simulation.guess("192.0.2.9") == 0
+
+    assert simulation.refused("192.0.2.8", another_has_the_next) == 0
+    assert simulation.guess("192.0.2.10") > 0
+
+
+def test_a_slot_is_given_back_where_the_network_had_no_attempts_left(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        assert simulation.guess(f"192.0.2.{number}") == 0
+    simulation.clock.now += 1
+    with monkeypatch.context() as patch:
+        # As when others of the network were counted since the first look.
+        patch.setattr(
+            simulation.attempts, "_add", lambda counted: simulation.attempts._refuse(*counted[0])
+        )
+        assert simulation.guess("192.0.2.9") > 0
+    assert simulation.guess("192.0.2.10") == 0
