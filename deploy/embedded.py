@@ -53,14 +53,19 @@ class EmbeddedDatabase:
             orphan_signal=signal.SIGKILL,
         )
         self._client: MongoClient[dict[str, Any]] | None = None
+        # The probe's thread opens the client that this one closes when the port changes.
+        self._lock = threading.Lock()
         self.choose_port()
 
     def choose_port(self) -> None:
         """Take a free port; from now on the URI names it."""
+        port = free_port()
+        with self._lock:
+            self.port = port
+            self.uri = database_uri(port, self.password)
+        # After: a client that is opened from now on is one to the new port.
         self.close()
-        self.port = free_port()
-        self.uri = database_uri(self.port, self.password)
-        self.child.command = database_command(self.directory, self.port, self.password_file)
+        self.child.command = database_command(self.directory, port, self.password_file)
 
     def start(self, signals: Signals) -> None:
         """Start it and wait until our user's write is acknowledged. Raises Failure."""
@@ -109,22 +114,25 @@ class EmbeddedDatabase:
 
     @property
     def _probes(self) -> Any:
-        if self._client is None:
-            self._client = MongoClient(
-                self.uri,
-                serverSelectionTimeoutMS=PROBE_TIMEOUT_MS,
-                connectTimeoutMS=PROBE_TIMEOUT_MS,
-                socketTimeoutMS=PROBE_TIMEOUT_MS,
-                maxPoolSize=1,
-                retryReads=False,
-            )
-        return self._client.get_default_database()["probes"]
+        with self._lock:
+            client = self._client
+            if client is None:
+                client = self._client = MongoClient(
+                    self.uri,
+                    serverSelectionTimeoutMS=PROBE_TIMEOUT_MS,
+                    connectTimeoutMS=PROBE_TIMEOUT_MS,
+                    socketTimeoutMS=PROBE_TIMEOUT_MS,
+                    maxPoolSize=1,
+                    retryReads=False,
+                )
+        return client.get_default_database()["probes"]
 
     def close(self) -> None:
         """Close the supervisor's own connection."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
 
 class Probe(threading.Thread):
@@ -165,9 +173,14 @@ class Probe(threading.Thread):
             else:
                 self.database.write()
             self._failures = 0
-        except (PyMongoError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the thread must not end
             self.error = str(error)
             self._failures += pid is not None
+            if not isinstance(error, (PyMongoError, OSError)):
+                # Not foreseen; without this thread a panicked engine is never started again.
+                self.error = repr(error)
+                with contextlib.suppress(OSError):
+                    print(f"The database could not be probed: {self.error}", flush=True)
         if self._failures >= self.ALLOWED_FAILURES:
             self._failures = 0
             self.failed.set()

@@ -228,10 +228,7 @@ class Supervisor:
         parts = [(part, Backoff()) for part in (database and database.child, web) if part]
         while True:
             self.signals.pause(2 * TICK)
-            if self.probe and self.probe.failed.is_set():
-                say(f"The database does not work ({self.probe.error}): it is killed.")
-                self.probe.database.child.kill()
-                self.probe.failed.clear()
+            self.watch_probe()
             for part, backoff in parts:
                 if part.exit_code is not None:
                     delay = backoff.next()
@@ -241,6 +238,20 @@ class Supervisor:
                         self.restart_database(database, web)
                     else:
                         part.start()
+
+    def watch_probe(self) -> None:
+        """Kill a database that does not work; start the probe's thread again if it ended."""
+        probe = self.probe
+        if probe is None:
+            return
+        if probe.failed.is_set():
+            say(f"The database does not work ({probe.error}): it is killed.")
+            probe.database.child.kill()
+            probe.failed.clear()
+        if not probe.is_alive():
+            say("The database's probe ended; it is started again.")
+            self.probe = Probe(probe.database, probe.reserve)
+            self.probe.start()
 
     def restart_database(self, database: EmbeddedDatabase, web: Child) -> None:
         """Start the database again, on another port if a stranger listens on its own."""
