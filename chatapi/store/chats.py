@@ -250,9 +250,9 @@ def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Do
 
     The documents are shared with other lists: who changes one changes a copy.
 
-    Whole documents: not every server gains by leaving out the few others. Where the server does
-    not stop at the limit, a page looks back only as far as the same page reached the last time,
-    or as its neighbours' times are apart, and further until it is full.
+    Whole documents: the embedded server does not gain by leaving out the few other fields. Where
+    a server (`store.server`) does not stop at the limit, a page looks back only as far as the same
+    page reached the last time, or as its neighbours' times are apart, and further until it is full.
     """
     if wanted.terms:
         return _found(wanted, limit, after)
@@ -285,7 +285,7 @@ def _page(
     if len(left) >= limit or len(rows) < limit + SAME_TIME:
         return left[:limit]
     # More chats than that have the very time of the place: they are read first, then the older
-    # ones: not every server takes an index for one `$or` of both.
+    # ones: the embedded server takes no index for one `$or` of both (`store.server`).
     same = {"lastMessageAt": after.at, "_id": {"$lt": after.id}} | query(wanted)
     page = decoded.find(chatrooms(), same, _ORDER, limit)
     if len(page) < limit:

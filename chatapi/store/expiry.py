@@ -1,7 +1,8 @@
 """Expired documents, removed a few at a time as others are written.
 
-Not every collection has a TTL index, and not every server acts on one. Where one does, it is done
-twice, which costs a read every SWEEP_SECONDS. Every reader of such a document looks at its time.
+Not every collection has a TTL index, and the embedded server acts on none (`store.server`). Where
+one is acted on, it is done twice, which costs a read every SWEEP_SECONDS. Every reader of such a
+document looks at its time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Every index and validator, in one place. `ensure` is idempotent and safe on every start.
 
 The one partial index guards: it answers only a query whose filter implies the index's, and no
-list's does. Search is an equality on `chat_terms`: not every server has a text index.
+list's does. Search is an equality on `chat_terms`: the embedded server has no
+text index (`store.server`).
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ def with_user(session_id: str) -> tuple[Document, Document] | None:
                     "as": "user",
                 }
             },
-            # First: not every server leaves fields out of the documents of an array.
+            # First: the embedded server takes no field out of an array's documents
+            # (`store.server`).
             {"$unwind": "$user"},
             {"$project": {"user.passwordHash": 0, "user.searchTerms": 0}},
         ]

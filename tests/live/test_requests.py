@@ -1,0 +1,147 @@
+"""What whole requests ask of the database: every command is counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.monitoring import CommandListener
+
+from chatapi.realtime.signed_in import signed_in
+from chatapi.services import accounts
+from chatapi.store import disk, unread
+from chatapi.store.database import Document
+from chatapi.store.remembered import following
+from tests.conftest import CLIENT, PASSWORD, MakeChat
+from tests.live.clients import register, register_agent
+from tests.servers import AppServer, DatabaseServer
+
+# What follows the changes, and what a driver does by itself.
+# Whether a restore is unfinished is asked every five seconds at most.
+NOW_AND_THEN = ("find", "maintenance")
+BACKGROUND = {"getMore", "killCursors", "endSessions", "hello", "ping"}
+
+
+class Wire(CommandListener):
+    """Keeps each command that is sent for a request, and its collection."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Any]] = []
+
+    def started(self, event: Any) -> None:
+        sent = event.command_name, event.command[event.command_name]
+        if sent[0] not in BACKGROUND and sent != NOW_AND_THEN:
+            self.sent.append(sent)
+
+    def succeeded(self, event: Any) -> None:
+        """Not needed."""
+
+    def failed(self, event: Any) -> None:
+        """Not needed."""
+
+
+@pytest.fixture
+def wire() -> Wire:
+    """What is sent to the database."""
+    return Wire()
+
+
+@pytest.fixture
+def database(
+    live_database: Database[Document], database_server: DatabaseServer, wire: Wire
+) -> Iterator[Database[Document]]:
+    """The shared database, through a client like the product's that is listened to."""
+    client: MongoClient[Document] = MongoClient(database_server.uri, event_listeners=[wire])
+    with client:
+        yield disk.guarded(client.get_default_database())
+
+
+@pytest.fixture
+def followed(live_app: Flask) -> Iterator[None]:
+    """The changes are followed, as in a process that serves."""
+    signed_in.follower.ensure_running()
+    end = time.monotonic() + 10
+    while not (following.is_fresh and unread.by_admins._known is not None):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    yield
+    signed_in.follower.stop()
+
+
+def token_of(role: str) -> str:
+    """Make an account and return a token of it that no request has shown yet."""
+    email = f"{role}@example.org"
+    user = accounts.create_user(role, email, PASSWORD, role)
+    return accounts.begin_session(user, CLIENT)[1]
+
+
+@pytest.mark.usefixtures("followed")
+def test_the_commands_of_each_request_are_few(
+    live_app: Flask, make_chat: MakeChat, wire: Wire
+) -> None:
+    chat = make_chat(message="Hello")
+    path = f"/api/chat/{chat['_id']}"
+    client, headers = live_app.test_client(), {"Authorization": f"Bearer {token_of('admin')}"}
+
+    def ask(method: str, path: str, status: int, **options: Any) -> Any:
+        wire.sent.clear()
+        options["headers"] = headers | options.pop("headers", {})
+        answer = client.open(path, method=method, **options)
+        assert answer.status_code == status, answer.text
+        return answer
+
+    # The first request of a session reads it, with its user.
+    ask("GET", "/api/auth/me", 200)
+    assert wire.sent == [("aggregate", "sessions")]
+    ask("GET", "/api/auth/me", 200)
+    assert wire.sent == []
+    # The first look at a list goes back further and further until the page is full.
+    ask("GET", "/api/chat", 200)
+    assert set(wire.sent) == {("find", "chatrooms")}
+    assert len(wire.sent) <= 8
+    etag = ask("GET", "/api/chat", 200).headers["ETag"]
+    assert wire.sent == [("find", "chatrooms")]
+    ask("GET", "/api/chat", 304, headers={"If-None-Match": etag})
+    assert wire.sent == []
+    # Nothing that is remembered decides it here.
+    ask("GET", "/api/chat", 304, headers={"If-None-Match": etag, "Cache-Control": "no-cache"})
+    assert wire.sent == [("find", "chatrooms")]
+    ask("GET", path, 200)
+    assert wire.sent == [("find", "chatrooms"), ("find", "messages")]
+    ask("POST", f"{path}/messages", 201, json={"content": "Good morning"})
+    assert wire.sent == [("insert", "messages"), ("update", "chatrooms")]
+    ask("GET", "/api/admin/stats", 200)
+    ask("GET", "/api/admin/stats", 200)
+    assert not [each for each in wire.sent if each[1] == "chatrooms"]
+
+
+def test_a_list_is_as_new_as_the_stream_of_changes_in_every_process(
+    live_server: AppServer, other_server: AppServer
+) -> None:
+    user, agent = register(live_server), register_agent(live_server)
+    chat_id = user.open_chat()
+    there = type(agent)(other_server, agent.token, agent.id)
+    etag = ""
+    for number in range(5):
+        assert user.send(chat_id, f"Message {number}")[0] == 201
+        end = time.monotonic() + 1
+        while True:
+            status, headers, rows = there.call(
+                "GET", "/api/chat", headers={"If-None-Match": etag} if etag else {}
+            )
+            if status == 200 and rows[0]["messageCount"] == number + 1:
+                break
+            # Only what was asked for just before the change may still pass for the present.
+            assert status == 304 or rows[0]["messageCount"] == number
+            assert time.monotonic() < end, f"{status}: the change is not seen in a second"
+            time.sleep(0.01)
+        etag = headers["etag"]
+        # From then on no answer goes back behind it.
+        for _ in range(5):
+            status, _, rows = there.call("GET", "/api/chat", headers={"If-None-Match": etag})
+            assert status == 304, rows
