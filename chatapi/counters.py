@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import heapq
 import math
+import threading
 import time
 from datetime import timedelta
 from typing import Any
@@ -137,7 +138,14 @@ class DatabaseCounters(MongoDBStorage):
     STORAGE_SCHEME = ["mongodb", "mongodb+srv"]  # noqa: RUF012 - limits' own way to register
 
     def __init__(self, uri: str, **options: Any) -> None:
+        self._making = threading.RLock()
         super().__init__(uri, **options | {"tz_aware": True})
+
+    @property
+    def storage(self) -> Any:
+        """The client, made at the first use; two first uses at once make one."""
+        with self._making:
+            return super().storage
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count a hit and return how many there are in this window."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ class LoginAttempts:
     def __init__(self) -> None:
         self._make: Callable[[], Storage] = WorkerMemory
         self._made: Counters | None = None
+        self._making = threading.Lock()
 
     def init_app(self, app: Flask, shared: bool) -> None:
         """Count in the app's database, or in memory where the database is a stand-in."""
@@ -64,9 +66,10 @@ class LoginAttempts:
     @property
     def counters(self) -> Counters:
         """The counters, connected on first use: a command that signs nobody in needs none."""
-        if self._made is None:
-            self._made = Counters(self._make())
-        return self._made
+        with self._making:
+            if self._made is None:
+                self._made = Counters(self._make())
+            return self._made
 
     @contextmanager
     def sign_in(self, account: str, network: Network, device: str | None) -> Iterator[None]:

@@ -105,8 +105,8 @@ class SignedIn:
         try:
             self._forget_all()
             self.beginnings += 1
-            self._heard_at = time.monotonic()
             following.begin()
+            self._heard_at = time.monotonic()
             start_thread("unread total", _count_unread)
             while not self.follower.stopping.is_set():
                 self._listen(stream)

@@ -130,7 +130,7 @@ def follower() -> Iterator[SignedIn]:
     follower = SignedIn()
     follower.may_follow = True
     follower.find("no such session")
-    wait_until(lambda: following.is_fresh and unread.by_admins._known is not None)
+    wait_until(lambda: follower.is_told and unread.by_admins._known is not None)
     yield follower
     follower.follower.stop()
 
@@ -149,7 +149,7 @@ def test_the_unread_total_is_asked_for_before_a_request_needs_it(
     agent, follower = make_session("admin"), SignedIn()
     try:
         follower.follower.ensure_running()
-        wait_until(lambda: following.is_fresh and unread.by_admins._known is not None)
+        wait_until(lambda: follower.is_told and unread.by_admins._known is not None)
         monkeypatch.setattr(unread.by_admins, "_compute", lambda: pytest.fail("asked again"))
         assert chats.list_chats(agent, chats.ChatFilters()).unread_messages == 1
     finally:

@@ -16,7 +16,6 @@ from chatapi.realtime.signed_in import signed_in
 from chatapi.services import accounts
 from chatapi.store import disk, unread
 from chatapi.store.database import Document
-from chatapi.store.remembered import following
 from tests.conftest import CLIENT, PASSWORD, MakeChat
 from tests.live.clients import register, register_agent
 from tests.servers import AppServer, DatabaseServer
@@ -66,7 +65,7 @@ def followed(live_app: Flask) -> Iterator[None]:
     """The changes are followed, as in a process that serves."""
     signed_in.follower.ensure_running()
     end = time.monotonic() + 10
-    while not (following.is_fresh and unread.by_admins._known is not None):
+    while not (signed_in.is_told and unread.by_admins._known is not None):
         assert time.monotonic() < end
         time.sleep(0.01)
     yield
@@ -141,7 +140,8 @@ def test_a_list_is_as_new_as_the_stream_of_changes_in_every_process(
             assert time.monotonic() < end, f"{status}: the change is not seen in a second"
             time.sleep(0.01)
         etag = headers["etag"]
-        # From then on no answer goes back behind it.
+        # From then on no answer goes back behind it. The unread total, a part of the ETag, may
+        # follow a little later.
         for _ in range(5):
             status, _, rows = there.call("GET", "/api/chat", headers={"If-None-Match": etag})
-            assert status == 304, rows
+            assert status == 304 or rows[0]["messageCount"] == number + 1
