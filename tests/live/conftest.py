@@ -18,8 +18,9 @@ from flask import Flask
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from chatapi.store import indexes
+from chatapi.store import disk, indexes
 from chatapi.store.database import Document
+from tests.live.wire import Wire
 from tests.servers import AppServer, DatabaseServer, start_app, start_database
 
 
@@ -52,6 +53,22 @@ def live_database(_prepared_database: Database[Document]) -> Database[Document]:
 def database(live_database: Database[Document]) -> Database[Document]:
     """What `app` and the factories of tests/conftest.py stand on."""
     return live_database
+
+
+@pytest.fixture
+def wire() -> Wire:
+    """What is sent through `listened_database`."""
+    return Wire()
+
+
+@pytest.fixture
+def listened_database(
+    live_database: Database[Document], database_server: DatabaseServer, wire: Wire
+) -> Iterator[Database[Document]]:
+    """`live_database` as the product opens it, through a client whose commands `wire` keeps."""
+    client: MongoClient[Document] = MongoClient(database_server.uri, event_listeners=[wire])
+    with client:
+        yield disk.guarded(client.get_default_database())
 
 
 @pytest.fixture

@@ -6,31 +6,12 @@ The embedded database answers a filter of several fields by the index of one of 
 
 from __future__ import annotations
 
-from typing import Any
-
 from pymongo.database import Database
-from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from chatapi.store.database import Document
 
 FILTERS = {"find": "filter", "count": "query", "distinct": "query"}
 NO_FILTER = {"insert", "ping", "hello", "endSessions", "getMore", "killCursors", "isMaster"}
-
-
-class Wire(CommandListener):
-    """Keeps every command sent."""
-
-    def __init__(self) -> None:
-        self.sent: list[Document] = []
-
-    def started(self, event: CommandStartedEvent) -> None:
-        self.sent.append({"name": event.command_name, **event.command})
-
-    def succeeded(self, event: Any) -> None:
-        """Not needed."""
-
-    def failed(self, event: Any) -> None:
-        """Not needed."""
 
 
 def asked(command: Document) -> list[tuple[str, Document]]:

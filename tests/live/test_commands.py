@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from click.testing import Result
-from pymongo import MongoClient
 from pymongo.database import Database
 
 from chatapi import clock, create_app
@@ -26,8 +25,9 @@ from chatapi.store import indexes, upkeep, walk
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import MakeChat, MakeSession
-from tests.live.plans import NO_FILTER, Wire, asked, scans
-from tests.servers import AppServer, DatabaseServer
+from tests.live.plans import NO_FILTER, asked, scans
+from tests.live.wire import Wire
+from tests.servers import AppServer
 
 # Commands that look at no document of a collection.
 OF_NO_DOCUMENT = NO_FILTER | {
@@ -62,22 +62,10 @@ FULL_READS = {
 
 
 @pytest.fixture
-def wire() -> Wire:
-    """What is sent to the database."""
-    return Wire()
-
-
-@pytest.fixture
-def database(
-    live_database: Database[Document], database_server: DatabaseServer, wire: Wire
-) -> Iterator[Database[Document]]:
-    """The shared database, through a client that is listened to."""
-    client: MongoClient[Document] = MongoClient(
-        database_server.uri, tz_aware=True, event_listeners=[wire]
-    )
-    with client:
-        yield client.get_default_database()
-        client.drop_database("restored")
+def database(listened_database: Database[Document]) -> Iterator[Database[Document]]:
+    """What `app` stands on: a database whose commands are kept."""
+    yield listened_database
+    listened_database.client.drop_database("restored")
 
 
 def made(ago: timedelta) -> ObjectId:
@@ -107,14 +95,14 @@ class Commands:
         """Run a command and look at all that it has sent."""
         target = self.database if database is None else database
         before = store_database.current()
-        self.wire.sent.clear()
+        self.wire.clear()
         try:
             app = create_app(TestConfig, database=target, **self.settings)
             arguments = [*name.split(), *map(str, more)]
             result = app.test_cli_runner().invoke(args=arguments)
         finally:
             store_database.bind(before)
-        sent = list(self.wire.sent)
+        sent = list(self.wire.commands)
         assert sent, result.output
         for command in sent:
             if command["name"] not in OF_NO_DOCUMENT:
@@ -247,17 +235,17 @@ def test_messages_are_looked_through_by_their_chats_the_newest_first(
         # The last message of an old chat may be the latest of all.
         add_message(live_database, timedelta(hours=2 + 80 - number), chat_id)
     before = clock.now() - timedelta(hours=1)
-    wire.sent.clear()
+    wire.clear()
     newest = [chat_id for _, chat_id in upkeep.chats_named(before, 15)]
     assert newest == chat_ids[:15]
-    read = [each["filter"] for each in wire.sent if each["name"] == "find"]
+    read = [each["filter"] for each in wire.commands if each["name"] == "find"]
     assert 1 < len(read) < 25
     # What a find matches is what the embedded database has in memory for it.
     counts = [live_database["messages"].count_documents(each) for each in read]
     assert sum(counts) < 40
     everything = [chat_id for _, chat_id in upkeep.chats_named(before)]
     assert everything == chat_ids
-    finds = [each for each in wire.sent if each["name"] == "find"]
+    finds = [each for each in wire.commands if each["name"] == "find"]
     assert all(list(each["filter"]) == ["chatId"] for each in finds)
     assert not any(scans(live_database, "messages", each["filter"], {}) for each in finds)
     assert max(live_database["messages"].count_documents(each["filter"]) for each in finds) <= 20

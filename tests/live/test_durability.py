@@ -7,62 +7,72 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from flask import Flask
-from pymongo import MongoClient, WriteConcern
+from pymongo import WriteConcern
+from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, WriteError
-from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from chatapi.services import chats, messages
 from chatapi.store import database as store_database
 from chatapi.store import durability
+from chatapi.store.database import Document
 from chatapi.store.disk import StorageFull, free_space
 from tests.conftest import MakeSession
-from tests.servers import DatabaseServer
+from tests.live.wire import Wire
 
 
-class Writes(CommandListener):
-    """Notes the collection and the write concern of each write."""
+@pytest.fixture
+def database(listened_database: Database[Document]) -> Database[Document]:
+    """What `app` stands on: a database whose commands are kept."""
+    return listened_database
 
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, str, Any]] = []
-        self.sessions: list[Any] = []
 
-    def started(self, event: CommandStartedEvent) -> None:
-        if event.command_name in {"insert", "update"}:
-            collection = event.command[event.command_name]
-            self.seen.append((event.command_name, collection, event.command.get("writeConcern")))
-            self.sessions.append(event.command["lsid"])
-
-    def succeeded(self, event: object) -> None:
-        """Nothing to note."""
-
-    failed = succeeded  # type: ignore[assignment]
+def writes(wire: Wire) -> list[tuple[str, Any]]:
+    """Return the name and the write concern of each write that was sent."""
+    return [
+        (each["name"], each.get("writeConcern"))
+        for each in wire.commands
+        if each["name"] in {"insert", "update"}
+    ]
 
 
 def test_the_message_is_written_without_a_sync_and_the_chat_with_one(
-    live_app: Flask,
-    make_session: MakeSession,
-    database_server: DatabaseServer,
-    monkeypatch: pytest.MonkeyPatch,
+    live_app: Flask, make_session: MakeSession, wire: Wire
 ) -> None:
     user = make_session()
     chat, *_ = chats.create(user, "A subject")
-    writes = Writes()
-    with MongoClient[dict[str, Any]](database_server.uri, event_listeners=[writes]) as client:
-        name = store_database.current().name
-        monkeypatch.setattr(store_database, "_bound", [client[name]])
-        monkeypatch.setattr(store_database, "_collections", {})
-        messages.send(user, chat["_id"], "Hello", "key")
-        assert writes.seen == [
-            ("insert", "messages", {"w": 1, "j": False}),
-            ("update", "chatrooms", {"w": 1, "j": True}),
-        ]
-        assert writes.sessions[0] == writes.sessions[1]
-        # The first answer may not have come because the database died: nothing is acknowledged
-        # that was only read.
-        writes.seen.clear()
-        _, created = messages.send(user, chat["_id"], "Hello", "key")
-        assert not created
-        assert writes.seen[-1] == ("insert", "presence", {"w": 1, "j": True})
+    wire.clear()
+    messages.send(user, chat["_id"], "Hello", "key")
+    assert wire.sent[-2:] == [("insert", "messages"), ("update", "chatrooms")]
+    assert writes(wire) == [("insert", {"w": 1, "j": False}), ("update", {"w": 1, "j": True})]
+    # The first answer may not have come because the database died: nothing is acknowledged
+    # that was only read.
+    wire.clear()
+    _, created = messages.send(user, chat["_id"], "Hello", "key")
+    assert not created
+    assert wire.sent[-1] == ("insert", "presence")
+    assert writes(wire)[-1] == ("insert", {"w": 1, "j": True})
+
+
+def test_both_writes_are_given_one_session_of_the_driver(
+    live_app: Flask, make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The ids on the wire say nothing: the driver takes the same one again for the next session.
+    plain, given = Database.command, list[Any]()
+
+    def noted(self: Any, command: Any, *rest: Any, **options: Any) -> Any:
+        if isinstance(command, dict) and {"insert", "update"} & command.keys():
+            given.append(options["session"])
+        return plain(self, command, *rest, **options)
+
+    monkeypatch.setattr(Database, "command", noted)
+    monkeypatch.setattr(durability, "_collections", durability._Collections())
+    user = make_session()
+    chat, *_ = chats.create(user, "A subject")
+    given.clear()
+    messages.send(user, chat["_id"], "Hello", "key")
+    assert len(given) == 2
+    assert given[0] is given[1] is not None
+    assert given[0].has_ended
 
 
 def test_a_direct_write_says_what_it_did_or_why_it_was_refused(

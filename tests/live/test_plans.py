@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,7 +34,8 @@ from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import CLIENT, PASSWORD
 from tests.live.clients import at_once
-from tests.live.plans import Wire, asked, scans
+from tests.live.plans import asked, scans
+from tests.live.wire import Wire
 from tests.servers import AppServer, DatabaseServer
 
 # Routes that read no data, or whose reads `test_streams_…` and the API's routes cover.
@@ -50,21 +50,9 @@ WRONG_ID = "0" * 24
 
 
 @pytest.fixture
-def wire() -> Wire:
-    """What is sent to the database."""
-    return Wire()
-
-
-@pytest.fixture
-def database(
-    live_database: Database[Document], database_server: DatabaseServer, wire: Wire
-) -> Iterator[Database[Document]]:
-    """The shared database, through a client that is listened to."""
-    client: MongoClient[Document] = MongoClient(
-        database_server.uri, tz_aware=True, event_listeners=[wire]
-    )
-    with client:
-        yield client.get_default_database()
+def database(listened_database: Database[Document]) -> Database[Document]:
+    """What `app` stands on: a database whose commands are kept."""
+    return listened_database
 
 
 def sorts_without_an_index(command: Document) -> bool:
@@ -282,9 +270,9 @@ def ask_the_console(drive: Drive, chat_id: str, user_id: str) -> None:
 def test_no_request_scans_a_collection(
     drive: Drive, wire: Wire, live_database: Database[Document]
 ) -> None:
-    wire.sent.clear()
+    wire.clear()
     ask_everything(drive)
-    commands = list(wire.sent)
+    commands = list(wire.commands)
     assert len(commands) > 300
     seen: set[str] = set()
     found = []
@@ -314,7 +302,7 @@ def test_streams_and_the_start_scan_nothing_either(
     chat_id = stored_chats.newest(stored_chats.Filter(), 1)[0]["_id"]
     # Made where the tail polls, because the server has no change streams.
     live_database["chatrooms"].create_indexes([indexes.POLLED])
-    wire.sent.clear()
+    wire.clear()
     list(changes.since(datetime.now(UTC) - timedelta(seconds=5)))
     changes.chats_now([chat_id, ObjectId()])
     presence.beat("process", [])
@@ -323,10 +311,10 @@ def test_streams_and_the_start_scan_nothing_either(
     stored_sessions.of_user(drive.agent_id)
     stored_sessions.live_roles({drive.agent.id, "gone"}, datetime.now(UTC))
     messages.page(chats.get(drive.agent, chat_id)[0], after=0)
-    assert len(wire.sent) >= 8
+    assert len(wire.commands) >= 8
     found = [
         (collection, wanted)
-        for command in wire.sent
+        for command in wire.commands
         for collection, wanted in asked(command)
         if scans(live_database, collection, wanted, {})
     ]
@@ -356,7 +344,7 @@ def test_paging_where_many_chats_have_one_time_scans_nothing(
     at = datetime.now(UTC).replace(microsecond=0)
     live_database["chatrooms"].update_many({}, {"$set": {"lastMessageAt": at}})
     live_database["chatrooms"].update_one({}, {"$set": {"lastMessageAt": at - timedelta(days=9)}})
-    wire.sent.clear()
+    wire.clear()
     narrowed: Document
     for narrowed, count in (
         ({}, 12),
@@ -372,10 +360,10 @@ def test_paging_where_many_chats_have_one_time_scans_nothing(
             cursor = page.next_cursor
         assert (len(seen), cursor) == (count, None)
     # The place stands in the middle of its time: ids are compared, behind the time.
-    assert any("_id" in each["filter"] for each in wire.sent if each["name"] == "find")
+    assert any("_id" in each["filter"] for each in wire.commands if each["name"] == "find")
     found = [
         (collection, wanted)
-        for command in wire.sent
+        for command in wire.commands
         for collection, wanted in asked(command)
         if scans(live_database, collection, wanted, command.get("sort", {}))
     ]
@@ -404,7 +392,7 @@ def test_counting_sign_in_attempts_scans_nothing(
     }
     attempts = LoginAttempts()
     attempts.init_app(drive.app, shared=True)
-    wire.sent.clear()
+    wire.clear()
     with drive.app.test_request_context():
         for _ in range(8):
             with (
@@ -419,10 +407,10 @@ def test_counting_sign_in_attempts_scans_nothing(
             raise errors.WrongCredentials
     for client in clients:
         client.close()
-    assert {command["name"] for command in wire.sent} >= {"find", "insert", "update"}
+    assert {command["name"] for command in wire.commands} >= {"find", "insert", "update"}
     found = [
         (collection, wanted)
-        for command in wire.sent
+        for command in wire.commands
         if command["name"] != "createIndexes"
         for collection, wanted in asked(command)
         if scans(live_database, collection, wanted, {})

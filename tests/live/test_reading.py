@@ -11,16 +11,14 @@ from typing import Any
 
 import bson
 import pytest
-from pymongo import MongoClient
 from pymongo.database import Database
-from pymongo.monitoring import CommandListener
 
 from chatapi import clock, create_app
 from chatapi.realtime.hub import Hub, Listener
 from chatapi.realtime.signed_in import SignedIn
 from chatapi.realtime.tail import Tail
 from chatapi.services import access, accounts, chats, messages, stats
-from chatapi.store import changes, decoded, disk, remembered, sessions, unread, users
+from chatapi.store import changes, decoded, presence, remembered, sessions, unread, users
 from chatapi.store import chats as stored_chats
 from chatapi.store import database as store
 from chatapi.store.database import Document
@@ -28,41 +26,14 @@ from chatapi.store.remembered import following
 from chatapi.store.server import SECANTUS_0_7
 from config import TestConfig
 from tests.conftest import CLIENT, PASSWORD, MakeChat, MakeSession
+from tests.live.wire import Wire
 from tests.servers import DatabaseServer
 
 
-class Wire(CommandListener):
-    """Keeps the name and collection of every command sent, and whether it leaves fields out."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, str]] = []
-        self.projections: list[Any] = []
-
-    def started(self, event: Any) -> None:
-        self.sent.append((event.command_name, event.command[event.command_name]))
-        self.projections.append(event.command.get("projection"))
-
-    def succeeded(self, event: Any) -> None:
-        """Not needed."""
-
-    def failed(self, event: Any) -> None:
-        """Not needed."""
-
-
 @pytest.fixture
-def wire() -> Wire:
-    """What is sent to the database."""
-    return Wire()
-
-
-@pytest.fixture
-def database(
-    live_database: Database[Document], database_server: DatabaseServer, wire: Wire
-) -> Iterator[Database[Document]]:
-    """The shared database, through a client like the product's that is listened to."""
-    client: MongoClient[Document] = MongoClient(database_server.uri, event_listeners=[wire])
-    with client:
-        yield disk.guarded(client.get_default_database())
+def database(listened_database: Database[Document]) -> Database[Document]:
+    """What `app` stands on: a database whose commands are kept."""
+    return listened_database
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -78,14 +49,13 @@ def test_a_list_is_one_find_of_whole_documents(
         make_chat()
     monkeypatch.setattr(remembered.Remembered, "SECONDS", 60)
     etag = chats.list_chats(agent, chats.ChatFilters()).etag
-    wire.sent.clear()
-    wire.projections.clear()
+    wire.clear()
     page = chats.list_chats(
         agent, chats.ChatFilters(), knows=lambda own: known and own == etag, remembered=False
     )
     assert (page.is_known, len(page.items)) == (known, 0 if known else 3)
     assert wire.sent == [("find", "chatrooms")]
-    assert wire.projections == [None]
+    assert "projection" not in wire.commands[0]
 
 
 def test_a_list_that_is_read_again_decodes_what_has_changed(
@@ -177,7 +147,7 @@ def test_an_unchanged_list_and_the_counts_ask_nothing_while_changes_are_followed
     # What this process has written comes back to it as its own, and changes nothing.
     wait_until(lambda: not following.awaits_own)
     first = etag()
-    wire.sent.clear()
+    wire.clear()
     assert etag() == first
     assert stats.counts(agent, ["general"]) == before
     assert asked(wire) == []
@@ -252,7 +222,7 @@ def test_a_send_is_two_commands_whether_or_not_somebody_listens(
     if listened:
         own.join_chat(chat["_id"], listener)
         own.begin(access.access_chat(user, chat["_id"]))
-    wire.sent.clear()
+    wire.clear()
     for number in range(5):
         messages.send(user, chat["_id"], f"Number {number}")
     assert wire.sent == [("insert", "messages"), ("update", "chatrooms")] * 5
@@ -276,7 +246,7 @@ def test_a_tail_beside_its_own_process_writes_asks_five_times_a_second(
     own.join_chat(chat["_id"], listener)
     own.begin(access.access_chat(user, chat["_id"]))
     try:
-        wire.sent.clear()
+        wire.clear()
         started = time.monotonic()
         for number in range(20):
             messages.send(user, chat["_id"], f"Number {number}")
@@ -292,8 +262,24 @@ def test_a_tail_beside_its_own_process_writes_asks_five_times_a_second(
     assert ("find", "messages") not in wire.sent
 
 
-def test_a_resting_tail_hears_of_another_process_within_a_fifth_of_a_second(
-    make_session: MakeSession, make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch
+def change_elsewhere(chat: Document) -> None:
+    """Change a chat as another process does: nothing is expected here."""
+    change = {"$set": {"priority": "urgent", "changedAt": clock.real()}, "$inc": {"version": 1}}
+    store.chatrooms().update_one({"_id": chat["_id"]}, change)
+
+
+def type_elsewhere(chat: Document) -> None:
+    """Send a signal as another process does."""
+    presence.signal("typing", chatId=chat["_id"], userId=chat["userId"], senderId=bson.ObjectId())
+
+
+@pytest.mark.parametrize(("act", "name"), [(change_elsewhere, "chat"), (type_elsewhere, "typing")])
+def test_another_process_ends_the_rest_of_a_tail(
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    monkeypatch: pytest.MonkeyPatch,
+    act: Callable[[Document], None],
+    name: str,
 ) -> None:
     own, stream = Hub(), SignedIn()
     monkeypatch.setattr(messages, "hub", own)
@@ -313,13 +299,11 @@ def test_a_resting_tail_hears_of_another_process_within_a_fifth_of_a_second(
             time.sleep(0.1)
         while listener.get(0):
             pass
-        # As another process writes it: nothing is expected here.
         started = time.monotonic()
-        change = {"$set": {"priority": "urgent", "changedAt": clock.real()}, "$inc": {"version": 1}}
-        store.chatrooms().update_one({"_id": chat["_id"]}, change)
+        act(chat)
         event = listener.get(10)
         assert event is not None
-        assert (event.name, event.data["priority"]) == ("chat", "urgent")
+        assert event.name == name
         assert time.monotonic() - started < 2  # The rest would be 30 s.
     finally:
         tail.stop()

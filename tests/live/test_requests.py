@@ -8,17 +8,16 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from pymongo import MongoClient
 from pymongo.database import Database
-from pymongo.monitoring import CommandListener
 
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services import accounts
-from chatapi.store import disk, unread
+from chatapi.store import unread
 from chatapi.store.database import Document
 from tests.conftest import CLIENT, PASSWORD, MakeChat
 from tests.live.clients import register, register_agent
-from tests.servers import AppServer, DatabaseServer
+from tests.live.wire import Wire
+from tests.servers import AppServer
 
 # What follows the changes, and what a driver does by itself.
 # Whether a restore is unfinished is asked every five seconds at most.
@@ -26,38 +25,10 @@ NOW_AND_THEN = ("find", "maintenance")
 BACKGROUND = {"getMore", "killCursors", "endSessions", "hello", "ping"}
 
 
-class Wire(CommandListener):
-    """Keeps each command that is sent for a request, and its collection."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, Any]] = []
-
-    def started(self, event: Any) -> None:
-        sent = event.command_name, event.command[event.command_name]
-        if sent[0] not in BACKGROUND and sent != NOW_AND_THEN:
-            self.sent.append(sent)
-
-    def succeeded(self, event: Any) -> None:
-        """Not needed."""
-
-    def failed(self, event: Any) -> None:
-        """Not needed."""
-
-
 @pytest.fixture
-def wire() -> Wire:
-    """What is sent to the database."""
-    return Wire()
-
-
-@pytest.fixture
-def database(
-    live_database: Database[Document], database_server: DatabaseServer, wire: Wire
-) -> Iterator[Database[Document]]:
-    """The shared database, through a client like the product's that is listened to."""
-    client: MongoClient[Document] = MongoClient(database_server.uri, event_listeners=[wire])
-    with client:
-        yield disk.guarded(client.get_default_database())
+def database(listened_database: Database[Document]) -> Database[Document]:
+    """What `app` stands on: a database whose commands are kept."""
+    return listened_database
 
 
 @pytest.fixture
@@ -87,8 +58,11 @@ def test_the_commands_of_each_request_are_few(
     path = f"/api/chat/{chat['_id']}"
     client, headers = live_app.test_client(), {"Authorization": f"Bearer {token_of('admin')}"}
 
+    def sent() -> list[tuple[str, Any]]:
+        return [each for each in wire.sent if each[0] not in BACKGROUND and each != NOW_AND_THEN]
+
     def ask(method: str, path: str, status: int, **options: Any) -> Any:
-        wire.sent.clear()
+        wire.clear()
         options["headers"] = headers | options.pop("headers", {})
         answer = client.open(path, method=method, **options)
         assert answer.status_code == status, answer.text
@@ -96,27 +70,27 @@ def test_the_commands_of_each_request_are_few(
 
     # The first request of a session reads it, with its user.
     ask("GET", "/api/auth/me", 200)
-    assert wire.sent == [("aggregate", "sessions")]
+    assert sent() == [("aggregate", "sessions")]
     ask("GET", "/api/auth/me", 200)
-    assert wire.sent == []
+    assert sent() == []
     # The first look at a list goes back further and further until the page is full.
     ask("GET", "/api/chat", 200)
-    assert set(wire.sent) == {("find", "chatrooms")}
-    assert len(wire.sent) <= 8
+    assert set(sent()) == {("find", "chatrooms")}
+    assert len(sent()) <= 8
     etag = ask("GET", "/api/chat", 200).headers["ETag"]
-    assert wire.sent == [("find", "chatrooms")]
+    assert sent() == [("find", "chatrooms")]
     ask("GET", "/api/chat", 304, headers={"If-None-Match": etag})
-    assert wire.sent == []
+    assert sent() == []
     # Nothing that is remembered decides it here.
     ask("GET", "/api/chat", 304, headers={"If-None-Match": etag, "Cache-Control": "no-cache"})
-    assert wire.sent == [("find", "chatrooms")]
+    assert sent() == [("find", "chatrooms")]
     ask("GET", path, 200)
-    assert wire.sent == [("find", "chatrooms"), ("find", "messages")]
+    assert sent() == [("find", "chatrooms"), ("find", "messages")]
     ask("POST", f"{path}/messages", 201, json={"content": "Good morning"})
-    assert wire.sent == [("insert", "messages"), ("update", "chatrooms")]
+    assert sent() == [("insert", "messages"), ("update", "chatrooms")]
     ask("GET", "/api/admin/stats", 200)
     ask("GET", "/api/admin/stats", 200)
-    assert not [each for each in wire.sent if each[1] == "chatrooms"]
+    assert not [each for each in sent() if each[1] == "chatrooms"]
 
 
 def test_a_list_is_as_new_as_the_stream_of_changes_in_every_process(

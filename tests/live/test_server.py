@@ -25,8 +25,12 @@ def things(live_database: Database[Document]) -> Iterator[Collection[Document]]:
 @pytest.mark.usefixtures("live_app")
 def test_the_embedded_server_is_recognised() -> None:
     assert server.current() is server.SECANTUS_0_7
-    told = upkeep.server()
-    assert (told["name"], told["embedded"], told["form"]) == ("SecantusDB", True, "replica set")
+    found = upkeep.server()
+    assert (found["name"], found["embedded"], found["form"]) == (
+        "SecantusDB",
+        True,
+        "replica set",
+    )
 
 
 def test_a_partial_index_answers_only_queries_that_imply_its_filter(
