@@ -131,8 +131,8 @@ class WorkerMemory(MemoryStorage):
 class DatabaseCounters(MongoDBStorage):
     """Counters in the database: exact across workers, from the first hit on.
 
-    Each hit is a compare-and-set: read, and written if nobody was faster. `find_one_and_update`
-    would read the whole collection on the embedded server (`store.server`).
+    Each hit is a compare-and-set: the counter is read, and written if it is unchanged.
+    `find_one_and_update` would read the whole collection on the embedded server (`store.server`).
     """
 
     STORAGE_SCHEME = ["mongodb", "mongodb+srv"]  # noqa: RUF012 - limits' own way to register

@@ -22,7 +22,7 @@ class Compressor(Compress):
         is_small = length is not None and length < current_app.config["COMPRESS_MIN_SIZE"]
         accepts = "HTTP_ACCEPT_ENCODING" in request.environ
         if is_small or not accepts or not static_files.choose_coding(self.enabled_algorithms):
-            response.headers["Vary"] = ", ".join([*response.vary, "Accept-Encoding"])
+            response.vary.add("Accept-Encoding")
             return response
         compressed: Response = super().after_request(response)
         return compressed

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import gevent
 import pytest
 from gevent import socket
+from gunicorn.http.body import Body as GunicornBody
+from gunicorn.http.body import EOFReader, LengthReader
+from gunicorn.http.unreader import IterUnreader
 
 from chatapi import errors
 from chatapi.networks import SITE_FACTOR, network_of
-from chatapi.slow_clients import Body, Pace, Unfinished
+from chatapi.slow_clients import Body, Pace, SlowClients, Unfinished
+from deploy.worker import _has_body
 
 HERE = network_of("192.0.2.1")
 
@@ -107,3 +112,37 @@ def test_any_number_may_be_unfinished_without_limits() -> None:
     for _ in range(1000):
         unfinished.add(HERE)
     assert not unfinished.is_full(HERE)
+
+
+def serve(source: object) -> object:
+    """Return the body that an application is given for a request with this source."""
+    given: list[object] = []
+
+    def app(environ: dict[str, Any], _: object) -> list[bytes]:
+        given.append(environ["wsgi.input"])
+        return []
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        environ = {"gunicorn.socket": ours, "wsgi.input": source, "REMOTE_ADDR": "192.0.2.1"}
+        SlowClients(app, Pace(10, 1), 5, Unfinished(5))(environ, None)
+    return given[0]
+
+
+@pytest.mark.parametrize(
+    ("sent", "length", "is_whole"), [(b"", 0, True), (b"0123", 4, True), (b"012", 4, False)]
+)
+def test_a_body_that_came_with_its_headers_needs_no_pace(
+    sent: bytes, length: int, is_whole: bool
+) -> None:
+    unreader = IterUnreader([])
+    unreader.unread(sent)
+    source = GunicornBody(LengthReader(unreader, length))
+    assert _has_body(source) is is_whole
+    source.has_arrived = _has_body(source)
+    body = serve(source)
+    assert body is source if is_whole else isinstance(body, Body)
+
+
+def test_a_chunked_body_is_read_at_a_pace() -> None:
+    assert not _has_body(GunicornBody(EOFReader(IterUnreader([]))))

@@ -120,9 +120,9 @@ class Listener:
 
 
 class Topic:
-    """A chat that somebody listens to, as far as this process has told of it.
+    """A chat with listeners, and its state that was sent to them last.
 
-    version, last_seq, read_seq -- the chat's, as it was told last; None and empty before.
+    version, last_seq, read_seq -- of that state; None, 0 and empty before there is one.
     """
 
     __slots__ = ("_packed", "last_seq", "listeners", "read_seq", "version")

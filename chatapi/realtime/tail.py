@@ -82,7 +82,7 @@ class Tail:
         self._woken.set()
 
     def wake(self) -> None:
-        """Ask at once: something happened that this process may not have told."""
+        """Ask at once: another process may have changed something."""
         self._woken.set()
 
     def state(self) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def link_user(token: str) -> Document | None:
 def use_link(token: str, new: str) -> Document:
     """Set the password of a link's account and end its sessions; return the account.
 
-    A link works once, whatever happens at the same time, and still works after a refusal.
+    Of two uses at the same time one succeeds. A link still works after a refusal.
     Raises LinkExpired, InvalidInput, ServiceBusy, StorageFull.
     """
     user = link_user(token)

@@ -18,6 +18,8 @@ Document = dict[str, Any]
 # For what is decoded elsewhere than by the collections, whose times `times.mark` marks.
 AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
+DUPLICATE_KEY = 11000  # the code with which a unique index refuses
+
 _bound: list[Database[Document]] = []
 _collections: dict[str, Collection[Document]] = {}
 

@@ -9,12 +9,12 @@ its own, and the compare-and-set on its chat with one.
   a message that fewer members have, and keep its chat.
 - Sharded cluster: as MONGO_URI says; the two live on different shards.
 
-The embedded server is one with one log, whatever it says in `hello` (`store.server`). A failover
+The embedded server has one log, although it calls itself a replica set (`store.server`). A failover
 was not tried.
 
 With one log there is no other member that a write could be repeated on, so both go out as plain
-commands (`DirectCollection`) in one session of the driver: that takes a third less of the
-application's CPU than its general methods.
+commands (`DirectCollection`) in one session of the driver, which costs the application less than
+its general methods.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pymongo.errors import DuplicateKeyError, WriteConcernError, WriteError
 
 from chatapi import clock
 from chatapi.store import server
-from chatapi.store.database import Document, current
+from chatapi.store.database import DUPLICATE_KEY, Document, current
 from chatapi.store.disk import free_space
 from chatapi.store.server import Server
 
@@ -73,7 +73,6 @@ def write_concern(kind: Topology, named: WriteConcern, *, commits: bool) -> Writ
     return named
 
 
-DUPLICATE_KEY = 11000
 _session: ContextVar[ClientSession | None] = ContextVar("session", default=None)
 
 
@@ -113,7 +112,8 @@ class DirectCollection:
         free_space.require()
         command["writeConcern"] = self._concern
         answer = self._command(command, session=_session.get())
-        for failed in answer.get("writeErrors", ()):
+        if answer.get("writeErrors"):
+            (failed,) = answer["writeErrors"]  # of one document
             kind = DuplicateKeyError if failed["code"] == DUPLICATE_KEY else WriteError
             raise kind(failed["errmsg"], failed["code"], failed)
         if "writeConcernError" in answer:
@@ -123,7 +123,7 @@ class DirectCollection:
 
 
 class DriverCollection:
-    """Writes of single documents as the driver makes them: repeated if it is told to."""
+    """Writes of single documents by the driver's methods, which retry if MONGO_URI says so."""
 
     def __init__(self, collection: Collection[Document]) -> None:
         self.write_concern = collection.write_concern
@@ -148,12 +148,14 @@ def _setting(fields: Document) -> Document:
 
 @contextmanager
 def session() -> Iterator[None]:
-    """Let the direct writes of the block share a session of the driver."""
-    database: object = current()
-    if not isinstance(database, Database):
-        yield  # A stand-in, in memory.
+    """Let the direct writes of the block share a session of the driver.
+
+    Raises PyMongoError when the server must be asked and is away.
+    """
+    if not isinstance(before_commit("messages"), DirectCollection):
+        yield
         return
-    with database.client.start_session(causal_consistency=False) as made:
+    with current().client.start_session(causal_consistency=False) as made:
         token = _session.set(made)
         try:
             yield

@@ -13,9 +13,13 @@ from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
 from chatapi.store import durability
-from chatapi.store.database import Document, Duplicate, messages, naming_duplicates
-
-DUPLICATE_KEY = 11000
+from chatapi.store.database import (
+    DUPLICATE_KEY,
+    Document,
+    Duplicate,
+    messages,
+    naming_duplicates,
+)
 
 
 def insert(message: Document) -> None:

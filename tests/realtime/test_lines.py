@@ -494,3 +494,60 @@ def test_a_line_that_cannot_begin_leaves_neither_feed_nor_descriptor(
     ends[0].close()
     assert ends[1].recv(100) == b""
     assert not len(feeds.register)
+
+
+def test_a_message_and_its_chat_go_to_an_event_stream_in_one_write(
+    ends: tuple[socket.socket, socket.socket],
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user = make_session()
+    chat = make_chat(user)
+    ours, theirs = ends
+    feed = Feed(user, "192.0.2.1")
+    line = events._EventLine(ours, feed)
+    line.carry(b"head\n", feed.subscribe(chat["_id"]))
+    gevent.sleep(0.02)
+    assert b"event: chat" in theirs.recv(65_536)
+    write, written = Line.send, list[bytes]()
+
+    def counted(self: Line, data: bytes) -> None:
+        written.append(data)
+        write(self, data)
+
+    monkeypatch.setattr(Line, "send", counted)
+    messages.send(user, chat["_id"], "Hello")
+    gevent.sleep(0.02)
+    assert [data.count(b"event: ") for data in written] == [2]
+    received = theirs.recv(65_536)
+    assert received == written[0]
+    assert received.index(b"event: message") < received.index(b"event: chat")
+
+
+def test_a_long_catch_up_is_written_in_parts(
+    ends: tuple[socket.socket, socket.socket],
+    make_session: MakeSession,
+    make_chat: MakeChat,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user = make_session()
+    chat = make_chat(user)
+    for number in range(9):
+        messages.send(user, chat["_id"], f"{number}" * 4000)
+    ours, theirs = ends
+    sizes: list[int] = []
+    write = Line.send
+
+    def counted(self: Line, data: bytes) -> None:
+        sizes.append(len(data))
+        write(self, data)
+
+    monkeypatch.setattr(Line, "send", counted)
+    feed = Feed(user, "192.0.2.1")
+    events._EventLine(ours, feed).carry(b"head\n", feed.subscribe(chat["_id"], after=0))
+    received = b""
+    while received.count(b"event: message") < 9 or not received.endswith(b"\n\n"):
+        received += theirs.recv(65_536)
+    assert len(sizes) > 2
+    assert max(sizes) < 2 * events.WRITTEN_AT_ONCE

@@ -220,7 +220,7 @@ def own(number: int) -> Change:
 
 def test_on_mongodb_it_asks_again_at_once(tail: Tail, script: Script) -> None:
     rests: list[float] = []
-    tail.follower.stopping.wait = rests.append  # type: ignore[method-assign, assignment]
+    tail._woken.wait = rests.append  # type: ignore[method-assign, assignment]
     script.steps = [own(number) if number % 2 else None for number in range(20)]
     tail.ensure_running()
     eventually(lambda: len(script.steps) == 0)

@@ -12,6 +12,7 @@ import time_machine
 from bson import ObjectId
 
 from chatapi import schemas
+from chatapi.endpoint import json_text
 from tests.conftest import MakeUser
 from tests.user_api.callers import Caller, MakeCaller, refused
 
@@ -314,3 +315,25 @@ def test_a_list_shows_each_chat_as_it_is_now_to_each_side(user: Caller, admin: C
             assert caller.get("/api/chat").json == [now]
             shown.append(now["unreadCount"])
         assert shown[0] == shown[2]
+
+
+def test_a_list_that_is_read_again_renders_what_has_changed(
+    make_caller: MakeCaller, admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = [
+        make_caller("user").post("/api/chat", {"subject": f"Subject {number}"}).json
+        for number in range(3)
+    ]
+    rendered: list[str] = []
+
+    def counted(shown: dict[str, Any]) -> str:
+        rendered.append(shown["_id"])
+        return json_text(shown)
+
+    monkeypatch.setattr("chatapi.user_api.chats.json_text", counted)
+    admin.get("/api/chat")
+    assert set(rendered) == {chat["_id"] for chat in opened}
+    rendered.clear()
+    admin.patch(f"/api/chat/{opened[1]['_id']}", {"priority": "urgent"})
+    admin.get("/api/chat")
+    assert rendered == [opened[1]["_id"]]

@@ -180,9 +180,9 @@ def test_a_chat_with_its_first_message_is_charged_with_both(
 def test_new_guests_use_up_the_bytes_of_their_network(
     make_app: MakeApp, database: Database[Document]
 ) -> None:
-    nobody = caller_on(make_app(LIMIT_UNANSWERED_BYTES="50000 per hour"), None, None)
+    anonymous = caller_on(make_app(LIMIT_UNANSWERED_BYTES="50000 per hour"), None, None)
     body = {"name": WORST["of different letters"][0], "email": LONG_MAIL}
-    made = [nobody.post("/api/auth/guest", body).status_code for _ in range(5)]
+    made = [anonymous.post("/api/auth/guest", body).status_code for _ in range(5)]
     assert made == [201, 201, 201, 429, 429]
     assert stored(database) <= 50_000
 

@@ -26,16 +26,16 @@ MOST_SHOWN = 5
 
 def server(run: Run) -> str:
     """Ask the server what it is."""
-    told = upkeep.server()
-    expect(told["writable"], "The server takes no writes: it is no primary.", "See rs.status().")
+    found = upkeep.server()
+    expect(found["writable"], "The server takes no writes: it is no primary.", "See rs.status().")
     run.setting("MONGO_URI")
     if run.production:
         expect(
-            not told["embedded"],
+            not found["embedded"],
             "MONGO_URI names the embedded database, which is meant for one machine.",
             "Set up MongoDB as a replica set: docs/deployment.md.",
         )
-    return f"{told['name']} {told['version']}, {told['form']}, takes writes"
+    return f"{found['name']} {found['version']}, {found['form']}, takes writes"
 
 
 def connection_string(run: Run) -> str:
