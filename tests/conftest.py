@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from chatapi import create_app
+from chatapi.realtime.signed_in import signed_in
+from chatapi.realtime.tail import tail
 from chatapi.services import accounts, chats
 from chatapi.services.accounts import ClientInfo, Session
 from chatapi.store import indexes
 from chatapi.store.database import Document
 from config import Config, TestConfig
+from tests.waiting import eventually
 
 TESTS = Path(__file__).parent
 PASSWORD = "a password of the tests"
@@ -93,9 +96,12 @@ def database() -> Database[Document]:
 
 
 @pytest.fixture
-def app(database: Database[Document]) -> Flask:
-    """The application on the database."""
-    return create_app(TestConfig, database=database)
+def app(database: Database[Document]) -> Iterator[Flask]:
+    """The application on the database; what follows the database ends with the test."""
+    yield create_app(TestConfig, database=database)
+    tail.stop()
+    signed_in.follower.stop()
+    eventually(lambda: not tail.follower.is_running and not signed_in.follower.is_running)
 
 
 @pytest.fixture

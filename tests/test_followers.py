@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +16,7 @@ from chatapi.services import streams
 from chatapi.services.caretaker import Caretaker
 from chatapi.store import changes
 from chatapi.store.database import Document
+from tests.waiting import eventually
 
 
 class Log:
@@ -37,13 +37,6 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     monkeypatch.setattr(followers, "FIRST_PAUSE", 0.0001)
     monkeypatch.setattr(followers, "LONGEST_PAUSE", 0.001)
     return found
-
-
-def eventually(check: Callable[[], bool]) -> None:
-    end = time.monotonic() + 3
-    while not check():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def a_cycle() -> Exception:

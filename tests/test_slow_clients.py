@@ -58,8 +58,9 @@ def send(link: socket.socket, every: float, count: int = 40) -> None:
 
 def test_a_body_at_the_pace_is_read_whole(links: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = links
-    body, source, unfinished = body_at(Pace(10, 0.05, pause=0.02), ours)
-    sender = gevent.spawn(send, theirs, 0.0005)
+    # The whole takes longer than the seconds of one piece, and each piece a small part of them.
+    body, source, unfinished = body_at(Pace(4, 1.0, pause=1.0), ours)
+    sender = gevent.spawn(send, theirs, 0.03)
     assert body.readall() == b"x" * 40
     assert not source.failed
     assert not unfinished._counts

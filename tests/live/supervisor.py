@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from deploy import run
 from tests.servers import children, descendants, request
+from tests.waiting import eventually
 
 SCRIPT = run.ROOT / "deploy" / "run.py"
 
@@ -48,7 +47,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait_for(lambda: "is running" in self.said() or self.ended(), 90)
+        eventually(lambda: "is running" in self.said() or self.ended(), 90)
         assert not self.ended(), self.said()
         return self
 
@@ -121,14 +120,6 @@ class Supervisor:
     def login(self, who: dict[str, str]) -> str:
         body = {"email": who["email"], "password": who["password"]}
         return str(self.request("POST", "/api/auth/login", body=body)["token"])
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something is so; fail after some seconds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.05)
 
 
 def command_line(pid: int) -> str:

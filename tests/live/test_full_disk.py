@@ -16,8 +16,9 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from chatapi.store.disk import CHECK_SECONDS
-from tests.live.supervisor import Supervisor, wait_for
+from tests.live.supervisor import Supervisor
 from tests.servers import request
+from tests.waiting import eventually
 
 MEGABYTE = 1024 * 1024
 PASSWORD = "a long password 77"
@@ -130,7 +131,7 @@ def test_below_the_reserve_writes_are_refused_and_reads_go_on(
         # A deletion that writes little still goes: nobody has to stay signed in.
         assert chat.ask("POST", "/api/auth/logout", chat.agent, {})[0] == 204
         assert chat.ask("GET", "/api/auth/me", chat.agent)[0] == 401
-    wait_for(lambda: request(small.url + "/readyz")[2]["writable"])
+    eventually(lambda: request(small.url + "/readyz")[2]["writable"], 20)
     assert Chat(small).send("room again")[0] == 201
     assert "too late" not in chat.texts()
 
@@ -156,7 +157,7 @@ def test_after_the_engine_died_of_a_full_disk_room_alone_brings_it_back(
                 assert status == 200 or int(headers["retry-after"]) > 0
             time.sleep(0.2)
     assert 503 in seen
-    wait_for(lambda: chat.send("room again")[0] == 201, 60)
+    eventually(lambda: chat.send("room again")[0] == 201, 60)
     assert request(small.url + "/readyz")[0] == 200
     texts = chat.texts()
     assert "kept" in texts

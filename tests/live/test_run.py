@@ -19,8 +19,9 @@ from pymongo.uri_parser import parse_uri
 
 from deploy import run
 from tests.live.impostor import HANDSHAKE, Impostor
-from tests.live.supervisor import SCRIPT, Supervisor, alive, wait_for
+from tests.live.supervisor import SCRIPT, Supervisor, alive
 from tests.servers import DatabaseServer, children, descendants, request
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +99,8 @@ def test_a_killed_database_comes_back_with_its_data(demo: Supervisor) -> None:
 
     os.kill(killed, signal.SIGKILL)
 
-    wait_for(lambda: not alive(killed))
-    wait_for(lambda: run.ready(demo.url))
+    eventually(lambda: not alive(killed), 20)
+    eventually(lambda: run.ready(demo.url), 20)
     assert demo.request("GET", "/api/auth/me", token)["email"] == user["email"]
     assert demo.child("secantus") != killed
 
@@ -110,8 +111,8 @@ def test_a_killed_web_server_comes_back(demo: Supervisor) -> None:
 
     os.kill(killed, signal.SIGKILL)
 
-    wait_for(lambda: not any(map(alive, [killed, *workers])))
-    wait_for(lambda: run.ready(demo.url))
+    eventually(lambda: not any(map(alive, [killed, *workers])), 20)
+    eventually(lambda: run.ready(demo.url), 20)
 
 
 def test_a_flask_command_finds_the_database_that_runs(demo: Supervisor) -> None:
@@ -162,7 +163,7 @@ def test_a_killed_supervisor_takes_its_children_along(bare: Supervisor) -> None:
     # Its lock, its port and its data are free at once for the next one.
     bare.start()
     assert bare.request("GET", "/api/auth/me", token)["email"] == account["email"]
-    wait_for(lambda: not any(map(alive, processes)))
+    eventually(lambda: not any(map(alive, processes)), 20)
 
 
 def test_with_mongo_uri_no_database_is_started_and_no_demo_written(
@@ -307,13 +308,13 @@ def test_a_program_that_takes_the_port_of_a_dead_database_is_not_believed(
     killed = bare.child("secantus")
     os.kill(bare.pid, signal.SIGSTOP)  # It must not be the first at the port again.
     os.kill(killed, signal.SIGKILL)
-    wait_for(lambda: run.port_is_free(port))
+    eventually(lambda: run.port_is_free(port), 20)
     impostor = Impostor(port)
     try:
         os.kill(bare.pid, signal.SIGCONT)
 
-        wait_for(lambda: bare.mongo_uri() != before, 30)
-        wait_for(lambda: run.ready(bare.url), 30)
+        eventually(lambda: bare.mongo_uri() != before, 30)
+        eventually(lambda: run.ready(bare.url), 30)
         assert bare.request("GET", "/api/auth/me", token)["email"] == account["email"]
         assert set(impostor.commands) <= HANDSHAKE
     finally:

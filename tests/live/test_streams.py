@@ -22,6 +22,7 @@ from tests.conftest import CLIENT, PASSWORD
 from tests.live.clients import Client, at_once, register, register_agent
 from tests.servers import AppServer, DatabaseServer, start_app
 from tests.streams import EventStream, Gone, Refused, Stream, WebSocket
+from tests.waiting import eventually
 
 ENDS_WITHIN = 5.0  # seconds, from the loss of a right to the end of the stream
 
@@ -53,14 +54,6 @@ def history(who: Client, chat_id: str) -> list[Document]:
         found += page
         if not page:
             return found
-
-
-def eventually(check: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait until something is true."""
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.1)
 
 
 def open_streams(agent: Client) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from chatapi.realtime.tail import Tail
 from chatapi.store import changes, remembered, server
 from chatapi.store.changes import Change, NoChangeStreams, PlaceLost
 from chatapi.store.database import Document
+from tests.waiting import eventually
 
 
 class Script:
@@ -95,9 +96,6 @@ class Heard(Hub):
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
-    # The process's own may still follow for those who listened in an earlier test.
-    tail_module.tail.stop()
-    eventually(lambda: not _lives(tail_module.tail))
     found = Script()
     monkeypatch.setattr(changes, "Stream", found.stream)
     monkeypatch.setattr(changes, "since", found.since)
@@ -125,14 +123,6 @@ def tail(hub: Heard, script: Script) -> Iterator[Tail]:
 
 def _lives(tail: Tail) -> bool:
     return tail.follower.is_running
-
-
-def eventually(check: Callable[[], bool]) -> None:
-    """Wait until something is true."""
-    end = time.monotonic() + 3
-    while not check():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def chat(number: int) -> Change:
