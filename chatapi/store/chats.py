@@ -321,7 +321,8 @@ def _remember_reach(key: tuple[Filter, int, Position | None], rows: list[Documen
         _reached[key] = _BEGINNING
         return
     first, last = rows[0]["lastMessageAt"], rows[-1]["lastMessageAt"]
-    _reached[key] = last
+    # A little further: the embedded server may leave out the very time (`store.server`).
+    _reached[key] = last - timedelta(milliseconds=1)
     _apart[wanted] = (first - last) * 1.25 / limit
 
 

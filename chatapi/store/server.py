@@ -10,6 +10,8 @@ What that costs on MongoDB was not measured.
 - `store.chats` and `store.users` page without `$or`: a filter with `$or` takes no index there.
 - `store.chats` puts the time first in the filter: of two fields the first one with an index
   decides there, and the list's order needs that of the time.
+- `store.chats` looks a millisecond further back than the last chat of a page: by an index of an
+  equal field, the time (downwards) and `_id`, a `$gte` there leaves out what has the very time.
 - `store.chats` reads whole documents: to leave a field out copies the rest of the document there.
 - `store.walk` reads a collection in ranges of an indexed field: there the whole answer of a find
   is made before its first batch is sent, and a range over `_id` reads the whole collection.

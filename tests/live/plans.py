@@ -61,3 +61,17 @@ def scans(database: Database[Document], collection: str, wanted: Document, sort:
             if not explained({name: alone}):
                 return False
     return True
+
+
+def examined(database: Database[Document], command: Document) -> int:
+    """Return how many documents the server looks at for a `find`.
+
+    The embedded server reads what the first field with an index allows, and then compares the
+    rest; it explains so for that field alone.
+    """
+    for name, clause in command["filter"].items():
+        find: Document = {"find": command["find"], "filter": {name: clause}}
+        explained = database.command("explain", find, verbosity="executionStats")
+        if "COLLSCAN" not in stages(explained["queryPlanner"]["winningPlan"]):
+            return int(explained["executionStats"]["totalDocsExamined"])
+    return database[command["find"]].count_documents({})

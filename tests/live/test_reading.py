@@ -28,6 +28,7 @@ from config import TestConfig
 from tests.conftest import CLIENT, PASSWORD, MakeChat, MakeSession
 from tests.live.wire import Wire
 from tests.servers import DatabaseServer
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -100,16 +101,9 @@ def follower() -> Iterator[SignedIn]:
     follower = SignedIn()
     follower.may_follow = True
     follower.find("no such session")
-    wait_until(lambda: follower.is_told and unread.by_admins._known is not None)
+    eventually(lambda: follower.is_told and unread.by_admins._known is not None)
     yield follower
     follower.follower.stop()
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_the_unread_total_is_asked_for_before_a_request_needs_it(
@@ -119,7 +113,7 @@ def test_the_unread_total_is_asked_for_before_a_request_needs_it(
     agent, follower = make_session("admin"), SignedIn()
     try:
         follower.follower.ensure_running()
-        wait_until(lambda: follower.is_told and unread.by_admins._known is not None)
+        eventually(lambda: follower.is_told and unread.by_admins._known is not None)
         monkeypatch.setattr(unread.by_admins, "_compute", lambda: pytest.fail("asked again"))
         assert chats.list_chats(agent, chats.ChatFilters()).unread_messages == 1
     finally:
@@ -145,7 +139,7 @@ def test_an_unchanged_list_and_the_counts_ask_nothing_while_changes_are_followed
         return chats.list_chats(agent, chats.ChatFilters(), knows=lambda _: True).etag
 
     # What this process has written comes back to it as its own, and changes nothing.
-    wait_until(lambda: not following.awaits_own)
+    eventually(lambda: not following.awaits_own)
     first = etag()
     wire.clear()
     assert etag() == first
@@ -162,8 +156,8 @@ def test_an_unchanged_list_and_the_counts_ask_nothing_while_changes_are_followed
     database["chatrooms"].update_one(
         {"_id": chat["_id"]}, {"$set": {"priority": "low"}, "$inc": {"version": 1}}
     )
-    wait_until(lambda: etag() != second)
-    wait_until(lambda: stats.counts(agent, ["general"])["priority"]["low"] == 1)
+    eventually(lambda: etag() != second)
+    eventually(lambda: stats.counts(agent, ["general"])["priority"]["low"] == 1)
     assert stats.counts(agent, ["general"])["priority"]["urgent"] == 0
 
 
@@ -199,7 +193,7 @@ def test_numbers_that_are_remembered_equal_those_counted_again(
                     {"$set": {"category": chance.choice(categories)}, "$inc": {"version": 1}},
                 )
                 stored_chats._seen.pop(chat["_id"], None)
-    wait_until(lambda: not following.awaits_own)
+    eventually(lambda: not following.awaits_own)
     time.sleep(0.5)
     known = stats.counts(agent, categories)
     remembered.forget_all()
@@ -288,7 +282,7 @@ def test_another_process_ends_the_rest_of_a_tail(
     own.on_join, stream.on_foreign = tail.ensure_running, tail.wake
     stream.may_follow = True
     stream.find("no such session")
-    wait_until(lambda: following.is_fresh)
+    eventually(lambda: following.is_fresh)
     user = make_session()
     chat = make_chat(user)
     own.join_chat(chat["_id"], listener)

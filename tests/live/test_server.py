@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from pymongo import TEXT
+from pymongo import ASCENDING, DESCENDING, TEXT
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
@@ -48,3 +48,20 @@ def test_a_text_index_is_refused(things: Collection[Document]) -> None:
     with pytest.raises(OperationFailure) as refusal:
         things.create_index([("content", TEXT)])
     assert refusal.value.code == 67
+
+
+@pytest.mark.parametrize(("direction", "lost"), [(DESCENDING, "$gte"), (ASCENDING, "$lte")])
+def test_an_index_that_goes_on_behind_a_range_loses_one_inclusive_bound(
+    things: Collection[Document], direction: int, lost: str
+) -> None:
+    things.insert_many([{"state": "open", "at": number} for number in range(20)])
+
+    def at_the_bound(operator: str) -> int:
+        return len(list(things.find({"at": {operator: 10}, "state": "open"})))
+
+    things.create_index([("state", ASCENDING), ("at", direction)])
+    assert (at_the_bound("$gte"), at_the_bound("$lte")) == (10, 11)
+    things.drop_indexes()
+    things.create_index([("state", ASCENDING), ("at", direction), ("_id", direction)])
+    found = {operator: at_the_bound(operator) for operator in ("$gte", "$lte")}
+    assert found == {"$gte": 10, "$lte": 11} | {lost: {"$gte": 9, "$lte": 10}[lost]}
