@@ -85,6 +85,34 @@ def test_the_brand_has_a_name_where_its_word_is_hidden(sign_in: Callable[..., De
     expect(page.get_by_role("link", name="Support console")).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("width", "height"), [(1440, 900), (1024, 700), (768, 1024), (375, 667), (320, 256)]
+)
+def test_a_badge_is_never_cut_short(
+    sign_in: Callable[..., Desk], make_chat: MakeChat, width: int, height: int
+) -> None:
+    chat = make_chat(name="Amelia Thornbury-Featherstonehaugh")
+    desk = sign_in(width=width, height=height)
+
+    def cut() -> list[str]:
+        return list(
+            desk.page.locator(":is(.guest, .unverified, .agent):visible").evaluate_all(
+                """badges => badges.filter((badge) => {
+                  const {left, right} = badge.getBoundingClientRect();
+                  const box = badge.closest(".sub, .sender").getBoundingClientRect();
+                  return badge.scrollWidth > badge.clientWidth
+                    || left < box.left - 1 || right > box.right + 1;
+                }).map((badge) => badge.parentElement.textContent)"""
+            )
+        )
+
+    expect(desk.page.locator(f"#chat-{chat['_id']} .unverified")).to_be_visible()
+    assert cut() == []
+    desk.open(chat)
+    expect(desk.page.locator(".person .unverified")).to_be_visible()
+    assert cut() == []
+
+
 def test_deleting_a_chat_makes_one_toast(sign_in: Callable[..., Desk], make_chat: MakeChat) -> None:
     chat = make_chat()
     desk = sign_in()
