@@ -53,8 +53,12 @@ export function watchDialogs() {
       const place = event.target.closest("dialog, .toast");
       if (!place) return;
       event.preventDefault();
-      if (place.tagName === "DIALOG") dismiss(place);
-      else place.remove();
+      if (place.tagName === "DIALOG") {
+        dismiss(place);
+      } else {
+        place.remove();
+        rescueFocus();
+      }
     } else if (dialog && event.target === dialog && dialog.id !== "sign-in") {
       dismiss(dialog); // the backdrop
     }

@@ -3,7 +3,7 @@
 /* global htmx */
 
 import { afterSwap, announce, byId } from "./page.js";
-import { focusCurrentRow, leaveRow } from "./rows.js";
+import { focusLeftRow, leaveRow } from "./rows.js";
 import { tab } from "./storage.js";
 
 const FILTERS = ["status", "priority", "category", "assigned", "unread", "solved", "q"];
@@ -27,7 +27,7 @@ function hideChat() {
   pane.replaceChildren(byId("empty").content.cloneNode(true));
   htmx.process(pane);
   restoreScroll();
-  focusCurrentRow();
+  focusLeftRow();
 }
 
 /** Let views, filters, rows and title agree with the address and what is shown. */

@@ -2,8 +2,9 @@
  * Where the agent is in the list, and where the focus goes when its element disappears.
  *
  * `j` and `k` go on from the current row. When a refresh takes that row away, the next one
- * below becomes the current row. Of all rows only the current one can be reached with Tab,
- * so that what follows the list is near.
+ * below becomes the current row. An answer moves its chat to the top of the list, but not the
+ * agent: "below" is meant from where the row was before. Of all rows only the current one can be
+ * reached with Tab, so that what follows the list is near.
  */
 
 import { afterSwap, byId } from "./page.js";
@@ -12,13 +13,15 @@ const CONTROLS = ".row-link, input[name=ids]";
 
 /** The chat of the current row. */
 let current = null;
+/** The chats of the list as they were when the current row last stood between its neighbours. */
+let around = [];
 /** The chats of the list before it changes, from top to bottom. */
 let order = [];
-/** Where the rows on the screen were before the list changes: [chat, top]. */
+/** Where the row above the screen and those on it were before the list changes: [chat, top]. */
 let inSight = [];
 /** The chat that was open when the page last changed. */
 let opened = null;
-/** The element that had the focus last, unless the agent moved the focus away from it. */
+/** The element outside toasts that had the focus last, unless the agent moved the focus away from it. */
 let focused = null;
 
 const links = () => [...document.querySelectorAll("#rows .row-link")];
@@ -26,30 +29,65 @@ const chatOf = (element) => element.closest("tr").id.slice("chat-".length);
 const isListVisible = () => byId("list")?.checkVisibility() ?? false;
 const currentLink = () => byId(`open-${current}`);
 
+function setCurrent(chat) {
+  if (chat === current) return;
+  current = chat;
+  around = links().map(chatOf);
+}
+
+/** Return the link of the row next to where the current one was, if need be on its other side. */
+function neighbour(by = 1) {
+  const at = around.indexOf(current);
+  if (at < 0) return undefined;
+  const [above, below] = [around.slice(0, at).reverse(), around.slice(at + 1)];
+  const chats = by > 0 ? [...below, ...above] : [...above, ...below];
+  return chats.map((chat) => byId(`open-${chat}`)).find(Boolean);
+}
+
+/** Tell whether the current row has left its neighbours; others come and go. */
+function hasMoved() {
+  const now = links().map(chatOf);
+  const [was, is] = [around.filter((chat) => now.includes(chat)), now.filter((chat) => around.includes(chat))];
+  return was.length > 1 && is.includes(current) && !hasNeighbour(current, was, is);
+}
+
+const isOutOfReach = () => hasMoved() && !isInSight(currentLink());
+
 /** Focus the row that is so many rows below the current one, or above it. */
 export function step(by) {
   const all = links();
   if (!all.length || !isListVisible()) return;
   const at = all.indexOf(currentLink());
-  const link = all[at < 0 ? 0 : Math.min(all.length - 1, Math.max(0, at + by))];
+  const nearest = all[at < 0 ? 0 : Math.min(all.length - 1, Math.max(0, at + by))];
+  const link = isOutOfReach() ? neighbour(by) : nearest;
   link.focus({ preventScroll: true });
   link.closest("tr").scrollIntoView({ block: "nearest" });
 }
 
 /** Make the next row the current one, because the agent is done with this one. */
 export function leaveRow() {
-  const all = links();
-  const at = all.indexOf(currentLink());
-  const next = all[at + 1] ?? all[at - 1];
-  if (at < 0 || !next) return;
-  current = chatOf(next);
+  const [link, next] = [currentLink(), neighbour()];
+  if (!link || !next) return;
+  setCurrent(chatOf(next));
   showTabStop();
-  if (isInSight(all[at])) next.closest("tr").scrollIntoView({ block: "nearest" });
+  if (isInSight(link)) next.closest("tr").scrollIntoView({ block: "nearest" });
 }
 
 function isInSight(link) {
   const [box, window] = [link.getBoundingClientRect(), byId("list").getBoundingClientRect()];
   return box.bottom > window.top && box.top < window.bottom;
+}
+
+/** Focus the row of the chat that was left, or the next one if that row has moved out of sight. */
+export function focusLeftRow() {
+  if (isListVisible()) {
+    if (isOutOfReach()) leaveRow();
+    const [left, link] = [byId(`open-${opened}`), currentLink()];
+    // As long as the row that was left is in its place the next one may take that.
+    const isAway = !left || !isInSight(left);
+    if (link && link !== left && isAway && !isInSight(link)) link.closest("tr").scrollIntoView({ block: "nearest" });
+  }
+  focusCurrentRow();
 }
 
 /** Focus the current row, or the list when it has no row, or what is shown in its place. */
@@ -78,7 +116,11 @@ function isFocusable(element) {
 export function beforeListChange() {
   const all = links();
   order = all.map(chatOf);
-  inSight = isListVisible() && byId("list").scrollTop ? all.filter(isInSight).map((link) => [chatOf(link), topOf(link)]) : [];
+  inSight = [];
+  if (!isListVisible() || !byId("list").scrollTop) return;
+  const seen = all.filter(isInSight);
+  const above = all[all.indexOf(seen[0]) - 1];
+  inSight = [above, ...seen].filter(Boolean).map((link) => [chatOf(link), topOf(link)]);
 }
 
 const topOf = (link) => link.getBoundingClientRect().top;
@@ -86,32 +128,33 @@ const topOf = (link) => link.getBoundingClientRect().top;
 /**
  * Keep the rows on the screen where they are when others come or go above them.
  *
- * Rows that moved themselves are no measure. Of the others the nearest to the current row
- * decide: those below it if it is still there, as it may have moved to the top.
+ * Rows that moved themselves are no measure. If the current row has moved, to the top perhaps,
+ * those below where it was decide; else those above it, so that what follows a row that goes
+ * takes its place.
  */
 function keepPlace() {
   const now = links().map(chatOf);
   const at = order.indexOf(current);
   const isBelow = ([chat]) => order.indexOf(chat) > at;
-  const near = now.includes(current) ? isBelow : (row) => !isBelow(row);
-  const anchor = [...inSight.filter(near), ...inSight].find(([chat]) => hasNeighbour(chat, now));
+  const near = hasMoved() ? isBelow : (row) => !isBelow(row);
+  const anchor = [...inSight.filter(near), ...inSight].find(([chat]) => hasNeighbour(chat, order, now));
   inSight = [];
   if (anchor) byId("list").scrollTop += topOf(byId(`open-${anchor[0]}`)) - anchor[1];
 }
 
-function hasNeighbour(chat, now) {
-  const [was, is] = [order.indexOf(chat), now.indexOf(chat)];
-  return is >= 0 && [1, -1].some((by) => order[was + by] !== undefined && order[was + by] === now[is + by]);
+function hasNeighbour(chat, before, now) {
+  const [was, is] = [before.indexOf(chat), now.indexOf(chat)];
+  return is >= 0 && [1, -1].some((by) => before[was + by] !== undefined && before[was + by] === now[is + by]);
 }
 
 /** Follow a list that has changed: if the current row is gone, take the nearest one below. */
 export function afterListChange() {
   keepPlace();
-  const at = order.indexOf(current);
-  if (at >= 0 && !currentLink()) {
-    const below = order.slice(at + 1);
-    const above = order.slice(0, at).reverse();
-    current = [...below, ...above].find((chat) => byId(`open-${chat}`)) ?? null;
+  if (!currentLink()) {
+    const next = neighbour();
+    setCurrent(next ? chatOf(next) : null);
+  } else if (!hasMoved()) {
+    around = links().map(chatOf);
   }
   showTabStop();
 }
@@ -128,9 +171,10 @@ function showTabStop() {
 
 export function watchRows() {
   document.addEventListener("focusin", ({ target }) => {
-    focused = target;
+    // A toast goes soon: the focus is to return to where it was before.
+    if (!target.closest("#toasts")) focused = target;
     if (!target.closest("#rows tbody tr")) return;
-    current = chatOf(target);
+    setCurrent(chatOf(target));
     showTabStop();
   });
   document.addEventListener("pointerup", () => {
@@ -140,13 +184,14 @@ export function watchRows() {
   document.addEventListener("htmx:before:swap", beforeListChange);
   afterSwap((target) => {
     const chat = byId("chat")?.dataset.chat ?? null;
-    if (chat && chat !== opened) current = chat;
+    if (chat && chat !== opened) setCurrent(chat);
     opened = chat;
     if (target.id === "list" || target === document.body) afterListChange();
   });
   // Buttons that were disabled meanwhile are enabled right after this event.
   document.addEventListener("htmx:finally:request", () => setTimeout(rescueFocus));
   afterSwap(() => rescueFocus());
-  current = opened = byId("chat")?.dataset.chat ?? null;
+  opened = byId("chat")?.dataset.chat ?? null;
+  setCurrent(opened);
   showTabStop();
 }
