@@ -351,6 +351,8 @@ def test_an_arrow_key_on_a_select_changes_nothing_until_enter_or_leaving_it(
     expect(page.locator("#closed")).to_be_visible()
     assert desk.chat(chat)["status"] == "closed"
     assert focus_of(page) == "set-priority"
+    # Before the undo: the row shows "pending" until it has been refreshed.
+    expect(page.locator(f"{row(chat)} .status-closed")).to_be_visible()
     page.keyboard.press("Escape")
     page.keyboard.press("u")
     expect(page.locator(f"{row(chat)} .status-pending")).to_be_visible()
