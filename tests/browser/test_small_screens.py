@@ -160,3 +160,26 @@ def test_no_field_makes_a_phone_zoom_in(
     sizes += page.locator("live-chat-widget input").evaluate_all(FONT_SIZES)
     assert len(sizes) > 15
     assert min(sizes) >= 16
+
+
+@pytest.mark.parametrize(("width", "height"), [(375, 340), (320, 256), (683, 384)])
+def test_the_bar_of_selected_chats_leaves_rows_to_be_seen(
+    server: Server, new_page: NewPage, agent: dict[str, Any], width: int, height: int
+) -> None:
+    for _ in range(3):
+        new_chat(server)
+    page = sit_down(server, new_page(width, height), agent).page
+    page.check("#rows tbody tr:nth-child(1) input[name=ids]")
+    bar = page.locator("#bulk")
+    expect(bar).to_be_visible()
+    assert bar.evaluate("bar => bar.offsetHeight") <= 52
+    assert bar.evaluate("bar => bar.scrollWidth - bar.clientWidth") <= 0
+    free = page.evaluate(
+        "document.getElementById('bulk').getBoundingClientRect().top"
+        " - document.getElementById('list').getBoundingClientRect().top"
+    )
+    assert free >= 30
+    # Every agent can be chosen, also the one who asks.
+    page.click("#bulk summary >> text=Assign to")
+    expect(page.locator("#bulk details[open] button >> nth=0")).to_be_in_viewport()
+    expect(page.locator("#bulk details[open]")).to_contain_text(agent["name"])
