@@ -3,7 +3,7 @@
 import sys
 
 from chatapi import create_app
-from chatapi.javascript import BundleError
+from chatapi.http.javascript import BundleError
 from config import ConfigError
 
 try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from admin_ui import blueprint
-from chatapi.static_files import StaticFiles
+from chatapi.http.static_files import StaticFiles
 
 FOLDER = Path(__file__).parent
 

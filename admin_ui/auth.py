@@ -7,10 +7,11 @@ from pymongo.errors import PyMongoError
 
 from admin_ui import blueprint, forms, htmx, problems
 from admin_ui.views import answer, refused
-from chatapi import devices, errors, identity, maintenance
-from chatapi.errors import ChatError
-from chatapi.limits import limited
-from chatapi.login_limits import login_attempts
+from chatapi.domain import errors
+from chatapi.domain.errors import ChatError
+from chatapi.http import devices, identity, maintenance
+from chatapi.http.limits import limited
+from chatapi.http.login_limits import login_attempts
 from chatapi.services import accounts
 from chatapi.services.accounts import Session
 

@@ -19,9 +19,12 @@ from admin_ui.views import (
     render,
     versioned,
 )
-from chatapi import errors, schemas
-from chatapi.endpoint import not_modified, unchanged
-from chatapi.errors import InvalidInput
+from chatapi.domain import errors
+from chatapi.domain.errors import InvalidInput
+from chatapi.http.endpoint import not_modified, unchanged
+from chatapi.schemas import categories
+from chatapi.schemas.chats import BulkIn, ChatPatch
+from chatapi.schemas.messages import MessagesQuery
 from chatapi.services import accounts, chats, messages, storage
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
@@ -76,7 +79,7 @@ def show(session: Session, chat_id: str) -> Response:
 @agents_only("/chats/<chat_id>/messages")
 def history(session: Session, chat_id: str) -> Response:
     """Show older messages of a conversation."""
-    before = forms.query(schemas.MessagesQuery())["before"]
+    before = forms.query(MessagesQuery())["before"]
     chat, page = messages.history(session, chat_id, before=before, limit=WINDOW)
     return answer("chats/older.html", "chats/_older.html", chat=chat, messages=page, new=None)
 
@@ -85,7 +88,7 @@ def history(session: Session, chat_id: str) -> Response:
 def send(session: Session, chat_id: str) -> Response:
     """Send a message, and with `status` close or park the chat in the same step."""
     try:
-        written = _written(forms.form(schemas.ChatPatch(only=_SENT)))
+        written = _written(forms.form(ChatPatch(only=_SENT)))
     except InvalidInput as error:
         return _beside_composer(session, chat_id, error)
     before = access_chat(session, chat_id)
@@ -118,7 +121,7 @@ def _beside_composer(session: Session, chat_id: str, error: InvalidInput) -> Res
 def update(session: Session, chat_id: str) -> Response:
     """Set status, priority, category or the agent in charge."""
     names = ("status", "priority", "category", "adminId")
-    changes = forms.changes(schemas.ChatPatch(only=names), session)
+    changes = forms.changes(ChatPatch(only=names), session)
     before = access_chat(session, chat_id)
     chat, _ = chats.update(session, chat_id, **changes)
     return _changed(session, chat_id, _told(chat, changes), _undo(changes, [(before, chat)]))
@@ -167,7 +170,7 @@ def delete_message(session: Session, chat_id: str, seq: int) -> Response:
 @agents_only("/chats/bulk", method="POST")
 def bulk_update(session: Session) -> Response:
     """Change the chosen chats, and tell which refused and why."""
-    changes = forms.changes(schemas.BulkIn(), session)
+    changes = forms.changes(BulkIn(), session)
     ids = changes.pop("ids")
     before = [_kept(session, chat_id) for chat_id in ids]
     results = chats.bulk_update(session, ids, **changes)
@@ -264,7 +267,7 @@ def _list(
         if page.next_cursor
         else None,
         "agents": accounts.list_admins(),
-        "categories": schemas.categories,
+        "categories": categories.offered,
     }
 
 
@@ -303,7 +306,7 @@ def _conversation(
         "closed_by": _closed_by(session, chat),
         "client_message_id": secrets.token_urlsafe(12),
         "agents": accounts.list_admins(),
-        "categories": schemas.categories,
+        "categories": categories.offered,
     }
     if not htmx.wants_fragment():
         page = chats.list_chats(session, forms.filters(query), query["limit"], query["cursor"])

@@ -8,17 +8,23 @@ from urllib.parse import unquote, urlsplit
 from flask import request, url_for
 from marshmallow import Schema, fields, validate
 
-from chatapi import field_types, schemas
-from chatapi.endpoint import check
-from chatapi.errors import InvalidInput
+from chatapi.domain.enums import OPEN_STATUSES
+from chatapi.domain.errors import InvalidInput
+from chatapi.domain.lengths import BIGGEST_SEQ
+from chatapi.http.endpoint import check
+from chatapi.schemas import categories, field_types
+from chatapi.schemas.auth import LoginIn
+from chatapi.schemas.base import Input
+from chatapi.schemas.chats import ChatsQuery
+from chatapi.schemas.users import UserPatch
 from chatapi.services import chats
 from chatapi.services.accounts import Session
-from chatapi.services.chats import OPEN_STATUSES, ChatFilters
+from chatapi.services.chats import ChatFilters
 
 LONGEST_NEXT = 1000
 
 
-class InboxQuery(schemas.ChatsQuery):
+class InboxQuery(ChatsQuery):
     """The list's filters; an empty one, as a form sends it, is none.
 
     keep -- the open chat, whose row stays in the list although the filters leave it out.
@@ -34,19 +40,19 @@ class ConversationQuery(InboxQuery):
     message that had not been read when it was opened.
     """
 
-    first = field_types.Whole(1, schemas.BIGGEST_SEQ, load_default=None)
-    new = field_types.Whole(0, schemas.BIGGEST_SEQ, load_default=None)
+    first = field_types.Whole(1, BIGGEST_SEQ, load_default=None)
+    new = field_types.Whole(0, BIGGEST_SEQ, load_default=None)
 
 
-class LoginForm(schemas.LoginIn):
+class LoginForm(LoginIn):
     next = fields.String(load_default="")
 
 
-class ReadForm(schemas.Input):
-    seq = field_types.Whole(0, schemas.BIGGEST_SEQ, required=True)
+class ReadForm(Input):
+    seq = field_types.Whole(0, BIGGEST_SEQ, required=True)
 
 
-class UndoForm(schemas.Input):
+class UndoForm(Input):
     """A change to take back: of each chat in `ids`, what stands at its place in `before`."""
 
     name = field_types.Choice(("status", "adminId"), required=True)
@@ -55,7 +61,7 @@ class UndoForm(schemas.Input):
     before = fields.List(fields.String(), required=True)
 
 
-class UserForm(schemas.UserPatch):
+class UserForm(UserPatch):
     """The same as the API takes, as a form sends it."""
 
     disabled = field_types.QueryFlag()  # type: ignore[assignment]
@@ -107,7 +113,7 @@ def filters(found: dict[str, Any]) -> ChatFilters:
 
     Raises InvalidInput for a category that is neither offered nor stored.
     """
-    chats.check_categories(found["category"], schemas.categories)
+    chats.check_categories(found["category"], categories.offered)
     names = ("status", "priority", "category", "assigned", "unread", "solved", "q")
     return ChatFilters(**{name: found[name] for name in names})
 

@@ -6,9 +6,10 @@ from flask import Response, request
 
 from admin_ui import blueprint, forms
 from admin_ui.views import answer, refused
-from chatapi import identity, schemas
-from chatapi.errors import CsrfFailed, InvalidInput, LinkExpired
-from chatapi.limits import limited
+from chatapi.domain.errors import CsrfFailed, InvalidInput, LinkExpired
+from chatapi.http import identity
+from chatapi.http.limits import limited
+from chatapi.schemas.auth import LinkPasswordIn
 from chatapi.services import credentials
 
 PAGE, FORM = "auth/password.html", "auth/_password.html"
@@ -28,7 +29,7 @@ def save() -> Response:
     token = request.form.get("token", "")
     try:
         identity.protect()
-        given = forms.form(schemas.LinkPasswordIn())
+        given = forms.form(LinkPasswordIn())
         user = credentials.use_link(given["token"], given["password"])
     except (InvalidInput, CsrfFailed) as error:
         return refused(error, PAGE, FORM, token=token, user=credentials.link_user(token))

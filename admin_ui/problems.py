@@ -6,8 +6,8 @@ from flask import Response, make_response, redirect, request, url_for
 
 from admin_ui import blueprint, htmx
 from admin_ui.views import render
-from chatapi import identity, problem
-from chatapi.errors import ChatError
+from chatapi.domain.errors import ChatError
+from chatapi.http import identity, problems
 
 # What the API says to programmers, said to agents.
 WORDS = {
@@ -42,11 +42,11 @@ def problem_page(error: ChatError) -> Response:
             "problem.html",
             error=error,
             words=words(error),
-            request_id=problem.request_id() if error.status >= 500 else None,
+            request_id=problems.request_id() if error.status >= 500 else None,
             console=request.path.startswith("/admin"),
         )
         response = make_response(html, error.status)
-    problem.add_headers(response, error)
+    problems.add_headers(response, error)
     return htmx.vary(response)
 
 

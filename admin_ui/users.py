@@ -9,9 +9,10 @@ from flask import Response, request, url_for
 
 from admin_ui import forms, htmx
 from admin_ui.views import Document, agents_only, answer, done, refused
-from chatapi import identity, images, schemas
-from chatapi.errors import InvalidInput
-from chatapi.paging import Page
+from chatapi.domain.errors import InvalidInput
+from chatapi.domain.paging import Page
+from chatapi.http import identity, images
+from chatapi.schemas.users import UsersQuery
 from chatapi.services import accounts, chats, credentials
 from chatapi.services.accounts import Session
 
@@ -23,7 +24,7 @@ CONFIRM = ("users/confirm.html", "users/_confirm_dialog.html")
 @agents_only("/users")
 def index(session: Session) -> Response:
     """List people, the newest first."""
-    query = forms.query(schemas.UsersQuery())
+    query = forms.query(UsersQuery())
     page = accounts.list_users(session, **query)
     shown = _list(query, page) | {"unread_messages": chats.unread(session)[1]}
     return answer("users/list.html", "users/_rows.html", **shown)

@@ -9,10 +9,11 @@ from typing import Any
 from flask import Response, current_app, g, make_response, redirect, url_for
 
 from admin_ui import assets, blueprint, htmx, links, texts
-from chatapi import identity, images
-from chatapi.errors import ChatError
-from chatapi.limits import limited
-from chatapi.services import chats, storage
+from chatapi.domain.enums import PRIORITIES, STATUSES
+from chatapi.domain.errors import ChatError
+from chatapi.http import identity, images
+from chatapi.http.limits import limited
+from chatapi.services import storage
 from chatapi.services.accounts import Session
 
 Document = dict[str, Any]
@@ -76,11 +77,11 @@ def render(template: str, **context: Any) -> str:
         "initials": texts.initials,
         "links": links.split,
         "mailto": texts.mailto,
-        "priorities": chats.PRIORITIES,
+        "priorities": PRIORITIES,
         "storage_is_full": storage.is_full(),
         "is_shown": images.is_shown,
         "stamp": texts.stamp,
-        "statuses": chats.STATUSES,
+        "statuses": STATUSES,
     }
     found = current_app.jinja_env.get_template(f"admin_ui/{template}")
     return found.render(**helpers, **context)

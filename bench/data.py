@@ -8,7 +8,8 @@ from typing import Any
 
 from bson import ObjectId
 
-from chatapi import clock
+from chatapi.domain import clock
+from chatapi.domain.enums import OPEN_STATUSES, PRIORITIES, STATUSES
 from chatapi.services import accounts, chats, messages
 from chatapi.store import chat_terms, database
 
@@ -39,15 +40,15 @@ def add_chats(count: int, admin_id: ObjectId, seed: int = 1) -> None:
             session,
             chance.choice(SUBJECTS),
             chance.choice(("general", "support", "billing", "technical")),
-            chance.choice(chats.PRIORITIES),
+            chance.choice(PRIORITIES),
         )
         message = messages.new(session, chat, TEXT, None)
         chat |= messages.taking_in(chat, message)
-        status = chance.choice(chats.STATUSES)
+        status = chance.choice(STATUSES)
         unread = chance.random() < 0.1
         chat |= {
             "status": status,
-            "isOpen": status in chats.OPEN_STATUSES,
+            "isOpen": status in OPEN_STATUSES,
             "adminId": admin_id if chance.random() < 0.5 else None,
             "lastMessageAt": now - timedelta(seconds=number + 60),
             "unreadByAdmin": unread,

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 
-from chatapi import clock
+from chatapi.domain import clock
 from deploy import run
 
 

@@ -16,7 +16,7 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from chatapi.static_files import StaticFiles
+from chatapi.http.static_files import StaticFiles
 
 blueprint = Blueprint("chat_ui", __name__, template_folder="templates")
 # embed.js is the widget's closed button, app.js what it opens, page.js all of the page /chat.

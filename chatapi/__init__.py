@@ -16,8 +16,8 @@ from pymongo.uri_parser import parse_uri
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config as configuration
-from chatapi import (
-    cli,
+from chatapi import cli
+from chatapi.http import (
     headers,
     health,
     identity,
@@ -25,19 +25,19 @@ from chatapi import (
     log,
     maintenance,
     openapi,
-    problem,
+    problems,
     quotas,
-    schemas,
     slow_clients,
     static_files,
 )
-from chatapi.extensions import compress, csrf, login_manager, mongo
-from chatapi.login_limits import login_attempts
+from chatapi.http.extensions import compress, csrf, login_manager, mongo
+from chatapi.http.login_limits import login_attempts
+from chatapi.http.unknown_tokens import UnknownTokens
+from chatapi.schemas import categories
 from chatapi.services import accounts, credentials, password_rules, passwords, streams
 from chatapi.services.quota import quota
 from chatapi.store import database as store_database
 from chatapi.store import disk
-from chatapi.unknown_tokens import UnknownTokens
 
 DEFAULT_DATABASE = "livechat"
 
@@ -101,7 +101,7 @@ def _configure_services(app: Flask) -> None:
     quota.message = quotas.count_message
     guests = timedelta(seconds=app.config["GUEST_WITHOUT_CHAT_SECONDS"])
     accounts.lifetimes.guest_without_chat = guests
-    schemas.configure(app.config["CHAT_CATEGORIES"])
+    categories.configure(app.config["CHAT_CATEGORIES"])
     passwords.configure(app.config["PASSWORD_TIME_COST"], app.config["PASSWORD_MEMORY_KIB"])
     accounts.lifetimes.idle = timedelta(seconds=app.config["SESSION_IDLE_SECONDS"])
     streams.caps.account = app.config["STREAMS_PER_ACCOUNT"]
@@ -161,5 +161,5 @@ def _register(app: Flask) -> None:
     ):
         app.register_blueprint(blueprint)
     static_files.init_app(app, (admin_ui.assets.files, chat_ui.files, openapi.files))
-    problem.init_app(app, admin_ui.problem_page)
+    problems.init_app(app, admin_ui.problem_page)
     cli.init_app(app)

@@ -61,9 +61,9 @@ def post_worker_init(worker: Any) -> None:
     # Both only work in the worker, where the standard library is patched.
     import gevent  # noqa: PLC0415
 
+    from chatapi.http.static_files import compress_all  # noqa: PLC0415
     from chatapi.realtime.signed_in import signed_in  # noqa: PLC0415
     from chatapi.services import streams  # noqa: PLC0415
-    from chatapi.static_files import compress_all  # noqa: PLC0415
 
     def watch() -> None:
         while worker.alive:

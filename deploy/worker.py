@@ -2,7 +2,7 @@
 
 A request that gunicorn cannot read, such as one with headers that are too large, never reaches
 the application. gunicorn answers those with a page of HTML, and lets one client have all the
-connections that wait for a request. `chatapi.slow_clients` does the rest.
+connections that wait for a request. `chatapi.http.slow_clients` does the rest.
 """
 
 import http
@@ -42,7 +42,7 @@ class Worker(GeventWorker):
         """Load the application, and take its count of unfinished requests."""
         super().load_wsgi()
         # Here the standard library is patched.
-        from chatapi.networks import network_in  # noqa: PLC0415
+        from chatapi.domain.networks import network_in  # noqa: PLC0415
 
         self.unfinished = self.wsgi.extensions["unfinished"]
         self.is_behind_proxy = bool(self.wsgi.config["TRUSTED_PROXIES"])

@@ -9,7 +9,7 @@ import pytest
 from limits import parse
 from limits.storage import SCHEMES
 
-from chatapi.counters import ALL_NETWORKS, Counters, DatabaseCounters, WorkerMemory
+from chatapi.http.counters import ALL_NETWORKS, Counters, DatabaseCounters, WorkerMemory
 
 TEN = parse("10 per hour")
 

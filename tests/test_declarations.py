@@ -8,9 +8,10 @@ import pytest
 from flask import Blueprint
 from marshmallow import fields, post_dump
 
-from chatapi import field_types
-from chatapi.endpoint import CONTRACT, TAGS, endpoint
-from chatapi.schemas import HealthOut, Output
+from chatapi.http.endpoint import CONTRACT, TAGS, endpoint
+from chatapi.schemas import field_types
+from chatapi.schemas.base import Output
+from chatapi.schemas.meta import HealthOut
 
 
 def declare(blueprint: Blueprint, module: str, tag: str | None = None) -> str:
@@ -31,7 +32,7 @@ def test_an_endpoint_without_a_known_tag_is_refused_with_a_sentence() -> None:
         declare(Blueprint("user_api", __name__), "chatapi.user_api.surveys")
     assert str(caught.value).startswith(
         "The endpoint chatapi.user_api.surveys.view has no tag for the API's document: "
-        "TAGS in chatapi/endpoint.py has no 'surveys'."
+        "TAGS in chatapi/http/endpoint.py has no 'surveys'."
     )
     with pytest.raises(LookupError, match="has no 'nonsense'"):
         declare(Blueprint("user_api", __name__), "chatapi.user_api.chats", tag="nonsense")

@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 from pymongo.errors import OperationFailure, PyMongoError
 
-from chatapi import followers
-from chatapi.followers import Follower
+from chatapi.realtime import followers
+from chatapi.realtime.followers import Follower
 from chatapi.realtime.signed_in import SignedIn
 from chatapi.services import streams
 from chatapi.services.caretaker import Caretaker

@@ -16,10 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PRODUCT = ("chatapi", "admin_ui", "chat_ui", "config", "wsgi")
 # Everybody may import these.
-COMMON = (
-    *("chatapi.errors", "chatapi.clock", "chatapi.followers"),
-    *("chatapi.spelling", "chatapi.networks"),
-)
+COMMON = ("chatapi.domain",)
 WEB_FRAMEWORK = (
     *("flask", "werkzeug", "jinja2", "marshmallow", "apispec", "wtforms", "limits"),
     *("flask_login", "flask_wtf", "flask_limiter", "flask_cors", "flask_compress"),
@@ -30,22 +27,7 @@ HARMLESS = ("pymongo.errors", "pymongo.uri_parser")
 DATABASE = ("pymongo", "flask_pymongo", "mongomock")
 HTTP_CLIENTS = ("requests", "httpx", "urllib.request", "urllib3", "http.client", "aiohttp")
 # What the views of every web layer stand on.
-WEB = (
-    "chatapi.services",
-    "chatapi.schemas",
-    "chatapi.field_types",
-    "chatapi.paging",
-    "chatapi.endpoint",
-    "chatapi.identity",
-    "chatapi.limits",
-    "chatapi.login_limits",
-    "chatapi.devices",
-    "chatapi.images",
-    "chatapi.quotas",
-    "chatapi.problem",
-    "chatapi.extensions",
-    "chatapi.static_files",
-)
+WEB = ("chatapi.services", "chatapi.schemas", "chatapi.http")
 
 
 @dataclass(frozen=True)
@@ -58,33 +40,28 @@ class Area:
 
 AREAS = {
     "config": Area(forbidden=("flask", "werkzeug", "marshmallow", *DATABASE)),
-    "chatapi.errors": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
-    "chatapi.clock": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
-    "chatapi.followers": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
-    "chatapi.spelling": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
-    "chatapi.networks": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
-    "chatapi.paging": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
-    "chatapi.field_types": Area(forbidden=("flask", "flask_login", "werkzeug", *DATABASE)),
+    "chatapi.domain": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.schemas": Area(
-        ("chatapi.field_types",), forbidden=("flask", "flask_login", "werkzeug", *DATABASE)
+        ("chatapi.schemas",), forbidden=("flask", "flask_login", "werkzeug", *DATABASE)
     ),
-    "chatapi.store": Area(("chatapi.store", "chatapi.paging"), WEB_FRAMEWORK),
-    "chatapi.realtime": Area(
-        ("chatapi.realtime", "chatapi.store", "chatapi.paging"), WEB_FRAMEWORK
-    ),
+    "chatapi.store": Area(("chatapi.store",), WEB_FRAMEWORK),
+    "chatapi.realtime": Area(("chatapi.realtime", "chatapi.store"), WEB_FRAMEWORK),
+    "chatapi.realtime.followers": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.services": Area(
-        ("chatapi.services", "chatapi.realtime", "chatapi.store", "chatapi.paging"),
-        (*WEB_FRAMEWORK, *DATABASE),
+        ("chatapi.services", "chatapi.realtime", "chatapi.store"), (*WEB_FRAMEWORK, *DATABASE)
     ),
-    "chatapi.user_api": Area((*WEB, "chatapi.user_api"), DATABASE),
+    "chatapi.http": Area((*WEB, "chatapi.store"), DATABASE),
+    # The database's own extension is made beside the others.
+    "chatapi.http.extensions": Area(("chatapi.http",)),
+    "chatapi.http.javascript": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
+    "chatapi.http.static_files": Area(("chatapi.http.javascript",), forbidden=DATABASE),
+    "chatapi.user_api": Area((*WEB, "chatapi.user_api", "chatapi.realtime.followers"), DATABASE),
     # Both APIs share what a body's fields are called in the services.
     "chatapi.admin_api": Area((*WEB, "chatapi.admin_api", "chatapi.user_api.chats"), DATABASE),
-    "admin_ui": Area((*WEB, "chatapi.maintenance", "admin_ui"), (*DATABASE, *HTTP_CLIENTS)),
-    "chatapi.javascript": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
-    "chatapi.static_files": Area(("chatapi.javascript",), forbidden=DATABASE),
-    "chat_ui": Area(("chat_ui", "chatapi.static_files"), (*DATABASE, *HTTP_CLIENTS)),
+    "admin_ui": Area((*WEB, "admin_ui"), (*DATABASE, *HTTP_CLIENTS)),
+    "chat_ui": Area(("chat_ui", "chatapi.http.static_files"), (*DATABASE, *HTTP_CLIENTS)),
     # The outermost: these wire the rest together.
-    "wsgi": Area(("chatapi", "chatapi.javascript", "config")),
+    "wsgi": Area(("chatapi", "config")),
     "chatapi.cli": Area((*WEB, "chatapi.cli", "chatapi.store", "config")),
     "chatapi": Area(("chatapi", "config", "admin_ui", "chat_ui")),
 }
@@ -198,18 +175,18 @@ def test_every_module_is_looked_at() -> None:
         ("chatapi.services.chats", "from chatapi import schemas"),
         ("chatapi.services.chats", "from chatapi.schemas import ChatOut"),
         ("chatapi.services.chats", "from chatapi.user_api import chats"),
-        ("chatapi.services.chats", "import chatapi.problem"),
+        ("chatapi.services.chats", "import chatapi.http.problems"),
         ("chatapi.services.chats", "from . import messages"),
         ("chatapi.services.chats", "def f():\n    from flask import g"),
         ("chatapi.services.chats", "if TYPE_CHECKING:\n    from flask import Flask"),
         ("chatapi.services.chats", "importlib.import_module('flask')"),
-        ("chatapi.services.deep.new", "from chatapi.identity import required"),
+        ("chatapi.services.deep.new", "from chatapi.http.identity import required"),
         ("chatapi.store.chats", "from werkzeug.exceptions import NotFound"),
         ("chatapi.store.chats", "from chatapi.services import chats"),
         ("chatapi.store.chats", "from chatapi import realtime, services\nimport chatapi.services"),
         ("chatapi.schemas", "from flask import request"),
         ("chatapi.schemas", "from chatapi.store import users"),
-        ("chatapi.errors", "from chatapi import clock, problem"),
+        ("chatapi.domain.errors", "from chatapi.http import problems"),
         ("chatapi.user_api.chats", "from chatapi.store import chats"),
         ("chatapi.user_api.chats", "from pymongo import MongoClient"),
         ("chatapi.admin_api.users", "import chatapi.store.users"),
@@ -221,7 +198,7 @@ def test_every_module_is_looked_at() -> None:
         ("chat_ui.views", "from chatapi.services import chats"),
         ("chat_ui.views", "from chatapi import schemas"),
         ("chat_ui.views", "import admin_ui"),
-        ("config", "from chatapi import clock, schemas"),
+        ("config", "from chatapi import schemas"),
         ("chatapi.new_room.thing", "x = 1"),
     ],
 )
@@ -232,14 +209,20 @@ def test_a_forbidden_import_is_found(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("chatapi.services.chats", "from chatapi import clock, errors, paging\nimport gevent"),
+        (
+            "chatapi.services.chats",
+            "from chatapi.domain import clock, errors, paging\nimport gevent",
+        ),
         ("chatapi.services.chats", "from chatapi.store.database import Document"),
         ("chatapi.services.chats", "from pymongo.errors import PyMongoError"),
         ("chatapi.store.chats", "from pymongo import DESCENDING"),
         ("chatapi.user_api.chats", "from flask import request\nfrom chatapi.services import chats"),
         ("admin_ui.views", "from flask import request\nfrom chatapi.services import chats"),
-        ("chat_ui.views", "from flask import Blueprint\nfrom chatapi.errors import NotFound"),
-        ("chatapi.health", "from chatapi.extensions import mongo"),
+        (
+            "chat_ui.views",
+            "from flask import Blueprint\nfrom chatapi.domain.errors import NotFound",
+        ),
+        ("chatapi.http.health", "from chatapi.http.extensions import mongo"),
     ],
 )
 def test_an_import_that_points_down_is_fine(module: str, source: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chatapi.javascript import BundleError, make_bundles
+from chatapi.http.javascript import BundleError, make_bundles
 
 ROOT = Path(__file__).parent.parent
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from flask import Flask
 
-from chatapi import create_app, errors
-from chatapi.counters import Counters, WorkerMemory
-from chatapi.login_limits import LoginAttempts
-from chatapi.networks import network_of
+from chatapi import create_app
+from chatapi.domain import errors
+from chatapi.domain.networks import network_of
+from chatapi.http.counters import Counters, WorkerMemory
+from chatapi.http.login_limits import LoginAttempts
 from config import TestConfig
 from tests.test_counters import Clock
 
@@ -24,8 +25,8 @@ class Simulation:
         self.clock = Clock()
         memory = WorkerMemory()
         memory.monotonic = self.clock
-        monkeypatch.setattr("chatapi.counters.time.time", self.clock)
-        monkeypatch.setattr("chatapi.login_limits.monotonic", self.clock)
+        monkeypatch.setattr("chatapi.http.counters.time.time", self.clock)
+        monkeypatch.setattr("chatapi.http.login_limits.monotonic", self.clock)
         self.attempts = LoginAttempts()
         self.attempts._made = Counters(memory)
 

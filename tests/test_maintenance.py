@@ -8,7 +8,8 @@ from flask.testing import FlaskClient
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
-from chatapi import clock, maintenance
+from chatapi.domain import clock
+from chatapi.http import maintenance
 from chatapi.store import upkeep
 from chatapi.store.database import Document
 from tests.conftest import SignIn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatapi.networks import SITE_FACTOR, network_of
+from chatapi.domain.networks import SITE_FACTOR, network_of
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,10 @@ from flask.testing import FlaskClient
 from pymongo.database import Database
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from chatapi import create_app, openapi, schemas
+from chatapi import create_app
+from chatapi.domain.enums import PRIORITIES, STATUSES
+from chatapi.domain.lengths import BIGGEST_SEQ, MESSAGE_LENGTH, SUBJECT_LENGTH
+from chatapi.http import openapi
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.user_api.callers import ROUTES, WITH_BODY, Route
@@ -217,12 +220,12 @@ def test_lengths_choices_and_ranges_are_those_of_the_fields(document: Json) -> N
     assert chat["required"] == ["subject"]
     assert chat["additionalProperties"] is False
     subject = chat["properties"]["subject"]
-    assert (subject["minLength"], subject["maxLength"]) == (1, schemas.SUBJECT_LENGTH)
-    assert chat["properties"]["message"]["maxLength"] == schemas.MESSAGE_LENGTH
+    assert (subject["minLength"], subject["maxLength"]) == (1, SUBJECT_LENGTH)
+    assert chat["properties"]["message"]["maxLength"] == MESSAGE_LENGTH
     assert chat["properties"]["priority"]["type"] == ["string", "null"]
-    assert chat["properties"]["priority"]["enum"] == [*schemas.PRIORITIES, None]
+    assert chat["properties"]["priority"]["enum"] == [*PRIORITIES, None]
     seq = found["ReadRequest"]["properties"]["seq"]
-    assert (seq["type"], seq["minimum"], seq["maximum"]) == ("integer", 0, schemas.BIGGEST_SEQ)
+    assert (seq["type"], seq["minimum"], seq["maximum"]) == ("integer", 0, BIGGEST_SEQ)
     assert found["RegisterRequest"]["properties"]["email"]["format"] == "email"
     assert found["RegisterRequest"]["properties"]["password"]["minLength"] == 8
     assert found["Chat"]["properties"]["createdAt"]["format"] == "date-time"
@@ -235,7 +238,7 @@ def test_lengths_choices_and_ranges_are_those_of_the_fields(document: Json) -> N
     }  # fmt: skip
     assert query["unread"]["schema"] == {"type": "boolean"}
     assert query["status"]["explode"] is True
-    assert query["status"]["schema"]["items"]["enum"] == list(schemas.STATUSES)
+    assert query["status"]["schema"]["items"]["enum"] == list(STATUSES)
 
 
 def test_the_categories_are_those_of_the_configuration(database: Database[Document]) -> None:

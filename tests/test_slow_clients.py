@@ -13,9 +13,9 @@ from gunicorn.http.body import Body as GunicornBody
 from gunicorn.http.body import EOFReader, LengthReader
 from gunicorn.http.unreader import IterUnreader
 
-from chatapi import errors
-from chatapi.networks import SITE_FACTOR, network_of
-from chatapi.slow_clients import Body, Pace, SlowClients, Unfinished
+from chatapi.domain import errors
+from chatapi.domain.networks import SITE_FACTOR, network_of
+from chatapi.http.slow_clients import Body, Pace, SlowClients, Unfinished
 from deploy.worker import _has_body
 
 HERE = network_of("192.0.2.1")

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from chatapi import spelling
+from chatapi.domain import spelling
 
 
 @pytest.mark.parametrize(

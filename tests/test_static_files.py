@@ -15,8 +15,9 @@ from werkzeug.test import TestResponse
 
 import admin_ui
 import chat_ui
-from chatapi import create_app, openapi, static_files
-from chatapi.static_files import StaticFiles, compress_all
+from chatapi import create_app
+from chatapi.http import openapi, static_files
+from chatapi.http.static_files import StaticFiles, compress_all
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import SignIn

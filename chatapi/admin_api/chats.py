@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatapi import problem
 from chatapi.admin_api import blueprint
-from chatapi.endpoint import endpoint
-from chatapi.errors import InvalidInput
-from chatapi.schemas import BulkIn, BulkOut
+from chatapi.domain.errors import InvalidInput
+from chatapi.http import problems
+from chatapi.http.endpoint import endpoint
+from chatapi.schemas.chats import BulkIn, BulkOut
 from chatapi.services import chats
 from chatapi.services.accounts import Session
 from chatapi.user_api.chats import as_changes
@@ -30,6 +30,7 @@ def bulk_update(session: Session, body: dict[str, Any]) -> Any:
     results = chats.bulk_update(session, ids, **as_changes(body))
     return {
         "results": [
-            row | {"problem": row["problem"] and problem.body_of(row["problem"])} for row in results
+            row | {"problem": row["problem"] and problems.body_of(row["problem"])}
+            for row in results
         ]
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from chatapi.admin_api import blueprint
-from chatapi.endpoint import endpoint
-from chatapi.schemas import RealtimeOut
+from chatapi.http.endpoint import endpoint
+from chatapi.schemas.realtime import RealtimeOut
 from chatapi.services import streams
 from chatapi.services.accounts import Session
 

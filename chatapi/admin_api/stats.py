@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatapi import schemas
 from chatapi.admin_api import blueprint
-from chatapi.endpoint import endpoint
-from chatapi.schemas import StatsOut
+from chatapi.http.endpoint import endpoint
+from chatapi.schemas import categories
+from chatapi.schemas.stats import StatsOut
 from chatapi.services import stats
 from chatapi.services.accounts import Session
 
@@ -15,4 +15,4 @@ from chatapi.services.accounts import Session
 @endpoint(blueprint, "GET", "/stats", who="admin", returns={200: StatsOut()})
 def counts(session: Session) -> Any:
     """Count all chats by status, priority and category, the unread and the unassigned."""
-    return stats.counts(session, schemas.categories)
+    return stats.counts(session, categories.offered)

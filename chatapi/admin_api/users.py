@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatapi import errors, identity, images
 from chatapi.admin_api import blueprint
-from chatapi.endpoint import endpoint
-from chatapi.schemas import PasswordLinkOut, UserOut, UserPatch, UsersQuery
+from chatapi.domain import errors
+from chatapi.http import identity, images
+from chatapi.http.endpoint import endpoint
+from chatapi.schemas.auth import PasswordLinkOut
+from chatapi.schemas.users import UserOut, UserPatch, UsersQuery
 from chatapi.services import accounts, credentials
 from chatapi.services.accounts import Session
 

@@ -15,9 +15,9 @@ from chatapi.cli.demo import seed_demo
 from chatapi.cli.imports import import_conversations
 from chatapi.cli.terminal import DatabaseCommand
 from chatapi.cli.verify import verify_deployment
-from chatapi.errors import ChatError
-from chatapi.field_types import EmailAddress, Name, NewPassword
-from chatapi.schemas import NAME_LENGTH
+from chatapi.domain.errors import ChatError
+from chatapi.domain.lengths import NAME_LENGTH
+from chatapi.schemas.field_types import EmailAddress, Name, NewPassword
 from chatapi.services import accounts, assignment, chats, credentials
 from chatapi.store import database, indexes, upkeep
 

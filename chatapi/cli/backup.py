@@ -39,9 +39,9 @@ from bson.raw_bson import RawBSONDocument
 from flask import current_app
 from flask.cli import with_appcontext
 
-from chatapi import clock
 from chatapi.cli import archive, archive_check, consistency
 from chatapi.cli.terminal import failing_by_name, progress, regular_file
+from chatapi.domain import clock
 from chatapi.services import chats
 from chatapi.services.messages import PREVIEW_LENGTH, no_longer_unread
 from chatapi.store import database, deletions, indexes, upkeep

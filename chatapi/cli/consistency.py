@@ -13,9 +13,10 @@ from datetime import timedelta
 
 from bson import ObjectId
 
-from chatapi import clock
+from chatapi.domain import clock
+from chatapi.domain.enums import OPEN_STATUSES
 from chatapi.services import search
-from chatapi.services.chats import OPEN_STATUSES, terms
+from chatapi.services.chats import terms
 from chatapi.services.messages import PREVIEW_LENGTH, seen_in
 from chatapi.store import chat_terms, deletions, search_terms, upkeep
 from chatapi.store.database import Document

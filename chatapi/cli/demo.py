@@ -22,11 +22,11 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from chatapi import clock
 from chatapi.cli import demo_texts
 from chatapi.cli.demo_texts import Person, PlannedChat
 from chatapi.cli.terminal import failing_by_name, progress
-from chatapi.errors import EmailTaken
+from chatapi.domain import clock
+from chatapi.domain.errors import EmailTaken
 from chatapi.services import accounts, chats, loading, messages, passwords
 from chatapi.services.accounts import ClientInfo, Session
 from chatapi.services.loading import Said

@@ -22,10 +22,13 @@ import click
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
-from chatapi import clock, field_types, schemas, spelling
 from chatapi.cli.terminal import failing_by_name, progress, regular_file
-from chatapi.endpoint import finite_number, refuse_constant
-from chatapi.errors import EmailTaken
+from chatapi.domain import clock, spelling
+from chatapi.domain.enums import OPEN_STATUSES, STATUSES
+from chatapi.domain.errors import EmailTaken
+from chatapi.domain.lengths import MESSAGE_LENGTH, SUBJECT_LENGTH
+from chatapi.http.endpoint import finite_number, refuse_constant
+from chatapi.schemas import field_types
 from chatapi.services import accounts, chats, loading, messages
 from chatapi.services.accounts import Session
 from chatapi.services.loading import Said
@@ -40,8 +43,8 @@ _PLAIN_ID = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 _PAGE = 200
 
 _ID = field_types.Text(1, 64)
-_SUBJECT = field_types.Text(1, schemas.SUBJECT_LENGTH)
-_TEXT = field_types.Text(1, schemas.MESSAGE_LENGTH, multiline=True)
+_SUBJECT = field_types.Text(1, SUBJECT_LENGTH)
+_TEXT = field_types.Text(1, MESSAGE_LENGTH, multiline=True)
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Differs(Exception):
 @click.option("--agent", "agent_email", metavar="EMAIL", help="The agent who answers.")
 @click.option(
     "--status",
-    type=click.Choice(schemas.STATUSES),
+    type=click.Choice(STATUSES),
     default="closed",
     show_default=True,
     help="The status of the imported chats.",
@@ -332,7 +335,7 @@ def _import_one(conversation: Conversation, agent: Session, status: str, report:
         messages.mark_read(reader, chat["_id"], len(conversation.lines))
     # The last write, status and assignment in one: by it the next run knows a finished chat.
     changes: dict[str, Any] = {"status": status, "admin_id": agent.user_id}
-    if agent.email == AGENT_EMAIL and status in chats.OPEN_STATUSES:
+    if agent.email == AGENT_EMAIL and status in OPEN_STATUSES:
         # Nobody signs in as the import's own agent: an open chat waits for another one.
         del changes["admin_id"]
     chats.update(agent, chat["_id"], **changes)
@@ -347,7 +350,7 @@ def _stays_open(chat: Document, conversation: Conversation, status: str) -> bool
     """
     length = len(conversation.lines)
     is_read = all(seq >= length for seq in chat["readSeq"].values())
-    return is_read and (status in chats.OPEN_STATUSES or chat["lastSeq"] > length)
+    return is_read and (status in OPEN_STATUSES or chat["lastSeq"] > length)
 
 
 def _verify(conversations: Callable[[], Iterator[Conversation]], count: int) -> Report:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from pymongo.errors import ConnectionFailure, PyMongoError
 
-from chatapi.errors import ChatError
+from chatapi.domain.errors import ChatError
 
 
 class DatabaseCommand(click.Command):

@@ -24,12 +24,12 @@ from flask import current_app
 from flask.cli import with_appcontext
 from pymongo.errors import PyMongoError
 
-from chatapi import clock
 from chatapi.cli.checks import people, stored
 from chatapi.cli.checks.checklist import CHECKLIST, Item, Section
 from chatapi.cli.checks.instance import Unreachable
 from chatapi.cli.checks.run import Failed, NotApplicable, NotRun, Run
-from chatapi.errors import ChatError
+from chatapi.domain import clock
+from chatapi.domain.errors import ChatError
 
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 LEFT_OUT, NOT_APPLICABLE, CONFIRM = "left out", "not applicable", "for you to confirm"

@@ -15,8 +15,8 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from chatapi import clock
-from chatapi.followers import Follower, start_thread
+from chatapi.domain import clock
+from chatapi.realtime.followers import Follower, start_thread
 from chatapi.store import changes, chats, sessions, unread
 from chatapi.store.database import Document
 from chatapi.store.remembered import following

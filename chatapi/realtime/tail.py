@@ -19,8 +19,8 @@ from typing import Any
 import structlog
 from pymongo.errors import PyMongoError
 
-from chatapi import clock
-from chatapi.followers import Follower
+from chatapi.domain import clock
+from chatapi.realtime.followers import Follower
 from chatapi.realtime.hub import Hub, hub
 from chatapi.realtime.signed_in import signed_in
 from chatapi.store import changes, chats, server, unread

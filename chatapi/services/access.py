@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chatapi.errors import ChatNotFound, NotYourChat
+from chatapi.domain.errors import ChatNotFound, NotYourChat
 from chatapi.services.accounts import Session
 from chatapi.store import chats
 from chatapi.store.database import Document, object_id

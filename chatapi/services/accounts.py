@@ -11,7 +11,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from chatapi import clock, errors, paging, spelling
+from chatapi.domain import clock, errors, paging, spelling
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services import assignment, password_rules, passwords, search
 from chatapi.services.hashing_pool import priority_of

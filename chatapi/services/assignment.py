@@ -15,7 +15,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from chatapi import errors
+from chatapi.domain import errors
 from chatapi.store import chats, unassignments, users
 from chatapi.store.database import Document, object_id
 

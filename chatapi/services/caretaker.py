@@ -16,8 +16,8 @@ import structlog
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from chatapi import clock
-from chatapi.followers import Follower
+from chatapi.domain import clock
+from chatapi.realtime.followers import Follower
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services.feeds import SWEEP_SECONDS, Feed, register
 from chatapi.services.presence import Place, present

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from bson import ObjectId
 
-from chatapi import clock, errors, paging
+from chatapi.domain import clock, errors, paging
+from chatapi.domain.enums import DEFAULT_CATEGORY, OPEN_STATUSES
 from chatapi.services import assignment, messages, search
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
@@ -22,11 +23,6 @@ from chatapi.store.remembered import following
 
 Result = TypeVar("Result")
 
-OPEN_STATUSES = ("active", "pending")
-CLOSED_STATUSES = ("closed", "archived")
-STATUSES = OPEN_STATUSES + CLOSED_STATUSES
-PRIORITIES = ("low", "medium", "high", "urgent")
-DEFAULT_CATEGORY = "general"
 # Part of every ETag: raise it when answers change for the same data.
 REPRESENTATION = "1"
 

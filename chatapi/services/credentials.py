@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from chatapi import clock, errors
+from chatapi.domain import clock, errors
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services import password_rules, passwords
 from chatapi.services.accounts import ClientInfo, Session, begin_session

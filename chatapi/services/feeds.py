@@ -23,8 +23,8 @@ import structlog
 from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from chatapi import errors
-from chatapi.networks import network_of
+from chatapi.domain import errors
+from chatapi.domain.networks import network_of
 from chatapi.realtime.hub import Event, Listener, hub, reading
 from chatapi.realtime.signed_in import signed_in
 from chatapi.services import presence

@@ -16,7 +16,7 @@ from gevent.event import AsyncResult
 from gevent.monkey import is_module_patched
 from gevent.threadpool import ThreadPool
 
-from chatapi import errors
+from chatapi.domain import errors
 
 Result = TypeVar("Result")
 

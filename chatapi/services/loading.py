@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from chatapi import clock, errors
+from chatapi.domain import clock, errors
 from chatapi.services import messages
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session

@@ -29,7 +29,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from chatapi import clock, errors
+from chatapi.domain import clock, errors
 from chatapi.realtime.hub import hub
 from chatapi.services import assignment
 from chatapi.services.access import access_chat, access_chat_to_write

@@ -10,7 +10,7 @@ import functools
 import unicodedata
 from pathlib import Path
 
-from chatapi.errors import InvalidInput
+from chatapi.domain.errors import InvalidInput
 
 _LIST = Path(__file__).parent / "data" / "common_passwords.txt"
 _agent_length = [12]

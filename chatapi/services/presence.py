@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from bson import ObjectId
 
-from chatapi import clock
+from chatapi.domain import clock
 from chatapi.realtime.hub import Event, hub
 from chatapi.store import presence
 from chatapi.store.database import Document

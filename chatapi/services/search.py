@@ -15,7 +15,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from chatapi.spelling import ZWNJ, is_invisible
+from chatapi.domain.spelling import ZWNJ, is_invisible
 
 FORM = 2
 LONGEST_TERM = 16

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from chatapi.domain.enums import PRIORITIES, STATUSES
 from chatapi.services.accounts import Session
-from chatapi.services.chats import PRIORITIES, STATUSES
 from chatapi.store import chat_counts, unread
 
 

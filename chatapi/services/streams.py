@@ -13,7 +13,8 @@ from typing import Any
 
 from bson import ObjectId
 
-from chatapi import errors, followers
+from chatapi.domain import errors
+from chatapi.realtime import followers
 from chatapi.realtime.hub import hub
 from chatapi.realtime.signed_in import signed_in
 from chatapi.realtime.tail import tail

@@ -16,8 +16,8 @@ from typing import Any
 from bson import ObjectId
 from pymongo import DESCENDING
 
-from chatapi import clock
-from chatapi.paging import Position
+from chatapi.domain import clock
+from chatapi.domain.paging import Position
 from chatapi.store import (
     chat_counts,
     chat_terms,

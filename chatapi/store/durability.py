@@ -34,7 +34,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, WriteConcernError, WriteError
 
-from chatapi import clock
+from chatapi.domain import clock
 from chatapi.store import server
 from chatapi.store.database import DUPLICATE_KEY, Document, current
 from chatapi.store.disk import free_space

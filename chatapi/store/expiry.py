@@ -13,7 +13,7 @@ import structlog
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
-from chatapi import clock
+from chatapi.domain import clock
 from chatapi.store.database import Document
 
 log = structlog.get_logger("chat.expiry")

@@ -16,6 +16,7 @@ from pymongo import IndexModel
 from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, OperationFailure
 
+from chatapi.domain.enums import PRIORITIES, ROLES, SENDER_ROLES, STATUSES
 from chatapi.store.server import has_change_streams
 
 _RECENT = [("lastMessageAt", DOWN), ("_id", DOWN)]
@@ -105,7 +106,7 @@ VALIDATORS: dict[str, dict[str, Any]] = {
             "name": _TEXT,
             "email": _TEXT,
             "loginKey": _TEXT,
-            "role": {"enum": ["user", "admin", "guest"]},
+            "role": {"enum": list(ROLES)},
             "disabled": {"bsonType": "bool"},
             "createdAt": _TIME,
         }
@@ -115,8 +116,8 @@ VALIDATORS: dict[str, dict[str, Any]] = {
         {
             "userId": _ID,
             "subject": _TEXT,
-            "status": {"enum": ["active", "pending", "closed", "archived"]},
-            "priority": {"enum": ["low", "medium", "high", "urgent"]},
+            "status": {"enum": list(STATUSES)},
+            "priority": {"enum": list(PRIORITIES)},
             "category": _TEXT,
             "isOpen": {"bsonType": "bool"},
             "lastSeq": {**_NUMBER, "minimum": 0},
@@ -131,7 +132,7 @@ VALIDATORS: dict[str, dict[str, Any]] = {
             "seq": {**_NUMBER, "minimum": 1},
             "sendKey": _TEXT,
             "senderId": _ID,
-            "senderRole": {"enum": ["user", "admin", "guest", "system"]},
+            "senderRole": {"enum": list(SENDER_ROLES)},
             "content": _TEXT,
             "timestamp": _TIME,
         }

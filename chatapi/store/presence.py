@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from chatapi import clock
+from chatapi.domain import clock
 from chatapi.store import expiry
 from chatapi.store.database import Document, presence, signals
 

@@ -21,8 +21,8 @@ What that costs on MongoDB was not measured.
   there for each term that is indexed, and a chat is updated with each message.
 - `store.indexes` has no more indexes than the queries need: each adds to each update there, also
   when none of its fields changes. It has no text index: SecantusDB refuses one (code 67).
-- `chatapi.counters` reads a counter and writes it if it is unchanged: `find_one_and_update` reads
-  the whole collection there, and of two upserts by it at once one answers nothing.
+- `chatapi.http.counters` reads a counter and writes it if it is unchanged: `find_one_and_update`
+  reads the whole collection there, and of two upserts by it at once one answers nothing.
 - `store.expiry` removes what has expired, for the collections without a TTL index and for all of
   them there: `deploy/secantus_server.py` starts the server without the sweeper that holds its lock.
 - `realtime.signed_in` reads its change stream five times a second: a waiting `getMore` is answered
@@ -37,7 +37,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from chatapi import clock
+from chatapi.domain import clock
 from chatapi.store import database
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from bson import ObjectId
 from pymongo import DESCENDING
 
-from chatapi import clock
+from chatapi.domain import clock
 from chatapi.store import expiry
 from chatapi.store.database import Document, sessions, users
 from chatapi.store.disk import StorageFull

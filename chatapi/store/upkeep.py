@@ -17,7 +17,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from chatapi import clock
+from chatapi.domain import clock
 from chatapi.store import chats, walk
 from chatapi.store import server as servers
 from chatapi.store.database import AWARE, Document, current

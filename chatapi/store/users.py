@@ -8,7 +8,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo import DESCENDING
 
-from chatapi.paging import Position
+from chatapi.domain.paging import Position
 from chatapi.store import expiry
 from chatapi.store.database import Document, naming_duplicates, users
 

@@ -16,7 +16,7 @@ from bson import ObjectId
 from pymongo import DESCENDING
 from pymongo.collection import Collection
 
-from chatapi import clock
+from chatapi.domain import clock
 from chatapi.store.database import Document
 
 AT_ONCE = 1000

@@ -6,10 +6,11 @@ from typing import Any
 
 from flask import Response, request
 
-from chatapi import devices, errors, identity
-from chatapi.endpoint import endpoint, json_response
-from chatapi.login_limits import login_attempts
-from chatapi.schemas import (
+from chatapi.domain import errors
+from chatapi.http import devices, identity
+from chatapi.http.endpoint import endpoint, json_response
+from chatapi.http.login_limits import login_attempts
+from chatapi.schemas.auth import (
     CsrfOut,
     GuestIn,
     LinkPasswordIn,

@@ -7,9 +7,10 @@ from urllib.parse import urlencode
 
 from flask import current_app, request
 
-from chatapi import errors, schemas
-from chatapi.endpoint import endpoint, json_text, not_modified, text_response, unchanged
-from chatapi.schemas import (
+from chatapi.domain import errors
+from chatapi.http.endpoint import endpoint, json_text, not_modified, text_response, unchanged
+from chatapi.schemas import categories
+from chatapi.schemas.chats import (
     ChatIn,
     ChatOut,
     ChatPatch,
@@ -68,7 +69,7 @@ def create_chat(session: Session, body: dict[str, Any]) -> Any:
 )
 def list_chats(session: Session, query: dict[str, Any]) -> Any:
     """List chats, the latest message first: all for agents, their own for others."""
-    chats.check_categories(query["category"], schemas.categories)
+    chats.check_categories(query["category"], categories.offered)
     filters = ChatFilters(
         **{name: query[name] for name in ("status", "priority", "category")},
         assigned=query["assigned"],

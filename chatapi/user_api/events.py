@@ -9,9 +9,10 @@ from typing import Any
 from flask import Response, request
 from gevent import socket
 
-from chatapi import errors
-from chatapi.endpoint import endpoint
-from chatapi.schemas import BIGGEST_SEQ, EventsQuery
+from chatapi.domain import errors
+from chatapi.domain.lengths import BIGGEST_SEQ
+from chatapi.http.endpoint import endpoint
+from chatapi.schemas.events import EventsQuery
 from chatapi.services import streams
 from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event, Feed

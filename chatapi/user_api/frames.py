@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from chatapi.schemas import ChatOut, DeletedOut, MessageOut, PresenceOut, ReadOut, TypingOut
+from chatapi.schemas.chats import ChatOut
+from chatapi.schemas.events import DeletedOut, PresenceOut, ReadOut, TypingOut
+from chatapi.schemas.messages import MessageOut
 from chatapi.services import chats, messages
 from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event

@@ -21,8 +21,8 @@ from flask import Request, Response, g
 from gevent import socket
 from werkzeug.http import http_date
 
-from chatapi import identity
-from chatapi.followers import Follower
+from chatapi.http import identity
+from chatapi.realtime.followers import Follower
 from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event, Feed
 from chatapi.user_api import blueprint

@@ -6,9 +6,10 @@ from typing import Any
 
 from flask import request
 
-from chatapi import errors, identity
-from chatapi.endpoint import endpoint, not_modified, unchanged
-from chatapi.schemas import MessageIn, MessageOut, MessagesQuery, ReadIn
+from chatapi.domain import errors
+from chatapi.http import identity
+from chatapi.http.endpoint import endpoint, not_modified, unchanged
+from chatapi.schemas.messages import MessageIn, MessageOut, MessagesQuery, ReadIn
 from chatapi.services import chats, messages, streams
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session

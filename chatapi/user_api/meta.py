@@ -6,9 +6,11 @@ from typing import Any
 
 from flask import current_app
 
-from chatapi import field_types, images, schemas
-from chatapi.endpoint import endpoint
-from chatapi.schemas import ConfigOut
+from chatapi.domain.lengths import MESSAGE_LENGTH, NAME_LENGTH, SUBJECT_LENGTH
+from chatapi.http import images
+from chatapi.http.endpoint import endpoint
+from chatapi.schemas import categories, field_types
+from chatapi.schemas.meta import ConfigOut
 from chatapi.user_api import blueprint
 
 
@@ -17,12 +19,12 @@ def config() -> Any:
     """Give the categories of chats, the lengths of texts and the hosts of pictures."""
     return {
         "version": current_app.config["VERSION"],
-        "categories": schemas.categories,
+        "categories": categories.offered,
         "imageHosts": images.hosts(),
         "limits": {
-            "message": schemas.MESSAGE_LENGTH,
-            "subject": schemas.SUBJECT_LENGTH,
-            "name": schemas.NAME_LENGTH,
+            "message": MESSAGE_LENGTH,
+            "subject": SUBJECT_LENGTH,
+            "name": NAME_LENGTH,
             "email": field_types.EMAIL_LENGTH,
             "passwordMin": field_types.PASSWORD_LENGTH[0],
             "passwordMax": field_types.PASSWORD_LENGTH[1],

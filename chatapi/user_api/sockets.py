@@ -29,8 +29,10 @@ from wsproto.events import (
 from wsproto.handshake import H11Handshake
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from chatapi import endpoint, errors, identity, limits, problem, quotas
-from chatapi.schemas import MessageOut, SocketMessages
+from chatapi.domain import errors
+from chatapi.http import endpoint, identity, limits, problems, quotas
+from chatapi.schemas.events import SocketMessages
+from chatapi.schemas.messages import MessageOut
 from chatapi.services import accounts, messages, streams
 from chatapi.services.access import access_chat
 from chatapi.services.feeds import Event, Feed
@@ -123,7 +125,7 @@ class _SocketLine(Line):
         self._protocol, self.session = protocol, feed.session
         # Not the proxy: it would look for this request, which is over then.
         self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-        self._request_id = problem.request_id()
+        self._request_id = problems.request_id()
         self._token = identity.bearer_token(request) or identity.cookie_token(request) or ""
         self._lock = threading.Lock()
         self._text: list[str] = []
@@ -230,10 +232,10 @@ class _SocketLine(Line):
         except (Gone, OSError):
             raise
         except Exception as error:  # noqa: BLE001 - one frame's failure is that frame's alone
-            refusal = problem.from_exception(error)
+            refusal = problems.from_exception(error)
             if refusal.status >= 500:
-                problem.log.error("request_failed", code=refusal.code, exc_info=error)
-            body = problem.body_of(refusal) | {"requestId": self._request_id}
+                problems.log.error("request_failed", code=refusal.code, exc_info=error)
+            body = problems.body_of(refusal) | {"requestId": self._request_id}
             self._send_text(_json("problem", ref, body))
             if isinstance(refusal, (errors.BadJson, errors.TooManyRequests)):
                 self._strike()

@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
-from chatapi.paging import Position
+from chatapi.domain.paging import Position
 from chatapi.store import users
 from chatapi.store.database import Document
 from tests.conftest import PASSWORD, MakeUser

@@ -9,7 +9,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from admin_ui import forms
-from chatapi import limits
+from chatapi.http import limits
 from chatapi.store import database
 from tests.admin_ui.conftest import FRAGMENT, Browser
 from tests.conftest import PASSWORD, MakeUser, SignIn

@@ -15,7 +15,8 @@ from werkzeug.test import TestResponse
 
 from admin_ui import assets
 from admin_ui import chats as views
-from chatapi import clock, schemas
+from chatapi.domain import clock
+from chatapi.schemas import categories
 from chatapi.services import accounts, chats, messages
 from chatapi.services.access import access_chat
 from tests.admin_ui.conftest import FRAGMENT, Browser
@@ -697,10 +698,10 @@ def test_a_bulk_change_is_undone_where_it_changed_something(
 @pytest.fixture
 def without_billing(app: Flask) -> Iterator[None]:
     """The category billing is not offered any more."""
-    before = list(schemas.categories)
-    schemas.configure([category for category in before if category != "billing"])
+    before = list(categories.offered)
+    categories.configure([category for category in before if category != "billing"])
     yield
-    schemas.configure(before)
+    categories.configure(before)
 
 
 def test_a_chat_shows_a_category_that_is_no_longer_offered(

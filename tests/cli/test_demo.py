@@ -16,9 +16,12 @@ from click.testing import Result
 from flask import Flask
 from pymongo.database import Database
 
-from chatapi import create_app, field_types, schemas
+from chatapi import create_app
 from chatapi.cli import demo, demo_texts
-from chatapi.services import accounts, chats, messages
+from chatapi.domain.enums import OPEN_STATUSES, PRIORITIES, STATUSES
+from chatapi.domain.lengths import MESSAGE_LENGTH, SUBJECT_LENGTH
+from chatapi.schemas import field_types
+from chatapi.services import accounts, messages
 from chatapi.store import indexes
 from chatapi.store.database import Document
 from config import TestConfig
@@ -75,9 +78,9 @@ def stored(database: Database[Document]) -> dict[str, list[Document]]:
 def test_plan_has_what_a_console_shows(plan: list[demo_texts.PlannedChat]) -> None:
     assert len(plan) >= 120
     statuses = Counter(chat.status for chat in plan)
-    assert set(statuses) == set(schemas.STATUSES)
+    assert set(statuses) == set(STATUSES)
     assert statuses["active"] + statuses["pending"] >= 40
-    assert {chat.priority for chat in plan} == set(schemas.PRIORITIES)
+    assert {chat.priority for chat in plan} == set(PRIORITIES)
     assert {chat.category for chat in plan} == set(TestConfig.CHAT_CATEGORIES)
     assert {chat.agent is None for chat in plan} == {True, False}
     assert {chat.read_by_agents == len(chat.lines) for chat in plan} == {True, False}
@@ -102,9 +105,9 @@ def test_plan_never_gives_anybody_two_chats_at_a_time(plan: list[demo_texts.Plan
 def test_every_text_of_the_plan_is_one_that_the_api_takes(
     plan: list[demo_texts.PlannedChat],
 ) -> None:
-    text = field_types.Text(1, schemas.MESSAGE_LENGTH, multiline=True)
+    text = field_types.Text(1, MESSAGE_LENGTH, multiline=True)
     for chat in plan:
-        assert field_types.Text(1, schemas.SUBJECT_LENGTH).deserialize(chat.subject) == chat.subject
+        assert field_types.Text(1, SUBJECT_LENGTH).deserialize(chat.subject) == chat.subject
         for line in chat.lines:
             assert line.speaker in {"user", "admin", "other"}
             assert text.deserialize(line.text) == line.text
@@ -291,6 +294,6 @@ def test_demo_users_have_at_most_one_open_chat(small: Flask, database: Database[
     seed(small)
     open_chats = Counter(
         row["userId"]
-        for row in database["chatrooms"].find({"status": {"$in": list(chats.OPEN_STATUSES)}})
+        for row in database["chatrooms"].find({"status": {"$in": list(OPEN_STATUSES)}})
     )
     assert set(open_chats.values()) == {1}

@@ -15,8 +15,8 @@ from click.testing import Result
 from flask import Flask
 from pymongo.database import Database
 
-from chatapi import errors
 from chatapi.cli import consistency
+from chatapi.domain import errors
 from chatapi.services import chats, messages
 from chatapi.store import chats as stored_chats
 from chatapi.store import indexes, upkeep

@@ -27,9 +27,10 @@ from flask import Flask
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from chatapi import clock, create_app
+from chatapi import create_app
 from chatapi.cli import archive
 from chatapi.cli import backup as backup_command
+from chatapi.domain import clock
 from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.store import chats as stored_chats

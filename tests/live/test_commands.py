@@ -16,9 +16,10 @@ from bson import ObjectId
 from click.testing import Result
 from pymongo.database import Database
 
-from chatapi import clock, create_app
+from chatapi import create_app
 from chatapi.cli import demo_texts
 from chatapi.cli.checks import stored as stored_checks
+from chatapi.domain import clock
 from chatapi.services import accounts, chats, messages
 from chatapi.store import database as store_database
 from chatapi.store import indexes, upkeep, walk

@@ -17,7 +17,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from chatapi import clock
+from chatapi.domain import clock
 from deploy import run
 from deploy.embedded import EmbeddedDatabase
 from deploy.process import Failure

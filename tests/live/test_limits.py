@@ -20,9 +20,9 @@ import pytest
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from chatapi import clock
-from chatapi.counters import DatabaseCounters
-from chatapi.login_limits import FREE_ATTEMPTS
+from chatapi.domain import clock
+from chatapi.http.counters import DatabaseCounters
+from chatapi.http.login_limits import FREE_ATTEMPTS
 from chatapi.store import expiry
 from chatapi.store.database import Document
 from tests.conftest import PASSWORD

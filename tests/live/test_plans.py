@@ -23,9 +23,10 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
-from chatapi import create_app, errors
-from chatapi.login_limits import LoginAttempts
-from chatapi.networks import Network
+from chatapi import create_app
+from chatapi.domain import errors
+from chatapi.domain.networks import Network
+from chatapi.http.login_limits import LoginAttempts
 from chatapi.services import accounts, chats, messages
 from chatapi.store import changes, indexes, presence
 from chatapi.store import chats as stored_chats

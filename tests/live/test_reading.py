@@ -13,7 +13,9 @@ import bson
 import pytest
 from pymongo.database import Database
 
-from chatapi import clock, create_app
+from chatapi import create_app
+from chatapi.domain import clock
+from chatapi.domain.enums import PRIORITIES
 from chatapi.realtime.hub import Hub, Listener
 from chatapi.realtime.signed_in import SignedIn
 from chatapi.realtime.tail import Tail
@@ -181,7 +183,7 @@ def test_numbers_that_are_remembered_equal_those_counted_again(
             case 1:
                 messages.mark_read(agent, chat["_id"], 1)
             case 2:
-                chats.update(agent, chat["_id"], priority=chance.choice(chats.PRIORITIES))
+                chats.update(agent, chat["_id"], priority=chance.choice(PRIORITIES))
             case 3:
                 chats.update(agent, chat["_id"], admin_id=str(agent.user_id))
             case 4:

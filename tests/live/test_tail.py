@@ -15,7 +15,7 @@ import pytest
 from bson import ObjectId
 from pymongo import MongoClient
 
-from chatapi import clock
+from chatapi.domain import clock
 from tests.live.clients import Client, register, register_agent
 from tests.servers import AppServer, DatabaseServer, start_app
 from tests.streams import EventStream, Gone, WebSocket

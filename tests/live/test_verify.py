@@ -34,7 +34,7 @@ PLANTED = '''\
 """The product, with faults."""
 from flask import Blueprint, jsonify, request
 from chatapi import create_app, identity
-from chatapi.endpoint import endpoint
+from chatapi.http.endpoint import endpoint
 from chatapi.services import access, accounts
 from chatapi.store import chats
 from chatapi.store.database import object_id

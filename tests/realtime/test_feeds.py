@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 from pymongo.database import Database
 
-from chatapi import errors
-from chatapi.networks import SITE_FACTOR
+from chatapi.domain import errors
+from chatapi.domain.networks import SITE_FACTOR
 from chatapi.realtime.hub import hub
 from chatapi.services import chats, feeds, messages, streams
 from chatapi.services.feeds import Event, Feed

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from gevent import socket
 from gevent.event import Event as Signal
 
-from chatapi import followers
+from chatapi.realtime import followers
 from chatapi.realtime.hub import hub
 from chatapi.services import feeds, messages
 from chatapi.services.feeds import Event, Feed

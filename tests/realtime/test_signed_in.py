@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from chatapi import clock, followers
+from chatapi.domain import clock
+from chatapi.realtime import followers
 from chatapi.realtime import signed_in as module
 from chatapi.realtime.signed_in import SignedIn, signed_in
 from chatapi.services import accounts, credentials

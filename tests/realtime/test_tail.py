@@ -14,7 +14,8 @@ from bson import ObjectId
 from bson.errors import InvalidBSON
 from pymongo.errors import AutoReconnect
 
-from chatapi import clock, followers
+from chatapi.domain import clock
+from chatapi.realtime import followers
 from chatapi.realtime import tail as tail_module
 from chatapi.realtime.hub import Hub, Listener
 from chatapi.realtime.signed_in import signed_in

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 
-from chatapi.errors import ChatError
+from chatapi.domain.errors import ChatError
 from chatapi.store import chat_terms, chats, deletions, messages, presence, users
 
 CALLS = {

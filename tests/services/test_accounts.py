@@ -11,7 +11,7 @@ import time_machine
 from bson import ObjectId
 from pymongo.database import Database
 
-from chatapi import clock, errors
+from chatapi.domain import clock, errors
 from chatapi.services import accounts, chats, credentials, passwords
 from chatapi.services.accounts import ClientInfo, Session
 from chatapi.store import chats as stored_chats

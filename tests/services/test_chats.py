@@ -11,7 +11,8 @@ import time_machine
 from bson import ObjectId
 from pymongo.database import Database
 
-from chatapi import clock, errors
+from chatapi.domain import clock, errors
+from chatapi.domain.enums import CLOSED_STATUSES, OPEN_STATUSES
 from chatapi.services import accounts, chats, messages
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
@@ -79,7 +80,7 @@ def test_an_agent_opens_none(database: Database[Document], agent: Session) -> No
     assert database["chatrooms"].count_documents({}) == 0
 
 
-@pytest.mark.parametrize("status", chats.OPEN_STATUSES)
+@pytest.mark.parametrize("status", OPEN_STATUSES)
 def test_a_second_chat_is_refused_while_one_is_open(
     database: Database[Document], user: Session, agent: Session, chat: Document, status: str
 ) -> None:
@@ -91,7 +92,7 @@ def test_a_second_chat_is_refused_while_one_is_open(
     assert database["messages"].count_documents({}) == 0
 
 
-@pytest.mark.parametrize("status", chats.CLOSED_STATUSES)
+@pytest.mark.parametrize("status", CLOSED_STATUSES)
 def test_a_second_chat_may_follow_a_closed_one(
     database: Database[Document], user: Session, agent: Session, chat: Document, status: str
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from chatapi import errors
+from chatapi.domain import errors
 from chatapi.services import accounts, credentials, passwords
 from chatapi.services.hashing_pool import FIRST, LAST, SECOND
 from chatapi.store import users

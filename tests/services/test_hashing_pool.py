@@ -8,7 +8,7 @@ from collections.abc import Callable
 import gevent
 import pytest
 
-from chatapi import errors
+from chatapi.domain import errors
 from chatapi.services import hashing_pool
 from chatapi.services.hashing_pool import FIRST, LAST, SECOND, HashingPool
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from chatapi import errors
+from chatapi.domain import errors
 from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.store import chats as stored_chats

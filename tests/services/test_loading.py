@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chatapi import errors
+from chatapi.domain import errors
 from chatapi.services import chats, loading, messages
 from chatapi.services.accounts import Session
 from chatapi.services.loading import Said

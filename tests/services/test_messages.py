@@ -11,8 +11,9 @@ import time_machine
 from bson import ObjectId
 from pymongo.database import Database
 
-from chatapi import errors
 from chatapi.cli import consistency
+from chatapi.domain import errors
+from chatapi.domain.enums import CLOSED_STATUSES, OPEN_STATUSES
 from chatapi.services import accounts, chats, messages
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
@@ -97,7 +98,7 @@ def test_no_chat_has_a_wrong_id(user: Session, chat: Document, chat_id: object) 
             call()
 
 
-@pytest.mark.parametrize("status", chats.CLOSED_STATUSES)
+@pytest.mark.parametrize("status", CLOSED_STATUSES)
 def test_a_closed_chat_takes_no_message_of_anybody(
     database: Database[Document], user: Session, agent: Session, chat: Document, status: str
 ) -> None:
@@ -109,7 +110,7 @@ def test_a_closed_chat_takes_no_message_of_anybody(
     assert assert_chat_is_consistent(database, chat["_id"]) == []
 
 
-@pytest.mark.parametrize("status", chats.OPEN_STATUSES)
+@pytest.mark.parametrize("status", OPEN_STATUSES)
 def test_an_open_chat_takes_messages(
     database: Database[Document], user: Session, agent: Session, chat: Document, status: str
 ) -> None:

@@ -9,7 +9,7 @@ import mongomock
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from chatapi import errors
+from chatapi.domain import errors
 from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.services.chats import ChatFilters

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from bson import ObjectId
 
-from chatapi import clock
+from chatapi.domain import clock
 from chatapi.services import accounts, credentials
 from chatapi.store import presence, sessions, upkeep
 from tests.conftest import CLIENT, MakeSession, MakeUser

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from chatapi import errors
+from chatapi.domain import errors
 from chatapi.services import accounts, credentials, password_rules
 from tests.conftest import CLIENT, PASSWORD, MakeUser
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatapi import errors
+from chatapi.domain import errors
 from chatapi.services import chats, messages, stats
 from chatapi.services.accounts import Session
 from tests.conftest import MakeSession

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatapi import errors
+from chatapi.domain import errors
 from chatapi.services import chats, messages, streams
 from chatapi.store import presence
 from tests.conftest import MakeChat, MakeSession

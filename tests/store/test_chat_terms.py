@@ -10,9 +10,9 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
-from chatapi import clock
 from chatapi.cli import consistency
-from chatapi.paging import Position
+from chatapi.domain import clock
+from chatapi.domain.paging import Position
 from chatapi.services import search
 from chatapi.store import chat_terms, chats, search_terms, upkeep
 from chatapi.store import database as store

@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
-from chatapi.paging import Position
+from chatapi.domain.paging import Position
 from chatapi.store import chats, server
 from chatapi.store import database as store
 from chatapi.store.chats import Filter

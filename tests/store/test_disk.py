@@ -13,7 +13,8 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 from pymongo.write_concern import WriteConcern
 
-from chatapi import errors, problem
+from chatapi.domain import errors
+from chatapi.http import problems
 from chatapi.store import disk
 from chatapi.store.disk import StorageFull, guarded
 from config import disk_reserve
@@ -121,11 +122,11 @@ def test_the_reserve_is_at_most_a_quarter_of_the_file_system(
 def test_a_failing_server_is_503_and_says_when_to_come_back(
     failure: PyMongoError, code: str
 ) -> None:
-    found = problem.from_exception(failure)
+    found = problems.from_exception(failure)
 
     assert (found.status, found.code) == (503, code)
     assert found.retry_after
 
 
 def test_a_mistake_of_ours_stays_500() -> None:
-    assert type(problem.from_exception(OperationFailure("bad query", 2))) is errors.ChatError
+    assert type(problems.from_exception(OperationFailure("bad query", 2))) is errors.ChatError

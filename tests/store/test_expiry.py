@@ -10,7 +10,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
-from chatapi import clock
+from chatapi.domain import clock
 from chatapi.store import database as store
 from chatapi.store import expiry, presence, sessions
 from chatapi.store.database import Document

@@ -6,7 +6,7 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
-from chatapi import clock
+from chatapi.domain import clock
 from chatapi.store import database as store
 from chatapi.store import messages
 from chatapi.store.database import Document, Duplicate

@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
-from chatapi import clock
+from chatapi.domain import clock
 from chatapi.store import walk
 from chatapi.store.database import Document
 

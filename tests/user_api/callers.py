@@ -15,7 +15,7 @@ from pymongo.database import Database
 from werkzeug.test import TestResponse
 
 from chatapi import create_app
-from chatapi.endpoint import Contract
+from chatapi.http.endpoint import Contract
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import PASSWORD

@@ -14,7 +14,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
-from chatapi.openapi import document, spec_path
+from chatapi.http.openapi import document, spec_path
 
 Json = dict[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatapi import errors
+from chatapi.domain import errors
 from chatapi.services import passwords
 from tests.user_api.callers import BODIES, WITH_BODY, Caller, Route, refused
 

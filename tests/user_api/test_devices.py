@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import time_machine
 from flask import Flask
 
-from chatapi import devices
+from chatapi.http import devices
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 EMAIL = "ana@example.org"

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from marshmallow import fields
 from pymongo.database import Database
 
-from chatapi import field_types
+from chatapi.schemas import field_types
 from chatapi.store.database import Document
 from tests.user_api.callers import BODIES, WITH_BODY, Answer, Caller, Route, refused, stored
 

@@ -11,9 +11,10 @@ from flask import Flask
 from pymongo.database import Database
 from werkzeug.test import TestResponse
 
-from chatapi import create_app, limits
-from chatapi.errors import TooManyRequests
-from chatapi.networks import SITE_FACTOR, Network, network_of
+from chatapi import create_app
+from chatapi.domain.errors import TooManyRequests
+from chatapi.domain.networks import SITE_FACTOR, Network, network_of
+from chatapi.http import limits
 from chatapi.services import accounts
 from chatapi.store import database as store_database
 from chatapi.store.database import Document

@@ -11,8 +11,8 @@ import pytest
 import time_machine
 from bson import ObjectId
 
-from chatapi import schemas
-from chatapi.endpoint import json_text
+from chatapi.http.endpoint import json_text
+from chatapi.schemas import categories
 from tests.conftest import MakeUser
 from tests.user_api.callers import Caller, MakeCaller, refused
 
@@ -283,8 +283,8 @@ def test_ids_are_those_of_the_database(user: Caller) -> None:
 
 def test_a_filter_takes_a_category_that_only_stored_chats_have(user: Caller, admin: Caller) -> None:
     chat = user.open_chat(category="billing")
-    before = list(schemas.categories)
-    schemas.configure(["general"])
+    before = list(categories.offered)
+    categories.configure(["general"])
     try:
         assert ids(admin.get("/api/chat?category=billing")) == [chat["_id"]]
         assert ids(admin.get("/api/chat?category=general")) == []
@@ -293,7 +293,7 @@ def test_a_filter_takes_a_category_that_only_stored_chats_have(user: Caller, adm
             "Must be one of: general; or a category that a chat has."
         ]
     finally:
-        schemas.configure(before)
+        categories.configure(before)
 
 
 def test_a_list_shows_each_chat_as_it_is_now_to_each_side(user: Caller, admin: Caller) -> None:

@@ -12,7 +12,7 @@ import time_machine
 from flask import Flask
 from pymongo.database import Database
 
-from chatapi import clock, errors
+from chatapi.domain import clock, errors
 from chatapi.services import accounts, credentials
 from chatapi.store import password_links
 from chatapi.store.database import Document

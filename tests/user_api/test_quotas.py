@@ -12,9 +12,11 @@ from flask import Flask
 from limits import parse
 from pymongo.database import Database
 
-from chatapi import clock, create_app, errors, limits, quotas
-from chatapi.counters import Counters
-from chatapi.networks import network_of
+from chatapi import create_app
+from chatapi.domain import clock, errors
+from chatapi.domain.networks import network_of
+from chatapi.http import limits, quotas
+from chatapi.http.counters import Counters
 from chatapi.services import accounts, chats
 from chatapi.store import expiry
 from chatapi.store.database import Document

@@ -10,12 +10,13 @@ import pytest
 from flask import Flask
 from pymongo.database import Database
 
-from chatapi import create_app, unknown_tokens
-from chatapi.networks import network_of
+from chatapi import create_app
+from chatapi.domain.networks import network_of
+from chatapi.http import unknown_tokens
+from chatapi.http.unknown_tokens import UnknownTokens
 from chatapi.services import accounts
 from chatapi.store import sessions
 from chatapi.store.database import Document
-from chatapi.unknown_tokens import UnknownTokens
 from config import TestConfig
 from tests.conftest import CLIENT
 from tests.user_api.callers import Caller, caller_on, refused

@@ -13,7 +13,7 @@ from bson import ObjectId
 from chatapi.cli.checks import chat as talk
 from chatapi.cli.checks.instance import Answer
 from chatapi.cli.checks.run import Check, Failed, NotApplicable, Run, expect
-from chatapi.login_limits import attempts_key
+from chatapi.http.login_limits import attempts_key
 from chatapi.store import sessions, upkeep
 
 # Everything that answers without a session. A route that is not here has to refuse.
@@ -43,7 +43,9 @@ PUBLIC = frozenset(
 STRANGE_ORIGIN = "https://strange-origin.invalid"
 _ASSETS = (".static", ".versioned")
 _METHODS = frozenset({"get", "post", "patch", "put", "delete"})
-CLOSE_DOOR = "Give the route a session (chatapi.endpoint.endpoint or admin_ui.views.agents_only)."
+CLOSE_DOOR = (
+    "Give the route a session (chatapi.http.endpoint.endpoint or admin_ui.views.agents_only)."
+)
 
 
 def operations(run: Run) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -325,7 +327,7 @@ def headers(run: Run) -> str:
         expect(
             scripts in {"'self'", "'none'"},
             f"{page} lets scripts of {scripts or 'any place'} run (Content-Security-Policy).",
-            "chatapi/headers.py sets the policy; is a proxy replacing it?",
+            "chatapi/http/headers.py sets the policy; is a proxy replacing it?",
         )
         expect(policy.get("frame-ancestors") == "'none'", f"{page} may be framed by other sites.")
         nosniff = answer.headers.get("x-content-type-options")

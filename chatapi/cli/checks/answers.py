@@ -18,11 +18,11 @@ from bson import ObjectId
 from pymongo import MongoClient
 from werkzeug.test import TestResponse
 
-from chatapi import identity, problem
 from chatapi.cli.checks import chat as talk
 from chatapi.cli.checks.access import filled, operations
 from chatapi.cli.checks.people import Person
 from chatapi.cli.checks.run import Run, expect
+from chatapi.http import identity, problems
 from chatapi.store import database
 from chatapi.store.database import Document
 
@@ -100,7 +100,7 @@ def inputs_validated(run: Run) -> str:
         expect(
             answer.status == 422 and "noSuchField" in answer.fields,
             f"{method} {path} answered {answer.told} to an unknown field, not 422 naming it.",
-            "Declare the body's schema with chatapi.endpoint.endpoint.",
+            "Declare the body's schema with chatapi.http.endpoint.endpoint.",
         )
         asked += 1
     return f"{asked} operations with a body answer 422 and name the unknown field"
@@ -236,8 +236,8 @@ def _failing(run: Run, who: Person | None) -> Any:
     def answer() -> Any:
         with run.app.test_request_context("/api/chat", headers=headers):
             identity.optional()  # As every view does: who asks is known when it fails.
-            error = problem.from_exception(RuntimeError("verify: the inside"))
-            return problem.as_json(error).get_json()
+            error = problems.from_exception(RuntimeError("verify: the inside"))
+            return problems.as_json(error).get_json()
 
     return _apart(answer)
 
@@ -296,6 +296,8 @@ def nothing_secret_logged(run: Run) -> str:
     expect(len(requests) >= 5, "The log lacks the requests.")
     for what, value in (("a password", password), ("a token", user.token), ("a message", text)):
         expect(
-            value not in logged, f"The log holds {what}.", "chatapi/log.py blanks what it names."
+            value not in logged,
+            f"The log holds {what}.",
+            "chatapi/http/log.py blanks what it names.",
         )
     return f"{len(_lines(log))} lines hold no password, no token, no message and no query"

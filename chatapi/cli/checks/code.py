@@ -142,6 +142,6 @@ def api_documented(run: Run) -> str:
     expect(
         not missing,
         f"/api/openapi.json does not describe {', '.join(missing)}.",
-        "Declare the route with chatapi.endpoint.endpoint.",
+        "Declare the route with chatapi.http.endpoint.endpoint.",
     )
     return f"/api/docs and /api/openapi.json are served; {len(described)} operations"

@@ -11,7 +11,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from chatapi import spelling
+from chatapi.domain import spelling
 
 EMAIL_LENGTH = 254
 PASSWORD_LENGTH = (8, 200)

@@ -14,7 +14,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from chatapi.errors import InvalidInput
+from chatapi.domain.errors import InvalidInput
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST = 64

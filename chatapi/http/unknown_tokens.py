@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 
-from chatapi.counters import Counters, WorkerMemory, network_limits
-from chatapi.errors import TooManyRequests
-from chatapi.networks import Network
+from chatapi.domain.errors import TooManyRequests
+from chatapi.domain.networks import Network
+from chatapi.http.counters import Counters, WorkerMemory, network_limits
 
 REMEMBER_SECONDS = 5.0
 MOST_REMEMBERED = 20_000

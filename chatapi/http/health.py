@@ -6,9 +6,9 @@ from typing import Any
 
 from flask import Blueprint
 
-from chatapi.endpoint import endpoint
-from chatapi.errors import DatabaseUnavailable
-from chatapi.schemas import HealthOut, ReadyOut
+from chatapi.domain.errors import DatabaseUnavailable
+from chatapi.http.endpoint import endpoint
+from chatapi.schemas.meta import HealthOut, ReadyOut
 from chatapi.services import storage
 
 blueprint = Blueprint("health", __name__)

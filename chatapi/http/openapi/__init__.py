@@ -20,11 +20,21 @@ from flask import Blueprint, Flask, Response, current_app
 from marshmallow import Schema, fields
 from werkzeug.routing import Rule
 
-from chatapi import api_page, errors, field_types, problem, schemas
-from chatapi.endpoint import TAGS, Contract
-from chatapi.errors import ChatError
-from chatapi.limits import limited
-from chatapi.static_files import StaticFiles, make_conditional
+from chatapi.domain import errors
+from chatapi.domain.errors import ChatError
+from chatapi.http import problems
+from chatapi.http.endpoint import TAGS, Contract
+from chatapi.http.limits import limited
+from chatapi.http.openapi import reference
+from chatapi.http.static_files import StaticFiles, make_conditional
+from chatapi.schemas import field_types
+from chatapi.schemas.auth import SessionOut
+from chatapi.schemas.base import Output
+from chatapi.schemas.chats import BulkIn, ChatOut, ChatPatch
+from chatapi.schemas.events import DeletedOut, PresenceOut, ReadOut, TypingOut
+from chatapi.schemas.messages import RETRY_KEY
+from chatapi.schemas.problems import ProblemOut
+from chatapi.schemas.users import UserOut, UserPatch
 
 blueprint = Blueprint(
     "openapi",
@@ -32,7 +42,7 @@ blueprint = Blueprint(
     url_prefix="/api",
     template_folder="templates",
 )
-files = StaticFiles(Path(__file__).parent / "static" / "openapi")
+files = StaticFiles(Path(__file__).parent / "static")
 files.register(blueprint, "/docs/static")
 
 INTRODUCTION = """\
@@ -58,9 +68,9 @@ WHO = {
     "admin": "Agents only.",
 }
 PARAMETERS = {
-    "chat_id": ("The chat's `_id`.", schemas.ChatOut),
-    "user_id": ("The user's `_id`.", schemas.UserOut),
-    "session_id": ("The session's `_id`.", schemas.SessionOut),
+    "chat_id": ("The chat's `_id`.", ChatOut),
+    "user_id": ("The user's `_id`.", UserOut),
+    "session_id": ("The session's `_id`.", SessionOut),
     "seq": ("The message's `seq`.", None),
 }
 # What a refusal of this code carries beside the members of every problem.
@@ -128,10 +138,10 @@ ADVICE = {
     "conflict": "Read the state again.",
 }
 REQUESTS: dict[type[Schema], dict[str, Any]] = {
-    schemas.ChatPatch: {
+    ChatPatch: {
         "Answer": {
             "message": "It is on its way.",
-            "clientMessageId": schemas.RETRY_KEY["example"],
+            "clientMessageId": RETRY_KEY["example"],
         },
         "Read": {"read": True},
         "Assign (agents)": {
@@ -141,17 +151,17 @@ REQUESTS: dict[type[Schema], dict[str, Any]] = {
         },
         "Close (agents)": {"message": "Glad it arrived!", "status": "closed"},
     },
-    schemas.UserPatch: {
+    UserPatch: {
         "Rename": {"name": "Ana Lima"},
         "Make an agent": {"role": "admin"},
         "Disable": {"disabled": True},
     },
-    schemas.BulkIn: {
+    BulkIn: {
         "Close": {"ids": ["6921a7f05c1d4e0012ab34cd"], "status": "closed"},
     },
 }
 PROBLEM = "application/problem+json"
-EVENT_SCHEMAS = (schemas.ReadOut, schemas.TypingOut, schemas.PresenceOut, schemas.DeletedOut)
+EVENT_SCHEMAS = (ReadOut, TypingOut, PresenceOut, DeletedOut)
 EVENT_STREAM = "text/event-stream"
 EVENT_EXAMPLE = """\
 retry: 2000
@@ -211,7 +221,7 @@ def _kept(name: str) -> Built:
 def _build(name: str) -> Built:
     made = document(current_app)
     if name == "page":
-        page = api_page.render(made, _advice(), files.url("page.css"))
+        page = reference.render(made, _advice(), files.url("page.css"))
         return Built.of(page.encode(), "text/html")
     text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
     return Built.of(text.encode(), "application/json")
@@ -513,7 +523,7 @@ def _add_components(spec: APISpec, app: Flask) -> None:
             "description": "From `GET /api/auth/csrf`, with the cookie that comes with it.",
         },
     )
-    for shape in (schemas.ProblemOut, *EVENT_SCHEMAS):
+    for shape in (ProblemOut, *EVENT_SCHEMAS):
         components.schema(_schema_name(shape), schema=shape)
 
 
@@ -526,7 +536,7 @@ def _schema_name(schema: Any) -> str:
 
 def _finish_schemas(found: dict[str, Any]) -> None:
     """Say what apispec cannot know: which members are always there."""
-    for kind in _output_schemas(schemas.Output):
+    for kind in _output_schemas(Output):
         shape = found.get(_schema_name(kind))
         if shape is not None:
             text = " ".join((kind.__doc__ or "").split())
@@ -587,7 +597,7 @@ def example_of(schema: Schema) -> Any:
     made = {
         field.data_key or name: _field_example(field)
         for name, field in schema.fields.items()
-        if isinstance(schema, schemas.Output) or field.required or "example" in field.metadata
+        if isinstance(schema, Output) or field.required or "example" in field.metadata
     }
     return [made] if schema.many else made
 
@@ -615,7 +625,7 @@ def _request_examples(schema: Schema) -> dict[str, Any]:
 def _problem_example(kind: type[ChatError]) -> dict[str, Any]:
     extras = EXTRAS.get(kind.code, {})
     error = kind(**extras)
-    return problem.body_of(error) | {"requestId": "0f8d5c1ab7e64f3d9a2b6c7d8e9f0a1b"}
+    return problems.body_of(error) | {"requestId": "0f8d5c1ab7e64f3d9a2b6c7d8e9f0a1b"}
 
 
 def _example_name(kind: type[ChatError]) -> str:

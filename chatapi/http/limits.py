@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from flask import Flask, current_app
 from flask_limiter import Limiter
 
-from chatapi import identity
-from chatapi.counters import ALL_NETWORKS, Counters, counter_key, network_limits, parsed
-from chatapi.errors import TooManyRequests
-from chatapi.networks import Network
+from chatapi.domain.errors import TooManyRequests
+from chatapi.domain.networks import Network
+from chatapi.http import identity
+from chatapi.http.counters import ALL_NETWORKS, Counters, counter_key, network_limits, parsed
 from chatapi.services.accounts import Session
 from chatapi.store.database import patience
 

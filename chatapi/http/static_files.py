@@ -21,7 +21,7 @@ from flask import Blueprint, Flask, Response, current_app, request, url_for
 from flask.globals import request_ctx
 from werkzeug.exceptions import NotFound
 
-from chatapi.javascript import make_bundles
+from chatapi.http.javascript import make_bundles
 
 if sys.version_info >= (3, 14):
     from compression import zstd

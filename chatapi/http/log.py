@@ -21,7 +21,7 @@ from flask.globals import app_ctx, request_ctx
 from pymongo.errors import PyMongoError
 from structlog.typing import EventDict, WrappedLogger
 
-from chatapi import identity, problem
+from chatapi.http import identity, problems
 
 log = structlog.get_logger("chat")
 
@@ -83,7 +83,7 @@ class _StandardOutput:
 def _start() -> None:
     app_ctx.g.started = time.perf_counter()
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(requestId=problem.request_id())
+    structlog.contextvars.bind_contextvars(requestId=problems.request_id())
 
 
 def _note(response: Response) -> Response:

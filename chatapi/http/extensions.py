@@ -8,7 +8,7 @@ from flask_login import LoginManager
 from flask_pymongo import PyMongo
 from flask_wtf.csrf import CSRFProtect
 
-from chatapi import static_files
+from chatapi.http import static_files
 
 
 class Compressor(Compress):

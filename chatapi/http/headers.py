@@ -6,7 +6,7 @@ from flask import Flask, Response, current_app
 from flask.globals import request_ctx
 from flask_cors import CORS
 
-from chatapi import images, problem, static_files
+from chatapi.http import images, problems, static_files
 
 # The pictures are those that the pages show: `images.policy`.
 PAGE_POLICY = "; ".join(
@@ -77,7 +77,7 @@ def _protect(response: Response) -> Response:
         sharing = "cross-origin" if embeddable else "same-origin"
         headers.add("Cross-Origin-Resource-Policy", sharing)
     if not is_static:
-        headers.add("X-Request-Id", problem.request_id())
+        headers.add("X-Request-Id", problems.request_id())
     if current_app.config["CORS_ORIGINS"]:
         # Also on answers to other origins, and without any: a cache must not mix them up.
         response.vary.add("Origin")

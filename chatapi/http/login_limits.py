@@ -19,7 +19,9 @@ from flask import Flask, current_app
 from limits import RateLimitItem
 from limits.storage import Storage
 
-from chatapi.counters import (
+from chatapi.domain.errors import InvalidInput, TooManyAttempts, WrongCredentials
+from chatapi.domain.networks import Network
+from chatapi.http.counters import (
     PREFIX,
     Counters,
     WorkerMemory,
@@ -27,8 +29,6 @@ from chatapi.counters import (
     network_limits,
     parsed,
 )
-from chatapi.errors import InvalidInput, TooManyAttempts, WrongCredentials
-from chatapi.networks import Network
 
 HOUR = 3600
 FREE_ATTEMPTS = 5  # at an account in an hour, before the delay begins

@@ -18,8 +18,8 @@ from flask import Flask, request
 from gevent import Timeout
 from werkzeug.wsgi import ClosingIterator
 
-from chatapi import errors
-from chatapi.networks import Network, network_in
+from chatapi.domain import errors
+from chatapi.domain.networks import Network, network_in
 
 RETRY_SECONDS = 10
 

@@ -12,12 +12,13 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, Se
 from flask_login import UserMixin, current_user, login_user
 from flask_wtf.csrf import CSRFError, generate_csrf
 
-from chatapi import devices, errors, static_files
-from chatapi.extensions import csrf, login_manager
-from chatapi.networks import Network, network_in, network_of
+from chatapi.domain import errors
+from chatapi.domain.networks import Network, network_in, network_of
+from chatapi.http import devices, static_files
+from chatapi.http.extensions import csrf, login_manager
+from chatapi.http.unknown_tokens import UnknownTokens
 from chatapi.services import accounts
 from chatapi.services.accounts import ClientInfo, Session
-from chatapi.unknown_tokens import UnknownTokens
 
 LONGEST_TOKEN = 200
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

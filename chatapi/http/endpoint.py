@@ -17,10 +17,11 @@ from typing import Any
 from flask import Blueprint, Request, Response, current_app, request
 from marshmallow import Schema, ValidationError, fields
 
-from chatapi import errors, identity
-from chatapi.errors import ChatError
-from chatapi.limits import limited
-from chatapi.schemas import Input
+from chatapi.domain import errors
+from chatapi.domain.errors import ChatError
+from chatapi.http import identity
+from chatapi.http.limits import limited
+from chatapi.schemas.base import Input
 
 # The groups of the OpenAPI document, in its order: name and description of each tag.
 TAGS = {
@@ -120,7 +121,7 @@ def _tag(given: str | None, blueprint: Blueprint, view: View) -> str:
     if name not in TAGS:
         raise LookupError(
             f"The endpoint {view.__module__}.{view.__name__} has no tag for the API's document: "
-            f"TAGS in chatapi/endpoint.py has no {name!r}. Add it there, or give one of "
+            f"TAGS in chatapi/http/endpoint.py has no {name!r}. Add it there, or give one of "
             f"{', '.join(TAGS)} as tag=…"
         )
     return name

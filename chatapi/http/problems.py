@@ -18,8 +18,9 @@ from pymongo.errors import (
 )
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from chatapi import errors, identity
-from chatapi.errors import ChatError
+from chatapi.domain import errors
+from chatapi.domain.errors import ChatError
+from chatapi.http import identity
 from chatapi.store.disk import StorageFull
 
 log = structlog.get_logger("chat")

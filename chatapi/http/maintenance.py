@@ -10,7 +10,7 @@ import time
 from flask import Flask, current_app
 from flask.globals import request_ctx
 
-from chatapi import errors
+from chatapi.domain import errors
 from chatapi.store import upkeep
 
 # A running process looks again before a write, at most this often, in seconds.

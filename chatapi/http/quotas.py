@@ -14,9 +14,10 @@ from contextvars import ContextVar
 import bson
 from flask import current_app, has_app_context, has_request_context
 
-from chatapi import errors, identity, limits
-from chatapi.counters import ALL_NETWORKS
-from chatapi.networks import Network
+from chatapi.domain import errors
+from chatapi.domain.networks import Network
+from chatapi.http import identity, limits
+from chatapi.http.counters import ALL_NETWORKS
 from chatapi.services.accounts import Session
 from chatapi.store.database import Document
 

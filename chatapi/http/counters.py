@@ -19,8 +19,8 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage, MongoDBStorage, Storage
 from pymongo.errors import DuplicateKeyError
 
-from chatapi import clock
-from chatapi.networks import Network
+from chatapi.domain import clock
+from chatapi.domain.networks import Network
 from chatapi.store.database import patience
 from chatapi.store.disk import free_space
 from chatapi.store.expiry import sweep

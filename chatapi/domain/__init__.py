@@ -1,0 +1,1 @@
+"""What every layer may know: errors, time, cursors, spelling, networks. No Flask, no database."""

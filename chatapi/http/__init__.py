@@ -1,0 +1,1 @@
+"""What all HTTP views share: endpoints, identity, limits, headers, problems, static files."""

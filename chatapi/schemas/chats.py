@@ -1,0 +1,189 @@
+"""Chats and lists of them."""
+
+from __future__ import annotations
+
+from marshmallow import fields, validate
+
+from chatapi.domain.enums import PRIORITIES, SENDER_ROLES, STATUSES
+from chatapi.domain.lengths import (
+    CATEGORY_LENGTH,
+    CLIENT_MESSAGE_ID_LENGTH,
+    MESSAGE_LENGTH,
+    SUBJECT_LENGTH,
+)
+from chatapi.schemas import categories
+from chatapi.schemas.base import Input, ListQuery, Output
+from chatapi.schemas.examples import ADMIN, AVATAR, CHAT, USER
+from chatapi.schemas.field_types import (
+    AsItIs,
+    Choice,
+    Flag,
+    Id,
+    IsSet,
+    QueryFlag,
+    Text,
+    Time,
+    Whole,
+)
+from chatapi.schemas.messages import RETRY_KEY, MessageOut, client_message_id
+from chatapi.schemas.problems import ProblemOut
+from chatapi.schemas.users import VERIFIED
+
+
+class ChatIn(Input):
+    subject = Text(1, SUBJECT_LENGTH, required=True, metadata={"example": "Parcel is late"})
+    category = Choice(
+        categories.offered, load_default=None, metadata={"description": "Else general."}
+    )
+    priority = Choice(PRIORITIES, load_default=None, metadata={"description": "Else medium."})
+    message = Text(
+        1,
+        MESSAGE_LENGTH,
+        multiline=True,
+        load_default=None,
+        metadata={"example": "It should have arrived on Monday.", "description": "The first."},
+    )
+    clientMessageId = client_message_id()
+
+
+class ChatPatch(Input):
+    message = Text(1, MESSAGE_LENGTH, multiline=True, metadata={"description": "A message to add."})
+    clientMessageId = Text(1, CLIENT_MESSAGE_ID_LENGTH, allow_none=True, metadata=RETRY_KEY)
+    read = Flag(
+        validate=validate.Equal(True, error="Can only be true: nothing becomes unread again."),
+        metadata={"description": "true: the caller's side has read everything."},
+    )
+    status = Choice(STATUSES)
+    priority = Choice(PRIORITIES)
+    category = Choice(categories.offered)
+    adminId = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "The agent to assign, null for nobody.",
+            "pattern": "^[0-9a-fA-F]{24}$",
+            **ADMIN,
+        },
+    )
+
+
+class BulkIn(Input):
+    ids = fields.List(
+        Text(0, 100),
+        required=True,
+        validate=validate.Length(1, 200, error="Must have 1 to 200 ids."),
+        metadata={"example": [CHAT["example"]]},
+    )
+    status = Choice(STATUSES)
+    priority = Choice(PRIORITIES)
+    category = Choice(categories.offered)
+    adminId = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "The agent to assign, null for nobody.",
+            "pattern": "^[0-9a-fA-F]{24}$",
+            **ADMIN,
+        },
+    )
+
+
+_REPEATABLE = {"description": "One of these; repeat it for several."}
+
+
+class ChatsQuery(ListQuery):
+    status = fields.List(Choice(STATUSES), load_default=(), metadata=_REPEATABLE)
+    priority = fields.List(Choice(PRIORITIES), load_default=(), metadata=_REPEATABLE)
+    # A chat keeps a category that is no longer offered: `chats.check_categories` decides.
+    category = fields.List(
+        Text(1, CATEGORY_LENGTH),
+        load_default=(),
+        metadata={"description": "One that is offered, or that a chat has; repeat it for several."},
+    )
+    assigned = fields.String(
+        load_default=None,
+        metadata={
+            "description": "`me`, `none` or an agent's id.",
+            "pattern": "^(me|none|[0-9a-fA-F]{24})$",
+        },
+    )
+    unread = QueryFlag(
+        load_default=None, metadata={"description": "Has messages the caller's side has not read."}
+    )
+    solved = QueryFlag(
+        load_default=None, metadata={"description": "Its user has marked it as solved."}
+    )
+    q = Text(
+        0,
+        200,
+        load_default=None,
+        metadata={"description": "Beginnings of words of subject, user's name or e-mail."},
+    )
+
+
+class ChatQuery(Input):
+    messages = Whole(
+        0, 200, load_default=50, metadata={"description": "How many of the newest messages."}
+    )
+
+
+class LastMessageOut(Output):
+    content = fields.String(
+        metadata={
+            "example": "It should have arrived on Monday.",
+            "description": "The first 200 characters.",
+        }
+    )
+    senderRole = fields.String(validate=validate.OneOf(SENDER_ROLES))
+    senderName = fields.String(metadata={"example": "Ana Souza"})
+    timestamp = Time()
+
+
+class ChatOut(Output):
+    _id = Id(metadata=CHAT)
+    userId = Id(metadata=USER)
+    userName = fields.String(metadata={"example": "Ana Souza"})
+    userEmail = fields.String(metadata={"example": "ana@example.com"})
+    userImage = fields.String(allow_none=True, metadata=AVATAR)
+    userRole = fields.String(validate=validate.OneOf(("user", "guest")))
+    userEmailVerified = IsSet(attribute="userEmailVerifiedAt", metadata=VERIFIED)
+    adminId = Id(allow_none=True, metadata=ADMIN)
+    adminName = fields.String(allow_none=True, metadata={"example": "Kofi Mensah"})
+    adminImage = fields.String(allow_none=True, metadata={"example": None})
+    subject = fields.String(metadata={"example": "Parcel is late"})
+    category = fields.String(metadata={"example": "general"})
+    priority = fields.String(validate=validate.OneOf(PRIORITIES), metadata={"example": "medium"})
+    status = fields.String(validate=validate.OneOf(STATUSES))
+    createdAt = Time()
+    updatedAt = Time()
+    lastMessageAt = Time(metadata={"description": "Moves only with a message."})
+    lastMessage = fields.Nested(LastMessageOut, allow_none=True)
+    solvedAt = Time(
+        allow_none=True,
+        metadata={
+            "example": None,
+            "description": "When its user marked it as solved. Cleared by the user's next message "
+            "and by a reopening.",
+        },
+    )
+    messageCount = fields.Integer(metadata={"example": 1})
+    lastSeq = fields.Integer(metadata={"example": 1})
+    unreadCount = fields.Integer(
+        metadata={
+            "example": 0,
+            "description": "Messages of the other side that the caller's side has not read. "
+            "Deleted ones do not count.",
+        }
+    )
+
+
+class ChatWithMessagesOut(ChatOut):
+    messages = fields.List(fields.Nested(MessageOut))
+
+
+class BulkResultOut(Output):
+    _id = fields.String(metadata=CHAT)
+    ok = fields.Boolean(metadata={"example": True})
+    problem = AsItIs(ProblemOut, allow_none=True, metadata={"example": None})
+
+
+class BulkOut(Output):
+    results = fields.List(fields.Nested(BulkResultOut))

@@ -1,0 +1,78 @@
+"""Events of the streams, and frames of the WebSocket."""
+
+from __future__ import annotations
+
+from marshmallow import fields, validate
+
+from chatapi.domain.enums import ROLES
+from chatapi.domain.lengths import BIGGEST_SEQ
+from chatapi.schemas.base import Input, Output
+from chatapi.schemas.field_types import Id, Whole
+from chatapi.schemas.messages import MessageIn, ReadIn
+
+
+class EventsQuery(Input):
+    after = Whole(
+        0,
+        BIGGEST_SEQ,
+        load_default=None,
+        metadata={"description": "Start with the message after this seq; else with new ones."},
+    )
+
+
+class SocketIn(Input):
+    """A frame on the WebSocket; `ref` comes back in its answer."""
+
+    type = fields.String(required=True)
+    ref = fields.Raw(load_default=None)
+    chatId = fields.String(required=True)
+
+
+class SubscribeIn(SocketIn):
+    chatId = fields.String(load_default=None, allow_none=True)
+    after = Whole(0, BIGGEST_SEQ, strict=True, load_default=None, allow_none=True)
+
+
+class SocketSendIn(SocketIn, MessageIn):
+    pass
+
+
+class SocketReadIn(SocketIn, ReadIn):
+    pass
+
+
+SocketMessages: dict[str, Input] = {
+    "subscribe": SubscribeIn(),
+    "unsubscribe": SocketIn(),
+    "send": SocketSendIn(),
+    "read": SocketReadIn(),
+    "typing": SocketIn(),
+}
+
+
+class ReadOut(Output):
+    chatId = Id()
+    readerRole = fields.String(validate=validate.OneOf(("user", "admin")))
+    seq = fields.Integer()
+
+
+class TypingOut(Output):
+    chatId = Id()
+    senderId = Id()
+    senderName = fields.String()
+    senderRole = fields.String(validate=validate.OneOf(ROLES))
+
+
+class PresenceOut(Output):
+    userId = Id()
+    name = fields.String()
+    role = fields.String(validate=validate.OneOf(ROLES))
+    online = fields.Boolean()
+    chatId = Id(allow_none=True)
+
+
+class DeletedOut(Output):
+    """A message where `seq` is set, else the whole chat."""
+
+    chatId = Id()
+    seq = fields.Integer(allow_none=True)

@@ -1,0 +1,75 @@
+"""Messages."""
+
+from __future__ import annotations
+
+from marshmallow import fields, validate
+
+from chatapi.domain.enums import SENDER_ROLES
+from chatapi.domain.lengths import BIGGEST_SEQ, CLIENT_MESSAGE_ID_LENGTH, MESSAGE_LENGTH
+from chatapi.schemas.base import Input, Output
+from chatapi.schemas.examples import AVATAR, CHAT, MESSAGE, USER
+from chatapi.schemas.field_types import Id, Text, Time, Whole
+
+RETRY_KEY = {
+    "example": "5f1c9a52-0c1e-4f1b-9d3a-8b7e6f5d4c3b",
+    "description": "Your own id of the message. Repeat it when you retry: nothing is sent twice.",
+}
+
+
+def client_message_id() -> Text:
+    """Return the field of the id a client gives a message to retry it by."""
+    return Text(1, CLIENT_MESSAGE_ID_LENGTH, load_default=None, allow_none=True, metadata=RETRY_KEY)
+
+
+class MessageIn(Input):
+    content = Text(
+        1, MESSAGE_LENGTH, multiline=True, required=True, metadata={"example": "Any news?"}
+    )
+    clientMessageId = client_message_id()
+
+
+class ReadIn(Input):
+    seq = Whole(
+        0,
+        BIGGEST_SEQ,
+        strict=True,
+        required=True,
+        metadata={"example": 7, "description": "The last message read."},
+    )
+
+
+class MessagesQuery(Input):
+    before = Whole(
+        1, BIGGEST_SEQ, load_default=None, metadata={"description": "The newest before this seq."}
+    )
+    after = Whole(
+        0, BIGGEST_SEQ, load_default=None, metadata={"description": "The oldest after this seq."}
+    )
+    limit = Whole(1, 200, load_default=50, metadata={"description": "How many at most."})
+    wait = Whole(0, 25, load_default=0, metadata={"description": "seconds to wait for news"})
+
+
+class MessageOut(Output):
+    _id = Id(metadata=MESSAGE)
+    chatId = Id(metadata=CHAT)
+    seq = fields.Integer(
+        metadata={"example": 1, "description": "1, 2, 3… in the chat: the order of messages."}
+    )
+    clientMessageId = fields.String(allow_none=True, metadata=RETRY_KEY)
+    senderId = Id(metadata=USER)
+    senderName = fields.String(metadata={"example": "Ana Souza"})
+    senderImage = fields.String(allow_none=True, metadata=AVATAR)
+    senderRole = fields.String(validate=validate.OneOf(SENDER_ROLES))
+    content = fields.String(metadata={"example": "It should have arrived on Monday."})
+    timestamp = Time()
+    isRead = fields.Boolean(
+        metadata={"example": False, "description": "The other side has read this far."}
+    )
+    deletedAt = Time(
+        allow_none=True,
+        dump_default=None,
+        metadata={
+            "example": None,
+            "description": "When an agent deleted it: `content` is a tombstone.",
+        },
+    )

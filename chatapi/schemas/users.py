@@ -1,0 +1,53 @@
+"""Users, as agents see and change them."""
+
+from __future__ import annotations
+
+from marshmallow import fields, validate
+
+from chatapi.domain.enums import ROLES
+from chatapi.domain.lengths import IMAGE_LENGTH, NAME_LENGTH
+from chatapi.schemas.base import Input, ListQuery, Output
+from chatapi.schemas.examples import AVATAR, USER
+from chatapi.schemas.field_types import Choice, Flag, Id, IsSet, Name, QueryFlag, Text, Time
+
+
+class UserPatch(Input):
+    role = Choice(ROLES)
+    disabled = Flag(metadata={"description": "true: all sessions end and none can begin."})
+    name = Name(1, NAME_LENGTH)
+    image = Text(
+        1,
+        IMAGE_LENGTH,
+        allow_none=True,
+        validate=validate.URL(schemes={"http", "https"}, error="Must be an http or https URL."),
+        metadata={"format": "uri", **AVATAR},
+    )
+
+
+class UsersQuery(ListQuery):
+    role = Choice(ROLES, load_default=None, metadata={"description": "Only these."})
+    disabled = QueryFlag(load_default=None, metadata={"description": "Who may not sign in."})
+    q = Text(
+        0,
+        200,
+        load_default=None,
+        metadata={"description": "Beginnings of words of name or e-mail."},
+    )
+
+
+VERIFIED = {
+    "example": False,
+    "description": "Whether the address was proved to be theirs. False for every address so far: "
+    "no mail is sent yet.",
+}
+
+
+class UserOut(Output):
+    _id = Id(metadata=USER)
+    name = fields.String(metadata={"example": "Ana Souza"})
+    email = fields.String(metadata={"example": "ana@example.com"})
+    role = fields.String(validate=validate.OneOf(ROLES))
+    image = fields.String(allow_none=True, metadata=AVATAR)
+    disabled = fields.Boolean(metadata={"example": False})
+    createdAt = Time()
+    emailVerified = IsSet(attribute="emailVerifiedAt", metadata=VERIFIED)
