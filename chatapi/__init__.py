@@ -34,10 +34,12 @@ from chatapi.http.extensions import compress, csrf, login_manager, mongo
 from chatapi.http.login_limits import login_attempts
 from chatapi.http.unknown_tokens import UnknownTokens
 from chatapi.schemas import categories
-from chatapi.services import accounts, credentials, password_rules, passwords, streams
+from chatapi.services import accounts, credentials, password_rules, passwords
+from chatapi.services.feeds import caps
 from chatapi.services.quota import quota
 from chatapi.store import database as store_database
 from chatapi.store import disk
+from chatapi.transport import streams
 
 DEFAULT_DATABASE = "livechat"
 
@@ -104,8 +106,9 @@ def _configure_services(app: Flask) -> None:
     categories.configure(app.config["CHAT_CATEGORIES"])
     passwords.configure(app.config["PASSWORD_TIME_COST"], app.config["PASSWORD_MEMORY_KIB"])
     accounts.lifetimes.idle = timedelta(seconds=app.config["SESSION_IDLE_SECONDS"])
-    streams.caps.account = app.config["STREAMS_PER_ACCOUNT"]
-    streams.caps.address = app.config["STREAMS_PER_ADDRESS"]
+    streams.start()
+    caps.account = app.config["STREAMS_PER_ACCOUNT"]
+    caps.address = app.config["STREAMS_PER_ADDRESS"]
     accounts.lifetimes.per_user = app.config["MAX_SESSIONS_PER_USER"]
     password_rules.configure(app.config["MIN_AGENT_PASSWORD_LENGTH"])
     credentials.configure(timedelta(seconds=app.config["PASSWORD_LINK_SECONDS"]))

@@ -63,7 +63,7 @@ def post_worker_init(worker: Any) -> None:
 
     from chatapi.http.static_files import compress_all  # noqa: PLC0415
     from chatapi.realtime.signed_in import signed_in  # noqa: PLC0415
-    from chatapi.services import streams  # noqa: PLC0415
+    from chatapi.transport import streams  # noqa: PLC0415
 
     def watch() -> None:
         while worker.alive:
@@ -87,11 +87,11 @@ def worker_exit(_: Any, worker: Any) -> None:
         return  # The master speaks of a worker that is gone.
     import gevent  # noqa: PLC0415
 
-    from chatapi.services import streams  # noqa: PLC0415
-    from chatapi.user_api.lines import lines  # noqa: PLC0415
+    from chatapi.transport import streams  # noqa: PLC0415
+    from chatapi.transport.connections import connections  # noqa: PLC0415
 
     streams.shutdown()
     end = time.monotonic() + GOODBYE_SECONDS
-    while len(lines) and time.monotonic() < end:
-        streams.cut_the_stuck()
+    while len(connections) and time.monotonic() < end:
+        streams.close_slow()
         gevent.sleep(0.05)

@@ -91,13 +91,15 @@ def test_every_command_that_is_named_exists_and_takes_its_options(
 
 def test_all_code_that_is_named_exists(document: Path) -> None:
     """A name such as `services.chats.create` is one of a module, as the code itself says it."""
-    rooms = "services|store|realtime|user_api|admin_api|cli"
+    packages = "services|store|realtime|transport|http|schemas|domain|user_api|admin_api|cli"
     for snippet in code(document):
-        for room, names in re.findall(rf"(?<![\w/.])(?:chatapi\.)?({rooms})((?:\.\w+)+)", snippet):
+        for package, names in re.findall(
+            rf"(?<![\w/.])(?:chatapi\.)?({packages})((?:\.\w+)+)", snippet
+        ):
             parts = names.strip(".").split(".")
-            found = importlib.import_module(f"chatapi.{room}.{parts[0]}")
+            found = importlib.import_module(f"chatapi.{package}.{parts[0]}")
             for part in parts[1:]:
-                assert hasattr(found, part), f"{document.name} names {room}{names}"
+                assert hasattr(found, part), f"{document.name} names {package}{names}"
                 found = getattr(found, part)
 
 

@@ -12,10 +12,10 @@ from pymongo.errors import OperationFailure, PyMongoError
 from chatapi.realtime import followers
 from chatapi.realtime.followers import Follower
 from chatapi.realtime.signed_in import SignedIn
-from chatapi.services import streams
-from chatapi.services.caretaker import Caretaker
 from chatapi.store import changes
 from chatapi.store.database import Document
+from chatapi.transport import streams
+from chatapi.transport.reaper import StreamReaper
 from tests.waiting import eventually
 
 
@@ -226,21 +226,21 @@ def test_the_sessions_follower_survives_whoever_hears_of_a_change(
     assert known.follower.state()["lastError"] == "KeyError"
 
 
-def test_the_caretaker_survives_whatever_fails_in_a_look(
+def test_the_reaper_survives_whatever_fails_in_a_look(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[int] = []
-    carer = Caretaker()
+    reaping = StreamReaper()
 
     def care() -> None:
         looks.append(1)
-        carer.wake()
+        reaping.wake()
         raise a_cycle()
 
-    monkeypatch.setattr(carer, "_care", care)
-    monkeypatch.setattr(carer.follower, "_may_end", lambda: len(looks) > 2)
-    carer.ensure_running()
-    eventually(lambda: not carer.follower.is_running)
+    monkeypatch.setattr(reaping, "tick", care)
+    monkeypatch.setattr(reaping.follower, "_may_end", lambda: len(looks) > 2)
+    reaping.ensure_running()
+    eventually(lambda: not reaping.follower.is_running)
     assert len(looks) == 3
 
 

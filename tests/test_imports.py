@@ -55,9 +55,14 @@ AREAS = {
     "chatapi.http.extensions": Area(("chatapi.http",)),
     "chatapi.http.javascript": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.http.static_files": Area(("chatapi.http.javascript",), forbidden=DATABASE),
-    "chatapi.user_api": Area((*WEB, "chatapi.user_api", "chatapi.realtime.followers"), DATABASE),
+    "chatapi.transport": Area(
+        (*WEB, "chatapi.transport", "chatapi.realtime", "chatapi.store"), DATABASE
+    ),
+    "chatapi.user_api": Area((*WEB, "chatapi.transport", "chatapi.user_api"), DATABASE),
     # Both APIs share what a body's fields are called in the services.
-    "chatapi.admin_api": Area((*WEB, "chatapi.admin_api", "chatapi.user_api.chats"), DATABASE),
+    "chatapi.admin_api": Area(
+        (*WEB, "chatapi.transport", "chatapi.admin_api", "chatapi.user_api.chats"), DATABASE
+    ),
     "admin_ui": Area((*WEB, "admin_ui"), (*DATABASE, *HTTP_CLIENTS)),
     "chat_ui": Area(("chat_ui", "chatapi.http.static_files"), (*DATABASE, *HTTP_CLIENTS)),
     # The outermost: these wire the rest together.

@@ -7,8 +7,8 @@ from typing import Any
 from chatapi.admin_api import blueprint
 from chatapi.http.endpoint import endpoint
 from chatapi.schemas.realtime import RealtimeOut
-from chatapi.services import streams
 from chatapi.services.accounts import Session
+from chatapi.transport import streams
 
 
 @endpoint(blueprint, "GET", "/realtime", who="admin", returns={200: RealtimeOut()})

@@ -3,7 +3,7 @@
 A feed joins the hub first, then reads, and then drops what it has told already; whatever
 is missing between two messages it reads from the history. So a client gets every message
 once and in order, whatever the hub did. A feed never tells what a GET would refuse: it is
-let in through the same door, and the caretaker ends it when its session ends.
+let in through the same door, and the reaper closes it when its session ends.
 """
 
 from __future__ import annotations
@@ -126,20 +126,20 @@ class Feed:
 
     One reader at a time takes its events out; anybody may subscribe and unsubscribe.
 
-    link -- the client's socket, if it is known: to cut off one that does not read.
+    sock -- the client's socket, if it is known: to cut off one that does not read.
     is_present -- whether an agent counts as being there. Raises TooManyRequests when the
     account, the network or the process has too many open already, ValueError for what is
     no address.
     """
 
     __slots__ = (
-        *("_inbox", "_told", "checked_at", "is_finished", "is_present", "link"),
+        *("_inbox", "_told", "checked_at", "is_finished", "is_present", "sock"),
         *("listener", "network", "session", "writing_since"),
     )
 
     def __init__(self, session: Session, address: str, is_present: bool = True) -> None:
         self.session, self.network = session, network_of(address)
-        self.link: socket.socket | None = None
+        self.sock: socket.socket | None = None
         self.is_present = is_present and session.is_admin
         self.listener = Listener()
         self.is_finished = False
@@ -342,9 +342,9 @@ class Feed:
 
     def cut(self) -> None:
         """Break the connection off: whoever reads from it or writes to it goes on at once."""
-        if self.link is not None:
+        if self.sock is not None:
             with contextlib.suppress(OSError):
-                self.link.shutdown(socket.SHUT_RDWR)
+                self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Leave everything."""

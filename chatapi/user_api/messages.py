@@ -10,9 +10,10 @@ from chatapi.domain import errors
 from chatapi.http import identity
 from chatapi.http.endpoint import endpoint, not_modified, unchanged
 from chatapi.schemas.messages import MessageIn, MessageOut, MessagesQuery, ReadIn
-from chatapi.services import chats, messages, streams
+from chatapi.services import chats, messages
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
+from chatapi.transport import long_poll
 from chatapi.user_api import blueprint
 from chatapi.user_api.chats import ACCESS
 
@@ -48,7 +49,7 @@ def list_messages(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     may_wait = query["after"] is not None and query["before"] is None
     if query["wait"] and may_wait and request.method == "GET":
         here = identity.address()
-        chat, page = streams.wait_for_messages(session, here, chat_id, *place[1:], query["wait"])
+        chat, page = long_poll.wait_for_messages(session, here, chat_id, *place[1:], query["wait"])
         return page, 200, {"ETag": f'"{chats.etag(session, chat)}"'}
     etag = chats.etag(session, chat)
     if not_modified(etag):

@@ -13,17 +13,17 @@ from pymongo.database import Database
 from chatapi.domain import errors
 from chatapi.domain.networks import SITE_FACTOR
 from chatapi.realtime.hub import hub
-from chatapi.services import chats, feeds, messages, streams
+from chatapi.services import chats, feeds, messages
 from chatapi.services.feeds import Event, Feed
 from chatapi.store import chats as stored_chats
 from chatapi.store.database import Document
-from chatapi.user_api import frames
+from chatapi.transport import encoding, streams
 from tests.conftest import MakeChat, MakeSession
 
 
 @pytest.fixture(autouse=True)
 def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Neither tail nor caretaker: the test tells the hub itself."""
+    """Neither tail nor reaper: the test tells the hub itself."""
     monkeypatch.setattr(hub, "on_join", lambda: None)
     monkeypatch.setattr(feeds.register, "on_open", lambda: None)
     yield
@@ -143,19 +143,19 @@ def test_the_text_of_a_deleted_message_does_not_reach_a_client_that_reads_late(
         for text in ("Stays", "My password is ...", "Stays, too"):
             messages.send(user, chat["_id"], text)
             tell(chat)
-        encoded = [frames.sse(event, agent) for event in feed.listener._events]
+        encoded = [encoding.sse(event, agent) for event in feed.listener._events]
         assert any(b"password" in each for each in encoded)
         messages.delete(agent, chat["_id"], 2)
         tell(chat)
         for signal in database["signals"].find({"kind": "deleted"}):
             hub.signalled(signal)
         got = drain(feed)
-        told = b"".join(frames.sse(event, agent) for event in got)
+        told = b"".join(encoding.sse(event, agent) for event in got)
         assert b"password" not in told
         assert b"Stays, too" in told
         if listens == "chat":
             assert seqs(got) == [1, 2, 3]
-            shown = [frames.data_of(each, agent) for each in got if each.seq == 2]
+            shown = [encoding.data_of(each, agent) for each in got if each.seq == 2]
             assert [each["content"] for each in shown] == [messages.TOMBSTONE]
             assert shown[0]["deletedAt"]
 
@@ -253,9 +253,9 @@ def test_an_event_is_encoded_once_for_each_side(
     user, agents = make_session(), [make_session("admin"), make_session("admin")]
     chat = make_chat(user, message="Hello")
     event = Event("chat", chat)
-    first, second = (frames.sse(event, agent) for agent in agents)
+    first, second = (encoding.sse(event, agent) for agent in agents)
     assert first is second
     assert b'"unreadCount":1' in first
-    assert b'"unreadCount":0' in frames.sse(event, user)
-    assert "unreadCount" in frames.websocket(event, user)
+    assert b'"unreadCount":0' in encoding.sse(event, user)
+    assert "unreadCount" in encoding.websocket(event, user)
     assert len(event.frames) == 3

@@ -1,4 +1,4 @@
-"""Lines on a pair of sockets: what is written and read, and when a connection is closed."""
+"""Connections on a pair of sockets: what is written and read, and when a connection is closed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from chatapi.realtime import followers
 from chatapi.realtime.hub import hub
 from chatapi.services import feeds, messages
 from chatapi.services.feeds import Event, Feed
-from chatapi.user_api import events, lines
-from chatapi.user_api.lines import Gone, Line
+from chatapi.transport import connections, event_stream
+from chatapi.transport.connections import Connection, ConnectionClosed
 from tests.conftest import MakeChat, MakeSession, SignIn
 
 UPGRADE = {
@@ -29,44 +29,44 @@ UPGRADE = {
 }
 
 
-class PlainLine(Line):
+class PlainConnection(Connection):
     """Writes the names of events; what it hears takes as long as the test wants."""
 
     __slots__ = ("answered", "heard")
 
-    def __init__(self, link: socket.socket, feed: Feed) -> None:
-        super().__init__(link, feed)
+    def __init__(self, sock: socket.socket, feed: Feed) -> None:
+        super().__init__(sock, feed)
         self.heard: list[bytes] = []
         self.answered = Signal()
         self.answered.set()
 
-    def tell(self, event: Event) -> None:
+    def send_event(self, event: Event) -> None:
         self.send(f"{event.name}\n".encode())
 
-    def hear(self, data: bytes) -> bool:
+    def on_data(self, data: bytes) -> bool:
         self.heard.append(data)
         self.answered.wait()
         if data == b"bye":
-            raise Gone
+            raise ConnectionClosed
         if data == b"fail":
             raise ValueError("A mistake of ours.")
         return True
 
-    def look(self, now: float) -> None:
+    def on_tick(self, now: float) -> None:
         """Nothing is due."""
 
 
 @pytest.fixture(autouse=True)
 def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Neither tail nor caretaker, and no line is left behind."""
+    """Neither tail nor reaper, and no connection is left behind."""
     monkeypatch.setattr(hub, "on_join", lambda: None)
     monkeypatch.setattr(feeds.register, "on_open", lambda: None)
-    monkeypatch.setattr(lines, "PULSE_SECONDS", 0.01)
+    monkeypatch.setattr(connections, "TICK_SECONDS", 0.01)
     yield
     for feed in feeds.register.all():
         feed.listener.close("closed", 0)
     gevent.sleep(0.02)
-    assert not len(lines.lines)
+    assert not len(connections.connections)
     assert not len(feeds.register)
     assert hub.is_idle()
 
@@ -102,15 +102,15 @@ def tcp_ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     theirs.close()
 
 
-def carried(ends: tuple[socket.socket, socket.socket], feed: Feed) -> PlainLine:
-    """Return a line that has begun, as the server leaves it."""
+def carried(ends: tuple[socket.socket, socket.socket], feed: Feed) -> PlainConnection:
+    """Return a connection that has begun, as the server leaves it."""
     ours, theirs = ends
-    line = PlainLine(ours, feed)
-    line.carry(b"head\n", [Event("first", {})])
+    connection = PlainConnection(ours, feed)
+    connection.start(b"head\n", [Event("first", {})])
     ours.close()
     gevent.sleep(0.01)
     assert theirs.recv(100) == b"head\nfirst\n"
-    return line
+    return connection
 
 
 def is_open(feed: Feed) -> bool:
@@ -118,17 +118,17 @@ def is_open(feed: Feed) -> bool:
     return feed in feeds.register.all()
 
 
-def test_lines_are_looked_at_in_parts_and_all_within_a_pulse(
+def test_connections_are_looked_at_in_parts_and_all_within_a_pulse(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lines, "PULSE_SECONDS", 0.4)
+    monkeypatch.setattr(connections, "TICK_SECONDS", 0.4)
     looked: list[tuple[int, float]] = []
 
     class Waiting:
-        def look(self, now: float) -> None:
+        def on_tick(self, now: float) -> None:
             looked.append((id(self), now))
 
-    watched, waiting = lines.Lines(), [Waiting() for _ in range(200)]
+    watched, waiting = connections.ConnectionRegistry(), [Waiting() for _ in range(200)]
     for each in waiting:
         watched.add(each)  # type: ignore[arg-type]
     while len(looked) < 200:
@@ -136,25 +136,25 @@ def test_lines_are_looked_at_in_parts_and_all_within_a_pulse(
     for each in waiting:
         watched.remove(each)  # type: ignore[arg-type]
     gevent.sleep(0.5)
-    assert len({line for line, _ in looked[:200]}) == 200
+    assert len({connection for connection, _ in looked[:200]}) == 200
     times = [at for _, at in looked]
     # One after the other; a part that is late does not delay those after it.
     gaps = sorted(times[number + 10] - times[number] for number in range(0, 190, 10))
     assert gaps[len(gaps) // 2] > 0.01
 
 
-def test_lines_that_take_long_to_look_at_do_not_delay_the_next_look(
+def test_connections_that_take_long_to_look_at_do_not_delay_the_next_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lines, "PULSE_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "TICK_SECONDS", 0.5)
     looked: dict[int, list[float]] = {}
 
     class Slow:
-        def look(self, now: float) -> None:
+        def on_tick(self, now: float) -> None:
             looked.setdefault(id(self), []).append(now)
             time.sleep(0.04)
 
-    watched, waiting = lines.Lines(), [Slow() for _ in range(20)]
+    watched, waiting = connections.ConnectionRegistry(), [Slow() for _ in range(20)]
     for each in waiting:
         watched.add(each)  # type: ignore[arg-type]
     while len(looked) < 20 or min(map(len, looked.values())) < 2:
@@ -166,26 +166,26 @@ def test_lines_that_take_long_to_look_at_do_not_delay_the_next_look(
     assert sorted(second - first for first, second, *_ in looked.values())[10] < 1.05
 
 
-def test_a_line_that_cannot_be_looked_at_is_ended_and_the_others_are_looked_at(
+def test_a_connection_that_cannot_be_looked_at_is_ended_and_the_others_are_looked_at(
     ends: tuple[socket.socket, socket.socket], feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[float] = []
 
     class Good:
-        def look(self, now: float) -> None:
+        def on_tick(self, now: float) -> None:
             looked.append(now)
 
     def fail(_: float) -> None:
         raise ValueError("A mistake of ours.")
 
-    monkeypatch.setattr(PlainLine, "look", lambda _, now: fail(now))
+    monkeypatch.setattr(PlainConnection, "on_tick", lambda _, now: fail(now))
     carried(ends, feed)
     good = Good()
-    lines.lines.add(good)  # type: ignore[arg-type]
+    connections.connections.add(good)  # type: ignore[arg-type]
     gevent.sleep(0.05)
     seen = len(looked)
     gevent.sleep(0.05)
-    lines.lines.remove(good)  # type: ignore[arg-type]
+    connections.connections.remove(good)  # type: ignore[arg-type]
     assert len(looked) > seen > 0
     assert not is_open(feed)
 
@@ -193,25 +193,25 @@ def test_a_line_that_cannot_be_looked_at_is_ended_and_the_others_are_looked_at(
 def test_the_pulse_goes_on_after_an_error_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(followers, "FIRST_PAUSE", 0.001)
     looked: list[float] = []
-    watched = lines.Lines()
+    watched = connections.ConnectionRegistry()
 
     class Waiting:
-        def look(self, now: float) -> None:
+        def on_tick(self, now: float) -> None:
             looked.append(now)
 
     waiting = Waiting()
     with monkeypatch.context() as patched:
-        patched.setattr(watched, "_look", lambda _: 1 / 0)
+        patched.setattr(watched, "_tick", lambda _: 1 / 0)
         watched.add(waiting)  # type: ignore[arg-type]
-        while not watched.pulse.failures:
+        while not watched.ticker.failures:
             gevent.sleep(0.01)
     while not looked:
         gevent.sleep(0.01)
     watched.remove(waiting)  # type: ignore[arg-type]
-    assert watched.pulse.state()["lastError"] == "ZeroDivisionError"
+    assert watched.ticker.state()["lastError"] == "ZeroDivisionError"
 
 
-def test_a_line_that_waits_has_no_greenlet(
+def test_a_connection_that_waits_has_no_greenlet(
     ends: tuple[socket.socket, socket.socket], feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spawn, spawned = gevent.spawn, []
@@ -221,7 +221,7 @@ def test_a_line_that_waits_has_no_greenlet(
     ends[1].sendall(b"hello")
     assert ends[1].recv(100) == b"second\n"
     assert is_open(feed)
-    _, *workers = spawned  # The first is the pulse, which all lines share.
+    _, *workers = spawned  # The first is the pulse, which all connections share.
     assert len(workers) == 3  # one for the opening, one to write and one to read
     assert all(each.dead for each in workers)
 
@@ -264,7 +264,7 @@ def test_a_client_that_reads_nothing_holds_no_request(
     ends: tuple[socket.socket, socket.socket], feed: Feed
 ) -> None:
     with gevent.Timeout(1):
-        PlainLine(ends[0], feed).carry(b"head\n", [Event("x" * 4_000_000, {})])
+        PlainConnection(ends[0], feed).start(b"head\n", [Event("x" * 4_000_000, {})])
     ends[0].close()
     assert is_open(feed)
     assert feed.writing_since is not None
@@ -286,11 +286,11 @@ def test_a_client_that_reads_nothing_is_seen_to_stand_still(
 def test_a_sign_of_life_does_not_wait_for_the_end_of_a_long_catch_up(
     ends: tuple[socket.socket, socket.socket], feed: Feed
 ) -> None:
-    line = carried(ends, feed)
-    line.write(Event("x" * 500_000, {}) for _ in range(4))
+    connection = carried(ends, feed)
+    connection.write(Event("x" * 500_000, {}) for _ in range(4))
     gevent.sleep(0.01)
     for _ in range(3):
-        line.write([lines.ALIVE])  # Once is enough, however often it was due.
+        connection.write([connections.ALIVE])  # Once is enough, however often it was due.
     feed.tell(Event("live", {}))
     got = b""
     while not got.endswith(b"live\n"):
@@ -322,11 +322,11 @@ def test_a_client_that_goes_in_the_middle_of_a_write_is_noticed(
 def test_the_kernel_gives_up_a_client_whose_network_is_gone(
     tcp_ends: tuple[socket.socket, socket.socket], feed: Feed
 ) -> None:
-    line = carried(tcp_ends, feed)
-    given = line.link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    connection = carried(tcp_ends, feed)
+    given = connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
     assert given == 10_000
     # It ends the connection only because there is always something to acknowledge.
-    assert events.AGENT_HEARTBEAT_SECONDS <= events.HEARTBEAT_SECONDS <= 15
+    assert event_stream.AGENT_HEARTBEAT_SECONDS <= event_stream.HEARTBEAT_SECONDS <= 15
 
 
 def test_the_last_event_is_written_and_then_the_connection_ends(
@@ -343,7 +343,7 @@ def test_a_feed_that_ended_before_it_was_carried_ends_the_connection(
     ends: tuple[socket.socket, socket.socket], feed: Feed
 ) -> None:
     feed.listener.close("restarting", 1)
-    PlainLine(ends[0], feed).carry(b"head\n", feed.guarded(()))
+    PlainConnection(ends[0], feed).start(b"head\n", feed.guarded(()))
     ends[0].close()
     gevent.sleep(0.01)
     assert ends[1].recv(100) == b"head\nend\n"
@@ -354,12 +354,12 @@ def test_a_feed_that_ended_before_it_was_carried_ends_the_connection(
 def test_what_is_heard_may_end_the_connection(
     ends: tuple[socket.socket, socket.socket], feed: Feed, word: bytes
 ) -> None:
-    line = carried(ends, feed)
+    connection = carried(ends, feed)
     ends[1].sendall(b"hello")
     assert is_open(feed)
     ends[1].sendall(word)
     assert not is_open(feed)
-    assert line.heard == [b"hello", word]
+    assert connection.heard == [b"hello", word]
 
 
 def test_a_connection_is_closed_only_when_what_was_heard_is_done(
@@ -367,8 +367,8 @@ def test_a_connection_is_closed_only_when_what_was_heard_is_done(
     feed: Feed,
     make_chat: MakeChat,
 ) -> None:
-    line = carried(ends, feed)
-    line.answered.clear()
+    connection = carried(ends, feed)
+    connection.answered.clear()
     ends[1].sendall(b"join a chat")
     assert is_open(feed)
     feed.listener.close("session_ended", 0)
@@ -376,7 +376,7 @@ def test_a_connection_is_closed_only_when_what_was_heard_is_done(
     # It may still subscribe to something, which somebody has to undo.
     assert is_open(feed)
     feed.subscribe(make_chat(feed.session)["_id"])
-    line.answered.set()
+    connection.answered.set()
     assert not is_open(feed)
     assert hub.is_idle()
 
@@ -388,17 +388,17 @@ def test_an_event_stream_without_a_connection_to_take_over(
     make_session: MakeSession,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(events, "AGENT_HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(event_stream, "AGENT_HEARTBEAT_SECONDS", 0.01)
     agent = sign_in("admin")
     chat = make_chat(make_session(), message="Hello")
     path = f"/api/chat/{chat['_id']}/events"
     response = client.get(f"{path}?after=0", headers=agent)
     assert response.headers["Content-Type"].startswith("text/event-stream")
     parts = response.iter_encoded()
-    assert next(parts) == events.RETRY
+    assert next(parts) == event_stream.RETRY
     assert next(parts).startswith(b"event: chat\n")
     assert next(parts).startswith(b"event: message\nid: 1\n")
-    assert next(parts) == next(parts) == events.HEARTBEAT
+    assert next(parts) == next(parts) == event_stream.HEARTBEAT
     # What this process writes arrives without the tail.
     messages.send(make_session("admin"), chat["_id"], "Two")
     assert next(parts).startswith(b"event: message\nid: 2\n")
@@ -415,7 +415,7 @@ def test_who_talks_on_an_event_stream_is_still_missed_when_gone(
 ) -> None:
     feed = Feed(make_session(), "192.0.2.1")
     list(feed.subscribe_inbox())
-    events._EventLine(ends[0], feed).carry(b"head\n", ())
+    event_stream._EventConnection(ends[0], feed).start(b"head\n", ())
     ends[0].close()
     for _ in range(3):
         ends[1].sendall(b"hello")
@@ -429,9 +429,9 @@ def test_who_talks_too_much_on_an_event_stream_is_sent_away(
 ) -> None:
     feed = Feed(make_session(), "192.0.2.1")
     list(feed.subscribe_inbox())
-    events._EventLine(ends[0], feed).carry(b"head\n", ())
+    event_stream._EventConnection(ends[0], feed).start(b"head\n", ())
     ends[0].close()
-    ends[1].sendall(b"x" * events.MOST_HEARD)
+    ends[1].sendall(b"x" * event_stream.MAX_RECEIVED_BYTES)
     assert is_open(feed)
     ends[1].sendall(b"x")
     assert not is_open(feed)
@@ -485,12 +485,12 @@ def test_an_answer_that_fails_before_it_is_written_leaves_no_feed(
     assert not len(feeds.register)
 
 
-def test_a_line_that_cannot_begin_leaves_neither_feed_nor_descriptor(
+def test_a_connection_that_cannot_begin_leaves_neither_feed_nor_descriptor(
     ends: tuple[socket.socket, socket.socket], feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PlainLine, "_readable", property(_fail))
+    monkeypatch.setattr(PlainConnection, "_readable", property(_fail))
     with pytest.raises(OSError, match="Too many open files"):
-        PlainLine(ends[0], feed).carry(b"head\n", ())
+        PlainConnection(ends[0], feed).start(b"head\n", ())
     ends[0].close()
     assert ends[1].recv(100) == b""
     assert not len(feeds.register)
@@ -506,17 +506,17 @@ def test_a_message_and_its_chat_go_to_an_event_stream_in_one_write(
     chat = make_chat(user)
     ours, theirs = ends
     feed = Feed(user, "192.0.2.1")
-    line = events._EventLine(ours, feed)
-    line.carry(b"head\n", feed.subscribe(chat["_id"]))
+    connection = event_stream._EventConnection(ours, feed)
+    connection.start(b"head\n", feed.subscribe(chat["_id"]))
     gevent.sleep(0.02)
     assert b"event: chat" in theirs.recv(65_536)
-    write, written = Line.send, list[bytes]()
+    write, written = Connection.send, list[bytes]()
 
-    def counted(self: Line, data: bytes) -> None:
+    def counted(self: Connection, data: bytes) -> None:
         written.append(data)
         write(self, data)
 
-    monkeypatch.setattr(Line, "send", counted)
+    monkeypatch.setattr(Connection, "send", counted)
     messages.send(user, chat["_id"], "Hello")
     gevent.sleep(0.02)
     assert [data.count(b"event: ") for data in written] == [2]
@@ -537,17 +537,17 @@ def test_a_long_catch_up_is_written_in_parts(
         messages.send(user, chat["_id"], f"{number}" * 4000)
     ours, theirs = ends
     sizes: list[int] = []
-    write = Line.send
+    write = Connection.send
 
-    def counted(self: Line, data: bytes) -> None:
+    def counted(self: Connection, data: bytes) -> None:
         sizes.append(len(data))
         write(self, data)
 
-    monkeypatch.setattr(Line, "send", counted)
+    monkeypatch.setattr(Connection, "send", counted)
     feed = Feed(user, "192.0.2.1")
-    events._EventLine(ours, feed).carry(b"head\n", feed.subscribe(chat["_id"], after=0))
+    event_stream._EventConnection(ours, feed).start(b"head\n", feed.subscribe(chat["_id"], after=0))
     received = b""
     while received.count(b"event: message") < 9 or not received.endswith(b"\n\n"):
         received += theirs.recv(65_536)
     assert len(sizes) > 2
-    assert max(sizes) < 2 * events.WRITTEN_AT_ONCE
+    assert max(sizes) < 2 * event_stream.BUFFER_BYTES

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chatapi.domain import errors
-from chatapi.services import chats, messages, streams
+from chatapi.services import chats, messages, typing_indicator
 from chatapi.store import presence
 from tests.conftest import MakeChat, MakeSession
 
@@ -16,7 +16,7 @@ from tests.conftest import MakeChat, MakeSession
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was told, as (sender, chat)."""
     found: list[Any] = []
-    monkeypatch.setattr(streams, "_typings", streams._Typings())
+    monkeypatch.setattr(typing_indicator, "_typings", typing_indicator._Typings())
     monkeypatch.setattr(
         presence, "signal", lambda _, **data: found.append((data["senderId"], data["chatId"]))
     )
@@ -32,10 +32,10 @@ def test_a_repeated_typing_is_told_once(
     user, agent = make_session(), make_session("admin")
     chat_id = make_chat(user)["_id"]
     for who in (user, agent, user, agent):
-        streams.typing(who, chat_id)
+        typing_indicator.notify(who, chat_id)
     assert told == [(user.user_id, chat_id), (agent.user_id, chat_id)]
-    monkeypatch.setattr(streams, "TYPING_SECONDS", 0)
-    streams.typing(user, chat_id)
+    monkeypatch.setattr(typing_indicator, "TYPING_SECONDS", 0)
+    typing_indicator.notify(user, chat_id)
     assert told[2:] == [(user.user_id, chat_id)]
 
 
@@ -45,7 +45,7 @@ def test_typing_after_a_message_is_told_at_once(
     user = make_session()
     chat_id = make_chat(user)["_id"]
     for _ in range(2):
-        streams.typing(user, chat_id)
+        typing_indicator.notify(user, chat_id)
         messages.send(user, chat_id, "Here I am")
     assert len(told) == 2
 
@@ -64,8 +64,8 @@ def test_typing_that_could_not_be_told_is_told_the_next_time(
     with monkeypatch.context() as patch:
         patch.setattr(presence, "signal", away)
         with pytest.raises(ConnectionError):
-            streams.typing(user, chat_id)
-    streams.typing(user, chat_id)
+            typing_indicator.notify(user, chat_id)
+    typing_indicator.notify(user, chat_id)
     assert len(told) == 1
 
 
@@ -75,12 +75,12 @@ def test_who_types_is_remembered_for_so_many_only(
     told: list[Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(streams, "MOST_TYPINGS", 2)
+    monkeypatch.setattr(typing_indicator, "MOST_TYPINGS", 2)
     chat_id = make_chat(make_session())["_id"]
     for _ in range(5):
-        streams.typing(make_session("admin"), chat_id)
+        typing_indicator.notify(make_session("admin"), chat_id)
     assert len(told) == 5
-    assert len(streams._typings._told_at) <= 2
+    assert len(typing_indicator._typings._told_at) <= 2
 
 
 def test_nobody_types_in_a_closed_chat_however_often(
@@ -88,9 +88,9 @@ def test_nobody_types_in_a_closed_chat_however_often(
 ) -> None:
     user, agent = make_session(), make_session("admin")
     chat_id = make_chat(user)["_id"]
-    streams.typing(user, chat_id)
+    typing_indicator.notify(user, chat_id)
     chats.update(agent, chat_id, status="closed")
     for _ in range(2):
         with pytest.raises(errors.ChatClosed):
-            streams.typing(user, chat_id)
+            typing_indicator.notify(user, chat_id)
     assert len(told) == 1

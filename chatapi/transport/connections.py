@@ -25,45 +25,44 @@ from chatapi.http import identity
 from chatapi.realtime.followers import Follower
 from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event, Feed
-from chatapi.user_api import blueprint
 
 log = structlog.get_logger("chat.streams")
 
-PULSE_SECONDS = 1.0
+TICK_SECONDS = 1.0
 # Those that came together are not all written to together: messages would wait for it.
-PARTS = 20
-AT_ONCE = 100  # How many lines are looked at before others get their turn.
+TICK_PARTS = 20
+MAX_TICKS_AT_ONCE = 100  # How many connections are looked at before others get their turn.
 READ_SIZE = 4096
 # A client whose network is gone closes nothing and acknowledges nothing, no heartbeat either.
-UNACKNOWLEDGED_SECONDS = 10.0
+ACK_TIMEOUT_SECONDS = 10.0
 CHUNK = 64 * 1024
 # How much the kernel takes of what the network does not take yet, in bytes. The less it is, the
 # sooner a slow client is seen to go on, and the more often a fast one wants to be served.
-UNSENT = 32 * 1024
+MAX_UNSENT_BYTES = 32 * 1024
 READABLE = 1  # libev's number for it
 ALIVE = Event("alive", {})  # What is written when nothing was, so that both sides know.
 
 
-class Gone(Exception):
+class ConnectionClosed(Exception):
     """The client has gone, or is to go: there is nothing more to read or to write."""
 
 
-class Line(abc.ABC):
+class Connection(abc.ABC):
     """One connection that was taken over, and the feed that it carries.
 
     One greenlet at a time writes, and one at a time reads; whichever ends last closes.
     """
 
-    __slots__ = ("_between", "_is_over", "_is_reading", "_is_writing", "_watcher", "feed", "link")
+    __slots__ = ("_between", "_is_over", "_is_reading", "_is_writing", "_watcher", "feed", "sock")
 
-    def __init__(self, link: socket.socket, feed: Feed) -> None:
-        self.link, self.feed = link, feed
+    def __init__(self, sock: socket.socket, feed: Feed) -> None:
+        self.sock, self.feed = sock, feed
         self._is_over = self._is_reading = False
         self._is_writing = True
         self._between: tuple[Event, ...] = ()
 
-    def carry(self, head: bytes, events: Iterable[Event]) -> None:
-        """Write the head of the answer, then events, then whatever the feed has, for good.
+    def start(self, head: bytes, events: Iterable[Event]) -> None:
+        """Write the head of the response, then these events, then those of the feed.
 
         Returns at once: a client that does not read must not hold the request. Where the
         connection cannot be taken over, the feed is closed.
@@ -73,7 +72,7 @@ class Line(abc.ABC):
         except BaseException:
             self.feed.close()
             raise
-        lines.add(self)
+        connections.add(self)
         self.feed.listener.on_event = self._wake
         gevent.spawn(self._begin, head, events)
 
@@ -86,36 +85,36 @@ class Line(abc.ABC):
 
     def _take_over(self) -> None:
         # The server closes its own when it has done with the request.
-        link = self.link.dup()
+        sock = self.sock.dup()
         try:
-            _tune(link)
-            self._watcher = gevent.get_hub().loop.io(link.fileno(), READABLE)
+            _tune(sock)
+            self._watcher = gevent.get_hub().loop.io(sock.fileno(), READABLE)
             self._watcher.start(self._readable)
         except BaseException:
-            link.close()
+            sock.close()
             raise
-        self.link = self.feed.link = link
+        self.sock = self.feed.sock = sock
 
     @abc.abstractmethod
-    def tell(self, event: Event) -> None:
+    def send_event(self, event: Event) -> None:
         """Write an event."""
 
     @abc.abstractmethod
-    def hear(self, data: bytes) -> bool:
-        """Take what the client says; tell whether to go on listening. Raises Gone."""
+    def on_data(self, data: bytes) -> bool:
+        """Take what the client says; tell whether to go on listening. Raises ConnectionClosed."""
 
     @abc.abstractmethod
-    def look(self, now: float) -> None:
+    def on_tick(self, now: float) -> None:
         """Do what is due after some time; it must not wait."""
 
-    def rest(self) -> None:  # noqa: B027 - not every kind has something to do then
-        """Do what there is to do when everything is told."""
+    def on_drained(self) -> None:  # noqa: B027 - not every kind has something to do then
+        """Do what is due when every event has been written."""
 
-    def part(self) -> None:  # noqa: B027 - the same
-        """Do what there is to do before the connection is closed."""
+    def before_close(self) -> None:  # noqa: B027 - the same
+        """Do what is due before the socket is closed."""
 
     def flush(self) -> None:  # noqa: B027 - the same
-        """Write what `tell` has kept to be written together."""
+        """Write what `send_event` has kept to be written together."""
 
     def send(self, data: bytes) -> None:
         """Write bytes, which may take as long as the client likes, if it only goes on."""
@@ -123,7 +122,7 @@ class Line(abc.ABC):
         while left:
             # Anew for each part that gets through: who reads slowly is not stuck.
             with self.feed.writing():
-                left = left[self.link.send(left[:CHUNK]) :]
+                left = left[self.sock.send(left[:CHUNK]) :]
 
     def write(self, events: Iterable[Event]) -> None:
         """Let a greenlet write these events; where one writes, after the event it is at.
@@ -144,19 +143,19 @@ class Line(abc.ABC):
         try:
             while True:
                 for event in events:
-                    self.tell(event)
-                    self._tell_between()
-                self._tell_between()
+                    self.send_event(event)
+                    self._send_between()
+                self._send_between()
                 if not self.feed.listener.has_more or self.feed.is_finished:
                     self.flush()
-                self.rest()
+                self.on_drained()
                 if self.feed.is_finished:
                     break
                 if not self.feed.listener.has_more:
                     self._is_writing = False
                     return
                 events = self.feed.next(0)
-        except (Gone, OSError):
+        except (ConnectionClosed, OSError):
             pass
         except Exception as error:
             # It ends this client's connection only.
@@ -168,12 +167,12 @@ class Line(abc.ABC):
         if not self._is_reading:
             self._close()
 
-    def _tell_between(self) -> None:
+    def _send_between(self) -> None:
         # A long catch-up must not keep a client from being asked whether it is alive.
         while self._between and not self.feed.is_finished:
             events, self._between = self._between, ()
             for event in events:
-                self.tell(event)
+                self.send_event(event)
 
     def _readable(self) -> None:
         self._watcher.stop()
@@ -184,101 +183,101 @@ class Line(abc.ABC):
     def _read(self) -> None:
         goes_on = False
         try:
-            data = self.link.recv(READ_SIZE)
+            data = self.sock.recv(READ_SIZE)
             if data:
-                goes_on = self.hear(data)
+                goes_on = self.on_data(data)
             else:
-                self._hang_up()
-        except Gone:
+                self._client_left()
+        except ConnectionClosed:
             self.feed.listener.close("closed", 0)
         except OSError:
-            self._hang_up()
+            self._client_left()
         except Exception as error:
             # It ends this client's connection only.
             log.exception("stream_failed", exc_info=error)
-            self._hang_up()
+            self._client_left()
         self._is_reading = False
         if self._is_over:
             self._close()
         elif goes_on:
             self._watcher.start(self._readable)
 
-    def _hang_up(self) -> None:
+    def _client_left(self) -> None:
         self.feed.listener.close("closed", 0)
         self.feed.cut()
 
     def _close(self) -> None:
         # Whatever fails on the way, nothing of it may be left behind.
         with contextlib.ExitStack() as steps:
-            steps.callback(lines.remove, self)
-            steps.callback(self.link.close)
+            steps.callback(connections.remove, self)
+            steps.callback(self.sock.close)
             steps.enter_context(contextlib.suppress(OSError))
-            steps.callback(self.part)
+            steps.callback(self.before_close)
             steps.callback(self.feed.close)
             self._watcher.close()
 
 
-def _tune(link: socket.socket) -> None:
+def _tune(sock: socket.socket) -> None:
     """Have the kernel end a connection that nothing gets through, and keep little unsent,
     where it knows how to."""
-    if link.family not in {socket.AF_INET, socket.AF_INET6}:
+    if sock.family not in {socket.AF_INET, socket.AF_INET6}:
         return
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        milliseconds = round(UNACKNOWLEDGED_SECONDS * 1000)
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+        milliseconds = round(ACK_TIMEOUT_SECONDS * 1000)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
 
 
-class Lines:
-    """The open lines of this process; each is looked at every second."""
+class ConnectionRegistry:
+    """The open connections of this process; each is looked at every second."""
 
     def __init__(self) -> None:
-        self._lines: set[Line] = set()
-        self.pulse = Follower("pulse", self._beat, lambda: not self._lines, _spawn)
+        self._connections: set[Connection] = set()
+        self.ticker = Follower("ticker", self._tick_all, lambda: not self._connections, _spawn)
 
-    def add(self, line: Line) -> None:
-        """Note an open line."""
-        self._lines.add(line)
-        self.pulse.ensure_running()
+    def add(self, connection: Connection) -> None:
+        """Note an open connection."""
+        self._connections.add(connection)
+        self.ticker.ensure_running()
 
-    def remove(self, line: Line) -> None:
-        """Forget a line that is closed."""
-        self._lines.discard(line)
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that is closed."""
+        self._connections.discard(connection)
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self._connections)
 
-    def _beat(self) -> None:
-        """Look at every line once, in PULSE_SECONDS."""
-        waiting = list(self._lines)
-        size = -(-len(waiting) // PARTS) or 1
+    def _tick_all(self) -> None:
+        """Look at every connection once, in TICK_SECONDS."""
+        waiting = list(self._connections)
+        size = -(-len(waiting) // TICK_PARTS) or 1
         parts = [waiting[start : start + size] for start in range(0, len(waiting), size)]
         begun = time.monotonic()
         for turn, part in enumerate(parts, 1):
-            due = begun + PULSE_SECONDS * turn / len(parts)
+            due = begun + TICK_SECONDS * turn / len(parts)
             gevent.sleep(max(0.0, due - time.monotonic()))
-            for number, line in enumerate(part, 1):
-                self._look(line)
-                if not number % AT_ONCE:
+            for number, connection in enumerate(part, 1):
+                self._tick(connection)
+                if not number % MAX_TICKS_AT_ONCE:
                     gevent.sleep(0)
-        self.pulse.succeeded()
+        self.ticker.succeeded()
 
-    def _look(self, line: Line) -> None:
+    def _tick(self, connection: Connection) -> None:
         try:
-            line.look(time.monotonic())
+            connection.on_tick(time.monotonic())
         except Exception as error:
             # It ends this client's connection only.
             log.exception("stream_failed", exc_info=error)
-            line.feed.listener.close("closed", 0)
-            line.feed.cut()
+            connection.feed.listener.close("closed", 0)
+            connection.feed.cut()
 
 
 def _spawn(_: str, run: Callable[[], None]) -> None:
     gevent.spawn(contextvars.Context().run, run)
 
 
-lines = Lines()
+connections = ConnectionRegistry()
 
 
 def open_feed(session: Session) -> Feed:
@@ -291,15 +290,14 @@ def open_feed(session: Session) -> Feed:
     return feed
 
 
-@blueprint.teardown_request
-def _close_feed(_: BaseException | None) -> None:
-    # Whatever failed on the way to the answer: nobody else knows of the feed.
+def close_feed(_: BaseException | None) -> None:
+    """Close the feed of a request that failed on the way to its answer; for `teardown_request`."""
     feed: Feed | None = g.pop("feed", None)
     if feed is not None:
         feed.close()
 
 
-class Streaming(Response):
+class FeedStreamResponse(Response):
     """An answer that goes on with the feed of its request, and closes it."""
 
     def __call__(self, *given: Any) -> Any:
@@ -308,7 +306,7 @@ class Streaming(Response):
         return body
 
 
-class Streamed(Response):
+class DetachedResponse(Response):
     """An answer that is written to the connection itself and goes on after the request.
 
     begin -- takes the head of the answer.
@@ -331,8 +329,8 @@ class Streamed(Response):
         raise StopIteration
 
 
-def link_of(incoming: Request) -> socket.socket | None:
+def socket_of(incoming: Request) -> socket.socket | None:
     """Return the connection of a request, if the server hands out one that can be taken over."""
-    link = incoming.environ.get("gunicorn.socket")
+    sock = incoming.environ.get("gunicorn.socket")
     # Not one of its kinds, such as TLS, which cannot be shared.
-    return link if type(link) is socket.socket else None
+    return sock if type(sock) is socket.socket else None

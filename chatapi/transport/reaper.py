@@ -1,4 +1,4 @@
-"""The caretaker of one process: ends the feeds that must not go on, and keeps presence.
+"""The reaper of one process: closes revoked and stuck streams, and keeps presence.
 
 It looks every few seconds, at once when an agent comes, and at once where the database tells
 of a session that ended or a user who changed.
@@ -26,27 +26,27 @@ from chatapi.store.database import Document
 
 log = structlog.get_logger("chat.streams")
 
-CARE_SECONDS = 3.0
-STUCK_SECONDS = 10.0
+TICK_SECONDS = 3.0
+SLOW_SECONDS = 10.0
 # The sessions of so long are looked at again together: each look is two reads.
-TOGETHER_SECONDS = 30.0
+RECHECK_INTERVAL = 30.0
 
 
-class Caretaker:
+class StreamReaper:
     """Looks after the feeds, in a thread (under gevent: a greenlet) of its own."""
 
     def __init__(self) -> None:
-        self.follower = Follower("caretaker", self._look, self._may_end)
+        self.follower = Follower("reaper", self._look, self._may_end)
         self._wake = threading.Event()
-        self._cared_at = 0.0
+        self._ticked_at = 0.0
         self._swept_at = -math.inf
-        self._suspects: set[object] = set()
-        self._beginnings = 0
+        self._marked: set[object] = set()
+        self._generation = 0
 
     def ensure_running(self) -> None:
         """Start if nobody takes care yet."""
         if not self.follower.is_running:
-            self._cared_at = time.monotonic()
+            self._ticked_at = time.monotonic()
             self.wake()  # The first look is at once.
             self.follower.ensure_running()
 
@@ -54,15 +54,15 @@ class Caretaker:
         """Look at once who is there."""
         self._wake.set()
 
-    def suspect(self, key: object) -> None:
+    def mark_for_recheck(self, key: object) -> None:
         """Look at once whether this session, or this user's sessions, may go on."""
-        self._suspects.add(key)
+        self._marked.add(key)
         self._wake.set()
 
     def _look(self) -> None:
-        self._wake.wait(max(0.0, self._cared_at + CARE_SECONDS - time.monotonic()))
+        self._wake.wait(max(0.0, self._ticked_at + TICK_SECONDS - time.monotonic()))
         self._wake.clear()
-        self._care()
+        self.tick()
         self.follower.succeeded()
         # Many who come together are made known together.
         time.sleep(0.1)
@@ -73,56 +73,56 @@ class Caretaker:
         present.forget()
         return True
 
-    def _care(self) -> None:
+    def tick(self) -> None:
         open_feeds = register.all()
-        is_due = time.monotonic() - self._cared_at >= CARE_SECONDS
+        is_due = time.monotonic() - self._ticked_at >= TICK_SECONDS
         if is_due:
-            self._cared_at = time.monotonic()
-            end_the_stuck(open_feeds, STUCK_SECONDS)
+            self._ticked_at = time.monotonic()
+            close_slow_consumers(open_feeds, SLOW_SECONDS)
         self._attempt(self._check_sessions, open_feeds, is_due)
         self._attempt(present.keep, _people(open_feeds), is_due=is_due, is_heard=bool(open_feeds))
 
     def _check_sessions(self, open_feeds: list[Feed], is_due: bool) -> None:
         """Look at the sessions that the database tells of, at those that run out, and, now
         and then or where nobody tells of any, at all."""
-        suspects, self._suspects = self._suspects, set()
-        beginnings = signed_in.beginnings
-        everybody = is_due and (not signed_in.is_told or beginnings != self._beginnings)
+        marked, self._marked = self._marked, set()
+        generation = signed_in.beginnings
+        everybody = is_due and (not signed_in.is_told or generation != self._generation)
         now, moment = clock.now(), time.monotonic()
-        sweeps = is_due and moment - self._swept_at >= TOGETHER_SECONDS
-        doubtful = [
+        sweeps = is_due and moment - self._swept_at >= RECHECK_INTERVAL
+        to_recheck = [
             feed
             for feed in open_feeds
             if everybody
-            or feed.session.id in suspects
-            or feed.session.user_id in suspects
+            or feed.session.id in marked
+            or feed.session.user_id in marked
             or (is_due and feed.session.expires_at <= now)
             or (is_due and feed.checked_at == -math.inf)
             or (sweeps and moment - feed.checked_at > SWEEP_SECONDS)
         ]
         try:
             at_once = server.current().ids_at_once
-            for start in range(0, len(doubtful), at_once):
-                end_the_unauthorised(doubtful[start : start + at_once])
+            for start in range(0, len(to_recheck), at_once):
+                close_revoked(to_recheck[start : start + at_once])
         except PyMongoError:
-            self._suspects |= suspects
+            self._marked |= marked
             raise
         if sweeps:
             self._swept_at = moment
         if everybody:
-            self._beginnings = beginnings
+            self._generation = generation
 
     def _attempt(self, work: Callable[..., None], *arguments: Any, **options: Any) -> None:
         try:
             work(*arguments, **options)
         except PyMongoError as error:
             # The tail speaks of a database that is away; it need not be said every second.
-            log.info("caretaker_interrupted", exc_info=error)
+            log.info("reaper_interrupted", exc_info=error)
         except Exception as error:
-            log.exception("caretaker_failed", exc_info=error)
+            log.exception("reaper_failed", exc_info=error)
 
 
-def end_the_unauthorised(open_feeds: list[Feed]) -> None:
+def close_revoked(open_feeds: list[Feed]) -> None:
     """End the feeds whose session is over, or whose user may not do the same any more."""
     roles = sessions.live_roles({feed.session.id for feed in open_feeds}, clock.now())
     for feed in open_feeds:
@@ -134,7 +134,7 @@ def end_the_unauthorised(open_feeds: list[Feed]) -> None:
             feed.listener.close("forbidden", 1)
 
 
-def end_the_stuck(open_feeds: list[Feed], seconds: float) -> None:
+def close_slow_consumers(open_feeds: list[Feed], seconds: float) -> None:
     """Cut off the clients that have read nothing for so long though there is something."""
     longest_since = time.monotonic() - seconds
     for feed in open_feeds:
@@ -159,4 +159,4 @@ def _people(open_feeds: list[Feed]) -> dict[Place, Document]:
     }
 
 
-caretaker = Caretaker()
+reaper = StreamReaper()

@@ -1,4 +1,4 @@
-"""The caretaker: whose feeds it ends, and whose sessions it looks at."""
+"""The reaper: whose feeds it ends, and whose sessions it looks at."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import pytest
 from flask import Flask
 
 from chatapi.realtime.signed_in import signed_in
-from chatapi.services import caretaker, feeds
+from chatapi.services import feeds
 from chatapi.services.accounts import Session
-from chatapi.services.caretaker import Caretaker
 from chatapi.services.feeds import Feed
 from chatapi.store import server
 from chatapi.store.server import PLAIN, SECANTUS_0_7, Server
+from chatapi.transport import reaper
+from chatapi.transport.reaper import StreamReaper
 from tests.conftest import MakeSession
 
 
 @pytest.fixture(autouse=True)
 def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The test is the caretaker."""
+    """The test is the reaper."""
     monkeypatch.setattr(feeds.register, "on_open", lambda: None)
     yield
     for feed in feeds.register.all():
@@ -33,11 +34,11 @@ def test_clients_that_do_not_read_are_cut_off(make_session: MakeSession) -> None
     ends = [socket.socketpair() for _ in range(3)]
     everybody = [Feed(make_session(), "192.0.2.1") for _ in ends]
     for feed, (ours, _) in zip(everybody, ends, strict=True):
-        feed.link = ours
+        feed.sock = ours
     _, stuck, busy = everybody
-    stuck.writing_since = time.monotonic() - caretaker.STUCK_SECONDS - 1
+    stuck.writing_since = time.monotonic() - reaper.SLOW_SECONDS - 1
     busy.writing_since = time.monotonic()
-    caretaker.end_the_stuck(everybody, caretaker.STUCK_SECONDS)
+    reaper.close_slow_consumers(everybody, reaper.SLOW_SECONDS)
     codes = [feed.listener.end.data["code"] if feed.listener.end else None for feed in everybody]
     assert codes == [None, "too_slow", None]
     assert ends[1][1].recv(1) == b""
@@ -52,31 +53,31 @@ def test_a_session_is_looked_at_when_the_database_tells_of_it(
     monkeypatch.setattr(signed_in, "_heard_at", math.inf)
     looked: list[Session] = []
     monkeypatch.setattr(
-        caretaker, "end_the_unauthorised", lambda some: looked.extend(one.session for one in some)
+        reaper, "close_revoked", lambda some: looked.extend(one.session for one in some)
     )
     opened = [Feed(make_session(), "192.0.2.1") for _ in range(5)]
     for feed in opened:
         feed.checked_at = time.monotonic()
-    carer = Caretaker()
-    carer._beginnings = signed_in.beginnings
-    carer._check_sessions(opened, True)
+    reaping = StreamReaper()
+    reaping._beginnings = signed_in.beginnings
+    reaping._check_sessions(opened, True)
     assert looked == []
     opened[0].checked_at -= feeds.SWEEP_SECONDS + 1
-    carer._check_sessions(opened, True)
+    reaping._check_sessions(opened, True)
     assert looked == []  # Those of half a minute are looked at together.
-    carer._swept_at -= caretaker.TOGETHER_SECONDS
-    carer._check_sessions(opened, True)
+    reaping._swept_at -= reaper.RECHECK_INTERVAL
+    reaping._check_sessions(opened, True)
     assert looked == [opened[0].session]
     opened[0].checked_at = time.monotonic()
     looked.clear()
-    carer.suspect(opened[1].session.id)
-    carer.suspect(opened[3].session.user_id)
-    carer._check_sessions(opened, False)
+    reaping.mark_for_recheck(opened[1].session.id)
+    reaping.mark_for_recheck(opened[3].session.user_id)
+    reaping._check_sessions(opened, False)
     assert looked == [opened[1].session, opened[3].session]
     # Without a change stream nobody tells of any.
     monkeypatch.setattr(signed_in, "_heard_at", None)
     looked.clear()
-    carer._check_sessions(opened, True)
+    reaping._check_sessions(opened, True)
     assert len(looked) == 5
 
 
@@ -88,12 +89,12 @@ def test_a_session_that_ended_just_before_its_feed_came_is_looked_at_soon(
     monkeypatch.setattr(signed_in, "_known", {known.id: ({}, {})})
     looked: list[Session] = []
     monkeypatch.setattr(
-        caretaker, "end_the_unauthorised", lambda some: looked.extend(one.session for one in some)
+        reaper, "close_revoked", lambda some: looked.extend(one.session for one in some)
     )
-    carer = Caretaker()
-    carer._beginnings = signed_in.beginnings
+    reaping = StreamReaper()
+    reaping._beginnings = signed_in.beginnings
     monkeypatch.setattr(feeds.random, "uniform", lambda low, _: low)
-    carer._check_sessions([Feed(known, "192.0.2.1"), Feed(forgotten, "192.0.2.1")], True)
+    reaping._check_sessions([Feed(known, "192.0.2.1"), Feed(forgotten, "192.0.2.1")], True)
     assert looked == [forgotten]
 
 
@@ -103,7 +104,7 @@ def test_as_many_sessions_are_looked_at_together_as_the_server_takes(
 ) -> None:
     monkeypatch.setattr(server, "current", lambda: kind)
     looked: list[int] = []
-    monkeypatch.setattr(caretaker, "end_the_unauthorised", lambda some: looked.append(len(some)))
+    monkeypatch.setattr(reaper, "close_revoked", lambda some: looked.append(len(some)))
     feed = Feed(make_session(), "192.0.2.1")
-    Caretaker()._check_sessions([feed] * 60, True)
+    StreamReaper()._check_sessions([feed] * 60, True)
     assert looked == looks

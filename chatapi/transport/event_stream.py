@@ -1,0 +1,112 @@
+"""Server-sent events on a connection that was taken over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from flask import Response, request
+from gevent import socket
+
+from chatapi.services.accounts import Session
+from chatapi.services.feeds import Event, Feed
+from chatapi.transport import encoding
+from chatapi.transport.connections import (
+    ALIVE,
+    Connection,
+    ConnectionClosed,
+    DetachedResponse,
+    FeedStreamResponse,
+    open_feed,
+    socket_of,
+)
+
+RETRY = b"retry: 2000\n\n"  # in ms
+HEARTBEAT = b": \n\n"
+HEARTBEAT_SECONDS = 15.0
+BUFFER_BYTES = 16 * 1024  # bytes
+MAX_RECEIVED_BYTES = 16 * 1024  # from a client, which has nothing to send
+AGENT_HEARTBEAT_SECONDS = 5.0  # An agent who is gone must not seem to be there for long.
+
+
+def respond(session: Session, subscribe: Callable[[Feed], Iterator[Event]]) -> Response:
+    """Return the response that streams what a feed is subscribed to, until one side closes it.
+
+    Raises what `subscribe` raises, and TooManyRequests.
+    """
+    feed = open_feed(session)
+    # Joined before the client sees the stream open: what it fetches then is not too old.
+    events = feed.guarded(subscribe(feed))
+    sock = socket_of(request)
+    if request.method != "HEAD" and sock is not None:
+        connection = _EventConnection(sock, feed)
+        response: Response = DetachedResponse(lambda head: connection.start(head + RETRY, events))
+    else:
+        response = FeedStreamResponse(_body(feed, events))
+        response.call_on_close(feed.close)
+    response.mimetype = "text/event-stream"
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+class _EventConnection(Connection):
+    """A connection with server-sent events. It lasts until one side closes it."""
+
+    __slots__ = ("_buffer", "_received", "_sent_at")
+
+    def __init__(self, sock: socket.socket, feed: Feed) -> None:
+        super().__init__(sock, feed)
+        self._sent_at = time.monotonic()
+        self._received = 0
+        self._buffer = b""
+
+    def send_event(self, event: Event) -> None:
+        """Write an event, together with those that follow at once: a message and its chat."""
+        self._buffer += HEARTBEAT if event is ALIVE else encoding.sse(event, self.feed.session)
+        if len(self._buffer) >= BUFFER_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was buffered."""
+        buffered, self._buffer = self._buffer, b""
+        if buffered:
+            self.send(buffered)
+
+    def send(self, data: bytes) -> None:
+        """Write bytes, and note when."""
+        super().send(data)
+        self._sent_at = time.monotonic()
+
+    def on_drained(self) -> None:
+        """Close the stream when the feed has no subscription left: the chat was deleted."""
+        if not self.feed.listens:
+            self.feed.listener.close("forbidden", 0)
+
+    def on_data(self, data: bytes) -> bool:
+        """Ignore what the client sends, up to MAX_RECEIVED_BYTES."""
+        self._received += len(data)
+        if self._received > MAX_RECEIVED_BYTES:
+            raise ConnectionClosed
+        return True
+
+    def on_tick(self, now: float) -> None:
+        """Write a comment after some silence, for the proxies between us and the client."""
+        if now - self._sent_at >= _heartbeat(self.feed.session):
+            self.write([ALIVE])
+
+
+def _heartbeat(session: Session) -> float:
+    return AGENT_HEARTBEAT_SECONDS if session.is_admin else HEARTBEAT_SECONDS
+
+
+def _body(feed: Feed, events: Iterator[Event]) -> Iterator[bytes]:
+    """Yield the stream, for a server that hands out no connection, such as Flask's own."""
+    yield RETRY
+    while True:
+        for event in events:
+            yield encoding.sse(event, feed.session)
+        if feed.is_finished or not feed.listens:
+            break
+        yield HEARTBEAT
+        events = feed.next(_heartbeat(feed.session))

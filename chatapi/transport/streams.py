@@ -1,0 +1,49 @@
+"""All streams of a process: their state, and what happens to them when the process ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chatapi.realtime import followers
+from chatapi.realtime.hub import hub
+from chatapi.realtime.signed_in import signed_in
+from chatapi.realtime.tail import tail
+from chatapi.services.feeds import register
+from chatapi.services.presence import PROCESS
+from chatapi.transport.reaper import close_slow_consumers, reaper
+
+GOODBYE_STUCK_SECONDS = 2.0
+
+
+def shutdown() -> None:
+    """Close every stream; clients reconnect to another process, for this one is about to end."""
+    register.ending = True
+    open_feeds = register.all()
+    for number, feed in enumerate(open_feeds):
+        # Spread over two seconds, so that they do not all come back in one moment.
+        feed.listener.close("restarting", 0.2 + 2 * number / len(open_feeds))
+
+
+def close_slow() -> None:
+    """Close streams whose client does not read, when the process waits for nothing else."""
+    close_slow_consumers(register.all(), GOODBYE_STUCK_SECONDS)
+
+
+def state() -> dict[str, Any]:
+    """Return the state of real time in this process, for monitoring."""
+    open_feeds = register.all()
+    return {
+        "process": PROCESS[:8],
+        "streams": len(open_feeds),
+        "accounts": len({feed.session.user_id for feed in open_feeds}),
+        "longestQueue": max((feed.listener.backlog for feed in open_feeds), default=0),
+        **tail.state(),
+        "followers": followers.state(),
+    }
+
+
+def start() -> None:
+    """Let opened feeds start the reaper, and let it act on what the others report."""
+    register.on_open = reaper.ensure_running
+    register.on_arrival = hub.on_presence = reaper.wake
+    signed_in.on_change = reaper.mark_for_recheck
