@@ -50,7 +50,7 @@ verify: .venv/.runtime ## Run the deployment checklist against what `make run` s
 	@$(PY) deploy/run.py flask verify $(VERIFY_ARGS)
 
 lock: .venv/.development ## Write the .lock files: requirements*.txt with the hashes of every file
-	@for name in requirements requirements-dev; do \
+	@for name in requirements requirements-embedded requirements-dev; do \
 		$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--no-annotate --custom-compile-command "make lock" $$name.txt --output-file $$name.lock \
 			|| exit 1; \
@@ -61,9 +61,9 @@ clean: ## Remove what make, tests and tools made; the data in ./var stays
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp is newer than the list it was installed from; a changed list installs again.
-.venv/.runtime: .venv/.created requirements.lock
-	@echo "Installing requirements.lock ..."
-	@$(PIP) install --require-hashes --requirement requirements.lock
+.venv/.runtime: .venv/.created requirements-embedded.lock
+	@echo "Installing requirements-embedded.lock ..."
+	@$(PIP) install --require-hashes --requirement requirements-embedded.lock
 	@touch $@
 
 .venv/.development: .venv/.runtime requirements-dev.lock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import random
 import secrets
@@ -38,6 +39,12 @@ class EmbeddedDatabase:
     """
 
     def __init__(self, data_dir: Path) -> None:
+        """Choose port and password. Raises Failure where the server is not installed."""
+        if importlib.util.find_spec("secantus") is None:
+            raise Failure(
+                "The embedded database is not installed. Set MONGO_URI to use your own, or run "
+                f"{sys.executable} -m pip install --require-hashes -r requirements-embedded.lock"
+            )
         self.directory = data_dir / "db"
         self.log = data_dir / "database.log"
         self.password_file = data_dir / "database_password"

@@ -10,6 +10,7 @@ import pytest
 
 from deploy import embedded, run
 from deploy.embedded import EmbeddedDatabase, Probe
+from deploy.process import Failure
 
 
 class Client:
@@ -109,3 +110,12 @@ def test_the_watcher_starts_a_probe_again_that_ended(
     again.stop()
     again.join()
     assert capsys.readouterr().out.count("started again") == 1
+
+
+def test_a_database_that_is_not_installed_is_a_sentence_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(Failure, match=r"MONGO_URI.*requirements-embedded\.lock"):
+        embedded.EmbeddedDatabase(tmp_path)
+    assert list(tmp_path.iterdir()) == []

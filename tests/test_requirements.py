@@ -10,7 +10,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LISTS = {
     "requirements.lock": ("requirements.txt",),
-    "requirements-dev.lock": ("requirements.txt", "requirements-dev.txt"),
+    "requirements-embedded.lock": ("requirements.txt", "requirements-embedded.txt"),
+    "requirements-dev.lock": (
+        *("requirements.txt", "requirements-embedded.txt", "requirements-dev.txt"),
+    ),
 }
 # What only other platforms need; on them the pinned packages ask for it.
 ELSEWHERE = {"colorama", "brotlicffi"}
@@ -44,9 +47,11 @@ def test_every_package_is_locked_by_the_hashes_of_its_files(lock: str) -> None:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry), entry.splitlines()[0]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-embedded.txt", "requirements-dev.txt"]
+)
 def test_each_package_that_is_asked_for_says_why(name: str) -> None:
-    asked = (ROOT / name).read_text().partition("# What these need")[0]
+    asked = re.split("# What (these|it) need", (ROOT / name).read_text())[0]
     for pin in PIN.finditer(asked):
         assert "#" in pin[3], f"{pin[1]} has no reason"
 
