@@ -9,8 +9,8 @@ from admin_ui import blueprint, forms, htmx, problems
 from admin_ui.views import answer, refused
 from chatapi.domain import errors
 from chatapi.domain.errors import ChatError
-from chatapi.http import devices, identity, maintenance
-from chatapi.http.limits import limited
+from chatapi.http import devices, identity, restore_guard
+from chatapi.http.limits import rate_limit
 from chatapi.http.login_limits import login_attempts
 from chatapi.services import accounts
 from chatapi.services.accounts import Session
@@ -38,7 +38,7 @@ def login() -> Response:
 def _no_agent() -> bool:
     """Tell whether the first agent is still to be made; no, when the database does not answer."""
     try:
-        maintenance.check()
+        restore_guard.check()
         return not accounts.list_admins()
     except PyMongoError:
         return False  # the page itself needs no database
@@ -92,6 +92,6 @@ def _again(error: ChatError, email: str) -> Response:
     return refused(error, PAGE, FORM, next=target, email=email, said=said, overlay=overlay)
 
 
-blueprint.add_url_rule("/login", "auth_login", limited(login), methods=["GET"])
-blueprint.add_url_rule("/login", "auth_sign_in", limited(sign_in), methods=["POST"])
-blueprint.add_url_rule("/logout", "auth_logout", limited(logout), methods=["POST"])
+blueprint.add_url_rule("/login", "auth_login", rate_limit(login), methods=["GET"])
+blueprint.add_url_rule("/login", "auth_sign_in", rate_limit(sign_in), methods=["POST"])
+blueprint.add_url_rule("/logout", "auth_logout", rate_limit(logout), methods=["POST"])

@@ -31,7 +31,7 @@ from chatapi.services.accounts import Session
 
 PAGE, ROWS, CONVERSATION = "chats/list.html", "chats/_rows.html", "chats/_conversation.html"
 WINDOW = 50
-LONGEST_WINDOW = 400
+MAX_WINDOW = 400
 DONE = {
     "active": "The chat is active.",
     "pending": "The chat is pending.",
@@ -164,7 +164,7 @@ def delete_message(session: Session, chat_id: str, seq: int) -> Response:
     """Put a tombstone in a message's place."""
     messages.delete(session, chat_id, seq)
     address = url_for("admin_ui.chats_show", chat_id=chat_id)
-    return done("The message is deleted.", address, console_buried={"seq": seq})
+    return done("The message is deleted.", address, console_redacted={"seq": seq})
 
 
 @agents_only("/chats/bulk", method="POST")
@@ -220,7 +220,7 @@ def _kept(session: Session, chat_id: str | None) -> Document | None:
     if chat_id is None:
         return None
     try:
-        return chats.shown(session, access_chat(session, chat_id))
+        return chats.present_chat(session, access_chat(session, chat_id))
     except errors.ChatNotFound:
         return None
 
@@ -295,11 +295,11 @@ def _conversation(
     first = query["first"] or 1
     chat = access_chat(session, chat_id)
     away = _away(session, chat)
-    if chat["lastSeq"] - first >= LONGEST_WINDOW:
+    if chat["lastSeq"] - first >= MAX_WINDOW:
         query["first"] = first = chat["lastSeq"] - WINDOW + 1
     context: dict[str, Any] = {
         "chat": chat,
-        "messages": messages.page(chat, after=first - 1, limit=LONGEST_WINDOW),
+        "messages": messages.page(chat, after=first - 1, limit=MAX_WINDOW),
         "first": first,
         "new": query["new"],
         "away": away,
@@ -310,7 +310,7 @@ def _conversation(
     }
     if not htmx.wants_fragment():
         page = chats.list_chats(session, forms.filters(query), query["limit"], query["cursor"])
-        context |= _list(session, query, page, chats.shown(session, chat))
+        context |= _list(session, query, page, chats.present_chat(session, chat))
     etag = _etag(session, chat, query, away)
     return answer(PAGE, CONVERSATION, etag, toast=toast, undo=undo_of, **context)
 

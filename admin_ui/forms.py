@@ -10,7 +10,7 @@ from marshmallow import Schema, fields, validate
 
 from chatapi.domain.enums import OPEN_STATUSES
 from chatapi.domain.errors import InvalidInput
-from chatapi.domain.lengths import BIGGEST_SEQ
+from chatapi.domain.lengths import MAX_SEQ
 from chatapi.http.endpoint import check
 from chatapi.schemas import categories, field_types
 from chatapi.schemas.auth import LoginIn
@@ -21,7 +21,7 @@ from chatapi.services import chats
 from chatapi.services.accounts import Session
 from chatapi.services.chats import ChatFilters
 
-LONGEST_NEXT = 1000
+MAX_NEXT = 1000
 
 
 class InboxQuery(ChatsQuery):
@@ -40,8 +40,8 @@ class ConversationQuery(InboxQuery):
     message that had not been read when it was opened.
     """
 
-    first = field_types.Whole(1, BIGGEST_SEQ, load_default=None)
-    new = field_types.Whole(0, BIGGEST_SEQ, load_default=None)
+    first = field_types.StrictInteger(1, MAX_SEQ, load_default=None)
+    new = field_types.StrictInteger(0, MAX_SEQ, load_default=None)
 
 
 class LoginForm(LoginIn):
@@ -49,7 +49,7 @@ class LoginForm(LoginIn):
 
 
 class ReadForm(Input):
-    seq = field_types.Whole(0, BIGGEST_SEQ, required=True)
+    seq = field_types.StrictInteger(0, MAX_SEQ, required=True)
 
 
 class UndoForm(Input):
@@ -124,7 +124,7 @@ def back(target: str | None) -> str:
     An address with anything a browser may read in more than one way is not followed.
     """
     inbox = url_for("admin_ui.chats_index")
-    if not target or len(target) > LONGEST_NEXT or not target.isascii():
+    if not target or len(target) > MAX_NEXT or not target.isascii():
         return inbox
     plain = unquote(unquote(target.partition("?")[0]))
     if not target.isprintable() or not plain.isprintable() or set(" \\") & set(target + plain):

@@ -8,7 +8,7 @@ from admin_ui import blueprint, forms
 from admin_ui.views import answer, refused
 from chatapi.domain.errors import CsrfFailed, InvalidInput, LinkExpired
 from chatapi.http import identity
-from chatapi.http.limits import limited
+from chatapi.http.limits import rate_limit
 from chatapi.schemas.auth import LinkPasswordIn
 from chatapi.services import credentials
 
@@ -38,7 +38,7 @@ def save() -> Response:
     return answer(PAGE, FORM, token="", user=user, done=True)
 
 
-blueprint.add_url_rule("/set-password", "passwords_show", limited(show), methods=["GET"])
+blueprint.add_url_rule("/set-password", "passwords_show", rate_limit(show), methods=["GET"])
 blueprint.add_url_rule(
-    "/set-password", "passwords_save", limited(save, "register"), methods=["POST"]
+    "/set-password", "passwords_save", rate_limit(save, "register"), methods=["POST"]
 )

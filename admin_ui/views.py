@@ -12,7 +12,7 @@ from admin_ui import assets, blueprint, htmx, links, texts
 from chatapi.domain.enums import PRIORITIES, STATUSES
 from chatapi.domain.errors import ChatError
 from chatapi.http import identity, images
-from chatapi.http.limits import limited
+from chatapi.http.limits import rate_limit
 from chatapi.services import storage
 from chatapi.services.accounts import Session
 
@@ -44,7 +44,7 @@ def agents_only(*rules: str, method: str = "GET", limit: str = "default") -> Cal
 
         # chats.show and users.show are two views.
         endpoint = f"{view.__module__.rpartition('.')[2]}_{view.__name__}"
-        wrapped = limited(handle, limit)
+        wrapped = rate_limit(handle, limit)
         for rule in rules:
             blueprint.add_url_rule(rule, endpoint, wrapped, methods=[method])
         return view

@@ -31,7 +31,7 @@ AWAY_SECONDS = 0.25  # How long a client waits before it comes back, when nobody
 SMALL_BUFFER = 4096
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close by RST
 LARGEST_LINE = 64 * 1024 * 1024
-MOST_FAULTS = 1000
+MAX_FAULTS = 1000
 
 
 class Client:
@@ -277,7 +277,7 @@ class Crowd:
 
     def fault(self, kind: str, client: Client, what: str) -> None:
         """Note what must not happen."""
-        if len(self.faults) < MOST_FAULTS:
+        if len(self.faults) < MAX_FAULTS:
             self.faults.append((kind, f"{client.kind} client {client.number} {what}"))
 
     def start(self, work: Any) -> None:

@@ -28,7 +28,7 @@ def add_chats(count: int, admin_id: ObjectId, seed: int = 1) -> None:
     batch: list[dict[str, Any]] = []
 
     def write() -> None:
-        found_by = [chat_terms.of(chat, chats.terms(chat)) for chat in batch]
+        found_by = [chat_terms.to_document(chat, chats.terms(chat)) for chat in batch]
         database.chat_terms().insert_many(found_by)
         database.chatrooms().insert_many(batch)
         batch.clear()
@@ -43,7 +43,7 @@ def add_chats(count: int, admin_id: ObjectId, seed: int = 1) -> None:
             chance.choice(PRIORITIES),
         )
         message = messages.new(session, chat, TEXT, None)
-        chat |= messages.taking_in(chat, message)
+        chat |= messages.apply_message(chat, message)
         status = chance.choice(STATUSES)
         unread = chance.random() < 0.1
         chat |= {
@@ -72,7 +72,7 @@ def fill_chat(chat_id: ObjectId, sessions: list[accounts.Session], count: int) -
     while chat["lastSeq"] < count:
         sender = sessions[chat["lastSeq"] % 2]
         message = messages.new(sender, chat, TEXT, None)
-        chat |= messages.taking_in(chat, message)
+        chat |= messages.apply_message(chat, message)
         batch.append(message)
         if len(batch) == BATCH or chat["lastSeq"] == count:
             database.messages().insert_many(batch)

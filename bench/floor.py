@@ -57,7 +57,7 @@ def _take_shape() -> None:
     chat = chats.new_chat(session, "A subject", "general", "medium")
     MESSAGE.update(messages.new(session, chat, "A message of a usual length, no more.", "key"))
     MESSAGE["sendKey"] = "floor"
-    CHANGES.update(messages.taking_in(chat, MESSAGE))
+    CHANGES.update(messages.apply_message(chat, MESSAGE))
     CHANGES.pop("lastSeq")
 
 

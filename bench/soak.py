@@ -46,12 +46,12 @@ from tests.servers import ADDRESS, AppServer, start_app, start_database
 WORKERS = 2
 PROCESSES = 4
 TICK = 10.0
-LONGEST_LEAVE = 45.0  # Streams notice by their heartbeat that a client has gone.
-LONGEST_SHOWN = 600
+MAX_LEAVE = 45.0  # Streams notice by their heartbeat that a client has gone.
+MAX_LINE_LENGTH = 600
 FLAT_SHARE, FLAT_KB = 1.10, 5 * 1024
 # In a shorter run the memory has not settled: it is shown, and nobody is blamed.
-SHORTEST_FOR_MEMORY = 180.0
-MOST_SHOWN = 5  # of each kind
+MIN_SECONDS_FOR_MEMORY = 180.0
+MAX_SHOWN = 5  # of each kind
 LONG_ENOUGH = 600.0  # to be written down
 PAGE = Path(__file__).with_name("soak.md")
 
@@ -87,7 +87,7 @@ class Soak:
     def blame(self, kind: str, what: str) -> None:
         """Note something that must not be."""
         self.violations[kind] += 1
-        if self.violations[kind] <= MOST_SHOWN:
+        if self.violations[kind] <= MAX_SHOWN:
             print(f"VIOLATION, {kind}: {what}", flush=True)
 
     def run(self) -> None:
@@ -239,7 +239,7 @@ class Soak:
             if answer["left"]:
                 self.blame("benchmark failed", f"{answer['left']} tasks of clients did not end")
         started = time.monotonic()
-        while (left := connections(self.app.port)) and time.monotonic() < started + LONGEST_LEAVE:
+        while (left := connections(self.app.port)) and time.monotonic() < started + MAX_LEAVE:
             time.sleep(0.5)
         if left:
             self.blame("connection left", f"{left} connections are still open")
@@ -255,10 +255,10 @@ class Soak:
                     self.blame("logged by the server", line)
                 continue
             if row.get("status", 0) >= 500:
-                self.blame(f"answered {row['status']}", line[:LONGEST_SHOWN])
+                self.blame(f"answered {row['status']}", line[:MAX_LINE_LENGTH])
             elif row.get("level") in {"error", "critical"}:
                 what = " ".join(str(row[name]) for name in ("event", "code") if name in row)
-                self.blame(f"logged {what}", line[:LONGEST_SHOWN])
+                self.blame(f"logged {what}", line[:MAX_LINE_LENGTH])
             elif row.get("level") == "warning":
                 seen[row.get("event", "?")] += 1
         if seen:
@@ -281,7 +281,7 @@ class Soak:
             f"(at most {FLAT_SHARE - 1:.0%} and {FLAT_KB / 1024:.0f} MB more); "
             f"{left / 1024:.1f} MB when all had left"
         )
-        if not is_flat and whole >= SHORTEST_FOR_MEMORY:
+        if not is_flat and whole >= MIN_SECONDS_FOR_MEMORY:
             self.blame("memory", f"the workers grew from {before:.0f} to {after:.0f} KB")
 
 

@@ -25,7 +25,7 @@ AGENTS = 20  # on the inbox: each message reaches all of them
 CLIENTS = 1000
 RATE = 50
 LONGEST_P99 = {"sse": 25, "ws": 30}  # ms
-LONGEST_STALL = 100  # ms
+MAX_STALL = 100  # ms
 PARALLEL = 100
 # No further thousands are let in when that would take the section past this, in seconds.
 LONGEST = 660.0
@@ -214,9 +214,9 @@ def _latency(
     found.add(f"floor of this machine in these {sizes.seconds:.0f} s", str(floor))
     longest = LONGEST_P99[found.kind]
     for what, measured in (("a chat's stream", chat), ("the agents' inboxes", inbox)):
-        is_met = bool(measured) and part(measured, 0.99) < longest and max(measured) < LONGEST_STALL
+        is_met = bool(measured) and part(measured, 0.99) < longest and max(measured) < MAX_STALL
         verdict = "" if is_met else ", missed" if floor.is_quiet else ", not judged: not quiet"
-        budget = f"p99 < {longest} ms, worst < {LONGEST_STALL} ms{verdict}"
+        budget = f"p99 < {longest} ms, worst < {MAX_STALL} ms{verdict}"
         found.add(f"POST to {what}, {load}", times(measured), budget)
     found.add("from the answer to the stream", times(late))
     found.add("the POST's own answer", times(posts))

@@ -28,7 +28,7 @@ class Swarm:
 
     def __init__(self, address: str, port: int, processes: int = 2) -> None:
         command = [
-            *(sys.executable, str(run.ROOT / "deploy" / "leash.py")),
+            *(sys.executable, str(run.ROOT / "deploy" / "die_with_parent.py")),
             *(str(int(signal.SIGKILL)), str(os.getpid())),
             *(sys.executable, "-m", "bench.clients", address, str(port)),
         ]

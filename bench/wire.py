@@ -17,7 +17,7 @@ from tests.browser.conftest import ARGUMENTS
 from tests.conftest import chromium_path
 
 QUIET_SECONDS = 1.5
-LONGEST_SECONDS = 20.0
+MAX_SECONDS = 20.0
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Traffic:
 
     def settle(self, page: Page) -> tuple[int, float]:
         """Wait until nothing moves; return requests and kB so far."""
-        end = time.monotonic() + LONGEST_SECONDS
+        end = time.monotonic() + MAX_SECONDS
         while time.monotonic() < end and time.monotonic() - self.last_at < QUIET_SECONDS:
             page.wait_for_timeout(100)
         return len(self.requests), sum(self.requests.values()) / 1000

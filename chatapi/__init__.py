@@ -23,10 +23,10 @@ from chatapi.http import (
     identity,
     limits,
     log,
-    maintenance,
     openapi,
     problems,
     quotas,
+    restore_guard,
     slow_clients,
     static_files,
 )
@@ -35,7 +35,7 @@ from chatapi.http.login_limits import login_attempts
 from chatapi.http.unknown_tokens import UnknownTokens
 from chatapi.schemas import categories
 from chatapi.services import accounts, credentials, password_rules, passwords
-from chatapi.services.feeds import caps
+from chatapi.services.feeds import stream_limits
 from chatapi.services.quota import quota
 from chatapi.store import database as store_database
 from chatapi.store import disk
@@ -81,7 +81,7 @@ def create_app(
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=count, x_proto=count, x_host=count
         )
-    maintenance.init_app(app)
+    restore_guard.init_app(app)
     limits.init_app(app)
     login_attempts.init_app(app, shared=database is None)
     app.extensions["unknown_tokens"] = UnknownTokens()
@@ -107,8 +107,8 @@ def _configure_services(app: Flask) -> None:
     passwords.configure(app.config["PASSWORD_TIME_COST"], app.config["PASSWORD_MEMORY_KIB"])
     accounts.lifetimes.idle = timedelta(seconds=app.config["SESSION_IDLE_SECONDS"])
     streams.start()
-    caps.account = app.config["STREAMS_PER_ACCOUNT"]
-    caps.address = app.config["STREAMS_PER_ADDRESS"]
+    stream_limits.account = app.config["STREAMS_PER_ACCOUNT"]
+    stream_limits.address = app.config["STREAMS_PER_ADDRESS"]
     accounts.lifetimes.per_user = app.config["MAX_SESSIONS_PER_USER"]
     password_rules.configure(app.config["MIN_AGENT_PASSWORD_LENGTH"])
     credentials.configure(timedelta(seconds=app.config["PASSWORD_LINK_SECONDS"]))
@@ -123,7 +123,7 @@ def _connect(app: Flask, database: Database[Any] | None) -> None:
     uri = app.config["MONGO_URI"]
     app.config["DATABASE_NAME"] = parse_uri(uri)["database"] or DEFAULT_DATABASE
     if database is None:
-        options: dict[str, Any] = store_database.patience(app.config["DATABASE_TIMEOUT_MS"])
+        options: dict[str, Any] = store_database.client_timeouts(app.config["DATABASE_TIMEOUT_MS"])
         if _in_command():
             # A request gives up on a database that hangs; a command may take its time.
             options |= {"socketTimeoutMS": None, "retryReads": True}

@@ -62,7 +62,7 @@ def post_worker_init(worker: Any) -> None:
     import gevent  # noqa: PLC0415
 
     from chatapi.http.static_files import compress_all  # noqa: PLC0415
-    from chatapi.realtime.signed_in import signed_in  # noqa: PLC0415
+    from chatapi.realtime.session_cache import session_cache  # noqa: PLC0415
     from chatapi.transport import streams  # noqa: PLC0415
 
     def watch() -> None:
@@ -73,8 +73,8 @@ def post_worker_init(worker: Any) -> None:
     gevent.spawn(watch)
     # In a thread of its own: the compressors let go of the interpreter's lock while they work.
     gevent.get_hub().threadpool.spawn(compress_all, worker.wsgi)
-    signed_in.may_follow = True
-    signed_in.follower.ensure_running()
+    session_cache.may_follow = True
+    session_cache.follower.ensure_running()
     # What is loaded now stays. To look through it for garbage would stop everybody for longer
     # than a message may take.
     gc.collect()

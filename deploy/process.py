@@ -84,7 +84,7 @@ class Child:
         self.kill()
         self.process = subprocess.Popen(  # noqa: S603 - the command is ours
             [
-                *(sys.executable, "-I", "-S", str(ROOT / "deploy" / "leash.py")),
+                *(sys.executable, "-I", "-S", str(ROOT / "deploy" / "die_with_parent.py")),
                 *(str(int(self.orphan_signal)), str(os.getpid())),
                 *self.command,
             ],
@@ -101,12 +101,12 @@ class Child:
         """None while the process runs."""
         return self.process.poll() if self.process else -1
 
-    def stop(self, impatient: Callable[[], bool]) -> None:
+    def stop(self, is_hurried: Callable[[], bool]) -> None:
         """Ask the process to end, wait for it, and kill its group when it does not."""
         if self.process is not None and self.exit_code is None:
             self.process.terminate()
             end = time.monotonic() + self.stop_seconds
-            while self.exit_code is None and time.monotonic() < end and not impatient():
+            while self.exit_code is None and time.monotonic() < end and not is_hurried():
                 time.sleep(TICK / 2)
         self.kill()
 

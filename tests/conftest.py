@@ -22,7 +22,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from chatapi import create_app
-from chatapi.realtime.signed_in import signed_in
+from chatapi.realtime.session_cache import session_cache
 from chatapi.realtime.tail import tail
 from chatapi.services import accounts, chats
 from chatapi.services.accounts import ClientInfo, Session
@@ -100,8 +100,8 @@ def app(database: Database[Document]) -> Iterator[Flask]:
     """The application on the database; what follows the database ends with the test."""
     yield create_app(TestConfig, database=database)
     tail.stop()
-    signed_in.follower.stop()
-    eventually(lambda: not tail.follower.is_running and not signed_in.follower.is_running)
+    session_cache.follower.stop()
+    eventually(lambda: not tail.follower.is_running and not session_cache.follower.is_running)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pymongo.database import Database
 from chatapi.services import search
 from chatapi.store.database import Document
 
-PREVIEW_LENGTH = 200
+MAX_PREVIEW_LENGTH = 200
 TOMBSTONE = "This message was deleted."
 OPEN_STATUSES = {"active", "pending"}
 OTHER_SIDE = {"user": "admin", "admin": "user"}
@@ -97,7 +97,7 @@ def _assert_preview(chat: Document, history: list[Document]) -> None:
     last = history[-1]
     hidden = any(each["seq"] == last["seq"] for each in chat.get("burying", ()))
     assert chat["lastMessage"] == {
-        "content": TOMBSTONE if hidden else last["content"][:PREVIEW_LENGTH],
+        "content": TOMBSTONE if hidden else last["content"][:MAX_PREVIEW_LENGTH],
         "senderRole": last["senderRole"],
         "senderName": last["senderName"],
         "timestamp": last["timestamp"],

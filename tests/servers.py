@@ -70,7 +70,7 @@ class DatabaseServer:
 
     def stop(self) -> None:
         """Stop in order; takes about two seconds."""
-        self._child.stop(impatient=lambda: False)
+        self._child.stop(is_hurried=lambda: False)
 
     def kill(self) -> None:
         """Kill the process without a warning, as a power cut would."""
@@ -145,7 +145,7 @@ class AppServer:
 
     def stop(self) -> None:
         """Stop as a deployment does: requests that are being served are finished."""
-        self._child.stop(impatient=lambda: False)
+        self._child.stop(is_hurried=lambda: False)
 
     def kill(self) -> None:
         """Kill the master and all workers without a warning."""

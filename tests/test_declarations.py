@@ -19,7 +19,7 @@ def declare(blueprint: Blueprint, module: str, tag: str | None = None) -> str:
         """Show nothing."""
 
     view.__module__ = module
-    endpoint(blueprint, "GET", "/x", who="anyone", returns={200: HealthOut()}, tag=tag)(view)
+    endpoint(blueprint, "GET", "/x", auth="anyone", returns={200: HealthOut()}, tag=tag)(view)
     made: list[Any] = []
     blueprint.deferred_functions[-1](
         type("State", (), {"add_url_rule": lambda _, *given, **__: made.append(given[2])})()

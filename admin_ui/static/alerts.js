@@ -16,7 +16,7 @@ const TOLD = "alert-told";
 const REACHED = "alert-reached";
 /** Set for a moment, for the tab that is looked at to answer. */
 const ASKED = "alert-asked";
-const MOST_TOLD = 50;
+const MAX_TOLD = 50;
 /** A tab that is looked at says first that it has seen a message; then the hidden ones try. */
 const AFTER_YOU = 250;
 const PREVIEW = 140;
@@ -123,7 +123,7 @@ function claim({ _id: chat, lastSeq }) {
   if (told.get(chat) >= lastSeq) return false;
   told.delete(chat);
   told.set(chat, lastSeq);
-  local.set(TOLD, JSON.stringify([...told].slice(-MOST_TOLD)));
+  local.set(TOLD, JSON.stringify([...told].slice(-MAX_TOLD)));
   return document.hidden;
 }
 

@@ -5,9 +5,9 @@ import { watchChoices } from "./choices.js";
 import { watchConversation } from "./conversation.js";
 import { watchDialogs } from "./dialogs.js";
 import { watchKeys } from "./keyboard.js";
-import { goLive } from "./live.js";
+import { connect } from "./live.js";
 import { watchNavigation } from "./navigation.js";
-import { watchNews } from "./news.js";
+import { watchLiveUpdates } from "./updates.js";
 import { afterSwap, byId } from "./page.js";
 import { keepFresh, refresh } from "./refresh.js";
 import { watchRows } from "./rows.js";
@@ -45,11 +45,11 @@ if (byId("dialogs")) {
   watchSelection();
   watchNavigation();
   watchKeys();
-  watchNews();
+  watchLiveUpdates();
   watchSignals();
   watchAlerts();
   keepFresh();
-  goLive();
+  connect();
   // The days of the open conversation were parted in another zone.
   if (newZone && byId("chat")) refresh();
 }

@@ -185,12 +185,12 @@ function showSeen() {
 }
 
 /** Show that a message is deleted, if it is in an older part, which nothing fetches again. */
-function bury(seq) {
+function redact(seq) {
   const message = byId(`m-${seq}`);
   if (!message?.closest(".older") || message.matches(".gone")) return;
   message.classList.add("gone");
   message.querySelector(".text").textContent = "This message was deleted.";
-  message.querySelector(".bury").remove();
+  message.querySelector(".delete-message").remove();
 }
 
 export function watchConversation() {
@@ -243,9 +243,9 @@ export function watchConversation() {
     accepted(sourceElement);
     if (request.body.get("status") === "closed") leaveRow();
   });
-  document.addEventListener("console:buried", (event) => bury(event.detail.seq));
+  document.addEventListener("console:redacted", (event) => redact(event.detail.seq));
   on("event", (name, { chatId, seq }) => {
-    if (name === "deleted" && seq && chatId === byId("chat")?.dataset.chat) bury(seq);
+    if (name === "deleted" && seq && chatId === byId("chat")?.dataset.chat) redact(seq);
   });
   document.addEventListener("htmx:response:error", (event) => {
     const { sourceElement } = event.detail.ctx;

@@ -69,9 +69,9 @@ export function watchDialogs() {
   document.addEventListener("close", (event) => {
     event.target.remove();
     // Chromium gives the focus back, but the caret is gone with the dialog's last field.
-    const heir = document.activeElement;
-    heir.blur();
-    heir.focus({ preventScroll: true });
+    const nextFocus = document.activeElement;
+    nextFocus.blur();
+    nextFocus.focus({ preventScroll: true });
     rescueFocus();
   }, true);
 
@@ -80,7 +80,7 @@ export function watchDialogs() {
     // What was typed into the open dialog must not be replaced by a second one.
     if (ctx.response?.status === 401 && ctx.hx?.retarget === "#dialogs" && signingIn()) event.preventDefault();
   });
-  for (const name of ["console:dismiss", "console:closed", "console:buried"]) {
+  for (const name of ["console:dismiss", "console:closed", "console:redacted"]) {
     document.addEventListener(name, () => dismiss(document.querySelector("#dialogs dialog:not(#sign-in)")));
   }
   document.addEventListener("console:signedin", (event) => {

@@ -11,33 +11,33 @@ import { signingIn } from "./dialogs.js";
 import { afterSwap, byId } from "./page.js";
 import { isReachable } from "./refresh.js";
 
-const OPENS_WITHIN = 10_000;
-const ANSWERS_WITHIN = 5000;
+const OPEN_TIMEOUT = 10_000;
+const REPLY_TIMEOUT = 5000;
 const FIRST_RETRY = 1000;
-const LONGEST_RETRY = 30_000;
+const MAX_RETRY = 30_000;
 /** A server that stops tells all when to come back; they must not come in one moment. */
 const SPREAD = 1000;
 /** A connection that was up for less has failed once more. */
 const STABLE = 10_000;
 /** Silence of ours after which the server is asked for a sign of life. */
-const ASK_AFTER = 25_000;
+const PING_INTERVAL = 25_000;
 const TICK = 5000;
 /** A clock that jumps by so much says that the computer has slept. */
-const SLEPT = 3 * TICK;
+const SLEEP_THRESHOLD = 3 * TICK;
 /** How long a connection that is not there yet goes without saying. */
-const UNSAID = 1500;
+const STATUS_DELAY = 1500;
 /** A session that is over opens nothing: whoever finds that it is not over calls `check`. */
-const UNASKED = 15_000;
+const RETRY_AFTER_LOGOUT = 15_000;
 /** So many attempts in vain: something between here and there does not let it through. */
-const IN_VAIN = 4;
+const FAILURES_BEFORE_POLLING = 4;
 
 const INBOX = "inbox";
 const ALIVE = "alive";
 const CHAT = "chat:";
 /** What the code of a closed connection says where the last event did not get through. */
-const MEANINGS = { 4401: "session_ended", 4403: "forbidden", 4408: "too_slow", 1012: "restarting", 1008: "too_slow" };
+const CLOSE_REASONS = { 4401: "session_ended", 4403: "forbidden", 4408: "too_slow", 1012: "restarting", 1008: "too_slow" };
 
-const ears = { event: [], chat: [], up: [], down: [], ended: [], refused: [] };
+const listeners = { event: [], chat: [], up: [], down: [], ended: [], refused: [] };
 
 let socket = null;
 let up = false;
@@ -46,9 +46,9 @@ let chat = null;
 let failures = 0;
 let retry;
 let deadline = null;
-let spokeAt = 0;
+let lastSentAt = 0;
 let tickedAt = 0;
-let saying;
+let statusTimer;
 
 /**
  * Call `act` each time that something happens: "event" (name, data), "chat" (which chat is
@@ -56,31 +56,31 @@ let saying;
  * "refused" (a chat may not be listened to).
  */
 export function on(what, act) {
-  ears[what].push(act);
+  listeners[what].push(act);
 }
 
 /** Tell whether news come in by themselves. */
 export const isLive = () => up;
 
 /** The chat that is listened to, or null. */
-export const listened = () => chat;
+export const openChatId = () => chat;
 
 /** Tell the server something; false when there is no connection. */
-export function say(frame) {
+export function send(frame) {
   if (socket?.readyState !== WebSocket.OPEN) return false;
-  spokeAt = Date.now();
+  lastSentAt = Date.now();
   socket.send(JSON.stringify(frame));
   return true;
 }
 
 /** There is reason to doubt, or to hope: ask for a sign of life, or try to connect now. */
 export function check() {
-  if (up) ask();
-  else if (!socket) connect();
+  if (up) ping();
+  else if (!socket) openSocket();
 }
 
 /** Begin, on a page that has something to keep up to date. */
-export function goLive() {
+export function connect() {
   if (!byId("rows") || !window.WebSocket) return;
   document.addEventListener("visibilitychange", () => {
     follow();
@@ -94,119 +94,119 @@ export function goLive() {
   // An open socket would keep a page that is left from being kept for the way back.
   window.addEventListener("pagehide", () => {
     clearTimeout(retry);
-    drop();
+    closeSocket();
   });
-  window.addEventListener("pageshow", (event) => event.persisted && connect());
+  window.addEventListener("pageshow", (event) => event.persisted && openSocket());
   // The server says that the session is over before the next page is here.
-  document.addEventListener("submit", (event) => event.target.matches("[data-sign-out]") && rest());
+  document.addEventListener("submit", (event) => event.target.matches("[data-sign-out]") && pauseAfterLogout());
   afterSwap((target) => {
     follow();
-    if (target === document.body) show();
+    if (target === document.body) showStatus();
   });
   follow();
-  connect();
+  openSocket();
   tickedAt = Date.now();
-  setInterval(tick, TICK);
+  setInterval(onTick, TICK);
 }
 
-function tell(what, ...facts) {
-  for (const act of ears[what]) act(...facts);
+function notify(what, ...facts) {
+  for (const act of listeners[what]) act(...facts);
 }
 
 /** Listen to the chat that is looked at. */
 function follow() {
   const shown = document.hidden ? null : byId("chat")?.dataset.chat ?? null;
   if (shown === chat) return;
-  if (chat) say({ type: "unsubscribe", chatId: chat });
+  if (chat) send({ type: "unsubscribe", chatId: chat });
   chat = shown;
-  tell("chat", chat);
+  notify("chat", chat);
   subscribe();
 }
 
 function subscribe() {
   if (!chat) return;
   const after = Number(byId("chat")?.dataset.last) || 0;
-  say({ type: "subscribe", chatId: chat, after, ref: CHAT + chat });
+  send({ type: "subscribe", chatId: chat, after, ref: CHAT + chat });
 }
 
-function connect() {
+function openSocket() {
   clearTimeout(retry);
   if (socket) return;
   if (signingIn()) {
     // Without a session nothing opens.
-    retry = setTimeout(connect, FIRST_RETRY);
+    retry = setTimeout(openSocket, FIRST_RETRY);
     return;
   }
-  showSoon();
+  showStatusSoon();
   const opened = new WebSocket("/api/ws");
   socket = opened;
-  answerWithin(OPENS_WITHIN);
+  expectReplyWithin(OPEN_TIMEOUT);
   opened.onopen = () => {
     // The chat first: when the inbox is confirmed, both are.
     subscribe();
-    say({ type: "subscribe", chatId: null, ref: INBOX });
+    send({ type: "subscribe", chatId: null, ref: INBOX });
   };
-  opened.onmessage = ({ data }) => hear(JSON.parse(data));
-  opened.onclose = ({ code }) => (MEANINGS[code] ? end({ code: MEANINGS[code] }) : lose());
+  opened.onmessage = ({ data }) => onMessage(JSON.parse(data));
+  opened.onclose = ({ code }) => (CLOSE_REASONS[code] ? onEnd({ code: CLOSE_REASONS[code] }) : reconnect());
 }
 
-function hear({ event, ref, data }) {
+function onMessage({ event, ref, data }) {
   // Until the inbox is confirmed, nothing else is the answer that is awaited.
   if (up || ref === INBOX) {
     clearTimeout(deadline);
     deadline = null;
   }
   if (event === "ok") {
-    if (ref === INBOX && !up) confirm();
+    if (ref === INBOX && !up) onConfirmed();
   } else if (event === "problem") {
-    refuse(ref, data);
+    onProblem(ref, data);
   } else if (event === "end") {
-    end(data);
+    onEnd(data);
   } else {
-    tell("event", event, data);
+    notify("event", event, data);
   }
 }
 
-function confirm() {
+function onConfirmed() {
   up = true;
   upSince = Date.now();
-  show();
-  tell("up");
+  showStatus();
+  notify("up");
 }
 
-function refuse(ref, { status, retryAfter = 0 }) {
+function onProblem(ref, { status, retryAfter = 0 }) {
   const isChat = typeof ref === "string" && ref.startsWith(CHAT);
-  if (isChat && (status === 403 || status === 404)) tell("refused");
-  else if (isChat || ref === INBOX || ref === ALIVE) lose(retryAfter * 1000 + Math.random() * SPREAD);
+  if (isChat && (status === 403 || status === 404)) notify("refused");
+  else if (isChat || ref === INBOX || ref === ALIVE) reconnect(retryAfter * 1000 + Math.random() * SPREAD);
 }
 
 /** The server has said its last word. */
-function end({ code, retryAfter = 0 }) {
-  lose((code === "session_ended" ? UNASKED : retryAfter * 1000) + Math.random() * SPREAD);
-  tell("ended", code);
+function onEnd({ code, retryAfter = 0 }) {
+  reconnect((code === "session_ended" ? RETRY_AFTER_LOGOUT : retryAfter * 1000) + Math.random() * SPREAD);
+  notify("ended", code);
 }
 
 /** The connection is of no use any more; come back, later after each failure. */
-function lose(wait) {
+function reconnect(wait) {
   const wasStable = up && Date.now() - upSince > STABLE;
   failures = wasStable ? 0 : failures + 1;
-  drop();
-  const grown = Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** Math.max(0, failures - 1));
+  closeSocket();
+  const grown = Math.min(MAX_RETRY, FIRST_RETRY * 2 ** Math.max(0, failures - 1));
   // The first time at once: mostly it is one connection that broke, and not the server.
   const pause = wasStable ? Math.random() * 200 : grown * (0.5 + Math.random() * 0.5);
   clearTimeout(retry);
-  retry = setTimeout(connect, wait ?? pause);
-  showSoon();
+  retry = setTimeout(openSocket, wait ?? pause);
+  showStatusSoon();
 }
 
 /** Be without a connection for a while. */
-function rest() {
-  drop();
+function pauseAfterLogout() {
+  closeSocket();
   clearTimeout(retry);
-  retry = setTimeout(connect, UNASKED);
+  retry = setTimeout(openSocket, RETRY_AFTER_LOGOUT);
 }
 
-function drop() {
+function closeSocket() {
   clearTimeout(deadline);
   deadline = null;
   const dropped = socket;
@@ -218,44 +218,44 @@ function drop() {
   if (!up) return;
   up = false;
   byId("link").dataset.state = "reconnecting";
-  tell("down");
+  notify("down");
 }
 
-function tick() {
+function onTick() {
   const now = Date.now();
-  const slept = now - tickedAt > SLEPT && !document.hidden;
+  const slept = now - tickedAt > SLEEP_THRESHOLD && !document.hidden;
   tickedAt = now;
   if (slept) check();
-  else if (up && now - spokeAt > ASK_AFTER) ask();
+  else if (up && now - lastSentAt > PING_INTERVAL) ping();
 }
 
 /** The protocol's own pings are hidden from scripts; asking for the inbox again costs as little. */
-function ask() {
+function ping() {
   if (deadline) return;
-  say({ type: "subscribe", chatId: null, ref: ALIVE });
-  answerWithin(ANSWERS_WITHIN);
+  send({ type: "subscribe", chatId: null, ref: ALIVE });
+  expectReplyWithin(REPLY_TIMEOUT);
 }
 
-function answerWithin(milliseconds) {
+function expectReplyWithin(milliseconds) {
   clearTimeout(deadline);
-  deadline = setTimeout(lose, milliseconds);
+  deadline = setTimeout(reconnect, milliseconds);
 }
 
-function showSoon() {
-  saying ??= setTimeout(show, UNSAID);
+function showStatusSoon() {
+  statusTimer ??= setTimeout(showStatus, STATUS_DELAY);
 }
 
 /** Say in the bar how news come in, unless they come by themselves. */
-function show() {
-  clearTimeout(saying);
-  saying = null;
+function showStatus() {
+  clearTimeout(statusTimer);
+  statusTimer = null;
   const place = byId("link");
-  const inVain = failures >= IN_VAIN && isReachable();
+  const isPolling = failures >= FAILURES_BEFORE_POLLING && isReachable();
   place.hidden = up;
-  place.dataset.state = up ? "live" : inVain ? "polling" : "reconnecting";
+  place.dataset.state = up ? "live" : isPolling ? "polling" : "reconnecting";
   if (up) return;
-  place.title = inVain ? "There is no live connection. News are fetched every few seconds." : "The live connection is being made. Meanwhile news are fetched every few seconds.";
-  const text = inVain ? "Not live" : "Reconnecting…";
+  place.title = isPolling ? "There is no live connection. News are fetched every few seconds." : "The live connection is being made. Meanwhile news are fetched every few seconds.";
+  const text = isPolling ? "Not live" : "Reconnecting…";
   const words = place.lastElementChild;
   if (words.textContent !== text) words.textContent = text;
 }

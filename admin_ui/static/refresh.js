@@ -17,18 +17,18 @@ const HIDDEN = 30_000;
 const LIVE = 45_000;
 const LIVE_HIDDEN = 120_000;
 /** Several events of one cause come together. */
-const TOGETHER = 30;
+const DEBOUNCE = 30;
 /** Between two refreshes that events lead to; it grows while they keep coming. */
 const GAP = 150;
-const LONGEST_GAP = 1000;
+const MAX_GAP = 1000;
 const HIDDEN_GAP = 2000;
-const LONGEST = 30_000;
-const PATIENCE = 15_000;
+const MAX_DELAY = 30_000;
+const TIMEOUT = 15_000;
 /** When connections have been found dead, others that the browser keeps may be as well. */
-const HASTE = 2000;
-const MOST_DEAD = 6;
-const STILL = 600;
-const MOST_HELD = 4;
+const FAST_TIMEOUT = 2000;
+const MAX_DEAD_CONNECTIONS = 6;
+const POINTER_IDLE = 600;
+const MAX_DEFERRALS = 4;
 
 const panes = [
   { place: "list", root: "rows" },
@@ -37,12 +37,12 @@ const panes = [
 
 let live = false;
 let timer;
-let nudged = null;
-let nudgedAt = 0;
+let scheduledRefresh = null;
+let refreshedAt = 0;
 let gap = GAP;
 let running = null;
 let fetching = null;
-let hasty = 0;
+let retryFast = 0;
 let listIsNext = false;
 let again = false;
 /** The next round, and this one, ask the server to look for itself. */
@@ -50,13 +50,13 @@ let certain = false;
 let isCertain = false;
 let failures = 0;
 let wait = 0;
-let moved = 0;
-let held = 0;
+let pointerMovedAt = 0;
+let deferrals = 0;
 let leaving = null;
 let storageIsFull = false;
 let today = new Date().toDateString();
 
-class Lost extends Error {
+class RequestFailed extends Error {
   constructor(text, seconds = 0) {
     super(text);
     this.seconds = seconds;
@@ -77,9 +77,9 @@ const STORAGE_FULL = "The disk is almost full: nothing can be saved. Reading sti
  * anew -- give up what is being fetched: it may wait on a connection that is dead.
  */
 export function refresh({ atOnce = false, anew = false } = {}) {
-  if (atOnce) held = MOST_HELD;
+  if (atOnce) deferrals = MAX_DEFERRALS;
   certain ||= atOnce;
-  if (anew) hasty = MOST_DEAD;
+  if (anew) retryFast = MAX_DEAD_CONNECTIONS;
   if (running) {
     again = true;
     if (anew) fetching.abort();
@@ -97,17 +97,17 @@ export function refresh({ atOnce = false, anew = false } = {}) {
 }
 
 /** There is news somewhere: refresh at once, but in a burst only now and then. */
-export function nudge() {
+export function scheduleRefresh() {
   // The server has said how long it wants to be left alone.
-  if (nudged || wait) return;
-  const ago = Date.now() - nudgedAt;
-  gap = ago > 2 * LONGEST_GAP ? GAP : Math.min(LONGEST_GAP, gap * 1.4);
+  if (scheduledRefresh || wait) return;
+  const ago = Date.now() - refreshedAt;
+  gap = ago > 2 * MAX_GAP ? GAP : Math.min(MAX_GAP, gap * 1.4);
   const pause = (document.hidden ? HIDDEN_GAP : gap) - ago;
-  nudged = setTimeout(() => {
-    nudged = null;
-    nudgedAt = Date.now();
+  scheduledRefresh = setTimeout(() => {
+    scheduledRefresh = null;
+    refreshedAt = Date.now();
     refresh();
-  }, Math.max(TOGETHER, pause));
+  }, Math.max(DEBOUNCE, pause));
 }
 
 /** News come in by themselves from now on, or not any more: ask rarely, or often. */
@@ -128,7 +128,7 @@ export function keepFresh() {
   document.addEventListener("console:left", () => refresh());
   document.addEventListener("console:read", () => listIsNext || refresh());
   document.addEventListener("pointermove", (event) => {
-    if ((event.movementX || event.movementY) && event.target.closest?.("#list")) moved = Date.now();
+    if ((event.movementX || event.movementY) && event.target.closest?.("#list")) pointerMovedAt = Date.now();
   }, { passive: true });
   window.addEventListener("online", () => refresh());
   window.addEventListener("offline", () => show(LOST));
@@ -141,16 +141,16 @@ export function keepFresh() {
 function leave() {
   fetching?.abort();
   clearTimeout(leaving);
-  leaving = setTimeout(() => { leaving = null; }, PATIENCE);
+  leaving = setTimeout(() => { leaving = null; }, TIMEOUT);
 }
 
 function schedule() {
   clearTimeout(timer);
   let delay = document.hidden ? HIDDEN : VISIBLE;
   if (live) delay = (document.hidden ? LIVE_HIDDEN : LIVE) * (0.9 + Math.random() * 0.2);
-  if (failures) delay = Math.min(LONGEST, VISIBLE * 2 ** (failures - 1)) * (0.8 + Math.random() * 0.4);
-  if (failures && hasty) delay = 0;
-  if (held) delay = STILL;
+  if (failures) delay = Math.min(MAX_DELAY, VISIBLE * 2 ** (failures - 1)) * (0.8 + Math.random() * 0.4);
+  if (failures && retryFast) delay = 0;
+  if (deferrals) delay = POINTER_IDLE;
   timer = setTimeout(() => refresh(), Math.max(delay, wait));
 }
 
@@ -164,7 +164,7 @@ async function round() {
       // What is seen at once is never shown as unread.
       listIsNext = true;
       await conversation();
-      await Promise.race([reading(), new Promise((go) => setTimeout(go, LONGEST_GAP))]);
+      await Promise.race([reading(), new Promise((go) => setTimeout(go, MAX_GAP))]);
       listIsNext = false;
       await list();
     } else {
@@ -172,7 +172,7 @@ async function round() {
     }
     const wasLost = failures > 0;
     failures = 0;
-    hasty = 0;
+    retryFast = 0;
     wait = 0;
     show(storageIsFull ? STORAGE_FULL : "");
     if (wasLost) document.dispatchEvent(new CustomEvent("console:contact"));
@@ -181,11 +181,11 @@ async function round() {
   } catch (error) {
     listIsNext = false;
     if (fetching.signal.aborted) return;
-    failures = hasty ? 1 : failures + 1;
-    hasty = Math.max(0, hasty - 1);
+    failures = retryFast ? 1 : failures + 1;
+    retryFast = Math.max(0, retryFast - 1);
     wait = (error.seconds ?? 0) * 1000;
-    show(error instanceof Lost ? error.message : LOST);
-    if (!(error instanceof Lost)) console.error(error);
+    show(error instanceof RequestFailed ? error.message : LOST);
+    if (!(error instanceof RequestFailed)) console.error(error);
   }
   if (today !== new Date().toDateString()) {
     today = new Date().toDateString();
@@ -200,7 +200,7 @@ function show(text) {
 
 async function update({ place, root }) {
   const shown = byId(root);
-  if (!shown || (place === "list" ? underTheHand() : isDeleting())) return;
+  if (!shown || (place === "list" ? isPointerOverList() : isDeleting())) return;
   const { poll, etag } = shown.dataset;
   const kept = place === "list" ? keptRow() : null;
   const { response, text } = await ask(kept ? withKept(poll, kept) : poll, etag);
@@ -222,7 +222,7 @@ async function update({ place, root }) {
     return;
   }
   if (!response.ok) {
-    throw new Lost(TEXTS[response.status] ?? LOST, Number(response.headers.get("Retry-After")) || 0);
+    throw new RequestFailed(TEXTS[response.status] ?? LOST, Number(response.headers.get("Retry-After")) || 0);
   }
   // Something else was put there meanwhile: that is newer.
   if (byId(root) !== shown || shown.dataset.etag !== etag || shown.dataset.poll !== poll) return;
@@ -260,21 +260,21 @@ async function ask(address, etag) {
     "If-None-Match": `"${etag}"`,
     Accept: "text/html",
   };
-  const signal = AbortSignal.any([fetching.signal, AbortSignal.timeout(hasty ? HASTE : PATIENCE)]);
+  const signal = AbortSignal.any([fetching.signal, AbortSignal.timeout(retryFast ? FAST_TIMEOUT : TIMEOUT)]);
   try {
     const response = await fetch(address, { headers, signal });
     return { response, text: await response.text() };
   } catch {
-    throw new Lost(LOST);
+    throw new RequestFailed(LOST);
   }
 }
 
 /** Tell whether a hand is moving over the list: rows must not jump just before a click. */
-function underTheHand() {
-  if (Date.now() - moved < STILL && held < MOST_HELD) {
-    held += 1;
+function isPointerOverList() {
+  if (Date.now() - pointerMovedAt < POINTER_IDLE && deferrals < MAX_DEFERRALS) {
+    deferrals += 1;
     return true;
   }
-  held = 0;
+  deferrals = 0;
   return false;
 }

@@ -14,16 +14,16 @@ import { Emitter } from "./events.js";
 import { encode } from "./json.js";
 import { backoff } from "./poller.js";
 
-const OPENS_WITHIN = 10_000;
+const OPEN_TIMEOUT = 10_000;
 const FIRST_RETRY = 1_500;
 /** A server that stops says to all when to come back; they must not come in one moment. */
 const SPREAD = 1_000;
 /** A session that is over opens nothing: whoever finds it is not over calls `check`. */
-const UNASKED = 15_000;
+const RETRY_AFTER_LOGOUT = 15_000;
 /** Silence of ours after which the server is asked for a sign of life. */
-const ASK_AFTER = 25_000;
-const ASK_AFTER_UNSEEN = 60_000;
-const ANSWERS_WITHIN = 5_000;
+const PING_INTERVAL = 25_000;
+const PING_INTERVAL_HIDDEN = 60_000;
+const REPLY_TIMEOUT = 5_000;
 /** How often the clock is looked at: this finds that the computer has slept. */
 const TICK = 5_000;
 
@@ -31,7 +31,7 @@ const INBOX = "inbox";
 const SIGN_OF_LIFE = "alive";
 const CHAT = "chat:";
 /** What the code of a closed connection says where the last event did not get through. */
-const MEANINGS = { 4401: "session_ended", 4403: "forbidden", 4408: "too_slow", 1012: "restarting", 1008: "too_slow" };
+const CLOSE_REASONS = { 4401: "session_ended", 4403: "forbidden", 4408: "too_slow", 1012: "restarting", 1008: "too_slow" };
 
 /**
  * Emits "event" ({event, data}), "up", "down", "ended" (the code of the server's last event),
@@ -46,7 +46,7 @@ export class Live extends Emitter {
   #timer = null;
   #ticker = null;
   #deadline = null;
-  #saidAt = 0;
+  #lastSentAt = 0;
   #chatId = null;
   #forbidden = false;
   /** What waits for an answer, by the `ref` that the answer repeats. */
@@ -63,8 +63,8 @@ export class Live extends Emitter {
       this.#tick();
     };
     this.online = () => this.check();
-    this.offline = () => this.#lost(backoff(1, FIRST_RETRY));
-    this.hidden = () => this.#drop();
+    this.offline = () => this.#reconnect(backoff(1, FIRST_RETRY));
+    this.hidden = () => this.#closeSocket();
     this.violation = (event) => {
       if (event.blockedURI.startsWith(new URL(this.api.socketUrl).origin)) this.#forbid();
     };
@@ -87,7 +87,7 @@ export class Live extends Emitter {
 
   stop() {
     this.#started = false;
-    this.#drop();
+    this.#closeSocket();
     clearTimeout(this.#timer);
     clearTimeout(this.#ticker);
     document.removeEventListener("visibilitychange", this.seen);
@@ -103,15 +103,15 @@ export class Live extends Emitter {
     if (chatId === this.#chatId) return;
     const left = this.#chatId;
     this.#chatId = chatId;
-    if (left) this.say({ type: "unsubscribe", chatId: left });
+    if (left) this.send({ type: "unsubscribe", chatId: left });
     this.#subscribe();
   }
 
   /** Tell the server something; false when there is no connection. */
-  say(frame) {
+  send(frame) {
     const socket = this.#socket;
     if (!socket || socket.readyState !== socket.OPEN) return false;
-    this.#saidAt = Date.now();
+    this.#lastSentAt = Date.now();
     socket.send(encode(frame));
     return true;
   }
@@ -121,7 +121,7 @@ export class Live extends Emitter {
     this.#refs += 1;
     const ref = this.#refs;
     return new Promise((resolve, reject) => {
-      if (!this.say({ ...frame, ref })) reject(new NetworkError());
+      if (!this.send({ ...frame, ref })) reject(new NetworkError());
       else this.#asked.set(ref, { resolve, reject });
     });
   }
@@ -129,7 +129,7 @@ export class Live extends Emitter {
   /** There is reason to doubt: ask for a sign of life, or try to connect now. */
   check() {
     if (!this.#started) return;
-    if (this.isUp) this.#ask();
+    if (this.isUp) this.#ping();
     else if (!this.#socket) this.#connect();
   }
 
@@ -145,37 +145,37 @@ export class Live extends Emitter {
       return;
     }
     this.#socket = socket;
-    this.#awaitAnswer(OPENS_WITHIN);
+    this.#expectReplyWithin(OPEN_TIMEOUT);
     // The chat first: when the inbox is confirmed, both are.
     socket.onopen = () => {
       this.#subscribe();
-      this.say({ type: "subscribe", chatId: null, ref: INBOX });
+      this.send({ type: "subscribe", chatId: null, ref: INBOX });
     };
-    socket.onmessage = ({ data }) => this.#heard(JSON.parse(data));
+    socket.onmessage = ({ data }) => this.#onMessage(JSON.parse(data));
     socket.onclose = ({ code }) => {
-      if (MEANINGS[code]) this.#ended({ code: MEANINGS[code] });
-      else this.#lost();
+      if (CLOSE_REASONS[code]) this.#onEnd({ code: CLOSE_REASONS[code] });
+      else this.#reconnect();
     };
   }
 
   #subscribe() {
     const chatId = this.#chatId;
-    if (chatId) this.say({ type: "subscribe", chatId, after: this.place(chatId), ref: CHAT + chatId });
+    if (chatId) this.send({ type: "subscribe", chatId, after: this.place(chatId), ref: CHAT + chatId });
   }
 
-  #heard({ event, ref, data }) {
+  #onMessage({ event, ref, data }) {
     // Until the inbox is confirmed, other frames are not yet the answer that is awaited.
     if (this.isUp || ref === INBOX) {
       clearTimeout(this.#deadline);
       this.#deadline = null;
     }
-    if (event === "ok") this.#confirmed(ref, data);
-    else if (event === "problem") this.#refused(ref, data);
-    else if (event === "end") this.#ended(data);
+    if (event === "ok") this.#onConfirmed(ref, data);
+    else if (event === "problem") this.#onProblem(ref, data);
+    else if (event === "end") this.#onEnd(data);
     else this.emit("event", { event, data });
   }
 
-  #confirmed(ref, data) {
+  #onConfirmed(ref, data) {
     this.#asked.get(ref)?.resolve(data);
     this.#asked.delete(ref);
     if (ref !== INBOX || this.isUp) return;
@@ -184,33 +184,33 @@ export class Live extends Emitter {
     this.emit("up");
   }
 
-  #refused(ref, problem) {
+  #onProblem(ref, problem) {
     const { status, retryAfter = null } = problem;
     this.#asked.get(ref)?.reject(new ApiError(status, problem, retryAfter));
     this.#asked.delete(ref);
     const about = typeof ref === "string" && ref.startsWith(CHAT) ? ref.slice(CHAT.length) : null;
     if (about && (status === 403 || status === 404)) this.emit("refused", about);
-    else if (about || ref === INBOX) this.#lost(retryAfter === null ? undefined : backoff(1, FIRST_RETRY, retryAfter));
+    else if (about || ref === INBOX) this.#reconnect(retryAfter === null ? undefined : backoff(1, FIRST_RETRY, retryAfter));
   }
 
   /** The server has said its last word. */
-  #ended({ code, retryAfter = 0 }) {
-    const pause = code === "session_ended" ? UNASKED : retryAfter * 1000;
-    this.#lost(pause + Math.random() * SPREAD);
+  #onEnd({ code, retryAfter = 0 }) {
+    const pause = code === "session_ended" ? RETRY_AFTER_LOGOUT : retryAfter * 1000;
+    this.#reconnect(pause + Math.random() * SPREAD);
     this.emit("ended", code);
   }
 
   /** The connection is of no use any more; come back, later after each failure. */
-  #lost(wait) {
+  #reconnect(wait) {
     const wasUp = this.isUp;
-    this.#drop();
+    this.#closeSocket();
     if (!this.#started) return;
     this.#failures = wasUp ? 1 : this.#failures + 1;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#connect(), wait ?? backoff(this.#failures, FIRST_RETRY));
   }
 
-  #drop() {
+  #closeSocket() {
     clearTimeout(this.#deadline);
     this.#deadline = null;
     const socket = this.#socket;
@@ -232,27 +232,27 @@ export class Live extends Emitter {
     if (this.#forbidden) return;
     this.#forbidden = true;
     console.warn(`Support chat: messages arrive later than they could. Allow ${new URL(this.api.socketUrl).origin} in this page's connect-src.`);
-    this.#drop();
+    this.#closeSocket();
     clearTimeout(this.#timer);
   }
 
   #tick() {
     clearTimeout(this.#ticker);
     if (!this.#started) return;
-    const patience = document.hidden ? ASK_AFTER_UNSEEN : ASK_AFTER;
-    if (this.isUp && Date.now() - this.#saidAt > patience) this.#ask();
-    this.#ticker = setTimeout(() => this.#tick(), document.hidden ? ASK_AFTER_UNSEEN : TICK);
+    const interval = document.hidden ? PING_INTERVAL_HIDDEN : PING_INTERVAL;
+    if (this.isUp && Date.now() - this.#lastSentAt > interval) this.#ping();
+    this.#ticker = setTimeout(() => this.#tick(), document.hidden ? PING_INTERVAL_HIDDEN : TICK);
   }
 
   /** The protocol's own pings are hidden from scripts; asking for the inbox again costs as little. */
-  #ask() {
+  #ping() {
     if (this.#deadline) return;
-    this.say({ type: "subscribe", chatId: null, ref: SIGN_OF_LIFE });
-    this.#awaitAnswer(ANSWERS_WITHIN);
+    this.send({ type: "subscribe", chatId: null, ref: SIGN_OF_LIFE });
+    this.#expectReplyWithin(REPLY_TIMEOUT);
   }
 
-  #awaitAnswer(milliseconds) {
+  #expectReplyWithin(milliseconds) {
     clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.#lost(), milliseconds);
+    this.#deadline = setTimeout(() => this.#reconnect(), milliseconds);
   }
 }

@@ -15,7 +15,7 @@ const FOLDED = 6_000;
 const HIDDEN = 30_000;
 /** While news come in live, polling only makes sure. */
 const LIVE = 60_000;
-const LIVE_UNSEEN = 300_000;
+const LIVE_HIDDEN = 300_000;
 /** Silence of 6 s means that somebody has stopped typing. */
 const TYPING = 3_000;
 const NEWEST = 50;
@@ -49,10 +49,10 @@ export class Updates {
       api,
       place: (chatId) => (store.conversation(chatId).loaded ? store.conversation(chatId).newest : null),
     });
-    this.live.on("event", ({ event, data }) => this.#heard(event, data));
+    this.live.on("event", ({ event, data }) => this.#onMessage(event, data));
     this.live.on("up", () => this.#up());
     this.live.on("down", () => this.#down());
-    this.live.on("ended", (code) => this.#ended(code));
+    this.live.on("ended", (code) => this.#onEnd(code));
     this.live.on("refused", () => this.refresh());
   }
 
@@ -98,7 +98,7 @@ export class Updates {
     const now = Date.now();
     if (!this.openId || now - this.#typedAt < TYPING) return;
     this.#typedAt = now;
-    if (this.live.isUp) this.live.say({ type: "typing", chatId: this.openId });
+    if (this.live.isUp) this.live.send({ type: "typing", chatId: this.openId });
     else if (this.connection.state === "online") this.api.post(`/api/chat/${this.openId}/typing`).catch(() => undefined);
   }
 
@@ -141,8 +141,8 @@ export class Updates {
   // Live
 
   #interval(failed = false) {
-    const unseen = document.hidden || this.folded;
-    if (this.live.isUp && !failed) return unseen ? LIVE_UNSEEN : LIVE;
+    const isHidden = document.hidden || this.folded;
+    if (this.live.isUp && !failed) return isHidden ? LIVE_HIDDEN : LIVE;
     return document.hidden ? HIDDEN : this.folded ? FOLDED : VISIBLE;
   }
 
@@ -165,7 +165,7 @@ export class Updates {
   }
 
   /** The session may be over, or another one than it was: the API knows. */
-  async #ended(code) {
+  async #onEnd(code) {
     if (code !== "session_ended" && code !== "forbidden") return;
     try {
       await this.session.check();
@@ -175,7 +175,7 @@ export class Updates {
     if (this.session.state === "signed-in") this.live.check();
   }
 
-  #heard(event, data) {
+  #onMessage(event, data) {
     switch (event) {
       case "chat":
         this.#heardChat(data);

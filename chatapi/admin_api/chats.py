@@ -18,7 +18,7 @@ from chatapi.user_api.chats import as_changes
     blueprint,
     "POST",
     "/chats/bulk",
-    who="admin",
+    auth="admin",
     body=BulkIn(),
     returns={200: BulkOut()},
 )

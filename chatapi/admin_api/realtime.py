@@ -11,7 +11,7 @@ from chatapi.services.accounts import Session
 from chatapi.transport import streams
 
 
-@endpoint(blueprint, "GET", "/realtime", who="admin", returns={200: RealtimeOut()})
+@endpoint(blueprint, "GET", "/realtime", auth="admin", returns={200: RealtimeOut()})
 def realtime(session: Session) -> Any:  # noqa: ARG001 - the endpoint gives it
     """Tell how the worker process that answers does: open streams, its tail and its lag."""
     return streams.state()

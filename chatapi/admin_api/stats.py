@@ -12,7 +12,7 @@ from chatapi.services import stats
 from chatapi.services.accounts import Session
 
 
-@endpoint(blueprint, "GET", "/stats", who="admin", returns={200: StatsOut()})
+@endpoint(blueprint, "GET", "/stats", auth="admin", returns={200: StatsOut()})
 def counts(session: Session) -> Any:
     """Count all chats by status, priority and category, the unread and the unassigned."""
     return stats.counts(session, categories.offered)

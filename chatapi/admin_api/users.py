@@ -18,7 +18,7 @@ from chatapi.services.accounts import Session
     blueprint,
     "GET",
     "/users",
-    who="admin",
+    auth="admin",
     query=UsersQuery(),
     returns={200: UserOut(many=True)},
     headers={"X-Next-Cursor": "The cursor of the next page."},
@@ -34,10 +34,10 @@ def list_users(session: Session, query: dict[str, Any]) -> Any:
     blueprint,
     "PATCH",
     "/users/<user_id>",
-    who="admin",
+    auth="admin",
     body=UserPatch(),
     returns={200: UserOut()},
-    refuses=[errors.UserNotFound, errors.LastAdmin],
+    errors=[errors.UserNotFound, errors.LastAdmin],
 )
 def update_user(session: Session, body: dict[str, Any], user_id: str) -> Any:
     """Change a user's role, name, image, or whether they may sign in."""
@@ -48,9 +48,9 @@ def update_user(session: Session, body: dict[str, Any], user_id: str) -> Any:
     blueprint,
     "POST",
     "/users/<user_id>/password-link",
-    who="admin",
+    auth="admin",
     returns={201: PasswordLinkOut()},
-    refuses=[errors.UserNotFound],
+    errors=[errors.UserNotFound],
 )
 def make_password_link(session: Session, user_id: str) -> Any:
     """Make a link with which a person sets a new password, once."""

@@ -16,10 +16,10 @@ from chatapi.cli.imports import import_conversations
 from chatapi.cli.terminal import DatabaseCommand
 from chatapi.cli.verify import verify_deployment
 from chatapi.domain.errors import ChatError
-from chatapi.domain.lengths import NAME_LENGTH
+from chatapi.domain.lengths import MAX_NAME_LENGTH
 from chatapi.schemas.field_types import EmailAddress, Name, NewPassword
 from chatapi.services import accounts, assignment, chats, credentials
-from chatapi.store import database, indexes, upkeep
+from chatapi.store import database, indexes, maintenance
 
 
 def init_app(app: Flask) -> None:
@@ -60,7 +60,7 @@ def init_db(sweep: bool) -> None:
 
 def _refuse_half_restored() -> None:
     """Keep a product that was not told to restore from starting on half of its data."""
-    unfinished = upkeep.unfinished_restore()
+    unfinished = maintenance.unfinished_restore()
     if unfinished:
         raise click.ClickException(
             f"The restore of the backup of {unfinished.get('backup', 'unknown date')} was cut off, "
@@ -77,7 +77,7 @@ def _sweep() -> None:
             f"{len(found)} messages belong to no chat, more than crashes leave: "
             "none was removed. Keep a copy of the database, and ask the developers."
         )
-    upkeep.delete_messages(found)
+    maintenance.delete_messages(found)
     consistency.remove_lost_terms()
     consistency.complete_terms()
     click.echo(f"Removed {len(found)} messages that crashes had left without a chat.")
@@ -99,7 +99,7 @@ def create_admin(email: str, name: str, password: str) -> None:
     """Make a support agent's account."""
     try:
         address = EmailAddress().deserialize(email)
-        shown = Name(1, NAME_LENGTH).deserialize(name)
+        shown = Name(1, MAX_NAME_LENGTH).deserialize(name)
         accounts.create_admin(shown, address, NewPassword().deserialize(password))
     except (ValidationError, ChatError) as error:
         text = error.detail if isinstance(error, ChatError) else " ".join(error.messages)

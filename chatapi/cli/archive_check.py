@@ -22,7 +22,7 @@ from bson.int64 import Int64
 
 from chatapi.cli import archive
 from chatapi.cli.archive import BadArchive, Header
-from chatapi.store import indexes, upkeep
+from chatapi.store import indexes, maintenance
 from chatapi.store.database import AWARE, Document
 
 # What restoring reads of a document, besides what the validators require.
@@ -74,7 +74,7 @@ def check(path: Path, seen: Callable[[int], None] = lambda _: None) -> Header:
 def _check_name(name: str) -> None:
     """Refuse a collection that no database takes, or that no backup holds."""
     odd = not name or len(name) > 120 or name.startswith("system.") or set(name) & {"$", "\0"}
-    if odd or name in upkeep.SHORT_LIVED:
+    if odd or name in maintenance.SHORT_LIVED:
         raise BadArchive(f"it holds a collection {name!r}, which no backup has")
 
 

@@ -40,22 +40,22 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from chatapi.cli import archive, archive_check, consistency
-from chatapi.cli.terminal import failing_by_name, progress, regular_file
+from chatapi.cli.terminal import cli_errors, progress, regular_file
 from chatapi.domain import clock
 from chatapi.services import chats
-from chatapi.services.messages import PREVIEW_LENGTH, no_longer_unread
-from chatapi.store import database, deletions, indexes, upkeep
+from chatapi.services.messages import MAX_PREVIEW_LENGTH, no_longer_unread
+from chatapi.store import database, deletions, indexes, maintenance
 from chatapi.store.database import AWARE, Document
 
-CHATS_AT_ONCE = 100
-INSERTED_AT_ONCE = 1000
+CHATS_BATCH = 100
+INSERTED_BATCH = 1000
 INSERTED_BYTES = 8_000_000
-MOST_ATTEMPTS = 100
+MAX_ATTEMPTS = 100
 # More changes than a chat has seen since any backup of it.
 AHEAD = 1_000_000
 # A process with people connected says so more often than this.
 IN_USE_SECONDS = 20
-MOST_SHOWN = 20
+MAX_SHOWN = 20
 # In this order: who comes later may only be named by who came earlier.
 _SPECIAL = ("chatrooms", "messages", "users", "deletions")
 
@@ -81,14 +81,16 @@ def backup_data(file: Path, sessions: bool, overwrite: bool) -> None:
         raise click.ClickException(f"{file} is no regular file, so nothing was written to it.")
     if file.exists() and not overwrite:
         raise click.ClickException(f"{file} exists. Name another file, or give --overwrite.")
-    with failing_by_name(f"flask --app wsgi backup {file}"):
-        if upkeep.unfinished_restore():
+    with cli_errors(f"flask --app wsgi backup {file}"):
+        if maintenance.unfinished_restore():
             raise click.ClickException(
                 "A restore was cut off here, so this is not all of the data. Restore again first."
             )
         begun = time.monotonic()
         try:
-            with progress(upkeep.estimate(upkeep.kept(sessions=sessions)), "Saving") as bar:
+            with progress(
+                maintenance.estimate(maintenance.kept(sessions=sessions)), "Saving"
+            ) as bar:
                 header = save(file, sessions=sessions, step=bar.update)
         except BlockingIOError:
             raise click.ClickException(f"Another backup is writing {file}.") from None
@@ -112,7 +114,7 @@ def restore_data(file: Path, replace: bool, only_check: bool) -> None:
     Everybody signs in again afterwards, unless the backup has the sessions.
     """
     with (
-        failing_by_name(f"flask --app wsgi restore {file}"),
+        cli_errors(f"flask --app wsgi restore {file}"),
         regular_file(file) as readable,
     ):
         begun = time.monotonic()
@@ -131,7 +133,7 @@ def restore_data(file: Path, replace: bool, only_check: bool) -> None:
         problems = finish(header)
     seconds = time.monotonic() - begun
     if problems:
-        for problem in problems[:MOST_SHOWN]:
+        for problem in problems[:MAX_SHOWN]:
             click.echo(problem, err=True)
         raise click.ClickException(
             f"Restored {_told(header)}, but {len(problems)} things are not as they should be."
@@ -147,11 +149,11 @@ def save(file: Path, *, sessions: bool = False, step: Step = lambda _: None) -> 
     with archive.new(file) as writer:
         started = clock.now()
         copy = _Copy(writer, step)
-        for batch in upkeep.batches("chatrooms", CHATS_AT_ONCE):
+        for batch in maintenance.batches("chatrooms", CHATS_BATCH):
             copy.take(batch)
-        names = set(upkeep.kept(sessions=sessions))
+        names = set(maintenance.kept(sessions=sessions))
         for name in [*sorted(names - set(_SPECIAL)), "users", "deletions"]:
-            for batch in upkeep.batches(name, INSERTED_AT_ONCE):
+            for batch in maintenance.batches(name, INSERTED_BATCH):
                 for document in batch:
                     if name != "deletions" or document["_id"] not in copy.gone:
                         writer.add(name, document)
@@ -186,7 +188,7 @@ class _Copy:
         copied = dict.fromkeys(length, 0)
         last: dict[ObjectId, RawBSONDocument] = {}
         deleted: dict[ObjectId, list[RawBSONDocument]] = {}
-        for message in upkeep.raw_messages(list(length)):
+        for message in maintenance.raw_messages(list(length)):
             chat_id, seq = message["chatId"], message["seq"]
             if seq <= length[chat_id]:
                 copied[chat_id] += 1
@@ -200,7 +202,7 @@ class _Copy:
             chat_id = chat["_id"]
             # A chat that is still there and lacks messages is copied as it is: a backup
             # leaves nothing out, and `restore` says what is wrong with it.
-            if copied[chat_id] < length[chat_id] and upkeep.raw_chat(chat_id) is None:
+            if copied[chat_id] < length[chat_id] and maintenance.raw_chat(chat_id) is None:
                 self.gone.add(chat_id)
             else:
                 self._note_begun(chat)
@@ -229,13 +231,13 @@ class _Copy:
         earlier_id, earlier_length = earlier
         chat_id, length = chat["_id"], chat["lastSeq"]
         self._writer.add("chatrooms", chat)
-        for _ in range(MOST_ATTEMPTS):
-            now = upkeep.raw_chat(earlier_id)
+        for _ in range(MAX_ATTEMPTS):
+            now = maintenance.raw_chat(earlier_id)
             if now is None or not now["isOpen"]:
                 self._take_again(earlier_id, earlier_length, now)
                 self._open[chat["userId"]] = chat_id, length
                 return
-            now = upkeep.raw_chat(chat_id)
+            now = maintenance.raw_chat(chat_id)
             if now is None or not now["isOpen"]:
                 self._take_again(chat_id, length, now)
                 return
@@ -248,7 +250,7 @@ class _Copy:
             return
         self._note_begun(chat)
         last, deleted = None, []
-        for message in upkeep.raw_messages_from(chat_id, length):
+        for message in maintenance.raw_messages_from(chat_id, length):
             if message["seq"] <= chat["lastSeq"]:
                 self._writer.add("messages", message, again=message["seq"] <= length)
                 last = message if message["seq"] == chat["lastSeq"] else last
@@ -267,7 +269,7 @@ def _as_copied(
     before = decode(chat.raw, AWARE)
     copied = dict(before)
     if last is not None and last.get("deletedAt"):
-        text = last["content"][:PREVIEW_LENGTH]
+        text = last["content"][:MAX_PREVIEW_LENGTH]
         copied["lastMessage"] = copied["lastMessage"] | {"content": text}
     for message in deleted:
         copied |= no_longer_unread(copied, decode(message.raw, AWARE))
@@ -279,13 +281,13 @@ def _raw(document: Document) -> RawBSONDocument:
 
 
 def _refuse_to_replace(*, replace: bool) -> None:
-    if upkeep.in_use(clock.now() - timedelta(seconds=IN_USE_SECONDS)):
+    if maintenance.in_use(clock.now() - timedelta(seconds=IN_USE_SECONDS)):
         raise click.ClickException(
             "People are connected. Stop the product, wait "
             f"{IN_USE_SECONDS} seconds, and restore again. Nothing was changed."
         )
-    names = set(upkeep.kept(sessions=True))
-    if replace or upkeep.unfinished_restore() or upkeep.is_empty(names):
+    names = set(maintenance.kept(sessions=True))
+    if replace or maintenance.unfinished_restore() or maintenance.is_empty(names):
         return
     name = current_app.config["DATABASE_NAME"]
     raise click.ClickException(
@@ -299,14 +301,14 @@ def load(file: Path, header: archive.Header, step: Step = lambda _: None) -> Non
 
     Until `finish` has run, a note in the database says that this is not complete.
     """
-    upkeep.begin_restore({"backup": header["createdAt"], "startedAt": clock.now()})
-    upkeep.clear()
+    maintenance.begin_restore({"backup": header["createdAt"], "startedAt": clock.now()})
+    maintenance.clear()
     waiting: dict[str, list[RawBSONDocument]] = {}
     sizes: dict[str, int] = {}
 
     def flush(name: str) -> None:
         if waiting.get(name):
-            upkeep.insert(name, waiting[name])
+            maintenance.insert(name, waiting[name])
             step(len(waiting[name]))
         waiting[name], sizes[name] = [], 0
 
@@ -314,11 +316,11 @@ def load(file: Path, header: archive.Header, step: Step = lambda _: None) -> Non
         document = _moved_on(saved) if name == "chatrooms" else saved
         if again:
             flush(name)
-            upkeep.replace(name, [document])
+            maintenance.replace(name, [document])
             continue
         waiting.setdefault(name, []).append(document)
         sizes[name] = sizes.get(name, 0) + len(document.raw)
-        if len(waiting[name]) >= INSERTED_AT_ONCE or sizes[name] >= INSERTED_BYTES:
+        if len(waiting[name]) >= INSERTED_BATCH or sizes[name] >= INSERTED_BYTES:
             flush(name)
     for name in list(waiting):
         flush(name)
@@ -335,9 +337,9 @@ def finish(header: archive.Header) -> list[str]:
     A chat that was inconsistent when it was saved is so again; all of it is there.
     """
     missing = [
-        f"{row['name']} has {upkeep.count(row['name']):,} documents, the file {row['count']:,}."
+        f"{row['name']} has {there:,} documents, the file {row['count']:,}."
         for row in header["collections"]
-        if upkeep.count(row["name"]) != row["count"]
+        if (there := maintenance.count(row["name"])) != row["count"]
     ]
     # What `init-db` does.
     indexes.ensure(database.current())
@@ -352,7 +354,7 @@ def finish(header: archive.Header) -> list[str]:
             differing += found
             bar.update(compared)
     if not missing:
-        upkeep.finish_restore()
+        maintenance.finish_restore()
     return missing + differing
 
 

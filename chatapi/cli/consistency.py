@@ -17,15 +17,15 @@ from chatapi.domain import clock
 from chatapi.domain.enums import OPEN_STATUSES
 from chatapi.services import search
 from chatapi.services.chats import terms
-from chatapi.services.messages import PREVIEW_LENGTH, seen_in
-from chatapi.store import chat_terms, deletions, search_terms, upkeep
+from chatapi.services.messages import MAX_PREVIEW_LENGTH, present_message
+from chatapi.store import chat_terms, deletions, maintenance, search_terms
 from chatapi.store.database import Document
 
-_AT_ONCE = 100
-_MESSAGES_AT_ONCE = 1000
+_BATCH = 100
+_MESSAGES_BATCH = 1000
 # Nobody takes so long between writing a message and its chat.
 _SURELY_LEFT = timedelta(hours=1)
-_MOST_LEFT = 100
+_MAX_LEFT = 100
 _SIDES = {"user": "admin", "admin": "user"}
 
 
@@ -34,8 +34,8 @@ def problems(newest: int | None = None) -> Iterator[tuple[int, list[str]]]:
 
     newest -- compare only so many chats, those with the latest messages.
     """
-    for batch in upkeep.chat_batches(_AT_ONCE, newest):
-        histories = upkeep.histories([chat["_id"] for chat in batch])
+    for batch in maintenance.chat_batches(_BATCH, newest):
+        histories = maintenance.histories([chat["_id"] for chat in batch])
         found = []
         for chat in batch:
             if wrong_with(chat, histories[chat["_id"]]):
@@ -45,10 +45,10 @@ def problems(newest: int | None = None) -> Iterator[tuple[int, list[str]]]:
 
 def _still_wrong(chat_id: ObjectId) -> list[str]:
     """Compare a chat again: it may have been deleted or a message buried in between."""
-    chat = upkeep.chat(chat_id)
+    chat = maintenance.chat(chat_id)
     if chat is None:
         return []
-    found = wrong_with(chat, upkeep.histories([chat_id])[chat_id])
+    found = wrong_with(chat, maintenance.histories([chat_id])[chat_id])
     return [f"chat {chat_id}: {problem}" for problem in found]
 
 
@@ -92,11 +92,11 @@ def wrong_with(chat: Document, messages: Sequence[Document]) -> list[str]:
 def _wrong_preview(chat: Document, history: Sequence[Document]) -> list[str]:
     if not history:
         return [] if chat["lastMessage"] is None else ["lastMessage shows a message it has not"]
-    last, shown = seen_in(chat, history[-1]), chat["lastMessage"] or {}
+    last, shown = present_message(chat, history[-1]), chat["lastMessage"] or {}
     found = []
     if chat["lastMessageAt"] != last["timestamp"]:
         found.append("lastMessageAt is not the time of its last message")
-    if shown.get("content") != last["content"][:PREVIEW_LENGTH]:
+    if shown.get("content") != last["content"][:MAX_PREVIEW_LENGTH]:
         found.append("lastMessage is not its last message")
     return found
 
@@ -104,8 +104,8 @@ def _wrong_preview(chat: Document, history: Sequence[Document]) -> list[str]:
 def complete_terms() -> int:
     """Let every chat be found that is found by nothing; return how many there were."""
     count = 0
-    for chat in upkeep.chats_without_terms():
-        chat_terms.put(chat, terms(chat))
+    for chat in maintenance.chats_without_terms():
+        chat_terms.upsert(chat, terms(chat))
         count += 1
     return count
 
@@ -115,15 +115,15 @@ def renew_terms() -> None:
 
     Killed in between it begins again, and writes only what is still different.
     """
-    if upkeep.has_old_search():
+    if maintenance.has_old_search():
         complete_terms()
-        upkeep.drop_old_search()
+        maintenance.drop_old_search()
     if search_terms.form() == search.FORM:
         return
     for batch in search_terms.chats():
         for chat, stored in batch:
             if stored is None:
-                chat_terms.put(chat, terms(chat))
+                chat_terms.upsert(chat, terms(chat))
         search_terms.change_chats(
             change for chat, stored in batch if stored and (change := _changed_terms(chat, stored))
         )
@@ -148,7 +148,7 @@ def _changed_terms(chat: Document, stored: Sequence[str]) -> search_terms.Change
 
 def remove_lost_terms() -> None:
     """Remove what chats that were never opened, or deleted during a backup, were found by."""
-    upkeep.delete_lost_terms(clock.now() - _SURELY_LEFT)
+    maintenance.delete_lost_terms(clock.now() - _SURELY_LEFT)
 
 
 def strays(newest: int | None = None) -> tuple[list[ObjectId], bool]:
@@ -159,14 +159,14 @@ def strays(newest: int | None = None) -> tuple[list[ObjectId], bool]:
 
     newest -- look only at so many messages, those of the newest chats.
     """
-    rows = upkeep.chats_named(clock.now() - _SURELY_LEFT, newest)
+    rows = maintenance.chats_named(clock.now() - _SURELY_LEFT, newest)
     lost: dict[ObjectId, ObjectId] = {}
-    while batch := dict(itertools.islice(rows, _MESSAGES_AT_ONCE)):
-        there = upkeep.among("chatrooms", set(batch.values()))
+    while batch := dict(itertools.islice(rows, _MESSAGES_BATCH)):
+        there = maintenance.existing_ids("chatrooms", set(batch.values()))
         lost |= {each: chat_id for each, chat_id in batch.items() if chat_id not in there}
     if lost:
         # A chat may be deleted while this looks: its messages go next, or are gone.
         going = {begun["_id"] for begun in deletions.unfinished()}
-        left = upkeep.among("messages", set(lost))
+        left = maintenance.existing_ids("messages", set(lost))
         lost = {each: lost[each] for each in left if lost[each] not in going}
-    return list(lost), len(set(lost.values())) == len(lost) <= _MOST_LEFT
+    return list(lost), len(set(lost.values())) == len(lost) <= _MAX_LEFT

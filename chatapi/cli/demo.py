@@ -24,12 +24,12 @@ from flask.cli import with_appcontext
 
 from chatapi.cli import demo_texts
 from chatapi.cli.demo_texts import Person, PlannedChat
-from chatapi.cli.terminal import failing_by_name, progress
+from chatapi.cli.terminal import cli_errors, progress
 from chatapi.domain import clock
 from chatapi.domain.errors import EmailTaken
-from chatapi.services import accounts, chats, loading, messages, passwords
+from chatapi.services import accounts, bulk_import, chats, messages, passwords
 from chatapi.services.accounts import ClientInfo, Session
-from chatapi.services.loading import Said
+from chatapi.services.bulk_import import ImportedMessage
 
 # Neither 0 and O nor 1 and l: these are typed by hand.
 _PASSWORD_CHARACTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # noqa: S105
@@ -55,7 +55,7 @@ def seed_demo(yes: bool) -> None:
     data_dir = Path(config["DATA_DIR"])
     data_dir.mkdir(parents=True, exist_ok=True)
     base_url = config["PUBLIC_URL"] or f"http://127.0.0.1:{config['PORT']}"
-    with failing_by_name("flask --app wsgi seed-demo"), _alone(data_dir):
+    with cli_errors("flask --app wsgi seed-demo"), _single_instance(data_dir):
         click.echo(seed(data_dir, base_url, config["CHAT_CATEGORIES"]), err=True)
 
 
@@ -188,11 +188,11 @@ def _load(chat: PlannedChat, cast: _Cast, categories: tuple[str, ...] | list[str
     with clock.frozen(first.at):
         room, _, _ = chats.create(owner, chat.subject, category, chat.priority, first.text)
     said = [
-        Said(speakers[line.speaker], line.at, line.text, f"demo-{number}")
+        ImportedMessage(speakers[line.speaker], line.at, line.text, f"demo-{number}")
         for number, line in enumerate(chat.lines[1:], start=2)
     ]
     if said:
-        loading.append_all(room["_id"], said)
+        bulk_import.bulk_append(room["_id"], said)
     messages.mark_read(agent, room["_id"], chat.read_by_agents)
     messages.mark_read(owner, room["_id"], chat.read_by_user)
     with clock.frozen(chat.ended or chat.lines[-1].at):
@@ -285,7 +285,7 @@ def _sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def _alone(data_dir: Path) -> Iterator[None]:
+def _single_instance(data_dir: Path) -> Iterator[None]:
     """Let one seeding at a time into a data directory; a second one waits for the first."""
     with (data_dir / "demo.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

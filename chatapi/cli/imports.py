@@ -22,29 +22,29 @@ import click
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
-from chatapi.cli.terminal import failing_by_name, progress, regular_file
+from chatapi.cli.terminal import cli_errors, progress, regular_file
 from chatapi.domain import clock, spelling
 from chatapi.domain.enums import OPEN_STATUSES, STATUSES
 from chatapi.domain.errors import EmailTaken
-from chatapi.domain.lengths import MESSAGE_LENGTH, SUBJECT_LENGTH
+from chatapi.domain.lengths import MAX_MESSAGE_LENGTH, MAX_SUBJECT_LENGTH
 from chatapi.http.endpoint import finite_number, refuse_constant
 from chatapi.schemas import field_types
-from chatapi.services import accounts, chats, loading, messages
+from chatapi.services import accounts, bulk_import, chats, messages
 from chatapi.services.accounts import Session
-from chatapi.services.loading import Said
+from chatapi.services.bulk_import import ImportedMessage
 from chatapi.store.database import Document
 
 DOMAIN = "import.invalid"  # RFC 2606: no mail will ever be delivered there
 AGENT_EMAIL = f"agent@{DOMAIN}"
 AGENT_NAME = "Imported agent"
 ROLES = ("user", "admin")
-MOST_SHOWN = 50
+MAX_SHOWN = 50
 _PLAIN_ID = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 _PAGE = 200
 
 _ID = field_types.Text(1, 64)
-_SUBJECT = field_types.Text(1, SUBJECT_LENGTH)
-_TEXT = field_types.Text(1, MESSAGE_LENGTH, multiline=True)
+_SUBJECT = field_types.Text(1, MAX_SUBJECT_LENGTH)
+_TEXT = field_types.Text(1, MAX_MESSAGE_LENGTH, multiline=True)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def import_conversations(
     again imports nothing twice and continues what a crash cut off.
     """
     with (
-        failing_by_name(f"flask --app wsgi import-conversations {file}"),
+        cli_errors(f"flask --app wsgi import-conversations {file}"),
         regular_file(file) as readable,
     ):
         conversations, count = _checked(readable, str(file), skip_bad=skip_bad, trim=trim)
@@ -322,12 +322,12 @@ def _import_one(conversation: Conversation, agent: Session, status: str, report:
             report.there += 1
             return
     missing = [
-        Said(owner if role == "user" else agent, clock.now(), text, f"import-{seq}")
+        ImportedMessage(owner if role == "user" else agent, clock.now(), text, f"import-{seq}")
         for seq, (role, text) in enumerate(conversation.lines, start=1)
         if seq > chat["lastSeq"]
     ]
     if missing:
-        chat = loading.append_all(chat["_id"], missing)
+        chat = bulk_import.bulk_append(chat["_id"], missing)
         report.messages += len(missing)
     if chat["lastSeq"] != len(conversation.lines):
         raise Differs(f"somebody else wrote to the chat {chat['_id']} during the import")
@@ -457,10 +457,10 @@ def _rest(agent: Session) -> None:
 
 
 def _list(problems: list[str]) -> None:
-    for problem in problems[:MOST_SHOWN]:
+    for problem in problems[:MAX_SHOWN]:
         click.echo(problem, err=True)
-    if len(problems) > MOST_SHOWN:
-        click.echo(f"... and {len(problems) - MOST_SHOWN:,} more", err=True)
+    if len(problems) > MAX_SHOWN:
+        click.echo(f"... and {len(problems) - MAX_SHOWN:,} more", err=True)
 
 
 def _short(value: object) -> str:

@@ -61,7 +61,7 @@ def regular_file(file: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def failing_by_name(command: str) -> Iterator[None]:
+def cli_errors(command: str) -> Iterator[None]:
     """Let a refusal or a database failure leave the block as one line and exit status 1."""
     try:
         yield

@@ -80,8 +80,8 @@ def verify_deployment(
     chosen = _chosen(only)
     started, begun = clock.now(), time.monotonic()
     outcomes: list[Outcome] = []
-    alone = _alone(Path(config["DATA_DIR"]))
-    with alone, _ending_in_order(), _cleaned_up(), contextlib.closing(run):
+    alone = _single_instance(Path(config["DATA_DIR"]))
+    with alone, _graceful_signals(), _cleaned_up(), contextlib.closing(run):
         for section in chosen:
             if not as_json:
                 click.echo(click.style(f"\n{section.title}", bold=True))
@@ -196,7 +196,7 @@ def _sum_up(run: Run, outcomes: Sequence[Outcome], seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _alone(data_dir: Path) -> Iterator[None]:
+def _single_instance(data_dir: Path) -> Iterator[None]:
     """Let one run at a time use this data directory: the next one tidies up after the last."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -216,7 +216,7 @@ class _Stopped(BaseException):
 
 
 @contextlib.contextmanager
-def _ending_in_order() -> Iterator[None]:
+def _graceful_signals() -> Iterator[None]:
     """Let the signals that ask for an end leave the block as an exception.
 
     Also Ctrl-C's: a shell starts what it puts into the background deaf to it.

@@ -21,7 +21,7 @@ from pymongo.errors import DuplicateKeyError
 
 from chatapi.domain import clock
 from chatapi.domain.networks import Network
-from chatapi.store.database import patience
+from chatapi.store.database import client_timeouts
 from chatapi.store.disk import free_space
 from chatapi.store.expiry import sweep
 
@@ -209,5 +209,5 @@ def database_counters(config: Config) -> Storage:
         connect=False,
         wrap_exceptions=False,
         maxPoolSize=10,
-        **patience(config["DATABASE_TIMEOUT_MS"]),
+        **client_timeouts(config["DATABASE_TIMEOUT_MS"]),
     )

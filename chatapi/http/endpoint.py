@@ -20,7 +20,7 @@ from marshmallow import Schema, ValidationError, fields
 from chatapi.domain import errors
 from chatapi.domain.errors import ChatError
 from chatapi.http import identity
-from chatapi.http.limits import limited
+from chatapi.http.limits import rate_limit
 from chatapi.schemas.base import Input
 
 # The groups of the OpenAPI document, in its order: name and description of each tag.
@@ -44,20 +44,20 @@ CONTRACT = "contract"  # the name under which a view carries its contract
 
 
 @dataclass(frozen=True)
-class Contract:
+class EndpointSpec:
     """What the OpenAPI document says of an endpoint.
 
-    who -- "anyone", "session", "user" (users and guests) or "admin".
+    auth -- "anyone", "session", "user" (users and guests) or "admin".
     returns -- the schema of each status; None for an empty body.
     limit -- the LIMIT_<NAME> of config.py that holds; None for no limit.
     tag -- the key of TAGS that it is listed under.
     """
 
-    who: str
+    auth: str
     body: Schema | None
     query: Schema | None
     returns: Mapping[int, Schema | None]
-    refuses: Sequence[type[ChatError]]
+    errors: Sequence[type[ChatError]]
     headers: Mapping[str, str]
     limit: str | None
     tag: str
@@ -68,11 +68,11 @@ def endpoint(
     method: str,
     rule: str,
     *,
-    who: str = "session",
+    auth: str = "session",
     body: Schema | None = None,
     query: Schema | None = None,
     returns: Mapping[int, Schema | None],
-    refuses: Sequence[type[ChatError]] = (),
+    errors: Sequence[type[ChatError]] = (),
     headers: Mapping[str, str] | None = None,
     limit: str | None = "default",
     tag: str | None = None,
@@ -86,14 +86,14 @@ def endpoint(
     """
 
     def register(view: View) -> View:
-        contract = Contract(
-            who, body, query, returns, refuses, headers or {}, limit, _tag(tag, blueprint, view)
+        contract = EndpointSpec(
+            auth, body, query, returns, errors, headers or {}, limit, _tag(tag, blueprint, view)
         )
 
         def handle(**parts: Any) -> Response:
             arguments = parts
-            if who != "anyone":
-                arguments["session"] = _admit(who)
+            if auth != "anyone":
+                arguments["session"] = _admit(auth)
             if body is not None:
                 arguments["body"] = _load_body(body)
             elif method != "GET":
@@ -107,7 +107,7 @@ def endpoint(
         handle.__name__ = view.__name__
         handle.__doc__ = view.__doc__
         handle.__module__ = view.__module__
-        wrapped = limited(handle, limit) if limit else handle
+        wrapped = rate_limit(handle, limit) if limit else handle
         setattr(wrapped, CONTRACT, contract)
         blueprint.add_url_rule(rule, view.__name__, wrapped, methods=[method])
         return view
@@ -143,9 +143,9 @@ def unchanged(etag: str, headers: Mapping[str, str] | None = None) -> Response:
     return response
 
 
-def _admit(who: str) -> Any:
+def _admit(auth: str) -> Any:
     session = identity.required()
-    if who == "admin":
+    if auth == "admin":
         session.require_admin()
     return session
 
@@ -256,7 +256,7 @@ def text_response(text: str, status: int = 200) -> Response:
     return Response(f"{text}\n", status=status, mimetype="application/json")
 
 
-def _respond(contract: Contract, result: Any) -> Response:
+def _respond(contract: EndpointSpec, result: Any) -> Response:
     if isinstance(result, Response):
         return result
     data, status, headers = result, next(iter(contract.returns)), {}

@@ -14,7 +14,7 @@ from chatapi.services import storage
 blueprint = Blueprint("health", __name__)
 
 
-@endpoint(blueprint, "GET", "/healthz", who="anyone", returns={200: HealthOut()}, limit=None)
+@endpoint(blueprint, "GET", "/healthz", auth="anyone", returns={200: HealthOut()}, limit=None)
 def healthz() -> dict[str, str]:
     """Tell that the process lives."""
     return {"status": "ok"}
@@ -24,9 +24,9 @@ def healthz() -> dict[str, str]:
     blueprint,
     "GET",
     "/readyz",
-    who="anyone",
+    auth="anyone",
     returns={200: ReadyOut()},
-    refuses=[DatabaseUnavailable],
+    errors=[DatabaseUnavailable],
     limit=None,
 )
 def readyz() -> dict[str, Any]:

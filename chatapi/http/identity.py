@@ -20,7 +20,7 @@ from chatapi.http.unknown_tokens import UnknownTokens
 from chatapi.services import accounts
 from chatapi.services.accounts import ClientInfo, Session
 
-LONGEST_TOKEN = 200
+MAX_TOKEN = 200
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -52,7 +52,7 @@ class CsrfCookie(SecureCookieSessionInterface):
 def _load(incoming: Request) -> CurrentUser | None:
     token = bearer_token(incoming) or cookie_token(incoming)
     # A refusal, too, asks who is there: it must not be refused itself.
-    if not token or len(token) > LONGEST_TOKEN or "token_refused" in g:
+    if not token or len(token) > MAX_TOKEN or "token_refused" in g:
         return None
     session = _open(token, network_in(incoming.environ))
     return CurrentUser(session) if session else None

@@ -18,7 +18,7 @@ from chatapi.domain.networks import Network
 from chatapi.http import identity
 from chatapi.http.counters import ALL_NETWORKS, Counters, counter_key, network_limits, parsed
 from chatapi.services.accounts import Session
-from chatapi.store.database import patience
+from chatapi.store.database import client_timeouts
 
 View = Callable[..., Any]
 
@@ -37,10 +37,10 @@ class Window(NamedTuple):
 def account() -> Key:
     """Return the account that asks, or the network without one."""
     session = identity.optional()
-    return of(session) if session else identity.network()
+    return key_for(session) if session else identity.network()
 
 
-def of(session: Session) -> str:
+def key_for(session: Session) -> str:
     """Return the account that a session counts for."""
     return f"account:{session.user_id}"
 
@@ -58,11 +58,11 @@ def init_app(app: Flask) -> None:
     """
     app.extensions["limiter"] = {limiter}
     if app.config["RATELIMIT_STORAGE_URI"].startswith("mongodb"):
-        app.config["RATELIMIT_STORAGE_OPTIONS"] = patience(app.config["DATABASE_TIMEOUT_MS"])
+        app.config["RATELIMIT_STORAGE_OPTIONS"] = client_timeouts(app.config["DATABASE_TIMEOUT_MS"])
     limiter.init_app(app)
 
 
-def limited(view: View, name: str = "default") -> View:
+def rate_limit(view: View, name: str = "default") -> View:
     """Wrap a view with the limit that config.py calls LIMIT_<NAME>.
 
     All views of one name count together, per account, or per address without a session

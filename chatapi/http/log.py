@@ -25,7 +25,7 @@ from chatapi.http import identity, problems
 
 log = structlog.get_logger("chat")
 
-MOST_CAUSES = 20
+MAX_CAUSES = 20
 PROBES = frozenset({"/healthz", "/readyz"})
 SECRET_NAMES = frozenset(
     {
@@ -143,7 +143,7 @@ def _trace(error: BaseException) -> list[str]:
     chain: list[BaseException] = []
     cause: BaseException | None = error
     seen: set[int] = set()
-    while cause is not None and id(cause) not in seen and len(chain) < MOST_CAUSES:
+    while cause is not None and id(cause) not in seen and len(chain) < MAX_CAUSES:
         chain.append(cause)
         seen.add(id(cause))
         cause = cause.__cause__

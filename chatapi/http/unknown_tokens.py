@@ -13,7 +13,7 @@ from chatapi.domain.networks import Network
 from chatapi.http.counters import Counters, WorkerMemory, network_limits
 
 REMEMBER_SECONDS = 5.0
-MOST_REMEMBERED = 20_000
+MAX_REMEMBERED = 20_000
 
 
 class UnknownTokens:
@@ -59,5 +59,5 @@ class UnknownTokens:
 
 def _bound(remembered: dict[str, float] | dict[str, None]) -> None:
     """Drop the oldest, so that no number of tokens fills the memory."""
-    if len(remembered) > MOST_REMEMBERED:
+    if len(remembered) > MAX_REMEMBERED:
         del remembered[next(iter(remembered))]

@@ -20,7 +20,7 @@ from pymongo.errors import PyMongoError
 log = structlog.get_logger("chat.followers")
 
 FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 5.0
+MAX_PAUSE = 5.0
 
 _started: dict[str, Follower] = {}
 
@@ -124,7 +124,7 @@ class Follower:
             getattr(log, level)("follower_failed", follower=self.name, exc_info=error)
 
     def _pause(self) -> None:
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._in_a_row)
+        longest = min(MAX_PAUSE, FIRST_PAUSE * 2**self._in_a_row)
         self.stopping.wait(longest * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
 
 

@@ -23,17 +23,18 @@ from chatapi.store.database import AWARE, Document
 
 log = structlog.get_logger("chat.hub")
 
-QUEUE_LENGTH = 500
+MAX_QUEUE_LENGTH = 500
 # A chat that grew by more in one step, as by an import, is read by each listener in pages.
-MOST_AT_ONCE = 100
-# How long, and of how many chats, is known what was told: far longer than the tail takes.
-TOLD_SECONDS = 10.0
-MOST_TOLD = 5000
+MAX_BATCH = 100
+# How long, and for how many chats, a delivered version is remembered: far longer than the tail
+# takes.
+DELIVERED_TTL = 10.0
+MAX_DELIVERED = 5000
 
 
 @dataclass
 class Event:
-    """Something that happened. `frames` keeps it encoded, once for all who get the same.
+    """An event. `frames` keeps it encoded, once for all listeners that get the same.
 
     name -- chat, message, read, typing, presence, deleted, end: see docs/api.md.
     """
@@ -44,8 +45,8 @@ class Event:
     frames: dict[Any, Any] = field(default_factory=dict)
 
 
-def _nobody() -> None:
-    """Nobody waits for an event."""
+def _do_nothing() -> None:
+    """Do nothing: no reader waits for an event."""
 
 
 class Listener:
@@ -60,13 +61,13 @@ class Listener:
     def __init__(self) -> None:
         self._events: list[Event] = []
         self.end: Event | None = None
-        self.on_event: Callable[[], None] = _nobody
+        self.on_event: Callable[[], None] = _do_nothing
 
     def put(self, event: Event) -> None:
         """Queue an event, unless the listener is too slow: then it ends."""
         if self.end is not None:
             return
-        if len(self._events) >= QUEUE_LENGTH:
+        if len(self._events) >= MAX_QUEUE_LENGTH:
             self.close("too_slow", 0)
             return
         self._events.append(event)
@@ -77,15 +78,15 @@ class Listener:
         if timeout > 0 and not self.has_more:
             arrived = threading.Event()
             self.on_event = arrived.set
-            # Whoever puts an event from now on wakes us; what came before, we see.
+            # An event that is put from now on wakes us; one that came before, we see.
             if not self.has_more:
                 arrived.wait(timeout)
-            self.on_event = _nobody
+            self.on_event = _do_nothing
         if self.end is not None or not self._events:
             return self.end
         return self._events.pop(0)
 
-    def bury(self, chat_id: ObjectId, seq: int, at: datetime) -> None:
+    def redact(self, chat_id: ObjectId, seq: int, at: datetime) -> None:
         """Show a message that was deleted at a time as deleted where it is still queued.
 
         Of the chat only the newest state stays: those before have its text in their preview.
@@ -110,7 +111,7 @@ class Listener:
 
     @property
     def has_more(self) -> bool:
-        """Tell whether there is something to get at once."""
+        """Return whether there is an event to get without waiting."""
         return bool(self._events) or self.end is not None
 
     @property
@@ -136,7 +137,7 @@ class Topic:
 
     @property
     def chat(self) -> Document | None:
-        """The chat as it was told last. Packed: most wait for hours for the next change."""
+        """The chat as it was delivered last. Packed: most wait for hours for the next change."""
         return bson.decode(self._packed, AWARE) if self._packed is not None else None
 
     @chat.setter
@@ -147,22 +148,22 @@ class Topic:
 
 
 class Hub:
-    """Hands changes to those who listen: the tail's, and at once what this process writes."""
+    """Delivers changes to listeners: those of the tail, and at once those of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self.topics: dict[ObjectId, Topic] = {}
         self.inbox: set[Listener] = set()  # agents: every chat
         self.owners: dict[ObjectId, set[Listener]] = {}  # users: their own chats
-        # Versions that this process writes at the moment, with what the tail heard of them.
+        # Versions that this process writes at the moment, with what the tail read of each.
         self._expected: dict[tuple[ObjectId, int], Document | None] = {}
-        # The version of each chat that was told last, and when.
-        self._told: dict[ObjectId, tuple[int, float]] = {}
+        # The version of each chat that was delivered last, and when.
+        self._delivered: dict[ObjectId, tuple[int, float]] = {}
         self.on_join: Callable[[], None] = lambda: None
         self.on_presence: Callable[[], None] = lambda: None
 
     def join_chat(self, chat_id: ObjectId, listener: Listener) -> None:
-        """Let a listener hear of one chat. Join before reading: what comes later is queued."""
+        """Add a listener to one chat. Join before reading: later events are queued."""
         with self._lock:
             self.topics.setdefault(chat_id, Topic()).listeners.add(listener)
         self.on_join()
@@ -177,7 +178,7 @@ class Hub:
                     del self.topics[chat_id]
 
     def join_inbox(self, owner: ObjectId | None, listener: Listener) -> None:
-        """Let a listener hear of one user's chats, or of all when owner is None."""
+        """Add a listener to the chats of one user, or to all when owner is None."""
         with self._lock:
             if owner is None:
                 self.inbox.add(listener)
@@ -227,25 +228,25 @@ class Hub:
         finally:
             heard = self._expected.pop(key, None)
             if heard is not None:
-                self._tell_safely(heard)
+                self._publish_safely(heard)
 
     def written(self, chat: Document, message: Document | None = None) -> None:
-        """Tell of what this process has just written, without waiting for the tail to hear it.
+        """Deliver what this process has just written, without waiting for the tail.
 
         chat -- exactly as it is stored now; message -- the one that this write added, if any.
         """
         if not self.is_idle():
-            self._tell_safely(chat, message)
+            self._publish_safely(chat, message)
 
-    def _tell_safely(self, chat: Document, message: Document | None = None) -> None:
-        """Tell, for a request that must not fail by it: listeners read what they miss later."""
+    def _publish_safely(self, chat: Document, message: Document | None = None) -> None:
+        """Deliver, for a request that must not fail by it: listeners read later what they miss."""
         try:
             self.changed(chat, message)
         except Exception as error:
             log.warning("change_not_told", id=str(chat["_id"]), exc_info=error)
 
     def heard(self, chat: Document) -> bool:
-        """Take a chat's state that the tail has heard of; tell whether another process wrote it."""
+        """Take a chat's state from the tail; return whether another process wrote it."""
         key = chat["_id"], _version(chat)
         if key in self._expected:
             self._expected[key] = chat
@@ -253,22 +254,22 @@ class Hub:
         return self.changed(chat)
 
     def changed(self, chat: Document, message: Document | None = None) -> bool:
-        """Tell of a chat's new state: its new messages, who has read, then the chat.
+        """Deliver a chat's new state: its new messages, its read receipts, then the chat.
 
         Return whether it was new: what was `written` here comes again by the tail.
         """
-        if self._was_told(chat):
+        if self._was_delivered(chat):
             return False
         event = Event("chat", chat)
         with self._lock:
             topic = self.topics.get(chat["_id"])
             inside = topic.listeners if topic is not None else ()
             owners = self.owners.get(chat["userId"], ())
-            # Who listens to the chat itself gets it below, after its messages.
+            # Listeners of the chat itself get it below, after its messages.
             outside = [each for each in (*self.inbox, *owners) if each not in inside]
         for listener in outside:
             listener.put(event)
-        self._note_told(chat)
+        self._note_delivered(chat)
         if topic is None:
             return True
         version = topic.version
@@ -278,11 +279,11 @@ class Hub:
         if version is not None:
             read_seq = topic.read_seq
             try:
-                news = _news(topic.last_seq, chat, message)
+                news = _messages_between(topic.last_seq, chat, message)
             except BaseException:
-                self._told.pop(chat["_id"], None)
+                self._delivered.pop(chat["_id"], None)
                 raise
-            events = [*news, *_readings(read_seq, chat), event]
+            events = [*news, *_read_receipts_between(read_seq, chat), event]
         if topic.version is None or topic.version < _version(chat):
             topic.chat = chat
         for listener in list(topic.listeners):
@@ -290,18 +291,18 @@ class Hub:
                 listener.put(each)
         return True
 
-    def _was_told(self, chat: Document) -> bool:
-        version, at = self._told.get(chat["_id"], (0, 0.0))
+    def _was_delivered(self, chat: Document) -> bool:
+        version, at = self._delivered.get(chat["_id"], (0, 0.0))
         # For a moment only: after a restore an older version is news.
-        return version >= _version(chat) and time.monotonic() - at < TOLD_SECONDS
+        return version >= _version(chat) and time.monotonic() - at < DELIVERED_TTL
 
-    def _note_told(self, chat: Document) -> None:
-        if len(self._told) >= MOST_TOLD:
-            self._told.clear()
-        self._told[chat["_id"]] = (_version(chat), time.monotonic())
+    def _note_delivered(self, chat: Document) -> None:
+        if len(self._delivered) >= MAX_DELIVERED:
+            self._delivered.clear()
+        self._delivered[chat["_id"]] = (_version(chat), time.monotonic())
 
     def removed(self, chat_id: ObjectId) -> None:
-        """Tell those in a chat that it is no more, should whoever deleted it have not."""
+        """Deliver the deletion of a chat, in case the process that deleted it has not."""
         event = Event("deleted", {"chatId": chat_id, "seq": None})
         with self._lock:
             topic = self.topics.get(chat_id)
@@ -310,7 +311,7 @@ class Hub:
             listener.put(event)
 
     def signalled(self, signal: Document) -> None:
-        """Tell of something that is not kept."""
+        """Deliver an ephemeral event."""
         if signal["kind"] == "presence":
             self.on_presence()
             return
@@ -323,11 +324,11 @@ class Hub:
                 heard |= topic.listeners
         for listener in heard:
             if signal["kind"] == "deleted" and signal["seq"] is not None:
-                listener.bury(signal["chatId"], signal["seq"], signal["at"])
+                listener.redact(signal["chatId"], signal["seq"], signal["at"])
             listener.put(event)
 
     def present(self, event: Event, chat_id: ObjectId | None) -> None:
-        """Tell the listeners of a chat who is there, or with None the agents' inboxes."""
+        """Deliver presence to the listeners of a chat, or with None to the agents' inboxes."""
         with self._lock:
             if chat_id is None:
                 heard = list(self.inbox)
@@ -338,7 +339,7 @@ class Hub:
             listener.put(event)
 
     def listened_chats(self) -> list[ObjectId]:
-        """Return the chats that somebody listens to."""
+        """Return the chats that have listeners."""
         with self._lock:
             return list(self.topics)
 
@@ -350,7 +351,7 @@ class Hub:
             listener.close("restarting", retry_after)
 
     def is_idle(self) -> bool:
-        """Tell whether nobody listens to anything."""
+        """Return whether there is no listener at all."""
         with self._lock:
             return not (self.topics or self.inbox or self.owners)
 
@@ -363,9 +364,9 @@ def _version(chat: Document) -> int:
     return int(chat["version"])
 
 
-def _news(before: int, chat: Document, message: Document | None) -> list[Event]:
+def _messages_between(before: int, chat: Document, message: Document | None) -> list[Event]:
     """Return the messages after a seq. `message` is the one that was just written, if any."""
-    if chat["lastSeq"] - before > MOST_AT_ONCE:
+    if chat["lastSeq"] - before > MAX_BATCH:
         return []
     if message is not None and before + 1 == message["seq"] == chat["lastSeq"]:
         return [Event("message", {"chat": chat, "message": message}, message["seq"])]
@@ -373,11 +374,11 @@ def _news(before: int, chat: Document, message: Document | None) -> list[Event]:
     return [Event("message", {"chat": chat, "message": row}, row["seq"]) for row in rows]
 
 
-def _readings(before: dict[str, int], chat: Document) -> list[Event]:
-    return [reading(chat, side) for side, seq in chat["readSeq"].items() if seq > before[side]]
+def _read_receipts_between(before: dict[str, int], chat: Document) -> list[Event]:
+    return [read_receipt(chat, side) for side, seq in chat["readSeq"].items() if seq > before[side]]
 
 
-def reading(chat: Document, side: str) -> Event:
+def read_receipt(chat: Document, side: str) -> Event:
     """Return the event that says how far a side has read."""
     data = {"chatId": chat["_id"], "readerRole": side, "seq": chat["readSeq"][side]}
     return Event("read", data)

@@ -22,7 +22,7 @@ from pymongo.errors import PyMongoError
 from chatapi.domain import clock
 from chatapi.realtime.followers import Follower
 from chatapi.realtime.hub import Hub, hub
-from chatapi.realtime.signed_in import signed_in
+from chatapi.realtime.session_cache import session_cache
 from chatapi.store import changes, chats, server, unread
 from chatapi.store.remembered import following
 
@@ -44,7 +44,7 @@ class Tail:
         self.hub = target
         self.follower = Follower("tail", self._work, self._may_end)
         self._lock = self.follower.lock
-        # Set while whatever is written from now on will be told, sooner or later.
+        # Set while every write from now on will be delivered, sooner or later.
         self._following = threading.Event()
         # Set to end a rest.
         self._woken = threading.Event()
@@ -59,10 +59,10 @@ class Tail:
         self._token: Any = None
         self._polled_until: datetime | None = None
         self._polled: dict[Any, int] = {}
-        self._missed = False
+        self._has_gap = False
 
     def ensure_running(self, wait: float = 2.0) -> None:
-        """Start following if nobody does, and wait until the tail hears of every write.
+        """Start the tail if it does not run, and wait until it receives every write.
 
         Whoever reads the database after this misses nothing in between. Where following
         begins later than that, inboxes are sent to fetch theirs then, and chats are read again.
@@ -74,7 +74,7 @@ class Tail:
                 self.follower.ensure_running()
         if not self._following.wait(wait):
             with self._lock:
-                self._missed = self._missed or not self._following.is_set()
+                self._has_gap = self._has_gap or not self._following.is_set()
 
     def stop(self) -> None:
         """Stop following; for a process that ends."""
@@ -96,31 +96,31 @@ class Tail:
         }
 
     def _work(self) -> None:
-        """Follow until nobody listens, or until an error that the follower waits after."""
+        """Follow until there is no listener, or until an error that the follower waits after."""
         try:
             try:
                 self._follow()
-            except changes.NoChangeStreams:
+            except changes.ChangeStreamsUnsupported:
                 self._poll()
         except Exception as error:
             self.connected = False
-            if isinstance(error, changes.PlaceLost):
+            if isinstance(error, changes.ResumeTokenLost):
                 _note(log.warning, "tail_place_lost")
             has_place = self._token is not None or self._polled_until is not None
             # What cannot be read, such as bad BSON, would be the next thing again for ever.
             if not has_place or not isinstance(error, PyMongoError):
-                self._lose_place()
+                self._reset_resume_token()
             raise
 
-    def _lose_place(self) -> None:
-        """Let those who join wait for a new beginning; the others are told to look again."""
+    def _reset_resume_token(self) -> None:
+        """Drop the resume token: those who join wait for a new one, the others read again."""
         if self._following.is_set():
             self._following.clear()
-            self._missed = True
+            self._has_gap = True
         self._token = None
 
     def _may_end(self) -> bool:
-        """Tell whether to end, for good: nobody can join between the look and the end."""
+        """Return whether to end: no listener can join between this check and the end."""
         started = self.mode != "off"
         if not self.follower.stopping.is_set() and not (started and self.hub.is_idle()):
             return False
@@ -129,7 +129,7 @@ class Tail:
         return True
 
     def _goes_on(self) -> bool:
-        """Tell whether somebody listens, or did a short while ago."""
+        """Return whether there is a listener, or was one a short while ago."""
         now = time.monotonic()
         if not self.hub.is_idle():
             self._idle_since = now
@@ -139,9 +139,9 @@ class Tail:
         stream = changes.Stream(self._token)
         try:
             if self._token is None:
-                # Between the last poll and now nobody followed.
-                self._missed = self._missed or self._polled_until is not None
-                self._look_again()
+                # Changes between the last poll and now were not read.
+                self._has_gap = self._has_gap or self._polled_until is not None
+                self._resync()
             self._token, self._polled_until, self._polled = stream.token, None, {}
             self.mode, self.connected = "stream", True
             self._begin()
@@ -149,7 +149,7 @@ class Tail:
                 started = time.monotonic()
                 change = stream.next()
                 self.follower.succeeded()
-                self._hand_on(change)
+                self._dispatch(change)
                 self._token = stream.token
                 if not stream.has_more:
                     self._rest(started)
@@ -159,9 +159,9 @@ class Tail:
     def _rest(self, asked_at: float) -> None:
         """Wait before asking again while only this process writes, if the server wants it.
 
-        What this process writes, its listeners hear without the stream, and each question costs
-        as much as a read. Where `signed_in` hears of the others' changes it ends the rest, within
-        LOOK_EVERY; else the first change of another process after a quiet minute is late by the
+        What this process writes is delivered without the stream, and each request for more costs
+        as much as a read. Where `session_cache` reads changes of others it ends the rest, within
+        POLL_INTERVAL; else the first change of another process after a quiet minute is late by the
         shorter rest.
         """
         rest, now = server.current().tail_rest_seconds, time.monotonic()
@@ -169,8 +169,8 @@ class Tail:
             self._woken.wait(REPORTED_REST if following.is_fresh else rest)
             self._woken.clear()
 
-    def _look_again(self) -> None:
-        """Tell of what changed before following began, and after somebody read it."""
+    def _resync(self) -> None:
+        """Deliver what changed after listeners read it and before the stream was opened."""
         listened, at_once = self.hub.listened_chats(), server.current().ids_at_once
         for start in range(0, len(listened), at_once):
             asked = listened[start : start + at_once]
@@ -181,11 +181,11 @@ class Tail:
                 self.hub.removed(chat_id)
 
     def _begin(self) -> None:
-        """Let those who wait read now; who could not wait, or was deaf, is to read again."""
-        # Locked: who gives up waiting meanwhile is either told or sees that it has begun.
+        """Let those who wait read now; those who may have missed a change read again."""
+        # Locked: a caller whose wait times out meanwhile is interrupted or sees that it has begun.
         with self._lock:
-            if self._missed:
-                self._missed = False
+            if self._has_gap:
+                self._has_gap = False
                 self.hub.interrupt(retry_after=1)
             self._following.set()
 
@@ -197,7 +197,7 @@ class Tail:
         while self._goes_on():
             started = clock.now()
             if self._polled_until is None:
-                self._look_again()
+                self._resync()
                 self._polled_until = started
             found: dict[Any, int] = {}
             # The clock may have been ahead at the last look, and has been set back.
@@ -205,7 +205,7 @@ class Tail:
                 version = document.get("version", 0)
                 found[document["_id"]] = version
                 if self._polled.get(document["_id"]) != version:
-                    self._hand_on((kind, document))
+                    self._dispatch((kind, document))
                     self._polled[document["_id"]] = version
             self._polled, self._polled_until = found, started
             self.last_seen_at = time.monotonic()
@@ -214,7 +214,7 @@ class Tail:
             self._begin()
             self.follower.stopping.wait(POLL_SECONDS)
 
-    def _hand_on(self, change: changes.Change | None) -> None:
+    def _dispatch(self, change: changes.Change | None) -> None:
         self.last_seen_at = time.monotonic()
         if change is None:
             return
@@ -225,7 +225,7 @@ class Tail:
                 self.lag_ms = round((clock.real() - changed_at).total_seconds() * 1000, 1)
             if kind == "chat":
                 chats.told(document)
-                # What this process wrote, its listeners have heard of.
+                # What this process wrote was delivered already.
                 if self.hub.heard(document):
                     self._foreign_at = self.last_seen_at
                 return
@@ -249,4 +249,4 @@ def _note(write: Callable[..., Any], event: str, **facts: Any) -> None:
 
 tail = Tail(hub)
 hub.on_join = tail.ensure_running
-signed_in.on_foreign = tail.wake
+session_cache.on_foreign_change = tail.wake

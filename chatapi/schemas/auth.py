@@ -5,19 +5,19 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from chatapi.domain.enums import ROLES
-from chatapi.domain.lengths import NAME_LENGTH
+from chatapi.domain.lengths import MAX_NAME_LENGTH
 from chatapi.schemas.base import Input, Output
 from chatapi.schemas.examples import AVATAR, SESSION, USER
 from chatapi.schemas.field_types import (
-    EMAIL_LENGTH,
+    MAX_EMAIL_LENGTH,
     PASSWORD_LENGTH,
     EmailAddress,
-    Flag,
     Id,
     IsSet,
     Name,
     NewPassword,
     Password,
+    StrictBoolean,
     Text,
     Time,
 )
@@ -31,19 +31,19 @@ _OLD_PASSWORD = {
 
 
 class RegisterIn(Input):
-    name = Name(1, NAME_LENGTH, required=True, metadata={"example": "Ana Souza"})
+    name = Name(1, MAX_NAME_LENGTH, required=True, metadata={"example": "Ana Souza"})
     email = EmailAddress(required=True)
     password = NewPassword(required=True)
-    cookie = Flag(
+    cookie = StrictBoolean(
         load_default=False,
         metadata={"description": "Also set the session's cookie, for a page of this origin."},
     )
 
 
 class LoginIn(Input):
-    email = Text(1, EMAIL_LENGTH, required=True, metadata={"example": "ana@example.com"})
+    email = Text(1, MAX_EMAIL_LENGTH, required=True, metadata={"example": "ana@example.com"})
     password = Password(required=True, metadata=_OLD_PASSWORD)
-    cookie = Flag(
+    cookie = StrictBoolean(
         load_default=False,
         metadata={"description": "Also set the session's cookie, for a page of this origin."},
     )
@@ -61,9 +61,9 @@ class LoginIn(Input):
 
 
 class GuestIn(Input):
-    name = Name(1, NAME_LENGTH, required=True, metadata={"example": "Ana"})
+    name = Name(1, MAX_NAME_LENGTH, required=True, metadata={"example": "Ana"})
     email = EmailAddress(required=True)
-    cookie = Flag(
+    cookie = StrictBoolean(
         load_default=False,
         metadata={"description": "Also set the session's cookie, for a page of this origin."},
     )
@@ -76,7 +76,7 @@ class UpgradeIn(Input):
 class PasswordIn(Input):
     current = Password(required=True, metadata=_OLD_PASSWORD)
     new = NewPassword(required=True)
-    newToken = Flag(
+    newToken = StrictBoolean(
         load_default=False,
         metadata={
             "example": False,

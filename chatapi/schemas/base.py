@@ -14,7 +14,7 @@ from typing import Any
 from marshmallow import EXCLUDE, RAISE, Schema, fields, missing
 
 from chatapi.domain import clock
-from chatapi.schemas.field_types import AsItIs, Id, IsSet, Time, Whole
+from chatapi.schemas.field_types import Id, IsSet, RawNested, StrictInteger, Time
 
 
 class Input(Schema):
@@ -99,7 +99,7 @@ def _shape_of(named: Mapping[str, fields.Field[Any]]) -> Callable[[Any], dict[st
 _SHOWN = frozenset(
     {
         *(fields.String, fields.Integer, fields.Float, fields.Boolean, fields.Raw, fields.Dict),
-        *(fields.List, fields.Nested, Id, Time, IsSet, AsItIs),
+        *(fields.List, fields.Nested, Id, Time, IsSet, RawNested),
     }
 )
 
@@ -138,7 +138,7 @@ def _conversion(field: fields.Field[Any]) -> Convert:
         return clock.iso
     if isinstance(field, IsSet):
         return _is_set
-    if isinstance(field, fields.Nested) and not isinstance(field, AsItIs):
+    if isinstance(field, fields.Nested) and not isinstance(field, RawNested):
         schema = field.schema
         return lambda value: schema.dump(value, many=False)
     if isinstance(field, fields.List) and isinstance(field.inner, fields.Nested):
@@ -148,7 +148,7 @@ def _conversion(field: fields.Field[Any]) -> Convert:
 
 
 class ListQuery(Input):
-    limit = Whole(1, 100, load_default=50, metadata={"description": "How many at most."})
+    limit = StrictInteger(1, 100, load_default=50, metadata={"description": "How many at most."})
     cursor = fields.String(
         load_default=None,
         metadata={

@@ -6,24 +6,24 @@ from marshmallow import fields, validate
 
 from chatapi.domain.enums import PRIORITIES, SENDER_ROLES, STATUSES
 from chatapi.domain.lengths import (
-    CATEGORY_LENGTH,
-    CLIENT_MESSAGE_ID_LENGTH,
-    MESSAGE_LENGTH,
-    SUBJECT_LENGTH,
+    MAX_CATEGORY_LENGTH,
+    MAX_CLIENT_MESSAGE_ID_LENGTH,
+    MAX_MESSAGE_LENGTH,
+    MAX_SUBJECT_LENGTH,
 )
 from chatapi.schemas import categories
 from chatapi.schemas.base import Input, ListQuery, Output
 from chatapi.schemas.examples import ADMIN, AVATAR, CHAT, USER
 from chatapi.schemas.field_types import (
-    AsItIs,
     Choice,
-    Flag,
     Id,
     IsSet,
     QueryFlag,
+    RawNested,
+    StrictBoolean,
+    StrictInteger,
     Text,
     Time,
-    Whole,
 )
 from chatapi.schemas.messages import RETRY_KEY, MessageOut, client_message_id
 from chatapi.schemas.problems import ProblemOut
@@ -31,14 +31,14 @@ from chatapi.schemas.users import VERIFIED
 
 
 class ChatIn(Input):
-    subject = Text(1, SUBJECT_LENGTH, required=True, metadata={"example": "Parcel is late"})
+    subject = Text(1, MAX_SUBJECT_LENGTH, required=True, metadata={"example": "Parcel is late"})
     category = Choice(
         categories.offered, load_default=None, metadata={"description": "Else general."}
     )
     priority = Choice(PRIORITIES, load_default=None, metadata={"description": "Else medium."})
     message = Text(
         1,
-        MESSAGE_LENGTH,
+        MAX_MESSAGE_LENGTH,
         multiline=True,
         load_default=None,
         metadata={"example": "It should have arrived on Monday.", "description": "The first."},
@@ -47,9 +47,11 @@ class ChatIn(Input):
 
 
 class ChatPatch(Input):
-    message = Text(1, MESSAGE_LENGTH, multiline=True, metadata={"description": "A message to add."})
-    clientMessageId = Text(1, CLIENT_MESSAGE_ID_LENGTH, allow_none=True, metadata=RETRY_KEY)
-    read = Flag(
+    message = Text(
+        1, MAX_MESSAGE_LENGTH, multiline=True, metadata={"description": "A message to add."}
+    )
+    clientMessageId = Text(1, MAX_CLIENT_MESSAGE_ID_LENGTH, allow_none=True, metadata=RETRY_KEY)
+    read = StrictBoolean(
         validate=validate.Equal(True, error="Can only be true: nothing becomes unread again."),
         metadata={"description": "true: the caller's side has read everything."},
     )
@@ -94,7 +96,7 @@ class ChatsQuery(ListQuery):
     priority = fields.List(Choice(PRIORITIES), load_default=(), metadata=_REPEATABLE)
     # A chat keeps a category that is no longer offered: `chats.check_categories` decides.
     category = fields.List(
-        Text(1, CATEGORY_LENGTH),
+        Text(1, MAX_CATEGORY_LENGTH),
         load_default=(),
         metadata={"description": "One that is offered, or that a chat has; repeat it for several."},
     )
@@ -120,7 +122,7 @@ class ChatsQuery(ListQuery):
 
 
 class ChatQuery(Input):
-    messages = Whole(
+    messages = StrictInteger(
         0, 200, load_default=50, metadata={"description": "How many of the newest messages."}
     )
 
@@ -182,7 +184,7 @@ class ChatWithMessagesOut(ChatOut):
 class BulkResultOut(Output):
     _id = fields.String(metadata=CHAT)
     ok = fields.Boolean(metadata={"example": True})
-    problem = AsItIs(ProblemOut, allow_none=True, metadata={"example": None})
+    problem = RawNested(ProblemOut, allow_none=True, metadata={"example": None})
 
 
 class BulkOut(Output):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from chatapi.domain.enums import ROLES
-from chatapi.domain.lengths import BIGGEST_SEQ
+from chatapi.domain.lengths import MAX_SEQ
 from chatapi.schemas.base import Input, Output
-from chatapi.schemas.field_types import Id, Whole
+from chatapi.schemas.field_types import Id, StrictInteger
 from chatapi.schemas.messages import MessageIn, ReadIn
 
 
 class EventsQuery(Input):
-    after = Whole(
+    after = StrictInteger(
         0,
-        BIGGEST_SEQ,
+        MAX_SEQ,
         load_default=None,
         metadata={"description": "Start with the message after this seq; else with new ones."},
     )
@@ -30,7 +30,7 @@ class SocketIn(Input):
 
 class SubscribeIn(SocketIn):
     chatId = fields.String(load_default=None, allow_none=True)
-    after = Whole(0, BIGGEST_SEQ, strict=True, load_default=None, allow_none=True)
+    after = StrictInteger(0, MAX_SEQ, strict=True, load_default=None, allow_none=True)
 
 
 class SocketSendIn(SocketIn, MessageIn):

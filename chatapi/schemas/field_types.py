@@ -13,7 +13,7 @@ from marshmallow import ValidationError, fields, validate
 
 from chatapi.domain import spelling
 
-EMAIL_LENGTH = 254
+MAX_EMAIL_LENGTH = 254
 PASSWORD_LENGTH = (8, 200)
 
 UNSEEN = frozenset({"Cc", "Cf", "Cs", "Mn", "Zl", "Zp", "Zs"})
@@ -101,7 +101,7 @@ class EmailAddress(Text):
 
     def __init__(self, **kwargs: Any) -> None:
         metadata = {"format": "email", "example": "ana@example.com"}
-        super().__init__(3, EMAIL_LENGTH, metadata=metadata, **kwargs)
+        super().__init__(3, MAX_EMAIL_LENGTH, metadata=metadata, **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if isinstance(value, str):
@@ -128,7 +128,7 @@ class Choice(fields.String):
 _DIGITS = re.compile(r"-?[0-9]{1,12}")
 
 
-class Whole(fields.Integer):
+class StrictInteger(fields.Integer):
     """A whole number within a range; a JSON body must give it as a number."""
 
     def __init__(self, low: int, high: int, **kwargs: Any) -> None:
@@ -142,7 +142,7 @@ class Whole(fields.Integer):
         return super()._validated(value)
 
 
-class Flag(fields.Boolean):
+class StrictBoolean(fields.Boolean):
     """True or false, nothing that merely looks like it."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
@@ -174,5 +174,5 @@ class IsSet(fields.Boolean):
     """Whether the source has a value there: a time of proof becomes true, none false."""
 
 
-class AsItIs(fields.Nested):
+class RawNested(fields.Nested):
     """A document that was shaped before, shown with all it has."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from chatapi.domain.enums import SENDER_ROLES
-from chatapi.domain.lengths import BIGGEST_SEQ, CLIENT_MESSAGE_ID_LENGTH, MESSAGE_LENGTH
+from chatapi.domain.lengths import MAX_CLIENT_MESSAGE_ID_LENGTH, MAX_MESSAGE_LENGTH, MAX_SEQ
 from chatapi.schemas.base import Input, Output
 from chatapi.schemas.examples import AVATAR, CHAT, MESSAGE, USER
-from chatapi.schemas.field_types import Id, Text, Time, Whole
+from chatapi.schemas.field_types import Id, StrictInteger, Text, Time
 
 RETRY_KEY = {
     "example": "5f1c9a52-0c1e-4f1b-9d3a-8b7e6f5d4c3b",
@@ -18,20 +18,22 @@ RETRY_KEY = {
 
 def client_message_id() -> Text:
     """Return the field of the id a client gives a message to retry it by."""
-    return Text(1, CLIENT_MESSAGE_ID_LENGTH, load_default=None, allow_none=True, metadata=RETRY_KEY)
+    return Text(
+        1, MAX_CLIENT_MESSAGE_ID_LENGTH, load_default=None, allow_none=True, metadata=RETRY_KEY
+    )
 
 
 class MessageIn(Input):
     content = Text(
-        1, MESSAGE_LENGTH, multiline=True, required=True, metadata={"example": "Any news?"}
+        1, MAX_MESSAGE_LENGTH, multiline=True, required=True, metadata={"example": "Any news?"}
     )
     clientMessageId = client_message_id()
 
 
 class ReadIn(Input):
-    seq = Whole(
+    seq = StrictInteger(
         0,
-        BIGGEST_SEQ,
+        MAX_SEQ,
         strict=True,
         required=True,
         metadata={"example": 7, "description": "The last message read."},
@@ -39,14 +41,16 @@ class ReadIn(Input):
 
 
 class MessagesQuery(Input):
-    before = Whole(
-        1, BIGGEST_SEQ, load_default=None, metadata={"description": "The newest before this seq."}
+    before = StrictInteger(
+        1, MAX_SEQ, load_default=None, metadata={"description": "The newest before this seq."}
     )
-    after = Whole(
-        0, BIGGEST_SEQ, load_default=None, metadata={"description": "The oldest after this seq."}
+    after = StrictInteger(
+        0, MAX_SEQ, load_default=None, metadata={"description": "The oldest after this seq."}
     )
-    limit = Whole(1, 200, load_default=50, metadata={"description": "How many at most."})
-    wait = Whole(0, 25, load_default=0, metadata={"description": "seconds to wait for news"})
+    limit = StrictInteger(1, 200, load_default=50, metadata={"description": "How many at most."})
+    wait = StrictInteger(
+        0, 25, load_default=0, metadata={"description": "seconds to wait for news"}
+    )
 
 
 class MessageOut(Output):

@@ -5,19 +5,28 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from chatapi.domain.enums import ROLES
-from chatapi.domain.lengths import IMAGE_LENGTH, NAME_LENGTH
+from chatapi.domain.lengths import MAX_IMAGE_LENGTH, MAX_NAME_LENGTH
 from chatapi.schemas.base import Input, ListQuery, Output
 from chatapi.schemas.examples import AVATAR, USER
-from chatapi.schemas.field_types import Choice, Flag, Id, IsSet, Name, QueryFlag, Text, Time
+from chatapi.schemas.field_types import (
+    Choice,
+    Id,
+    IsSet,
+    Name,
+    QueryFlag,
+    StrictBoolean,
+    Text,
+    Time,
+)
 
 
 class UserPatch(Input):
     role = Choice(ROLES)
-    disabled = Flag(metadata={"description": "true: all sessions end and none can begin."})
-    name = Name(1, NAME_LENGTH)
+    disabled = StrictBoolean(metadata={"description": "true: all sessions end and none can begin."})
+    name = Name(1, MAX_NAME_LENGTH)
     image = Text(
         1,
-        IMAGE_LENGTH,
+        MAX_IMAGE_LENGTH,
         allow_none=True,
         validate=validate.URL(schemes={"http", "https"}, error="Must be an http or https URL."),
         metadata={"format": "uri", **AVATAR},

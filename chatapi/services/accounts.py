@@ -12,7 +12,7 @@ from typing import Any
 from bson import ObjectId
 
 from chatapi.domain import clock, errors, paging, spelling
-from chatapi.realtime.signed_in import signed_in
+from chatapi.realtime.session_cache import session_cache
 from chatapi.services import assignment, password_rules, passwords, search
 from chatapi.services.hashing_pool import priority_of
 from chatapi.services.quota import quota
@@ -20,7 +20,7 @@ from chatapi.store import chats, sessions, unassignments, upgrades, users
 from chatapi.store.database import Document, Duplicate, object_id
 
 # Each use moves a session's end on. Written down each time, it would be a third write with a send.
-TOUCH_EVERY = timedelta(minutes=5)
+TOUCH_INTERVAL = timedelta(minutes=5)
 
 
 @dataclass
@@ -164,7 +164,7 @@ def upgrade_guest(session: Session, password: str) -> Session:
     if user is None:
         # Another request of the same guest was first.
         raise errors.Forbidden("You have an account already.")
-    signed_in.forget(session.user_id)
+    session_cache.forget(session.user_id)
     finish_upgrades(session.user_id)
     return replace(session, role="user")
 
@@ -219,7 +219,7 @@ def login(
 
 def open_session(token: str) -> Session | None:
     """Return the session that a token opens, or None if it is unknown, over or revoked."""
-    found = signed_in.find(session_id(token))
+    found = session_cache.find(session_id(token))
     if found is None:
         return None
     session, user = found
@@ -227,7 +227,7 @@ def open_session(token: str) -> Session | None:
     if user["disabled"] or session["expiresAt"] <= now:
         return None
     since = now - session["lastSeenAt"]
-    if since >= min(TOUCH_EVERY, lifetimes.idle / 10) or since < -clock.TOLERANCE:
+    if since >= min(TOUCH_INTERVAL, lifetimes.idle / 10) or since < -clock.TOLERANCE:
         # The end, too, may have been set under a clock that was ahead.
         absolute = min(session["absoluteExpiresAt"], now + lifetimes.absolute)
         times = {
@@ -264,7 +264,7 @@ def end_token(token: str) -> None:
 
 def _end(session_id: str) -> None:
     sessions.delete(session_id)
-    signed_in.forget(session_id)
+    session_cache.forget(session_id)
 
 
 def list_sessions(session: Session) -> list[Document]:
@@ -282,7 +282,7 @@ def revoke_session(session: Session, public_id: object) -> None:
     key = object_id(public_id)
     if key is None or not sessions.delete_public(session.user_id, key):
         raise errors.SessionNotFound
-    signed_in.forget(session.user_id)
+    session_cache.forget(session.user_id)
 
 
 def list_users(
@@ -352,7 +352,7 @@ def update_user(
         raise errors.LastAdmin
     if after["disabled"]:
         sessions.delete_of_user(after["_id"])
-        signed_in.forget(after["_id"])
+        session_cache.forget(after["_id"])
     if not changes.keys().isdisjoint({"role", "disabled"}) and not assignment.is_agent(after):
         # Even if they had left already: a crash may have cut this off the last time.
         assignment.unassign_chats_of(after["_id"])
@@ -381,7 +381,7 @@ def _changed(user: Document, changes: Document) -> Document:
     if "name" in fields:
         fields["searchTerms"] = search.terms([fields["name"], user["email"]])
     after = users.update(user["_id"], fields | {"updatedAt": clock.now()})
-    signed_in.forget(user["_id"])
+    session_cache.forget(user["_id"])
     if after is None:
         raise errors.UserNotFound
     return after
@@ -450,7 +450,7 @@ def begin_session(user: Document, client: ClientInfo) -> tuple[Session, str]:
     }
     sessions.insert(row)
     for ended in sessions.delete_least_recent(user["_id"], lifetimes.per_user, keep=row["_id"]):
-        signed_in.forget(ended)
+        session_cache.forget(ended)
     return _session(row, user), token
 
 

@@ -60,7 +60,7 @@ class ChatPage(paging.Page):
 PageKey = tuple[ObjectId, str, chats.Filter, int, paging.Position | None]
 # The pages that were read last, each under the number of changes that it was read at.
 _known_pages: dict[PageKey, tuple[int, ChatPage]] = {}
-MOST_KNOWN_PAGES = 5000
+MAX_KNOWN_PAGES = 5000
 
 
 def create(
@@ -79,23 +79,27 @@ def create(
     """
     if session.is_admin:
         raise errors.Forbidden("Agents answer chats; users and guests open them.")
-    if client_message_id is not None and (made := _made_before(session, client_message_id)):
+    if client_message_id is not None and (made := _find_created_by(session, client_message_id)):
         return *made, False
     chat = new_chat(session, subject, category or DEFAULT_CATEGORY, priority or "medium")
     chat["createKey"] = client_message_id
     first = None
     if message is not None:
         first = messages.new(session, chat, message, client_message_id)
-        chat |= messages.taking_in(chat, first)
+        chat |= messages.apply_message(chat, first)
         chat["createdAt"] = first["timestamp"]
     found_by = terms(chat)
-    quota.chat(session, chat, chat_terms.of(chat, found_by), first)
+    quota.chat(session, chat, chat_terms.to_document(chat, found_by), first)
     if session.role == "guest" and not users.keep_guest(session.user_id):
         raise errors.SessionExpired
-    for _ in range(messages.MOST_ATTEMPTS):
+    for _ in range(messages.MAX_ATTEMPTS):
         if _insert(chat, found_by, first):
-            return shown(session, chat), [messages.seen_in(chat, first)] if first else [], True
-        if client_message_id is not None and (made := _made_before(session, client_message_id)):
+            return (
+                present_chat(session, chat),
+                [messages.present_message(chat, first)] if first else [],
+                True,
+            )
+        if client_message_id is not None and (made := _find_created_by(session, client_message_id)):
             return *made, False
         in_the_way = chats.open_chat_of(session.user_id)
         if in_the_way is not None:
@@ -118,21 +122,21 @@ def _insert(chat: Document, found_by: Sequence[str], first: Document | None) -> 
     return True
 
 
-def _made_before(session: Session, key: str) -> tuple[Document, list[Document]] | None:
+def _find_created_by(session: Session, key: str) -> tuple[Document, list[Document]] | None:
     """Return the chat, with its first message, that this very call has made already."""
     chat = chats.made_with(session.user_id, key)
     if chat is None:
         return None
     first = stored_messages.at(chat["_id"], 1) if chat["lastSeq"] else None
     if first is None or first["clientMessageId"] != key:
-        return shown(session, chat), []
-    return shown(session, chat), [messages.seen_in(chat, first)]
+        return present_chat(session, chat), []
+    return present_chat(session, chat), [messages.present_message(chat, first)]
 
 
 def get(session: Session, chat_id: object, limit: int = 50) -> tuple[Document, list[Document]]:
     """Return a chat and its newest messages, ascending. Raises ChatNotFound, NotYourChat."""
     chat = access_chat(session, chat_id)
-    return shown(session, chat), messages.page(chat, limit=limit)
+    return present_chat(session, chat), messages.page(chat, limit=limit)
 
 
 def etag(session: Session, chat: Document) -> str:
@@ -175,13 +179,13 @@ def list_chats(
     etag = digest.hexdigest()
     known = ChatPage([], None, etag, unread_chats, unread_messages, is_known=True)
     if following.is_fresh and changes == following.changes:
-        if len(_known_pages) >= MOST_KNOWN_PAGES:
+        if len(_known_pages) >= MAX_KNOWN_PAGES:
             _known_pages.clear()
         _known_pages[key] = changes, known
     if knows is not None and knows(etag):
         return known
     page = paging.page(rows, limit, "lastMessageAt")
-    items = [shown(session, row) for row in page.items]
+    items = [present_chat(session, row) for row in page.items]
     return ChatPage(items, page.next_cursor, etag, unread_chats, unread_messages)
 
 
@@ -221,35 +225,35 @@ def update(
     chat = access_chat(session, chat_id)
     if changes:
         session.require_admin()
-    fields = _decide(changes)
+    fields = _resolve_changes(changes)
     if message is None:
-        changed = _refusing_a_second(
+        changed = _translate_duplicate(
             chat,
             lambda: messages.change(
                 lambda: access_chat(session, chat_id),
-                lambda now: _all_of(session, now, fields, read, expected or {}),
+                lambda now: _update_fields(session, now, fields, read, expected or {}),
                 chat,
             ),
         )
         if "adminId" in fields or (changed["isOpen"] and not chat["isOpen"]):
             changed = assignment.confirm(changed)
-        return shown(session, changed), []
+        return present_chat(session, changed), []
     if "status" in fields:
         fields["statusBy"] = session.user_id
-    text, opens = message, not chat["isOpen"] and fields.get("isOpen", False)
-    if opens and chat.get("solvedAt"):
+    text, reopen = message, not chat["isOpen"] and fields.get("isOpen", False)
+    if reopen and chat.get("solvedAt"):
         fields["solvedAt"] = None
-    if opens and "adminId" not in fields:
+    if reopen and "adminId" not in fields:
         fields |= assignment.fields_to_reopen(chat)
-    changed, sent, _ = _refusing_a_second(
+    changed, sent, _ = _translate_duplicate(
         chat,
         lambda: messages.append(
-            session, chat, text, client_message_id, fields, read=read, opens=opens
+            session, chat, text, client_message_id, fields, read=read, reopen=reopen
         ),
     )
-    if "adminId" in fields or opens:
+    if "adminId" in fields or reopen:
         changed = assignment.confirm(changed)
-    return shown(session, changed), [messages.seen_in(changed, sent)]
+    return present_chat(session, changed), [messages.present_message(changed, sent)]
 
 
 def mark_solved(session: Session, chat_id: object) -> Document:
@@ -273,7 +277,7 @@ def mark_solved(session: Session, chat_id: object) -> Document:
     return messages.change(lambda: access_chat(session, chat_id), decide)
 
 
-def _all_of(
+def _update_fields(
     session: Session,
     chat: Document,
     fields: dict[str, Any],
@@ -283,8 +287,8 @@ def _all_of(
     """Return what changes in a chat by an update without a message."""
     if any(chat[name] != value for name, value in expected.items()):
         raise errors.Conflict("The chat was changed meanwhile; it stays as it is.")
-    marks = messages.reading(chat, session.side, chat["lastSeq"]) if read else {}
-    changed = _set_fields(chat, fields)
+    marks = messages.read_receipt_fields(chat, session.side, chat["lastSeq"]) if read else {}
+    changed = _changed_fields(chat, fields)
     if "status" in changed:
         changed["statusBy"] = session.user_id
     return changed | marks
@@ -297,7 +301,7 @@ def bulk_update(session: Session, ids: Sequence[object], **changes: Any) -> list
     ChatError that refused it. Raises AdminOnly, InvalidInput for the changes themselves.
     """
     session.require_admin()
-    _decide(changes)
+    _resolve_changes(changes)
     return _update_each(session, [(chat_id, changes) for chat_id in ids])
 
 
@@ -356,11 +360,11 @@ def _finish_deletion(begun: Document) -> None:
     chats.delete(begun["_id"])
     stored_messages.delete_of_chat(begun["_id"])
     # A backup's note of one that was deleted meanwhile knows no owner.
-    presence.signal("deleted", chatId=begun["_id"], userId=begun.get("userId"), seq=None)
+    presence.emit("deleted", chatId=begun["_id"], userId=begun.get("userId"), seq=None)
     deletions.finish(begun)
 
 
-def shown(session: Session, chat: Document) -> Document:
+def present_chat(session: Session, chat: Document) -> Document:
     """Return a chat as the caller sees it: with `unreadCount` of their side."""
     return chat | {"unreadCount": chat["unread"][session.side]}
 
@@ -405,7 +409,7 @@ def terms(chat: Document) -> list[str]:
     return search.terms([chat["subject"], chat["userName"], chat["userEmail"]])
 
 
-def _decide(changes: dict[str, Any]) -> dict[str, Any]:
+def _resolve_changes(changes: dict[str, Any]) -> dict[str, Any]:
     """Return the chat's fields that the changes set. Raises InvalidInput on `adminId`."""
     fields: dict[str, Any] = {
         name: changes[name] for name in ("priority", "category") if name in changes
@@ -418,7 +422,7 @@ def _decide(changes: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _set_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
+def _changed_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields that differ from the chat's, and what follows from them."""
     # A chat that an older release wrote lacks the fields that have come since.
     changed = {
@@ -436,12 +440,12 @@ def _set_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
     return changed | {"updatedAt": clock.now()}
 
 
-def _refusing_a_second(chat: Document, work: Callable[[], Result]) -> Result:
+def _translate_duplicate(chat: Document, work: Callable[[], Result]) -> Result:
     """Do what may open a chat and return what comes of it.
 
     Raises ChatOpen (chatId) while another chat of its user is open, Busy.
     """
-    for _ in range(messages.MOST_ATTEMPTS):
+    for _ in range(messages.MAX_ATTEMPTS):
         try:
             return work()
         except Duplicate:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from chatapi.domain import clock, errors
-from chatapi.realtime.signed_in import signed_in
+from chatapi.realtime.session_cache import session_cache
 from chatapi.services import password_rules, passwords
 from chatapi.services.accounts import ClientInfo, Session, begin_session
 from chatapi.services.hashing_pool import priority_of
@@ -49,14 +49,14 @@ def change_password(
     _store_hash(user, password_hash)
     renewed = begin_session(user, renew_for) if renew_for else None
     sessions.delete_of_user(session.user_id, keep=renewed[0].id if renewed else session.id)
-    signed_in.forget(session.user_id)
+    session_cache.forget(session.user_id)
     return renewed
 
 
 def end_all_sessions(session: Session) -> None:
     """End all the user's sessions, this one too."""
     sessions.delete_of_user(session.user_id)
-    signed_in.forget(session.user_id)
+    session_cache.forget(session.user_id)
 
 
 def set_password(user: Document, new: str) -> None:
@@ -141,7 +141,7 @@ def _replace_hash(user: Document, password_hash: str) -> None:
     sessions.delete_of_user(user["_id"])
     _store_hash(user, password_hash)
     sessions.delete_of_user(user["_id"])
-    signed_in.forget(user["_id"])
+    session_cache.forget(user["_id"])
 
 
 def _store_hash(user: Document, password_hash: str) -> None:

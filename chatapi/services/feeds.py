@@ -1,9 +1,10 @@
-"""Feeds: what one connection is told, from the first snapshot to the last event.
+"""Feeds: the events of one connection, from the first snapshot to the last event.
 
-A feed joins the hub first, then reads, and then drops what it has told already; whatever
-is missing between two messages it reads from the history. So a client gets every message
-once and in order, whatever the hub did. A feed never tells what a GET would refuse: it is
-let in through the same door, and the reaper closes it when its session ends.
+A feed joins the hub first, then reads, and then drops the events that it has delivered already;
+messages that are missing between two events it reads from the history (backfill). So a client gets
+every message once and in order, also where the hub loses or repeats an event. A feed delivers
+nothing that a GET would refuse: each subscription passes the same authorization check, and the
+reaper closes the feed when its session ends.
 """
 
 from __future__ import annotations
@@ -25,25 +26,25 @@ from pymongo.errors import PyMongoError
 
 from chatapi.domain import errors
 from chatapi.domain.networks import network_of
-from chatapi.realtime.hub import Event, Listener, hub, reading
-from chatapi.realtime.signed_in import signed_in
+from chatapi.realtime.hub import Event, Listener, hub, read_receipt
+from chatapi.realtime.session_cache import session_cache
 from chatapi.services import presence
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
 from chatapi.store import messages
 from chatapi.store.database import Document
 
-__all__ = ["Event", "Feed", "caps", "register"]
+__all__ = ["Event", "Feed", "register", "stream_limits"]
 
 log = structlog.get_logger("chat.streams")
 
 CATCH_UP_PAGE = 200
-# A session is looked at again after so long though the database would have told of its end.
+# A session is checked again after so long, although the change stream reports its end.
 SWEEP_SECONDS = 300.0
 
 
 @dataclass
-class Caps:
+class StreamLimits:
     """How many streams one account, one network and all together may have in one process.
 
     address -- for an IPv4 address or an IPv6 /64; see `networks` for the /48 around it.
@@ -54,7 +55,7 @@ class Caps:
     process: int = 11_000
 
 
-class Register:
+class FeedRegistry:
     """The open feeds of this process, counted by account and by address."""
 
     def __init__(self) -> None:
@@ -66,10 +67,13 @@ class Register:
         self.on_arrival: Callable[[], None] = lambda: None  # of an agent, somewhere
 
     def add(self, feed: Feed) -> None:
-        """Note an open feed. Raises TooManyRequests when there are too many of its kind."""
-        most = [(feed.session.user_id, caps.account), *feed.network.counters(caps.address)]
+        """Add an open feed. Raises TooManyRequests where its account or network has too many."""
+        most = [
+            (feed.session.user_id, stream_limits.account),
+            *feed.network.counters(stream_limits.address),
+        ]
         with self._lock:
-            if len(self._feeds) >= caps.process or any(
+            if len(self._feeds) >= stream_limits.process or any(
                 self._counts.get(key, 0) >= allowed for key, allowed in most
             ):
                 raise errors.TooManyRequests("Too many streams are open.", retryAfter=5)
@@ -86,12 +90,12 @@ class Register:
             raise
 
     def remove(self, feed: Feed) -> None:
-        """Forget a feed that is closed; once is enough."""
+        """Remove a feed that is closed; calling it twice does no harm."""
         with self._lock:
             if feed not in self._feeds:
                 return
             self._feeds.remove(feed)
-            networks = feed.network.counters(caps.address)
+            networks = feed.network.counters(stream_limits.address)
             for key in (feed.session.user_id, *(name for name, _ in networks)):
                 self._counts[key] -= 1
                 if not self._counts[key]:
@@ -106,12 +110,12 @@ class Register:
         return len(self._feeds)
 
 
-caps = Caps()
-register = Register()
+stream_limits = StreamLimits()
+register = FeedRegistry()
 
 
-class _Told:
-    """How far a client has been told of a chat. Until it is open, it gets nothing."""
+class Subscription:
+    """How far the events of a chat were delivered. Until it is open, none is."""
 
     __slots__ = ("is_open", "read", "seq", "version")
 
@@ -133,7 +137,7 @@ class Feed:
     """
 
     __slots__ = (
-        *("_inbox", "_told", "checked_at", "is_finished", "is_present", "sock"),
+        *("_inbox", "_subscriptions", "checked_at", "is_finished", "is_present", "sock"),
         *("listener", "network", "session", "writing_since"),
     )
 
@@ -147,10 +151,10 @@ class Feed:
         self.checked_at = time.monotonic() - random.uniform(0, SWEEP_SECONDS)  # noqa: S311
         # Since when the present write to the client has lasted.
         self.writing_since: float | None = None
-        self._told: dict[ObjectId, _Told] = {}
+        self._subscriptions: dict[ObjectId, Subscription] = {}
         self._inbox = False
         register.add(self)
-        if not signed_in.knows(session.id):
+        if not session_cache.is_cached(session.id):
             # Perhaps its end was told just before there was a feed to end: look soon.
             self.checked_at = -math.inf
 
@@ -162,12 +166,14 @@ class Feed:
         """
         key = access_chat(self.session, chat_id)["_id"]
         self.unsubscribe(key)
-        told = self._told[key] = _Told()
+        subscription = self._subscriptions[key] = Subscription()
         hub.join_chat(key, self.listener)
         self._arrive()
-        return self._opening(key, told, after)
+        return self._opening(key, subscription, after)
 
-    def _opening(self, chat_id: ObjectId, told: _Told, after: int | None) -> Iterator[Event]:
+    def _opening(
+        self, chat_id: ObjectId, subscription: Subscription, after: int | None
+    ) -> Iterator[Event]:
         try:
             # Read anew: what was written before we joined, nobody will tell us.
             chat = hub.begin(access_chat(self.session, chat_id))
@@ -175,20 +181,20 @@ class Feed:
             yield from self._deleted(Event("deleted", {"chatId": chat_id, "seq": None}))
             return
         last = chat["lastSeq"]
-        told.version, told.read = chat["version"], dict(chat["readSeq"])
+        subscription.version, subscription.read = chat["version"], dict(chat["readSeq"])
         # A seq beyond the last is of another time, before the data was restored.
-        told.seq = last if after is None else min(after, last)
-        told.is_open = True
+        subscription.seq = last if after is None else min(after, last)
+        subscription.is_open = True
         yield Event("chat", chat)
-        yield from self._until(chat, told)
+        yield from self._until(chat, subscription)
         for side, seq in chat["readSeq"].items():
             if seq:
-                yield reading(chat, side)
+                yield read_receipt(chat, side)
         yield from presence.present.in_chat(chat_id)
 
     def unsubscribe(self, chat_id: ObjectId) -> None:
         """Leave a chat, if it was joined."""
-        if self._told.pop(chat_id, None) is not None:
+        if self._subscriptions.pop(chat_id, None) is not None:
             hub.leave_chat(chat_id, self.listener)
 
     def subscribe_inbox(self) -> Iterator[Event]:
@@ -247,85 +253,92 @@ class Feed:
         elif event.name == "presence":
             yield event
         elif event.name == "message":
-            yield from self._tell_message(event)
+            yield from self._deliver_message(event)
         elif event.name in {"chat", "read", "typing", "deleted"}:
             chat_id = event.data["_id" if event.name == "chat" else "chatId"]
-            told = self._told.get(chat_id)
-            if told is None:
+            subscription = self._subscriptions.get(chat_id)
+            if subscription is None:
                 if self._inbox:
-                    yield from self._tell_outside(event)
-            elif told.is_open:
-                yield from self._tell_inside(event, told)
+                    yield from self._deliver_inbox(event)
+            elif subscription.is_open:
+                yield from self._deliver_subscribed(event, subscription)
         else:
             yield event
 
-    def _tell_outside(self, event: Event) -> Iterator[Event]:
-        """Tell of a chat that is only in the inbox."""
+    def _deliver_inbox(self, event: Event) -> Iterator[Event]:
+        """Yield the event of a chat that is in the inbox and not subscribed to."""
         if event.name != "read" and not self._is_own(event):
             yield event
 
-    def _tell_inside(self, event: Event, told: _Told) -> Iterator[Event]:
-        """Tell of a chat that is subscribed to, what was told before excepted."""
+    def _deliver_subscribed(self, event: Event, subscription: Subscription) -> Iterator[Event]:
+        """Yield the events of a subscribed chat, except those that were delivered before."""
         if event.name == "chat":
-            if event.data["version"] > told.version:
-                yield from self._until(event.data, told)
+            if event.data["version"] > subscription.version:
+                yield from self._until(event.data, subscription)
                 for side, seq in event.data["readSeq"].items():
-                    if seq > told.read[side]:
-                        told.read[side] = seq
-                        yield reading(event.data, side)
-                told.version = event.data["version"]
+                    if seq > subscription.read[side]:
+                        subscription.read[side] = seq
+                        yield read_receipt(event.data, side)
+                subscription.version = event.data["version"]
                 yield event
         elif event.name == "read":
-            if event.data["seq"] > told.read[event.data["readerRole"]]:
-                told.read[event.data["readerRole"]] = event.data["seq"]
+            if event.data["seq"] > subscription.read[event.data["readerRole"]]:
+                subscription.read[event.data["readerRole"]] = event.data["seq"]
                 yield event
         elif event.name == "deleted" and event.data.get("seq") is None:
             yield from self._deleted(event)
         elif not self._is_own(event):
             yield event
 
-    def _tell_message(self, event: Event) -> Iterator[Event]:
-        told = self._told.get(event.data["message"]["chatId"])
-        if told is None or not told.is_open or event.seq is None or event.seq <= told.seq:
+    def _deliver_message(self, event: Event) -> Iterator[Event]:
+        subscription = self._subscriptions.get(event.data["message"]["chatId"])
+        if (
+            subscription is None
+            or not subscription.is_open
+            or event.seq is None
+            or event.seq <= subscription.seq
+        ):
             return
-        yield from self._until(event.data["chat"], told, event.seq - 1)
-        if self._is_in(event.data["chat"], told):
-            told.seq = event.seq
+        yield from self._until(event.data["chat"], subscription, event.seq - 1)
+        if self._is_in(event.data["chat"], subscription):
+            subscription.seq = event.seq
             yield event
 
-    def _until(self, chat: Document, told: _Told, last: int | None = None) -> Iterator[Event]:
-        """Yield what the history holds beyond what was told, up to a seq."""
+    def _until(
+        self, chat: Document, subscription: Subscription, last: int | None = None
+    ) -> Iterator[Event]:
+        """Yield the messages of the history that were not delivered yet, up to a seq."""
         last = chat["lastSeq"] if last is None else last
-        while told.seq < last and self._is_in(chat, told):
-            upper = min(told.seq + CATCH_UP_PAGE, last)
-            for row in messages.between(chat["_id"], told.seq + 1, upper):
-                if not self._is_in(chat, told):
+        while subscription.seq < last and self._is_in(chat, subscription):
+            upper = min(subscription.seq + CATCH_UP_PAGE, last)
+            for row in messages.between(chat["_id"], subscription.seq + 1, upper):
+                if not self._is_in(chat, subscription):
                     return
-                told.seq = row["seq"]
+                subscription.seq = row["seq"]
                 yield Event("message", {"chat": chat, "message": row}, row["seq"])
-            told.seq = upper
+            subscription.seq = upper
 
-    def _is_in(self, chat: Document, told: _Told) -> bool:
-        """Tell whether the chat was not left, or joined anew, in the meantime."""
-        return self._told.get(chat["_id"]) is told
+    def _is_in(self, chat: Document, subscription: Subscription) -> bool:
+        """Return whether this is still the subscription of the chat: not left, not joined again."""
+        return self._subscriptions.get(chat["_id"]) is subscription
 
     def _deleted(self, event: Event) -> Iterator[Event]:
         self.unsubscribe(event.data["chatId"])
         yield event
 
     def _is_own(self, event: Event) -> bool:
-        """Tell whether the caller types this: nobody needs to be told of themselves."""
+        """Return whether the caller is the one who types: that event is not delivered to them."""
         return event.name == "typing" and bool(event.data["senderId"] == self.session.user_id)
 
     @property
     def listens(self) -> bool:
-        """Tell whether it is subscribed to anything."""
-        return bool(self._told or self._inbox)
+        """Return whether the feed has a subscription."""
+        return bool(self._subscriptions or self._inbox)
 
     @property
     def chats(self) -> list[ObjectId]:
         """The chats it is subscribed to."""
-        return list(self._told)
+        return list(self._subscriptions)
 
     @property
     def _owner(self) -> ObjectId | None:
@@ -333,7 +346,7 @@ class Feed:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Say that the block writes to the client, which may take as long as the client likes."""
+        """Mark that the block writes to the client, so that a slow one can be closed."""
         self.writing_since = time.monotonic()
         try:
             yield
@@ -341,13 +354,13 @@ class Feed:
             self.writing_since = None
 
     def cut(self) -> None:
-        """Break the connection off: whoever reads from it or writes to it goes on at once."""
+        """Shut the socket down, so that a blocked read or write of it returns at once."""
         if self.sock is not None:
             with contextlib.suppress(OSError):
                 self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Leave everything."""
+        """Leave the hub, and give the place in the registry back."""
         register.remove(self)
         for chat_id in self.chats:
             self.unsubscribe(chat_id)

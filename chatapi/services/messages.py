@@ -15,7 +15,7 @@ moment a process or the database dies, the chat and its history agree.
   and which stands in the message too, tells that the message is void.
 
 A message is deleted the same way: one compare-and-set names it in the chat's `burying` and
-takes its text out of the preview. From then on nobody is shown the text (`seen_in`), and
+takes its text out of the preview. From then on nobody is shown the text (`present_message`), and
 only then is it overwritten.
 """
 
@@ -38,12 +38,12 @@ from chatapi.services.quota import quota
 from chatapi.store import chats, deletions, durability, messages, presence
 from chatapi.store.database import Document, Duplicate
 
-PREVIEW_LENGTH = 200
+MAX_PREVIEW_LENGTH = 200
 
 
 TOMBSTONE = "This message was deleted."
-MOST_ATTEMPTS = 200
-LONGEST_PAUSE = 0.02
+MAX_ATTEMPTS = 200
+MAX_PAUSE = 0.02
 
 
 def send(
@@ -61,7 +61,7 @@ def send(
     if not chat["isOpen"]:
         chat = access_chat(session, chat_id)
     chat, message, created = append(session, chat, content, client_message_id)
-    return seen_in(chat, message), created
+    return present_message(chat, message), created
 
 
 def history(
@@ -91,7 +91,9 @@ def page(
     else:
         first = after + 1
         last = min(last, after + limit)
-    return [seen_in(chat, message) for message in messages.between(chat["_id"], first, last)]
+    return [
+        present_message(chat, message) for message in messages.between(chat["_id"], first, last)
+    ]
 
 
 def mark_read(session: Session, chat_id: object, seq: int) -> Document:
@@ -104,7 +106,7 @@ def mark_read(session: Session, chat_id: object, seq: int) -> Document:
     def decide(chat: Document) -> dict[str, Any]:
         if seq > chat["lastSeq"]:
             raise errors.InvalidInput.of("seq", f"The chat's last message is {chat['lastSeq']}.")
-        return reading(chat, session.side, seq)
+        return read_receipt_fields(chat, session.side, seq)
 
     return change(lambda: access_chat(session, chat_id), decide)
 
@@ -119,7 +121,7 @@ def change(
     read -- reads the chat; chat -- as it was read already. Raises Busy, Duplicate when the
     change opens a second chat of the user, and whatever the two raise.
     """
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         chat = chat or read()
         fields = decide(chat)
         if not fields:
@@ -131,7 +133,7 @@ def change(
     raise errors.Busy(retryAfter=1)
 
 
-def reading(chat: Document, side: str, seq: int) -> dict[str, Any]:
+def read_receipt_fields(chat: Document, side: str, seq: int) -> dict[str, Any]:
     """Return what changes in a chat when a side has read up to a seq; {} if nothing does."""
     if seq <= chat["readSeq"][side]:
         return {}
@@ -186,15 +188,15 @@ def finish_deletion(begun: Document) -> None:
     # Where the chat is gone, its messages are, too.
     with contextlib.suppress(errors.ChatNotFound):
         message = messages.at(chat_id, seq)
-        chat = change(there, lambda now: _with_burying(now, seq, message))
+        chat = change(there, lambda now: _with_pending_redaction(now, seq, message))
         at = next(each["at"] for each in chat["burying"] if each["seq"] == seq)
-        messages.bury(chat_id, seq, TOMBSTONE, at)
-        presence.signal("deleted", chatId=chat_id, userId=chat["userId"], seq=seq)
-        change(there, lambda now: _without_burying(now, seq))
+        messages.redact(chat_id, seq, TOMBSTONE, at)
+        presence.emit("deleted", chatId=chat_id, userId=chat["userId"], seq=seq)
+        change(there, lambda now: _without_pending_redaction(now, seq))
     deletions.finish(begun)
 
 
-def _with_burying(chat: Document, seq: int, message: Document | None) -> dict[str, Any]:
+def _with_pending_redaction(chat: Document, seq: int, message: Document | None) -> dict[str, Any]:
     """Return what changes in a chat when nobody is to be shown a message any more."""
     burying = chat.get("burying", [])
     if any(each["seq"] == seq for each in burying):
@@ -223,12 +225,12 @@ def no_longer_unread(chat: Document, message: Document) -> dict[str, Any]:
     return fields
 
 
-def _without_burying(chat: Document, seq: int) -> dict[str, Any]:
+def _without_pending_redaction(chat: Document, seq: int) -> dict[str, Any]:
     left = [each for each in chat["burying"] if each["seq"] != seq]
     return {"burying": left} if left != chat["burying"] else {}
 
 
-def seen_in(chat: Document, message: Document) -> Document:
+def present_message(chat: Document, message: Document) -> Document:
     """Return a message as its chat lets it be seen.
 
     With `isRead`, whether the other side has read that far, and without the text of one
@@ -266,14 +268,14 @@ def new(session: Session, chat: Document, content: str, client_message_id: str |
     }
 
 
-def taking_in(chat: Document, message: Document) -> dict[str, Any]:
+def apply_message(chat: Document, message: Document) -> dict[str, Any]:
     """Return what changes in a chat when a message becomes its last."""
     reader = "admin" if message["side"] == "user" else "user"
     fields: dict[str, Any] = {
         "lastSeq": message["seq"],
         "messageCount": message["seq"],
         "lastMessage": {
-            "content": message["content"][:PREVIEW_LENGTH],
+            "content": message["content"][:MAX_PREVIEW_LENGTH],
             "senderRole": message["senderRole"],
             "senderName": message["senderName"],
             "timestamp": message["timestamp"],
@@ -310,7 +312,7 @@ def _repeated_over_quota(
     try:
         quota.message(session, chat, content, client_message_id)
     except errors.ChatError:
-        first = first_sent(session, chat, client_message_id)
+        first = find_by_idempotency_key(session, chat, client_message_id)
         if first is None:
             raise
         durability.wait_for_others()
@@ -326,12 +328,12 @@ def append(
     also: Mapping[str, Any] | None = None,
     *,
     read: bool = False,
-    opens: bool = False,
+    reopen: bool = False,
 ) -> tuple[Document, Document, bool]:
     """Append a message to a chat the caller was let to; return both and whether it is new.
 
     also, read -- fields of the chat that change, and whether the caller's side has read
-    everything, in the same write. opens -- a closed chat is opened, in that write too;
+    everything, in the same write. reopen -- a closed chat is reopened, in that write too;
     `also` says how. A repeated client_message_id changes nothing of all this.
     Raises ChatClosed, ChatNotFound, Busy, Duplicate when it would be the user's second open
     chat.
@@ -340,7 +342,7 @@ def append(
     if repeated is not None:
         return chat, repeated, False
     with durability.session():
-        return _append(session, chat, content, client_message_id, also, read, opens)
+        return _append(session, chat, content, client_message_id, also, read, reopen)
 
 
 def _append(
@@ -350,17 +352,17 @@ def _append(
     client_message_id: str | None,
     also: Mapping[str, Any] | None,
     read: bool,
-    opens: bool,
+    reopen: bool,
 ) -> tuple[Document, Document, bool]:
-    for attempt in range(MOST_ATTEMPTS):
+    for attempt in range(MAX_ATTEMPTS):
         if attempt:
             chat = access_chat(session, chat["_id"])
         if not chat["isOpen"]:
-            first = first_sent(session, chat, client_message_id)
+            first = find_by_idempotency_key(session, chat, client_message_id)
             if first is not None:
                 durability.wait_for_others()
                 return chat, first, False
-            if not opens:
+            if not reopen:
                 raise errors.ChatClosed(
                     f"This chat is {chat['status']}; no message can be added to it.",
                     chatStatus=chat["status"],
@@ -375,12 +377,12 @@ def _append(
             messages.insert(message)
         except Duplicate:
             fresh = access_chat(session, chat["_id"])
-            first = first_sent(session, fresh, client_message_id)
+            first = find_by_idempotency_key(session, fresh, client_message_id)
             if first is not None:
                 durability.wait_for_others()
                 return fresh, first, False
-            if fresh["isOpen"] or opens:
-                _clear_the_way(fresh, attempt)
+            if fresh["isOpen"] or reopen:
+                _resolve_seq_conflict(fresh, attempt)
             continue
         committed = _commit(session, chat, message)
         if committed is not None:
@@ -391,10 +393,10 @@ def _append(
 def _commit(session: Session, chat: Document, message: Document) -> Document | None:
     """Make a written message the last of its chat; return the chat, None to start again."""
     if not chat["isOpen"]:
-        return _open_with(chat, message)
-    for _ in range(MOST_ATTEMPTS):
-        fields = taking_in(chat, message)
-        changed = _replace(chat, fields, message) if _can_take(chat, message) else None
+        return _reopen_with(chat, message)
+    for _ in range(MAX_ATTEMPTS):
+        fields = apply_message(chat, message)
+        changed = _replace(chat, fields, message) if _can_commit(chat, message) else None
         if changed is not None:
             return changed
         try:
@@ -409,19 +411,19 @@ def _commit(session: Session, chat: Document, message: Document) -> Document | N
                 return None
             durability.wait_for_others()
             return chat
-        if not _can_take(chat, message):
+        if not _can_commit(chat, message):
             # Closed in between. No epoch can make it valid again, so it can go.
             messages.delete(message["_id"])
             return None
     raise errors.Busy(retryAfter=1)
 
 
-def _open_with(chat: Document, message: Document) -> Document | None:
+def _reopen_with(chat: Document, message: Document) -> Document | None:
     """Open a closed chat with a written message; return the chat, None to start again.
 
     It is of the epoch that ends here, so nobody else can commit it, before or after.
     """
-    fields = taking_in(chat, message) | {"epoch": chat["epoch"] + 1}
+    fields = apply_message(chat, message) | {"epoch": chat["epoch"] + 1}
     try:
         changed = _replace(chat, fields, message)
         if changed is not None:
@@ -450,7 +452,7 @@ def _send_key(client_message_id: str) -> str:
     return f"client:{client_message_id}"
 
 
-def _can_take(chat: Document, message: Document) -> bool:
+def _can_commit(chat: Document, message: Document) -> bool:
     return bool(
         chat["isOpen"]
         and chat["epoch"] == message["epoch"]
@@ -458,7 +460,9 @@ def _can_take(chat: Document, message: Document) -> bool:
     )
 
 
-def first_sent(session: Session, chat: Document, client_message_id: str | None) -> Document | None:
+def find_by_idempotency_key(
+    session: Session, chat: Document, client_message_id: str | None
+) -> Document | None:
     """Return the message that a client_message_id was first used for, if it is in the chat."""
     if client_message_id is None:
         return None
@@ -466,16 +470,16 @@ def first_sent(session: Session, chat: Document, client_message_id: str | None) 
     return found if found and found["seq"] <= chat["lastSeq"] else None
 
 
-def _clear_the_way(chat: Document, attempt: int) -> None:
+def _resolve_seq_conflict(chat: Document, attempt: int) -> None:
     """Finish or remove what another sender left at the chat's next seq."""
     obstacle = messages.at(chat["_id"], chat["lastSeq"] + 1)
     if obstacle is None:
         return
     if attempt == 0:
         # Most likely its sender is alive and about to commit it.
-        time.sleep(random.uniform(0, LONGEST_PAUSE))  # noqa: S311 - jitter, not a secret
-    elif _can_take(chat, obstacle):
-        fields = taking_in(chat, obstacle)
+        time.sleep(random.uniform(0, MAX_PAUSE))  # noqa: S311 - jitter, not a secret
+    elif _can_commit(chat, obstacle):
+        fields = apply_message(chat, obstacle)
         if chats.replace(chat["_id"], chat["version"], fields) and fields.get("adminId"):
             # Its sender may be dead and cannot look whether that agent is still there.
             assignment.confirm(chat | fields)

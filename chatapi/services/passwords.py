@@ -25,7 +25,7 @@ def configure(time_cost: int, memory_kib: int) -> None:
 
 def make(password: str, priority: int = LAST) -> str:
     """Return the hash to store for a password."""
-    return _aside(_hashers[0].hash, canonical(password), priority=priority)
+    return _run_in_pool(_hashers[0].hash, canonical(password), priority=priority)
 
 
 def canonical(password: str) -> str:
@@ -43,7 +43,7 @@ def matched_form(password_hash: str | None, password: str, priority: int = LAST)
     hasher = _hashers[0]
     stored = password_hash or _dummy(hasher)
     for form in _forms(password):
-        if _aside(_verify, hasher, stored, form, priority=priority):
+        if _run_in_pool(_verify, hasher, stored, form, priority=priority):
             return form if password_hash else None
     return None
 
@@ -74,7 +74,7 @@ def _dummy(hasher: PasswordHasher) -> str:
     """Return a hash of no account, made once per cost."""
     if id(hasher) not in _dummies:
         _dummies.clear()
-        _dummies[id(hasher)] = _aside(hasher.hash, "no account has this password")
+        _dummies[id(hasher)] = _run_in_pool(hasher.hash, "no account has this password")
     return _dummies[id(hasher)]
 
 
@@ -86,6 +86,6 @@ def _verify(hasher: PasswordHasher, password_hash: str, password: str) -> bool:
         return False
 
 
-def _aside(work: Callable[..., Result], *arguments: Any, priority: int = LAST) -> Result:
+def _run_in_pool(work: Callable[..., Result], *arguments: Any, priority: int = LAST) -> Result:
     """Run what burns 100 ms of CPU in a thread, so that a gevent worker goes on serving."""
     return pool.run(priority, work, *arguments)

@@ -18,7 +18,7 @@ from chatapi.store import presence
 from chatapi.store.database import Document
 
 PROCESS = uuid.uuid4().hex
-BELIEVED_FOR = timedelta(seconds=9)
+PRESENCE_TTL = timedelta(seconds=9)
 
 Place = tuple[ObjectId, ObjectId | None]  # a user, and a chat they look at
 
@@ -53,12 +53,12 @@ class Presence:
             mine = mine | {place: self._mine[place] for place in left}
             left = set()
         if mine and (is_due or came):
-            presence.beat(PROCESS, list(mine.values()))
+            presence.heartbeat(PROCESS, list(mine.values()))
         elif left and not mine:
-            presence.leave(PROCESS)
+            presence.clear(PROCESS)
         self._mine = mine
         if came or left:
-            presence.signal("presence")
+            presence.emit("presence")
         if is_heard:
             self._tell()
 
@@ -74,7 +74,7 @@ class Presence:
     def _tell(self) -> None:
         now_here = {
             person["userId"]: (person, places)
-            for person, places in _by_user(presence.here(clock.now() - BELIEVED_FOR))
+            for person, places in _by_user(presence.online_since(clock.now() - PRESENCE_TTL))
         }
         before, self._known = self._known, now_here
         for user_id in before.keys() | now_here.keys():

@@ -18,8 +18,8 @@ from collections.abc import Iterable
 from chatapi.domain.spelling import ZWNJ, is_invisible
 
 FORM = 2
-LONGEST_TERM = 16
-MOST_TERMS = 400
+MAX_TERM = 16
+MAX_TERMS = 400
 NOTHING = "\0"  # no term is this
 # Han, Hiragana, Katakana, Hangul, Thai, Lao, Khmer, Myanmar: no spaces between words.
 _UNSPACED = re.compile(r"[぀-ヿ㐀-䶿一-鿿가-힯฀-໿က-႟ក-៿\U00020000-\U000323af]")
@@ -94,11 +94,11 @@ def terms(texts: Iterable[str | None]) -> list[str]:
         for word in words(text or ""):
             starts = _letters(word) if _UNSPACED.search(word) else [0]
             for start in starts:
-                tail = word[start : start + LONGEST_TERM]
+                tail = word[start : start + MAX_TERM]
                 for end in range(1, len(tail) + 1):
                     found.setdefault(tail[:end])
-            if len(found) >= MOST_TERMS:
-                return list(found)[:MOST_TERMS]
+            if len(found) >= MAX_TERMS:
+                return list(found)[:MAX_TERMS]
     return list(found)
 
 
@@ -120,5 +120,5 @@ def query_terms(query: str | None) -> list[str]:
     """
     if not query or not query.strip():
         return []
-    cut = (word[:LONGEST_TERM] for word in words(query))
+    cut = (word[:MAX_TERM] for word in words(query))
     return list(dict.fromkeys(cut))[:10] or [NOTHING]

@@ -15,14 +15,14 @@ from chatapi.services.accounts import Session
 from chatapi.store import presence
 from chatapi.store.database import Document
 
-TYPING_SECONDS, MOST_TYPINGS = 2.0, 10_000
+TYPING_SECONDS, MAX_TYPINGS = 2.0, 10_000
 
 
 class _Typings:
     """Who types where, as told a moment ago: who repeats it sooner tells nobody anything new."""
 
     def __init__(self) -> None:
-        self._told_at: OrderedDict[tuple[ObjectId, ObjectId, int], float] = OrderedDict()
+        self._notified_at: OrderedDict[tuple[ObjectId, ObjectId, int], float] = OrderedDict()
 
     @contextlib.contextmanager
     def news(self, sender: ObjectId, chat: Document) -> Iterator[bool]:
@@ -32,22 +32,22 @@ class _Typings:
         """
         key, now = (sender, chat["_id"], chat["lastSeq"]), time.monotonic()
         self._forget_before(now - TYPING_SECONDS)
-        if key in self._told_at:
+        if key in self._notified_at:
             yield False
             return
-        self._told_at[key] = now
+        self._notified_at[key] = now
         try:
             yield True
         except BaseException:
-            self._told_at.pop(key, None)
+            self._notified_at.pop(key, None)
             raise
 
     def _forget_before(self, end: float) -> None:
-        while self._told_at:
-            oldest = next(iter(self._told_at))
-            if self._told_at[oldest] > end and len(self._told_at) < MOST_TYPINGS:
+        while self._notified_at:
+            oldest = next(iter(self._notified_at))
+            if self._notified_at[oldest] > end and len(self._notified_at) < MAX_TYPINGS:
                 break
-            del self._told_at[oldest]
+            del self._notified_at[oldest]
 
 
 _typings = _Typings()
@@ -64,7 +64,7 @@ def notify(session: Session, chat_id: object) -> None:
         raise errors.ChatClosed(chatStatus=chat["status"])
     with _typings.news(session.user_id, chat) as is_news:
         if is_news:
-            presence.signal(
+            presence.emit(
                 "typing",
                 chatId=chat["_id"],
                 userId=chat["userId"],

@@ -65,11 +65,11 @@ _SHORT: Document = {
 }
 
 
-class NoChangeStreams(Exception):
+class ChangeStreamsUnsupported(Exception):
     """This server has no change streams; poll instead."""
 
 
-class PlaceLost(Exception):
+class ResumeTokenLost(Exception):
     """Changes since the last token are gone; whoever follows must look at everything."""
 
 
@@ -77,13 +77,13 @@ class Stream:
     """The change stream from now, or from a token, on.
 
     watched -- which changes: CHATS or ACCESS.
-    Raises NoChangeStreams, PlaceLost, and PyMongoError while the database is away.
+    Raises ChangeStreamsUnsupported, ResumeTokenLost, and PyMongoError while the database is away.
     """
 
     def __init__(self, token: Any = None, watched: Document = CHATS) -> None:
         database = current()
         if not isinstance(database, Database):
-            raise NoChangeStreams  # a stand-in, in memory
+            raise ChangeStreamsUnsupported  # a stand-in, in memory
         try:
             shown = [] if watched is CHATS else [{"$project": _SHORT}]
             self._cursor = database.watch(
@@ -100,7 +100,7 @@ class Stream:
     def next(self) -> Change | None:
         """Return the next change, or None when WAIT_MS brought none.
 
-        Raises PlaceLost, and PyMongoError while the database is away.
+        Raises ResumeTokenLost, and PyMongoError while the database is away.
         """
         try:
             event = self._cursor.try_next()
@@ -138,11 +138,11 @@ class Stream:
 
 
 def _raise_named(error: OperationFailure) -> NoReturn:
-    """Raise what the server's refusal means: PlaceLost, NoChangeStreams, or the error itself."""
+    """Raise ResumeTokenLost or ChangeStreamsUnsupported where the code says so, else the error."""
     if error.code in TOO_OLD or error.has_error_label("NonResumableChangeStreamError"):
-        raise PlaceLost from error
+        raise ResumeTokenLost from error
     if error.code in NO_STREAMS:
-        raise NoChangeStreams from error
+        raise ChangeStreamsUnsupported from error
     raise error
 
 

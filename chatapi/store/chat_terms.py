@@ -11,17 +11,17 @@ from collections.abc import Iterable, Sequence
 from bson import ObjectId
 
 from chatapi.store.database import Document, chat_terms
-from chatapi.store.parts import among
+from chatapi.store.parts import aggregate_by_ids
 
 
-def put(chat: Document, terms: Sequence[str]) -> None:
+def upsert(chat: Document, terms: Sequence[str]) -> None:
     """Let a chat be found by these terms, unless it is found by any already."""
-    document = of(chat, terms)
+    document = to_document(chat, terms)
     where = {"_id": document.pop("_id")}
     chat_terms().update_one(where, {"$setOnInsert": document}, upsert=True)
 
 
-def of(chat: Document, terms: Sequence[str]) -> Document:
+def to_document(chat: Document, terms: Sequence[str]) -> Document:
     """Return what is stored for a chat."""
     return {"_id": chat["_id"], "userId": chat["userId"], "terms": list(terms)}
 
@@ -42,7 +42,7 @@ def query(term: str, user_id: ObjectId | None = None) -> Document:
     return ({} if user_id is None else {"userId": user_id}) | {"terms": term}
 
 
-def found(terms: Sequence[str], user_id: ObjectId | None, most: int) -> set[ObjectId] | None:
+def search(terms: Sequence[str], user_id: ObjectId | None, most: int) -> set[ObjectId] | None:
     """Return the ids of the chats with all these terms, of one user's chats or of all.
 
     None if each of the terms alone has more than `most`. Each is an equality on the index;
@@ -53,14 +53,14 @@ def found(terms: Sequence[str], user_id: ObjectId | None, most: int) -> set[Obje
         ids = {row["_id"] for row in rows}
         if len(ids) <= most:
             others = [each for each in terms if each != term]
-            return having(ids, others) if others else ids
+            return filter_by_terms(ids, others) if others else ids
     return None
 
 
-def having(ids: Iterable[ObjectId], terms: Sequence[str]) -> set[ObjectId]:
+def filter_by_terms(ids: Iterable[ObjectId], terms: Sequence[str]) -> set[ObjectId]:
     """Return which of these chats have all the terms."""
     stages: list[Document] = [
         {"$match": {"terms": {"$all": list(terms)}}},
         {"$project": {"_id": 1}},
     ]
-    return {row["_id"] for row in among(chat_terms(), ids, stages)}
+    return {row["_id"] for row in aggregate_by_ids(chat_terms(), ids, stages)}

@@ -27,20 +27,20 @@ from chatapi.store import (
     server,
     unread,
 )
-from chatapi.store.database import Document, Duplicate, chatrooms, naming_duplicates
-from chatapi.store.parts import among
+from chatapi.store.database import Document, Duplicate, chatrooms, translate_duplicate_key
+from chatapi.store.parts import aggregate_by_ids
 
 _ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
 _PLACES = {"lastMessageAt": 1}
-MOST_SEEN = 2000
-MOST_REACHED = 2000
-CHANGED_AT_ONCE = 100
+MAX_SEEN = 2000
+MAX_REACHED = 2000
+CHANGED_BATCH = 100
 # Where more chats have a word, a page is read from the newest chats.
 FEW_FOUND = 5000
-WALKED_AT_ONCE = 500
+WALKED_BATCH = 500
 # How far back a page that was never read is looked for at first, and at most.
 FIRST_LOOK = timedelta(minutes=1)
-LONGEST_LOOK = timedelta(days=3650)
+MAX_LOOK = timedelta(days=3650)
 # So many chats more are read with a page, for those whose last message has its place's time.
 SAME_TIME = 3
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,9 +73,9 @@ def insert(chat: Document, terms: Sequence[str] = ()) -> None:
     Raises Duplicate while the user has another open one.
     """
     # Before the chat: there is never one that nobody finds.
-    chat_terms.put(chat, terms)
+    chat_terms.upsert(chat, terms)
     try:
-        with naming_duplicates(), remembered.writing():
+        with translate_duplicate_key(), remembered.writing():
             remembered.following.expect(chat["_id"], chat["version"])
             chatrooms().insert_one(chat | {"changedAt": clock.real()})
             unread.moved(0, chat["unread"]["admin"])
@@ -131,7 +131,7 @@ def heard(change: Document) -> bool:
 
 
 def _remember(chat: Document) -> None:
-    if len(_seen) >= MOST_SEEN:
+    if len(_seen) >= MAX_SEEN:
         _seen.clear()
     _seen[chat["_id"]] = chat
 
@@ -150,7 +150,7 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
 
     Raises Duplicate when the change opens a second chat of the same user.
     """
-    with naming_duplicates(), remembered.writing():
+    with translate_duplicate_key(), remembered.writing():
         remembered.following.expect(chat_id, version + 1)
         had = durability.to_commit("chatrooms").set_fields(
             chat_id, version, {**fields, "changedAt": clock.real()}
@@ -186,7 +186,7 @@ def _rename(whose: Document, fields: Document, terms: Sequence[str]) -> None:
     """Set the fields in the chats that differ, so many at a time: no command takes long."""
     found = chatrooms().find(whose, dict.fromkeys(fields, 1))
     left = iter([c["_id"] for c in found if any(c.get(n) != v for n, v in fields.items())])
-    while ids := list(itertools.islice(left, CHANGED_AT_ONCE)):
+    while ids := list(itertools.islice(left, CHANGED_BATCH)):
         if terms:
             chat_terms.add(ids, terms)
         now = {"$set": fields | {"changedAt": clock.real()}, "$inc": {"version": 1}}
@@ -197,7 +197,7 @@ def _rename(whose: Document, fields: Document, terms: Sequence[str]) -> None:
 def open_chats_assigned_to(admin_id: ObjectId) -> list[ObjectId]:
     """Return the ids of some of an agent's open chats: as many as one command changes."""
     where = {"adminId": admin_id, "isOpen": True}
-    return [row["_id"] for row in chatrooms().find(where, {"_id": 1}).limit(CHANGED_AT_ONCE)]
+    return [row["_id"] for row in chatrooms().find(where, {"_id": 1}).limit(CHANGED_BATCH)]
 
 
 def unassign(admin_id: ObjectId, ids: Sequence[ObjectId]) -> int:
@@ -309,12 +309,12 @@ def _further(since: datetime, after: Position | None, found: int, limit: int) ->
     start = after.at if after else clock.now()
     factor = min(64.0, max(2.0, 1.5 * limit / found)) if found else 8.0
     span = max(start - since, FIRST_LOOK / 10) * factor
-    return start - span if span < LONGEST_LOOK else _BEGINNING
+    return start - span if span < MAX_LOOK else _BEGINNING
 
 
 def _remember_reach(key: tuple[Filter, int, Position | None], rows: list[Document]) -> None:
     wanted, limit, _ = key
-    if len(_reached) >= MOST_REACHED:
+    if len(_reached) >= MAX_REACHED:
         _reached.clear()
         _apart.clear()
     if len(rows) < limit:
@@ -332,18 +332,18 @@ def _found(wanted: Filter, limit: int, after: Position | None) -> list[Document]
     Up to FEW_FOUND are all read, and sorted. Where each word has more, the newest chats are
     gone through until the page is full: the more there are, the sooner it is.
     """
-    ids = chat_terms.found(wanted.terms, wanted.user_id, FEW_FOUND)
+    ids = chat_terms.search(wanted.terms, wanted.user_id, FEW_FOUND)
     if ids is None:
         return list(itertools.islice(_walked(wanted, after), limit))
     light: list[Document] = [{"$match": query(wanted)}, {"$project": _PLACES}]
-    rows = [row for row in among(chatrooms(), ids, light) if _is_after(row, after)]
+    rows = [row for row in aggregate_by_ids(chatrooms(), ids, light) if _is_after(row, after)]
     rows.sort(key=lambda chat: (chat["lastMessageAt"], chat["_id"]), reverse=True)
     page: list[Document] = []
     while rows and len(page) < limit:
         # Once more where a chat is deleted in between: a short page would be the last one.
         next_ids = [row["_id"] for row in rows[: limit - len(page)]]
         rows = rows[len(next_ids) :]
-        read = {chat["_id"]: chat for chat in among(chatrooms(), next_ids, [])}
+        read = {chat["_id"]: chat for chat in aggregate_by_ids(chatrooms(), next_ids, [])}
         page += [read[chat_id] for chat_id in next_ids if chat_id in read]
     return page
 
@@ -351,8 +351,8 @@ def _found(wanted: Filter, limit: int, after: Position | None) -> list[Document]
 def _walked(wanted: Filter, after: Position | None) -> Iterator[Document]:
     """Yield the chats that a search finds, the newest first, as they are come across."""
     all_of_them = dataclasses.replace(wanted, terms=())
-    while batch := newest(all_of_them, WALKED_AT_ONCE, after):
-        ids = chat_terms.having([chat["_id"] for chat in batch], wanted.terms)
+    while batch := newest(all_of_them, WALKED_BATCH, after):
+        ids = chat_terms.filter_by_terms([chat["_id"] for chat in batch], wanted.terms)
         yield from (chat for chat in batch if chat["_id"] in ids)
         after = Position(batch[-1]["lastMessageAt"], batch[-1]["_id"])
 

@@ -32,7 +32,7 @@ class Duplicate(Exception):
         super().__init__(index)
 
 
-def patience(timeout_ms: int) -> dict[str, int | bool]:
+def client_timeouts(timeout_ms: int) -> dict[str, int | bool]:
     """Return the options of a client whose calls end in time when the database is away.
 
     After so many milliseconds where it cannot be reached, and after twice as many where it
@@ -121,7 +121,7 @@ def forms() -> Collection[Document]:
 
 
 @contextmanager
-def naming_duplicates() -> Iterator[None]:
+def translate_duplicate_key() -> Iterator[None]:
     """Let a unique index's refusal leave the block as Duplicate."""
     try:
         yield

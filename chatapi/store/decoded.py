@@ -15,7 +15,7 @@ from pymongo.collection import Collection
 from chatapi.store.database import Document
 from chatapi.store.times import mark
 
-MOST_KEPT = 1000  # 6.1 MB, measured with documents of 842 bytes
+MAX_KEPT = 1000  # 6.1 MB, measured with documents of 842 bytes
 
 _kept: dict[bytes, Document] = {}
 
@@ -38,7 +38,7 @@ def find(
         for raw in _documents_in(batch):
             document = _kept.get(raw)
             if document is None:
-                if len(_kept) >= MOST_KEPT:
+                if len(_kept) >= MAX_KEPT:
                     _kept.clear()
                 document = _kept[raw] = mark(bson.decode(raw, options))
             found.append(document)

@@ -41,7 +41,7 @@ from chatapi.store.disk import free_space
 from chatapi.store.server import Server
 
 # A standalone server can be made a member of a replica set while we are connected.
-ASK_EVERY = 60.0
+ASK_INTERVAL = 60.0
 
 
 class Topology(enum.Enum):
@@ -178,7 +178,7 @@ class _Collections:
         if database is not self._database:
             self._database, self._kind = database, None
             self._known.clear()
-        if self._kind is None or time.monotonic() - self._asked_at > ASK_EVERY:
+        if self._kind is None or time.monotonic() - self._asked_at > ASK_INTERVAL:
             self._ask(database)
         found = self._known.get((name, commits))
         if found is None:

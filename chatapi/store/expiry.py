@@ -18,7 +18,7 @@ from chatapi.store.database import Document
 
 log = structlog.get_logger("chat.expiry")
 
-SWEEP_SECONDS, SWEPT_AT_ONCE = 10.0, 50
+SWEEP_SECONDS, SWEPT_BATCH = 10.0, 50
 _next_sweeps: dict[str, float] = {}
 
 
@@ -33,7 +33,7 @@ def sweep(collection: Collection[Document], field: str = "expiresAt") -> None:
         return
     _next_sweeps[collection.full_name] = now + SWEEP_SECONDS
     try:
-        if _remove(collection, field) == SWEPT_AT_ONCE:
+        if _remove(collection, field) == SWEPT_BATCH:
             _next_sweeps[collection.full_name] = 0
     except PyMongoError as error:
         log.info("sweep_interrupted", collection=collection.name, exc_info=error)
@@ -41,7 +41,7 @@ def sweep(collection: Collection[Document], field: str = "expiresAt") -> None:
 
 def _remove(collection: Collection[Document], field: str) -> int:
     expired = {field: {"$lt": clock.now()}}
-    found = [row["_id"] for row in collection.find(expired, {"_id": 1}).limit(SWEPT_AT_ONCE)]
+    found = [row["_id"] for row in collection.find(expired, {"_id": 1}).limit(SWEPT_BATCH)]
     if found:
         # Only what is still expired: a session may have been used this moment.
         collection.delete_many({"_id": {"$in": found}, **expired})

@@ -18,7 +18,7 @@ from chatapi.store.database import (
     Document,
     Duplicate,
     messages,
-    naming_duplicates,
+    translate_duplicate_key,
 )
 
 
@@ -27,7 +27,7 @@ def insert(message: Document) -> None:
 
     Raises Duplicate when its seq or its send key is taken.
     """
-    with naming_duplicates():
+    with translate_duplicate_key():
         durability.before_commit("messages").insert_one(message)
 
 
@@ -72,7 +72,7 @@ def delete_of_chat(chat_id: ObjectId) -> None:
     messages().delete_many({"chatId": chat_id})
 
 
-def bury(chat_id: ObjectId, seq: int, content: str, when: datetime) -> None:
+def redact(chat_id: ObjectId, seq: int, content: str, when: datetime) -> None:
     """Put a tombstone's text in the place of a message's."""
     where = {"chatId": chat_id, "seq": seq}
     messages().update_one(where, {"$set": {"content": content, "deletedAt": when}})

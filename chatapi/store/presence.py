@@ -12,7 +12,7 @@ from chatapi.store.database import Document, presence, signals
 SIGNAL_SECONDS = 60
 
 
-def signal(kind: str, **data: Any) -> None:
+def emit(kind: str, **data: Any) -> None:
     """Tell all processes something that nobody keeps."""
     now = clock.real()
     expires = now + timedelta(seconds=SIGNAL_SECONDS)
@@ -20,7 +20,7 @@ def signal(kind: str, **data: Any) -> None:
     expiry.sweep(signals())
 
 
-def beat(process: str, people: list[Document]) -> None:
+def heartbeat(process: str, people: list[Document]) -> None:
     """Note who is connected to a process now: `{userId, name, role, chatId}` each.
 
     One document a process, however many are there: a beat is one write.
@@ -32,12 +32,12 @@ def beat(process: str, people: list[Document]) -> None:
     expiry.sweep(presence())
 
 
-def leave(process: str) -> None:
+def clear(process: str) -> None:
     """Take a process's beat back, when nobody is left there."""
     presence().delete_one({"_id": process})
 
 
-def here(seen_since: datetime) -> list[Document]:
+def online_since(seen_since: datetime) -> list[Document]:
     """Return everybody in the beats that are recent enough to believe, and not of the future."""
     seen = {"$gte": seen_since, "$lte": clock.now() + clock.TOLERANCE}
     rows = presence().find({"seenAt": seen})

@@ -1,8 +1,8 @@
 """Numbers over all chats, which cost a read of all of them and are therefore remembered.
 
 A process adds up what it writes itself. What other processes write it hears of by the change
-stream that `realtime.signed_in` follows. While that is followed, a number is valid until another
-process has changed it; otherwise it is for a second.
+stream that `realtime.session_cache` follows. While that is followed, a number is valid until
+another process has changed it; otherwise it is for a second.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Following:
 
     # A stream that was not heard from for so many seconds counts for nothing.
     FRESH_SECONDS = 2.0
-    MOST_EXPECTED = 2000
+    MAX_EXPECTED = 2000
 
     def __init__(self) -> None:
         self.changes = 0
@@ -58,7 +58,7 @@ class Following:
 
     def expect(self, chat_id: object, version: int) -> None:
         """Note that this process is about to write this version of a chat."""
-        if len(self._expected) >= self.MOST_EXPECTED:
+        if len(self._expected) >= self.MAX_EXPECTED:
             # What is then heard of counts as another process's, which is safe.
             self._expected.clear()
         self._expected[chat_id, version] = True

@@ -12,9 +12,9 @@ from bson import ObjectId
 
 from chatapi.store import walk
 from chatapi.store.database import Document, chat_terms, chatrooms, forms, users
-from chatapi.store.parts import among
+from chatapi.store.parts import aggregate_by_ids
 
-_AT_ONCE = 500
+_BATCH = 500
 _CHAT_FIELDS = {"userId": 1, "subject": 1, "userName": 1, "userEmail": 1}
 
 Change = tuple[ObjectId, list[str], list[str]]
@@ -34,8 +34,10 @@ def set_form(number: int) -> None:
 def chats() -> Iterator[list[tuple[Document, list[str] | None]]]:
     """Yield all chats, so many at a time, each with its terms, None if it has no such document."""
     rows = walk.newest_first(chatrooms(), "userId", _CHAT_FIELDS)
-    while batch := list(itertools.islice(rows, _AT_ONCE)):
-        found = among(chat_terms(), [chat["_id"] for chat in batch], [{"$project": {"terms": 1}}])
+    while batch := list(itertools.islice(rows, _BATCH)):
+        found = aggregate_by_ids(
+            chat_terms(), [chat["_id"] for chat in batch], [{"$project": {"terms": 1}}]
+        )
         terms = {row["_id"]: row["terms"] for row in found}
         yield [(chat, terms.get(chat["_id"])) for chat in batch]
 
@@ -57,7 +59,7 @@ def people() -> Iterator[list[Document]]:
     """Yield all users and guests, so many at a time: id, name, e-mail and terms."""
     shown = {"name": 1, "email": 1, "searchTerms": 1}
     rows = walk.latest_first(users(), "createdAt", shown)
-    while batch := list(itertools.islice(rows, _AT_ONCE)):
+    while batch := list(itertools.islice(rows, _BATCH)):
         yield batch
 
 

@@ -25,8 +25,8 @@ What that costs on MongoDB was not measured.
   reads the whole collection there, and of two upserts by it at once one answers nothing.
 - `store.expiry` removes what has expired, for the collections without a TTL index and for all of
   them there: `deploy/secantus_server.py` starts the server without the sweeper that holds its lock.
-- `realtime.signed_in` reads its change stream five times a second: a waiting `getMore` is answered
-  there after each write to any collection.
+- `realtime.session_cache` reads its change stream five times a second: a waiting `getMore` is
+  answered there after each write to any collection.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pymongo import DESCENDING
 
 from chatapi.domain.paging import Position
 from chatapi.store import expiry
-from chatapi.store.database import Document, naming_duplicates, users
+from chatapi.store.database import Document, translate_duplicate_key, users
 
 _ORDER = [("createdAt", DESCENDING), ("_id", DESCENDING)]
 # So many users made in one millisecond cost a page of a list no second query.
@@ -19,7 +19,7 @@ SAME_TIME = 20
 
 def insert(user: Document) -> None:
     """Add a user. Raises Duplicate when the login key is taken."""
-    with naming_duplicates():
+    with translate_duplicate_key():
         users().insert_one(user)
 
 
@@ -51,7 +51,7 @@ def keep_guest(user_id: ObjectId) -> bool:
 
 def upgrade_guest(user_id: ObjectId, fields: Document) -> Document | None:
     """Set fields of a guest and return the user, or None if it is no guest. Raises Duplicate."""
-    with naming_duplicates():
+    with translate_duplicate_key():
         found = users().update_one(
             {"_id": user_id, "role": "guest"}, {"$set": fields, "$unset": {"expiresAt": ""}}
         )

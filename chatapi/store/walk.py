@@ -21,7 +21,7 @@ from chatapi.store.database import Document
 
 AT_ONCE = 1000
 # In seconds. A part after a long gap, of which nothing is known, is no longer than the longest.
-_FIRST_SPAN, _LONGEST_SPAN = 300, 90 * 24 * 3600
+_FIRST_SPAN, _MAX_SPAN = 300, 90 * 24 * 3600
 # What is older, which only wrong clocks make, is one part. It is 1 January 2009.
 _BEGINNING = 1_230_768_000
 
@@ -61,7 +61,7 @@ def _parts(
         if not start:
             return
         below = {"$lt": value(start)}
-        span = min(_LONGEST_SPAN, max(1, int(span * min(2.0, AT_ONCE / max(1, count)))))
+        span = min(_MAX_SPAN, max(1, int(span * min(2.0, AT_ONCE / max(1, count)))))
         start -= span
 
 

@@ -31,7 +31,7 @@ log = structlog.get_logger("chat.streams")
 TICK_SECONDS = 1.0
 # Those that came together are not all written to together: messages would wait for it.
 TICK_PARTS = 20
-MAX_TICKS_AT_ONCE = 100  # How many connections are looked at before others get their turn.
+TICK_BATCH = 100  # How many connections are looked at before others get their turn.
 READ_SIZE = 4096
 # A client whose network is gone closes nothing and acknowledges nothing, no heartbeat either.
 ACK_TIMEOUT_SECONDS = 10.0
@@ -101,7 +101,7 @@ class Connection(abc.ABC):
 
     @abc.abstractmethod
     def on_data(self, data: bytes) -> bool:
-        """Take what the client says; tell whether to go on listening. Raises ConnectionClosed."""
+        """Take bytes from the client; return whether to read on. Raises ConnectionClosed."""
 
     @abc.abstractmethod
     def on_tick(self, now: float) -> None:
@@ -117,10 +117,10 @@ class Connection(abc.ABC):
         """Write what `send_event` has kept to be written together."""
 
     def send(self, data: bytes) -> None:
-        """Write bytes, which may take as long as the client likes, if it only goes on."""
+        """Write bytes; a slow client may take long, as long as it reads some of them."""
         left = memoryview(data)
         while left:
-            # Anew for each part that gets through: who reads slowly is not stuck.
+            # The timer starts again with each part: a client that reads slowly is not stuck.
             with self.feed.writing():
                 left = left[self.sock.send(left[:CHUNK]) :]
 
@@ -259,7 +259,7 @@ class ConnectionRegistry:
             gevent.sleep(max(0.0, due - time.monotonic()))
             for number, connection in enumerate(part, 1):
                 self._tick(connection)
-                if not number % MAX_TICKS_AT_ONCE:
+                if not number % TICK_BATCH:
                     gevent.sleep(0)
         self.ticker.succeeded()
 
@@ -281,7 +281,7 @@ connections = ConnectionRegistry()
 
 
 def open_feed(session: Session) -> Feed:
-    """Open a feed that is closed with this request, unless its answer goes on with it.
+    """Open a feed that is closed with this request, unless the response takes it over.
 
     Raises TooManyRequests.
     """
@@ -298,7 +298,7 @@ def close_feed(_: BaseException | None) -> None:
 
 
 class FeedStreamResponse(Response):
-    """An answer that goes on with the feed of its request, and closes it."""
+    """A response that takes over the feed of its request, and closes it."""
 
     def __call__(self, *given: Any) -> Any:
         body = super().__call__(*given)
@@ -307,7 +307,7 @@ class FeedStreamResponse(Response):
 
 
 class DetachedResponse(Response):
-    """An answer that is written to the connection itself and goes on after the request.
+    """A response that is written to the socket itself and goes on after the request.
 
     begin -- takes the head of the answer.
     """

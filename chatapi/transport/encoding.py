@@ -24,9 +24,9 @@ _chat, _message = ChatOut(), MessageOut()
 def data_of(event: Event, session: Session) -> dict[str, Any]:
     """Return what a session sees of an event."""
     if event.name == "chat":
-        shown = _chat.dump(chats.shown(session, event.data))
+        shown = _chat.dump(chats.present_chat(session, event.data))
     elif event.name == "message":
-        shown = _message.dump(messages.seen_in(event.data["chat"], event.data["message"]))
+        shown = _message.dump(messages.present_message(event.data["chat"], event.data["message"]))
     elif event.name in _SHAPES:
         shown = _SHAPES[event.name].dump(event.data)
     else:

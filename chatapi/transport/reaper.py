@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 
 from chatapi.domain import clock
 from chatapi.realtime.followers import Follower
-from chatapi.realtime.signed_in import signed_in
+from chatapi.realtime.session_cache import session_cache
 from chatapi.services.feeds import SWEEP_SECONDS, Feed, register
 from chatapi.services.presence import Place, present
 from chatapi.store import server, sessions
@@ -44,14 +44,14 @@ class StreamReaper:
         self._generation = 0
 
     def ensure_running(self) -> None:
-        """Start if nobody takes care yet."""
+        """Start the reaper if it does not run."""
         if not self.follower.is_running:
             self._ticked_at = time.monotonic()
             self.wake()  # The first look is at once.
             self.follower.ensure_running()
 
     def wake(self) -> None:
-        """Look at once who is there."""
+        """Check presence at once."""
         self._wake.set()
 
     def mark_for_recheck(self, key: object) -> None:
@@ -64,7 +64,7 @@ class StreamReaper:
         self._wake.clear()
         self.tick()
         self.follower.succeeded()
-        # Many who come together are made known together.
+        # Agents who connect together are announced together.
         time.sleep(0.1)
 
     def _may_end(self) -> bool:
@@ -83,11 +83,11 @@ class StreamReaper:
         self._attempt(present.keep, _people(open_feeds), is_due=is_due, is_heard=bool(open_feeds))
 
     def _check_sessions(self, open_feeds: list[Feed], is_due: bool) -> None:
-        """Look at the sessions that the database tells of, at those that run out, and, now
-        and then or where nobody tells of any, at all."""
+        """Check the sessions that the change stream reported and those that expire; now and then,
+        or where no stream reports any, check all."""
         marked, self._marked = self._marked, set()
-        generation = signed_in.beginnings
-        everybody = is_due and (not signed_in.is_told or generation != self._generation)
+        generation = session_cache.generation
+        everybody = is_due and (not session_cache.is_fresh or generation != self._generation)
         now, moment = clock.now(), time.monotonic()
         sweeps = is_due and moment - self._swept_at >= RECHECK_INTERVAL
         to_recheck = [

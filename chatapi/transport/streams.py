@@ -6,7 +6,7 @@ from typing import Any
 
 from chatapi.realtime import followers
 from chatapi.realtime.hub import hub
-from chatapi.realtime.signed_in import signed_in
+from chatapi.realtime.session_cache import session_cache
 from chatapi.realtime.tail import tail
 from chatapi.services.feeds import register
 from chatapi.services.presence import PROCESS
@@ -46,4 +46,4 @@ def start() -> None:
     """Let opened feeds start the reaper, and let it act on what the others report."""
     register.on_open = reaper.ensure_running
     register.on_arrival = hub.on_presence = reaper.wake
-    signed_in.on_change = reaper.mark_for_recheck
+    session_cache.on_change = reaper.mark_for_recheck

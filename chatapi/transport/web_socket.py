@@ -54,7 +54,7 @@ CLOSE_CODES = {"session_ended": 4401, "forbidden": 4403, "too_slow": 4408, "rest
 
 
 def asks_for_upgrade() -> bool:
-    """Tell whether it is a request that may ask for it: neither HEAD nor HTTP/1.0 may."""
+    """Return whether the request may be upgraded: HEAD and HTTP/1.0 may not."""
     return (
         request.method == "GET"
         and request.environ.get("SERVER_PROTOCOL") == "HTTP/1.1"
@@ -103,7 +103,7 @@ class WebSocketConnection(Connection):
         self._tokens = BURST
         self._is_pong_due = False
         self._counted_at = self._received_at = time.monotonic()
-        # Spread, so that those who came together are not all asked together.
+        # Spread, so that clients that connected together are not all pinged together.
         self._pinged_at = self._received_at - random.uniform(0, self._timeouts()[0])  # noqa: S311
 
     def send_event(self, event: Event) -> None:
@@ -133,7 +133,7 @@ class WebSocketConnection(Connection):
         return True
 
     def on_tick(self, now: float) -> None:
-        """Send a ping now and then, and give up who does not answer."""
+        """Send a ping now and then, and close the connection of a client that does not answer."""
         ping, silence = self._timeouts()
         if now - self._received_at >= silence:
             self.feed.cut()
@@ -157,7 +157,7 @@ class WebSocketConnection(Connection):
             if not data:
                 break
             unread -= len(data)
-            gevent.sleep(0)  # Who goes on sending must not keep the others waiting.
+            gevent.sleep(0)  # A client that goes on sending must not keep the others waiting.
 
     def _handle(self, event: object) -> None:
         if isinstance(event, CloseConnection):
@@ -211,7 +211,7 @@ class WebSocketConnection(Connection):
                 self._record_violation()
 
     def _may_go_on(self) -> bool:
-        """Count a frame; tell whether there were not too many in the last seconds."""
+        """Take a token for a frame; return False where the bucket is empty."""
         now = time.monotonic()
         self._tokens = min(BURST, self._tokens + (now - self._counted_at) * FRAMES_A_SECOND)
         self._counted_at = now
@@ -232,7 +232,7 @@ class WebSocketConnection(Connection):
 
     def _do(self, asked: dict[str, Any], ref: Any) -> None:
         kind = asked.get("type")
-        limits.count("send" if kind == "send" else "default", limits.of(self.session))
+        limits.count("send" if kind == "send" else "default", limits.key_for(self.session))
         schema = SocketMessages.get(kind) if isinstance(kind, str) else None
         if schema is None:
             raise errors.InvalidInput.of("type", f"Must be one of: {', '.join(SocketMessages)}.")

@@ -34,10 +34,10 @@ Signed = tuple[Session, str]
     blueprint,
     "POST",
     "/auth/register",
-    who="anyone",
+    auth="anyone",
     body=RegisterIn(),
     returns={201: SignedInOut()},
-    refuses=[errors.EmailTaken, errors.ServiceBusy],
+    errors=[errors.EmailTaken, errors.ServiceBusy],
     limit="register",
 )
 def register(body: dict[str, Any]) -> Any:
@@ -50,10 +50,10 @@ def register(body: dict[str, Any]) -> Any:
     blueprint,
     "POST",
     "/auth/login",
-    who="anyone",
+    auth="anyone",
     body=LoginIn(),
     returns={200: SignedInOut()},
-    refuses=[errors.WrongCredentials, errors.TooManyAttempts, errors.ServiceBusy],
+    errors=[errors.WrongCredentials, errors.TooManyAttempts, errors.ServiceBusy],
 )
 def login(body: dict[str, Any]) -> Any:
     """Sign in."""
@@ -70,7 +70,7 @@ def login(body: dict[str, Any]) -> Any:
     blueprint,
     "POST",
     "/auth/guest",
-    who="anyone",
+    auth="anyone",
     body=GuestIn(),
     returns={201: SignedInOut()},
     limit="guest",
@@ -87,7 +87,7 @@ def guest(body: dict[str, Any]) -> Any:
     "/auth/upgrade",
     body=UpgradeIn(),
     returns={200: MeOut()},
-    refuses=[errors.Forbidden, errors.EmailTaken, errors.ServiceBusy],
+    errors=[errors.Forbidden, errors.EmailTaken, errors.ServiceBusy],
     limit="register",
 )
 def upgrade(session: Session, body: dict[str, Any]) -> Any:
@@ -109,7 +109,7 @@ def me(session: Session) -> Any:
     return session
 
 
-@endpoint(blueprint, "GET", "/auth/csrf", who="anyone", returns={200: CsrfOut()})
+@endpoint(blueprint, "GET", "/auth/csrf", auth="anyone", returns={200: CsrfOut()})
 def csrf() -> Any:
     """Give the token that cookie requests send as X-CSRF-Token."""
     return {"csrfToken": identity.csrf_token()}
@@ -134,7 +134,7 @@ def revoke_sessions(session: Session) -> Any:
     "DELETE",
     "/auth/sessions/<session_id>",
     returns={204: None},
-    refuses=[errors.SessionNotFound],
+    errors=[errors.SessionNotFound],
 )
 def revoke_session(session: Session, session_id: str) -> Any:
     """End one of the caller's sessions."""
@@ -148,7 +148,7 @@ def revoke_session(session: Session, session_id: str) -> Any:
     "/auth/password",
     body=PasswordIn(),
     returns={204: None, 200: TokenOut()},
-    refuses=[errors.Forbidden, errors.TooManyAttempts, errors.ServiceBusy],
+    errors=[errors.Forbidden, errors.TooManyAttempts, errors.ServiceBusy],
 )
 def change_password(session: Session, body: dict[str, Any]) -> Any:
     """Set a new password; all the caller's other sessions end.
@@ -170,10 +170,10 @@ def change_password(session: Session, body: dict[str, Any]) -> Any:
     blueprint,
     "POST",
     "/auth/password/link",
-    who="anyone",
+    auth="anyone",
     body=LinkPasswordIn(),
     returns={204: None},
-    refuses=[errors.LinkExpired, errors.ServiceBusy],
+    errors=[errors.LinkExpired, errors.ServiceBusy],
     limit="register",
 )
 def use_password_link(body: dict[str, Any]) -> Any:

@@ -25,7 +25,7 @@ from chatapi.services.chats import ChatFilters
 from chatapi.user_api import blueprint
 
 ACCESS = [errors.NotYourChat, errors.ChatNotFound]
-MOST_TEXTS = 2000
+MAX_TEXTS = 2000
 # The JSON of chats in lists, by what no change of a chat leaves as it is, and who is shown it.
 _texts: dict[tuple[Any, ...], str] = {}
 _in_list = ChatOut()
@@ -35,10 +35,10 @@ _in_list = ChatOut()
     blueprint,
     "POST",
     "/chat",
-    who="user",
+    auth="user",
     body=ChatIn(),
     returns={201: ChatWithMessagesOut(), 200: ChatWithMessagesOut()},
-    refuses=[errors.ChatOpen, errors.SessionExpired, errors.Forbidden, errors.Busy],
+    errors=[errors.ChatOpen, errors.SessionExpired, errors.Forbidden, errors.Busy],
     limit="create_chat",
 )
 def create_chat(session: Session, body: dict[str, Any]) -> Any:
@@ -102,7 +102,7 @@ def list_chats(session: Session, query: dict[str, Any]) -> Any:
     "/chat/<chat_id>",
     query=ChatQuery(),
     returns={200: ChatWithMessagesOut(), 304: None},
-    refuses=ACCESS,
+    errors=ACCESS,
     headers={"ETag": "Send it as If-None-Match; an unchanged chat answers 304."},
 )
 def get_chat(session: Session, query: dict[str, Any], chat_id: str) -> Any:
@@ -112,7 +112,7 @@ def get_chat(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     if not_modified(etag):
         return unchanged(etag)
     newest = messages.page(chat, limit=query["messages"])
-    return chats.shown(session, chat) | {"messages": newest}, 200, {"ETag": f'"{etag}"'}
+    return chats.present_chat(session, chat) | {"messages": newest}, 200, {"ETag": f'"{etag}"'}
 
 
 @endpoint(
@@ -121,7 +121,7 @@ def get_chat(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     "/chat/<chat_id>",
     body=ChatPatch(),
     returns={200: ChatWithMessagesOut()},
-    refuses=[*ACCESS, errors.AdminOnly, errors.ChatClosed, errors.ChatOpen, errors.Busy],
+    errors=[*ACCESS, errors.AdminOnly, errors.ChatClosed, errors.ChatOpen, errors.Busy],
     limit="send",
 )
 def update_chat(session: Session, body: dict[str, Any], chat_id: str) -> Any:
@@ -138,7 +138,7 @@ def update_chat(session: Session, body: dict[str, Any], chat_id: str) -> Any:
     "POST",
     "/chat/<chat_id>/solved",
     returns={204: None},
-    refuses=[*ACCESS, errors.Forbidden, errors.ChatClosed, errors.Busy],
+    errors=[*ACCESS, errors.Forbidden, errors.ChatClosed, errors.Busy],
 )
 def mark_chat_solved(session: Session, chat_id: str) -> Any:
     """Mark the caller's own chat as solved. Its status and place in lists stay as they are."""
@@ -150,9 +150,9 @@ def mark_chat_solved(session: Session, chat_id: str) -> Any:
     blueprint,
     "DELETE",
     "/chat/<chat_id>",
-    who="admin",
+    auth="admin",
     returns={204: None},
-    refuses=[errors.ChatNotFound],
+    errors=[errors.ChatNotFound],
 )
 def delete_chat(session: Session, chat_id: str) -> Any:
     """Delete a chat and its messages for good."""
@@ -171,7 +171,7 @@ def _text(chat: dict[str, Any], side: str) -> str:
     key = chat["_id"], chat["version"], chat.get("changedAt"), side
     text = _texts.get(key)
     if text is None:
-        if len(_texts) >= MOST_TEXTS:
+        if len(_texts) >= MAX_TEXTS:
             _texts.clear()
         text = _texts[key] = json_text(_in_list.dump(chat))
     return text

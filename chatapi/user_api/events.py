@@ -7,7 +7,7 @@ from typing import Any
 from flask import request
 
 from chatapi.domain import errors
-from chatapi.domain.lengths import BIGGEST_SEQ
+from chatapi.domain.lengths import MAX_SEQ
 from chatapi.http.endpoint import endpoint
 from chatapi.schemas.events import EventsQuery
 from chatapi.services import typing_indicator
@@ -26,7 +26,7 @@ blueprint.teardown_request(connections.close_feed)
     "/chat/<chat_id>/events",
     query=EventsQuery(),
     returns={200: None},
-    refuses=[*ACCESS, errors.TooManyRequests],
+    errors=[*ACCESS, errors.TooManyRequests],
     headers={"Content-Type": "text/event-stream"},
 )
 def chat_events(session: Session, query: dict[str, Any], chat_id: str) -> Any:
@@ -40,7 +40,7 @@ def chat_events(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     "GET",
     "/events",
     returns={200: None},
-    refuses=[errors.TooManyRequests],
+    errors=[errors.TooManyRequests],
     headers={"Content-Type": "text/event-stream"},
 )
 def inbox_events(session: Session) -> Any:
@@ -53,7 +53,7 @@ def inbox_events(session: Session) -> Any:
     "POST",
     "/chat/<chat_id>/typing",
     returns={204: None},
-    refuses=[*ACCESS, errors.ChatClosed],
+    errors=[*ACCESS, errors.ChatClosed],
 )
 def typing(session: Session, chat_id: str) -> Any:
     """Tell the others in a chat that the caller types; repeat it every few seconds."""
@@ -65,6 +65,6 @@ def _place(after: int | None) -> int | None:
     last = request.headers.get("Last-Event-ID", "").strip()
     if not last:
         return after
-    if not last.isascii() or not last.isdigit() or int(last[:12]) > BIGGEST_SEQ:
+    if not last.isascii() or not last.isdigit() or int(last[:12]) > MAX_SEQ:
         raise errors.InvalidInput.of("Last-Event-ID", "Must be the seq of a message.")
     return int(last[:12])

@@ -24,7 +24,7 @@ from chatapi.user_api.chats import ACCESS
     "/chat/<chat_id>/messages",
     body=MessageIn(),
     returns={201: MessageOut(), 200: MessageOut()},
-    refuses=[*ACCESS, errors.ChatClosed, errors.AnswerPending, errors.Busy],
+    errors=[*ACCESS, errors.ChatClosed, errors.AnswerPending, errors.Busy],
     limit="send",
 )
 def send_message(session: Session, body: dict[str, Any], chat_id: str) -> Any:
@@ -39,7 +39,7 @@ def send_message(session: Session, body: dict[str, Any], chat_id: str) -> Any:
     "/chat/<chat_id>/messages",
     query=MessagesQuery(),
     returns={200: MessageOut(many=True), 304: None},
-    refuses=ACCESS,
+    errors=ACCESS,
     headers={"ETag": "Send it as If-None-Match; an unchanged chat answers 304."},
 )
 def list_messages(session: Session, query: dict[str, Any], chat_id: str) -> Any:
@@ -63,7 +63,7 @@ def list_messages(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     "/chat/<chat_id>/read",
     body=ReadIn(),
     returns={204: None},
-    refuses=[*ACCESS, errors.Busy],
+    errors=[*ACCESS, errors.Busy],
 )
 def mark_read(session: Session, body: dict[str, Any], chat_id: str) -> Any:
     """Note that the caller's side has read up to a seq; never moves backwards."""
@@ -75,9 +75,9 @@ def mark_read(session: Session, body: dict[str, Any], chat_id: str) -> Any:
     blueprint,
     "DELETE",
     "/chat/<chat_id>/messages/<int:seq>",
-    who="admin",
+    auth="admin",
     returns={204: None},
-    refuses=[errors.ChatNotFound, errors.MessageNotFound, errors.Busy],
+    errors=[errors.ChatNotFound, errors.MessageNotFound, errors.Busy],
 )
 def delete_message(session: Session, chat_id: str, seq: int) -> Any:
     """Replace a message's text by a tombstone; its seq stays."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import current_app
 
-from chatapi.domain.lengths import MESSAGE_LENGTH, NAME_LENGTH, SUBJECT_LENGTH
+from chatapi.domain.lengths import MAX_MESSAGE_LENGTH, MAX_NAME_LENGTH, MAX_SUBJECT_LENGTH
 from chatapi.http import images
 from chatapi.http.endpoint import endpoint
 from chatapi.schemas import categories, field_types
@@ -14,7 +14,7 @@ from chatapi.schemas.meta import ConfigOut
 from chatapi.user_api import blueprint
 
 
-@endpoint(blueprint, "GET", "/config", who="anyone", returns={200: ConfigOut()})
+@endpoint(blueprint, "GET", "/config", auth="anyone", returns={200: ConfigOut()})
 def config() -> Any:
     """Give the categories of chats, the lengths of texts and the hosts of pictures."""
     return {
@@ -22,10 +22,10 @@ def config() -> Any:
         "categories": categories.offered,
         "imageHosts": images.hosts(),
         "limits": {
-            "message": MESSAGE_LENGTH,
-            "subject": SUBJECT_LENGTH,
-            "name": NAME_LENGTH,
-            "email": field_types.EMAIL_LENGTH,
+            "message": MAX_MESSAGE_LENGTH,
+            "subject": MAX_SUBJECT_LENGTH,
+            "name": MAX_NAME_LENGTH,
+            "email": field_types.MAX_EMAIL_LENGTH,
             "passwordMin": field_types.PASSWORD_LENGTH[0],
             "passwordMax": field_types.PASSWORD_LENGTH[1],
         },

@@ -25,8 +25,8 @@ def websocket() -> Response:
     return DetachedResponse(lambda _: connection.start(head, ()), status=101)
 
 
-limited_websocket = limits.limited(websocket)
-limited_websocket.contract = endpoint.Contract(  # type: ignore[attr-defined]
+limited_websocket = limits.rate_limit(websocket)
+limited_websocket.contract = endpoint.EndpointSpec(  # type: ignore[attr-defined]
     "session",
     None,
     None,

@@ -417,7 +417,7 @@ def test_older_messages_come_in_pages(
 def test_a_window_left_far_behind_starts_anew(
     agent: Browser, chat: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(views, "LONGEST_WINDOW", 8)
+    monkeypatch.setattr(views, "MAX_WINDOW", 8)
     monkeypatch.setattr(views, "WINDOW", 4)
     for number in range(9):
         messages.send(agent.session, chat["_id"], str(number))
@@ -460,7 +460,7 @@ def test_deleting_a_message_asks_first_and_leaves_a_note(
     assert "<dialog" in agent.fragment(path).text
     assert "Hello?" in agent.get(path).text
     response = agent.post(path)
-    assert json.loads(response.headers["HX-Trigger"])["console:buried"] == {"seq": 1}
+    assert json.loads(response.headers["HX-Trigger"])["console:redacted"] == {"seq": 1}
     text = agent.fragment(f"/admin/chats/{chat['_id']}").text
     assert "Hello?" not in text
     assert "This message was deleted." in text

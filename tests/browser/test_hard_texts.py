@@ -137,7 +137,14 @@ def test_a_conversation_is_printed_as_far_as_it_is_loaded(
     assert history.evaluate("box => box.clientHeight") > 2000
     hint = "getComputedStyle(document.querySelector('.load-older'), '::before').content"
     assert "not the beginning" in page.evaluate(hint)
-    for name in (".bar", ".inbox", ".composer", "#set-status", ".bury", ".person .button"):
+    for name in (
+        ".bar",
+        ".inbox",
+        ".composer",
+        "#set-status",
+        ".delete-message",
+        ".person .button",
+    ):
         expect(page.locator(name).filter(visible=True)).to_have_count(0)
     expect(page.locator("#chat-title")).to_be_visible()
     expect(page.get_by_text("Unassigned", exact=True).filter(visible=True)).to_have_count(1)

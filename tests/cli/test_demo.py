@@ -19,7 +19,7 @@ from pymongo.database import Database
 from chatapi import create_app
 from chatapi.cli import demo, demo_texts
 from chatapi.domain.enums import OPEN_STATUSES, PRIORITIES, STATUSES
-from chatapi.domain.lengths import MESSAGE_LENGTH, SUBJECT_LENGTH
+from chatapi.domain.lengths import MAX_MESSAGE_LENGTH, MAX_SUBJECT_LENGTH
 from chatapi.schemas import field_types
 from chatapi.services import accounts, messages
 from chatapi.store import indexes
@@ -105,9 +105,9 @@ def test_plan_never_gives_anybody_two_chats_at_a_time(plan: list[demo_texts.Plan
 def test_every_text_of_the_plan_is_one_that_the_api_takes(
     plan: list[demo_texts.PlannedChat],
 ) -> None:
-    text = field_types.Text(1, MESSAGE_LENGTH, multiline=True)
+    text = field_types.Text(1, MAX_MESSAGE_LENGTH, multiline=True)
     for chat in plan:
-        assert field_types.Text(1, SUBJECT_LENGTH).deserialize(chat.subject) == chat.subject
+        assert field_types.Text(1, MAX_SUBJECT_LENGTH).deserialize(chat.subject) == chat.subject
         for line in chat.lines:
             assert line.speaker in {"user", "admin", "other"}
             assert text.deserialize(line.text) == line.text

@@ -20,7 +20,7 @@ from chatapi.cli.checks import code, people
 from chatapi.cli.checks.checklist import CHECKLIST, Item, Section
 from chatapi.cli.checks.run import Failed, NotApplicable, Run
 from chatapi.services import accounts, chats, messages
-from chatapi.store import upkeep
+from chatapi.store import maintenance
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import MakeChat, MakeSession, MakeUser
@@ -380,12 +380,12 @@ def test_a_chat_that_goes_while_it_is_compared_is_no_problem(
 ) -> None:
     agent = make_session("admin")
     chat = make_chat(message="Gone in a moment")
-    read = upkeep.histories
+    read = maintenance.histories
 
     def late(chat_ids: Any) -> Any:
         chats.delete(agent, chat["_id"])
-        monkeypatch.setattr(upkeep, "histories", read)
+        monkeypatch.setattr(maintenance, "histories", read)
         return read(chat_ids)
 
-    monkeypatch.setattr(upkeep, "histories", late)
+    monkeypatch.setattr(maintenance, "histories", late)
     assert [found for _, found in consistency.problems()] == [[]]

@@ -35,7 +35,7 @@ from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.store import chats as stored_chats
 from chatapi.store import database as store_database
-from chatapi.store import indexes, upkeep
+from chatapi.store import indexes, maintenance
 from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
 from config import TestConfig
@@ -215,7 +215,7 @@ def test_a_backup_that_fails_leaves_no_file(
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(upkeep, "raw_messages", broken)
+    monkeypatch.setattr(maintenance, "raw_messages", broken)
     assert flask(database, "backup", file).exit_code == 1
     assert list(file.parent.iterdir()) == []
 
@@ -423,7 +423,7 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[Act], None]:
     """`between(act)`: do something after chats were read and before their messages are."""
 
     def arrange(act: Act) -> None:
-        read = upkeep.raw_messages
+        read = maintenance.raw_messages
         left = [act]
 
         def late(chat_ids: Any) -> Any:
@@ -431,7 +431,7 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[Act], None]:
                 left.pop()()
             return read(chat_ids)
 
-        monkeypatch.setattr(upkeep, "raw_messages", late)
+        monkeypatch.setattr(maintenance, "raw_messages", late)
 
     return arrange
 
@@ -510,7 +510,7 @@ def test_a_deletion_of_a_message_that_was_under_way_is_finished_by_the_restore(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(stored_messages, "bury", cut_off)
+        patch.setattr(stored_messages, "redact", cut_off)
         with pytest.raises(KeyboardInterrupt):
             messages.delete(agent, chat["_id"], 1)
     if over:
@@ -556,13 +556,13 @@ def test_a_chat_deleted_after_it_was_copied_is_found_by_a_search_when_it_is_back
     file: Path,
 ) -> None:
     agent, chat = make_session("admin"), make_chat(subject="Parcel", message="Where is it?")
-    kept = upkeep.kept
+    kept = maintenance.kept
 
     def deleting(**options: bool) -> list[str]:
         chats.delete(agent, chat["_id"])
         return kept(**options)
 
-    monkeypatch.setattr(upkeep, "kept", deleting)
+    monkeypatch.setattr(maintenance, "kept", deleting)
     backup_command.save(file)
     monkeypatch.undo()
     restored(target, file)
@@ -579,12 +579,12 @@ def test_a_users_next_chat_opened_during_the_backup_leaves_one_open(
     file: Path,
     reopened: bool,
 ) -> None:
-    monkeypatch.setattr(backup_command, "CHATS_AT_ONCE", 1)
+    monkeypatch.setattr(backup_command, "CHATS_BATCH", 1)
     agent, owner = make_session("admin"), make_session()
     first = make_chat(owner, message="The first")
     make_chat(message="Keeps the second chat in a later batch")
     second: list[ObjectId] = []
-    read, asked = upkeep.raw_chat, []
+    read, asked = maintenance.raw_chat, []
 
     def next_chat() -> None:
         chats.update(agent, first["_id"], message="Bye", status="closed")
@@ -598,7 +598,7 @@ def test_a_users_next_chat_opened_during_the_backup_leaves_one_open(
             chats.update(agent, first["_id"], message="But here", status="active")
         return read(chat_id)
 
-    original = upkeep.batches
+    original = maintenance.batches
 
     def batches(name: str, size: int) -> Iterator[Any]:
         for number, batch in enumerate(original(name, size)):
@@ -609,8 +609,8 @@ def test_a_users_next_chat_opened_during_the_backup_leaves_one_open(
             # The server may have read all chats at once: the new one comes in any case.
             yield [read(second[0])]
 
-    monkeypatch.setattr(upkeep, "batches", batches)
-    monkeypatch.setattr(upkeep, "raw_chat", switching)
+    monkeypatch.setattr(maintenance, "batches", batches)
+    monkeypatch.setattr(maintenance, "raw_chat", switching)
     restored(target, saved(database, file))
     opened = [
         row["_id"] for row in target["chatrooms"].find({"userId": owner.user_id, "isOpen": True})
@@ -681,7 +681,7 @@ def test_a_backup_while_everybody_writes_is_consistent(
     monkeypatch: pytest.MonkeyPatch,
     file: Path,
 ) -> None:
-    monkeypatch.setattr(backup_command, "CHATS_AT_ONCE", 3)
+    monkeypatch.setattr(backup_command, "CHATS_BATCH", 3)
     crowd = Crowd(make_session, make_chat)
     stay = {"chatId": {"$in": crowd.rooms[:10]}}
     acknowledged = {row["_id"] for row in database["messages"].find(stay)}

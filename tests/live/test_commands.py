@@ -22,7 +22,7 @@ from chatapi.cli.checks import stored as stored_checks
 from chatapi.domain import clock
 from chatapi.services import accounts, chats, messages
 from chatapi.store import database as store_database
-from chatapi.store import indexes, upkeep, walk
+from chatapi.store import indexes, maintenance, walk
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import MakeChat, MakeSession
@@ -143,7 +143,7 @@ def test_commands_read_whole_collections_only_where_it_says_why(
     monkeypatch.setattr(demo_texts, "CLOSED_CHATS", 4)
     monkeypatch.setattr(demo_texts, "OPEN_CHATS", 4)
     monkeypatch.setattr(demo_texts, "LONG_CHAT_MESSAGES", 8)
-    monkeypatch.setattr(stored_checks, "MOST_COMPARED", 2)
+    monkeypatch.setattr(stored_checks, "MAX_COMPARED", 2)
     settings = {
         "DATA_DIR": str(tmp_path / "var"),
         "PUBLIC_URL": live_server.url,
@@ -237,14 +237,14 @@ def test_messages_are_looked_through_by_their_chats_the_newest_first(
         add_message(live_database, timedelta(hours=2 + 80 - number), chat_id)
     before = clock.now() - timedelta(hours=1)
     wire.clear()
-    newest = [chat_id for _, chat_id in upkeep.chats_named(before, 15)]
+    newest = [chat_id for _, chat_id in maintenance.chats_named(before, 15)]
     assert newest == chat_ids[:15]
     read = [each["filter"] for each in wire.commands if each["name"] == "find"]
     assert 1 < len(read) < 25
     # What a find matches is what the embedded database has in memory for it.
     counts = [live_database["messages"].count_documents(each) for each in read]
     assert sum(counts) < 40
-    everything = [chat_id for _, chat_id in upkeep.chats_named(before)]
+    everything = [chat_id for _, chat_id in maintenance.chats_named(before)]
     assert everything == chat_ids
     finds = [each for each in wire.commands if each["name"] == "find"]
     assert all(list(each["filter"]) == ["chatId"] for each in finds)

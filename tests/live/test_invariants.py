@@ -253,7 +253,7 @@ def test_deleting_messages_and_renaming_people_among_senders_loses_nothing(
 ) -> None:
     user.send(chat_id, "first")
 
-    def bury() -> list[Answer]:
+    def redact() -> list[Answer]:
         answers = []
         for _ in range(6):
             last = agent.call("GET", f"/api/chat/{chat_id}?messages=0")[2]["lastSeq"]
@@ -267,7 +267,7 @@ def test_deleting_messages_and_renaming_people_among_senders_loses_nothing(
     def speak(who: Client) -> list[Answer]:
         return [who.send(chat_id, f"{count}") for count in range(8)]
 
-    answers = together(at_once([bury, rename, partial(speak, user), partial(speak, agent)]))
+    answers = together(at_once([redact, rename, partial(speak, user), partial(speak, agent)]))
     assert set(statuses(answers)) == {200, 201, 204}
     history = assert_chat_is_consistent(live_database, chat_id)
     assert len(history) == 17

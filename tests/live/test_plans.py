@@ -306,9 +306,9 @@ def test_streams_and_the_start_scan_nothing_either(
     wire.clear()
     list(changes.since(datetime.now(UTC) - timedelta(seconds=5)))
     changes.chats_now([chat_id, ObjectId()])
-    presence.beat("process", [])
-    presence.here(datetime.now(UTC))
-    presence.leave("process")
+    presence.heartbeat("process", [])
+    presence.online_since(datetime.now(UTC))
+    presence.clear("process")
     stored_sessions.of_user(drive.agent_id)
     stored_sessions.live_roles({drive.agent.id, "gone"}, datetime.now(UTC))
     messages.page(chats.get(drive.agent, chat_id)[0], after=0)
@@ -341,7 +341,7 @@ def test_paging_where_many_chats_have_one_time_scans_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(stored_chats, "FEW_FOUND", 0)
-    monkeypatch.setattr(stored_chats, "WALKED_AT_ONCE", 2)
+    monkeypatch.setattr(stored_chats, "WALKED_BATCH", 2)
     at = datetime.now(UTC).replace(microsecond=0)
     live_database["chatrooms"].update_many({}, {"$set": {"lastMessageAt": at}})
     live_database["chatrooms"].update_one({}, {"$set": {"lastMessageAt": at - timedelta(days=9)}})

@@ -17,7 +17,7 @@ from chatapi import create_app
 from chatapi.domain import clock
 from chatapi.domain.enums import PRIORITIES
 from chatapi.realtime.hub import Hub, Listener
-from chatapi.realtime.signed_in import SignedIn
+from chatapi.realtime.session_cache import SessionCache
 from chatapi.realtime.tail import Tail
 from chatapi.services import access, accounts, chats, messages, stats
 from chatapi.store import changes, decoded, presence, remembered, sessions, unread, users
@@ -90,7 +90,7 @@ def test_what_is_kept_of_lists_is_bounded(
 ) -> None:
     agent = make_session("admin")
     made = [make_chat()["_id"] for _ in range(5)]
-    monkeypatch.setattr(decoded, "MOST_KEPT", 2)
+    monkeypatch.setattr(decoded, "MAX_KEPT", 2)
     for _ in range(2):
         items = chats.list_chats(agent, chats.ChatFilters()).items
         assert [item["_id"] for item in items] == made[::-1]
@@ -98,12 +98,12 @@ def test_what_is_kept_of_lists_is_bounded(
 
 
 @pytest.fixture
-def follower() -> Iterator[SignedIn]:
+def follower() -> Iterator[SessionCache]:
     """What follows the database, as in a process that serves."""
-    follower = SignedIn()
+    follower = SessionCache()
     follower.may_follow = True
     follower.find("no such session")
-    eventually(lambda: follower.is_told and unread.by_admins._known is not None)
+    eventually(lambda: follower.is_fresh and unread.by_admins._known is not None)
     yield follower
     follower.follower.stop()
 
@@ -112,10 +112,10 @@ def test_the_unread_total_is_asked_for_before_a_request_needs_it(
     make_session: MakeSession, make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_chat(message="Hello")
-    agent, follower = make_session("admin"), SignedIn()
+    agent, follower = make_session("admin"), SessionCache()
     try:
         follower.follower.ensure_running()
-        eventually(lambda: follower.is_told and unread.by_admins._known is not None)
+        eventually(lambda: follower.is_fresh and unread.by_admins._known is not None)
         monkeypatch.setattr(unread.by_admins, "_compute", lambda: pytest.fail("asked again"))
         assert chats.list_chats(agent, chats.ChatFilters()).unread_messages == 1
     finally:
@@ -132,7 +132,7 @@ def test_an_unchanged_list_and_the_counts_ask_nothing_while_changes_are_followed
     make_chat: MakeChat,
     wire: Wire,
     database: Database[Document],
-    follower: SignedIn,
+    follower: SessionCache,
 ) -> None:
     agent, chat = make_session("admin"), make_chat(message="Hello")
     before = stats.counts(agent, ["general"])
@@ -167,7 +167,7 @@ def test_numbers_that_are_remembered_equal_those_counted_again(
     make_session: MakeSession,
     make_chat: MakeChat,
     database: Database[Document],
-    follower: SignedIn,
+    follower: SessionCache,
 ) -> None:
     chance, agent = random.Random(7), make_session("admin")
     owners = [make_session() for _ in range(6)]
@@ -266,7 +266,7 @@ def change_elsewhere(chat: Document) -> None:
 
 def type_elsewhere(chat: Document) -> None:
     """Send a signal as another process does."""
-    presence.signal("typing", chatId=chat["_id"], userId=chat["userId"], senderId=bson.ObjectId())
+    presence.emit("typing", chatId=chat["_id"], userId=chat["userId"], senderId=bson.ObjectId())
 
 
 @pytest.mark.parametrize(("act", "name"), [(change_elsewhere, "chat"), (type_elsewhere, "typing")])
@@ -277,11 +277,11 @@ def test_another_process_ends_the_rest_of_a_tail(
     act: Callable[[Document], None],
     name: str,
 ) -> None:
-    own, stream = Hub(), SignedIn()
+    own, stream = Hub(), SessionCache()
     monkeypatch.setattr(messages, "hub", own)
     monkeypatch.setattr("chatapi.realtime.tail.REPORTED_REST", 30.0)
     tail, listener = Tail(own), Listener()
-    own.on_join, stream.on_foreign = tail.ensure_running, tail.wake
+    own.on_join, stream.on_foreign_change = tail.ensure_running, tail.wake
     stream.may_follow = True
     stream.find("no such session")
     eventually(lambda: following.is_fresh)

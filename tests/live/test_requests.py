@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from pymongo.database import Database
 
-from chatapi.realtime.signed_in import signed_in
+from chatapi.realtime.session_cache import session_cache
 from chatapi.services import accounts
 from chatapi.store import unread
 from chatapi.store.database import Document
@@ -34,13 +34,13 @@ def database(listened_database: Database[Document]) -> Database[Document]:
 @pytest.fixture
 def followed(live_app: Flask) -> Iterator[None]:
     """The changes are followed, as in a process that serves."""
-    signed_in.follower.ensure_running()
+    session_cache.follower.ensure_running()
     end = time.monotonic() + 10
-    while not (signed_in.is_told and unread.by_admins._known is not None):
+    while not (session_cache.is_fresh and unread.by_admins._known is not None):
         assert time.monotonic() < end
         time.sleep(0.01)
     yield
-    signed_in.follower.stop()
+    session_cache.follower.stop()
 
 
 def token_of(role: str) -> str:

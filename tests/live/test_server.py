@@ -10,7 +10,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from chatapi.store import server, upkeep
+from chatapi.store import maintenance, server
 from chatapi.store.database import Document
 from tests.live.plans import scans
 
@@ -25,7 +25,7 @@ def things(live_database: Database[Document]) -> Iterator[Collection[Document]]:
 @pytest.mark.usefixtures("live_app")
 def test_the_embedded_server_is_recognised() -> None:
     assert server.current() is server.SECANTUS_0_7
-    found = upkeep.server()
+    found = maintenance.server()
     assert (found["name"], found["embedded"], found["form"]) == (
         "SecantusDB",
         True,

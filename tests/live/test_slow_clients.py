@@ -26,7 +26,7 @@ HEAD = (
 
 
 @pytest.fixture(scope="module")
-def impatient(
+def fast_timeouts(
     database_server: DatabaseServer, _prepared_database: Database[Document]
 ) -> Iterator[AppServer]:
     """gunicorn that waits a second for its clients, and for 40 of a network at once."""
@@ -69,17 +69,17 @@ def problem(answer: bytes) -> dict[str, object]:
 
 
 def test_bodies_that_never_arrive_end_and_others_are_served_meanwhile(
-    impatient: AppServer,
+    fast_timeouts: AppServer,
 ) -> None:
     begun = time.monotonic()
     links = []
     for _ in range(CROWD):
-        link = connect(impatient, "127.0.0.2")
+        link = connect(fast_timeouts, "127.0.0.2")
         link.sendall(HEAD)
         links.append(link)
     while time.monotonic() < begun + SECONDS:
         asked = time.monotonic()
-        assert impatient.request("GET", "/api/config")[0] == 200
+        assert fast_timeouts.request("GET", "/api/config")[0] == 200
         assert time.monotonic() - asked < 0.5
         time.sleep(0.05)
     answers = [problem(rest(link)) for link in links]
@@ -87,16 +87,16 @@ def test_bodies_that_never_arrive_end_and_others_are_served_meanwhile(
     codes = Counter(answer["code"] for answer in answers)
     assert codes == {"request_timeout": MOST, "too_many_requests": CROWD - MOST}
     # The places are free again, for the same network too.
-    link = connect(impatient, "127.0.0.2")
+    link = connect(fast_timeouts, "127.0.0.2")
     link.sendall(b"GET /api/config HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert rest(link).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("kind", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"])
 def test_a_body_that_trickles_in_ends_as_one_that_does_not_arrive(
-    impatient: AppServer, kind: bytes
+    fast_timeouts: AppServer, kind: bytes
 ) -> None:
-    link = connect(impatient)
+    link = connect(fast_timeouts)
     link.sendall(HEAD.replace(b"Content-Length: 100", kind))
     begun = time.monotonic()
     while not select.select([link], [], [], 0.1)[0]:
@@ -107,8 +107,8 @@ def test_a_body_that_trickles_in_ends_as_one_that_does_not_arrive(
     assert time.monotonic() - begun >= SECONDS * 0.9
 
 
-def test_headers_that_trickle_in_end_after_five_seconds(impatient: AppServer) -> None:
-    link = connect(impatient)
+def test_headers_that_trickle_in_end_after_five_seconds(fast_timeouts: AppServer) -> None:
+    link = connect(fast_timeouts)
     begun = time.monotonic()
     link.sendall(b"GET /api/config HTTP/1.1\r\nX: ")
     while not select.select([link], [], [], 0.2)[0]:
@@ -118,22 +118,24 @@ def test_headers_that_trickle_in_end_after_five_seconds(impatient: AppServer) ->
     assert time.monotonic() - begun > 4
 
 
-def test_connections_that_ask_nothing_are_limited_for_each_network(impatient: AppServer) -> None:
-    links = [connect(impatient, "127.0.0.3") for _ in range(MOST + 10)]
+def test_connections_that_ask_nothing_are_limited_for_each_network(
+    fast_timeouts: AppServer,
+) -> None:
+    links = [connect(fast_timeouts, "127.0.0.3") for _ in range(MOST + 10)]
     time.sleep(0.3)
     answered = select.select(links, [], [], 0)[0]
     assert len(answered) == 10
     assert {problem(rest(link))["code"] for link in answered} == {"too_many_requests"}
-    assert impatient.request("GET", "/healthz")[0] == 200
+    assert fast_timeouts.request("GET", "/healthz")[0] == 200
     for link in links:
         link.close()
 
 
-def test_an_answer_that_is_not_taken_ends_its_connection(impatient: AppServer) -> None:
+def test_an_answer_that_is_not_taken_ends_its_connection(fast_timeouts: AppServer) -> None:
     link = socket.socket()
     link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     link.settimeout(10)
-    link.connect(("127.0.0.1", impatient.port))
+    link.connect(("127.0.0.1", fast_timeouts.port))
     asked = 100
     link.sendall(b"GET /api/openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * asked)
     time.sleep(SECONDS + 1.5)
@@ -141,11 +143,11 @@ def test_an_answer_that_is_not_taken_ends_its_connection(impatient: AppServer) -
 
 
 def test_streams_live_on_when_a_request_and_an_answer_would_have_ended(
-    impatient: AppServer, live_database: Database[Document]
+    fast_timeouts: AppServer, live_database: Database[Document]
 ) -> None:
-    user = register(impatient)
+    user = register(fast_timeouts)
     chat_id = user.open_chat()
-    link = connect(impatient)
+    link = connect(fast_timeouts)
     head = f"Host: a\r\nAuthorization: Bearer {user.token}\r\n\r\n".encode()
     # The stream comes after an answer on the same connection, whose limit it must not keep.
     link.sendall(b"GET /api/auth/me HTTP/1.1\r\n" + head)

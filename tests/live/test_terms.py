@@ -22,14 +22,14 @@ def test_chats_of_an_earlier_form_are_found(
     make_session: MakeSession,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(search_terms, "_AT_ONCE", 2)
+    monkeypatch.setattr(search_terms, "_BATCH", 2)
     agent = make_session("admin")
     old = {make_chat(subject="Łódź วิทยุ")["_id"] for _ in range(5)}
     earlier = {"terms": ["ł", "ło", "łod", "łodz", "ว", "ท", "ทย", "ย"]}
     database["chat_terms"].update_many({}, {"$set": earlier})
     database["users"].update_many({}, {"$set": {"searchTerms": []}})
     new: Any = {"_id": ObjectId(), "userId": ObjectId()}
-    chat_terms.put(new, search.terms(["lodz"]))
+    chat_terms.upsert(new, search.terms(["lodz"]))
     search_terms.set_form(1)
     consistency.renew_terms()
     filters = chats.ChatFilters(q="lodz วิทยุ")

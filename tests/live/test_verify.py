@@ -57,7 +57,7 @@ def declared(body=None):
 
 
 declared.__module__ = "chatapi.user_api.meta"
-endpoint(planted, "POST", "/open", who="anyone", returns={204: None})(declared)
+endpoint(planted, "POST", "/open", auth="anyone", returns={204: None})(declared)
 app = create_app()
 app.register_blueprint(planted)
 

@@ -185,7 +185,7 @@ def test_nobody_is_let_into_a_strange_chat(make_chat: MakeChat, make_session: Ma
 def test_accounts_addresses_and_processes_have_caps(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds, "caps", feeds.Caps(account=2, address=3, process=5))
+    monkeypatch.setattr(feeds, "stream_limits", feeds.StreamLimits(account=2, address=3, process=5))
     ana, ben = make_session(), make_session()
     opened = [Feed(ana, "192.0.2.3"), Feed(ana, "192.0.2.4")]
     with pytest.raises(errors.TooManyRequests):
@@ -205,7 +205,9 @@ def test_accounts_addresses_and_processes_have_caps(
 def test_the_addresses_of_one_network_share_its_streams(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds, "caps", feeds.Caps(account=9, address=2, process=99))
+    monkeypatch.setattr(
+        feeds, "stream_limits", feeds.StreamLimits(account=9, address=2, process=99)
+    )
     for number in range(2):
         Feed(make_session(), f"2001:db8:0:1::{number:x}")
     with pytest.raises(errors.TooManyRequests):

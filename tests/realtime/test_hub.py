@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 
 from chatapi.realtime import hub as hub_module
-from chatapi.realtime.hub import MOST_AT_ONCE, QUEUE_LENGTH, Event, Hub, Listener
+from chatapi.realtime.hub import MAX_BATCH, MAX_QUEUE_LENGTH, Event, Hub, Listener
 from chatapi.store.database import Document
 
 CHAT, OTHER, OWNER = ObjectId(), ObjectId(), ObjectId()
@@ -78,7 +78,7 @@ def test_a_chat_that_grew_a_lot_is_left_to_its_listeners(asked: list[tuple[int, 
     hub, listener = Hub(), Listener()
     hub.join_chat(CHAT, listener)
     hub.begin(chat(1))
-    hub.changed(chat(2, MOST_AT_ONCE + 1))
+    hub.changed(chat(2, MAX_BATCH + 1))
     assert names(listener) == ["chat"]
     assert asked == []
 
@@ -116,14 +116,14 @@ def test_a_listener_that_is_too_slow_ends_and_the_others_do_not() -> None:
     hub, slow, quick = Hub(), Listener(), Listener()
     for listener in (slow, quick):
         hub.join_inbox(None, listener)
-    for version in range(QUEUE_LENGTH + 10):
+    for version in range(MAX_QUEUE_LENGTH + 10):
         hub.changed(chat(version))
         assert quick.get(0) is not None
     end = slow.get(0)
     assert end is not None
     assert (end.name, end.data["code"]) == ("end", "too_slow")
     assert quick.end is None
-    assert slow.backlog <= QUEUE_LENGTH + 1
+    assert slow.backlog <= MAX_QUEUE_LENGTH + 1
 
 
 def test_the_first_reason_to_end_is_the_one_that_is_told() -> None:
@@ -182,7 +182,7 @@ def test_a_message_is_read_where_others_stand_before_it(asked: list[tuple[int, i
     hub.written(chat(5, 3), {"chatId": CHAT, "seq": 3})
     assert asked == [(1, 3)]
     # After a restore an older version is news.
-    hub._told[CHAT] = (hub._told[CHAT][0], -hub_module.TOLD_SECONDS)
+    hub._delivered[CHAT] = (hub._delivered[CHAT][0], -hub_module.DELIVERED_TTL)
     assert hub.heard(chat(2, 1))
 
 

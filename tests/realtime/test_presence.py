@@ -33,7 +33,7 @@ def look(present: Presence, monkeypatch: pytest.MonkeyPatch, *places: ObjectId |
     people: list[dict[str, Any]] = [
         {"userId": ANA, "name": "Ana", "role": "admin", "chatId": place} for place in places
     ]
-    monkeypatch.setattr(presence, "here", lambda _: people)
+    monkeypatch.setattr(presence, "online_since", lambda _: people)
     present.keep({}, is_due=False, is_heard=True)
 
 

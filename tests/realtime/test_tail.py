@@ -18,10 +18,10 @@ from chatapi.domain import clock
 from chatapi.realtime import followers
 from chatapi.realtime import tail as tail_module
 from chatapi.realtime.hub import Hub, Listener
-from chatapi.realtime.signed_in import signed_in
+from chatapi.realtime.session_cache import session_cache
 from chatapi.realtime.tail import Tail
 from chatapi.store import changes, remembered, server
-from chatapi.store.changes import Change, NoChangeStreams, PlaceLost
+from chatapi.store.changes import Change, ChangeStreamsUnsupported, ResumeTokenLost
 from chatapi.store.database import Document
 from tests.waiting import eventually
 
@@ -103,7 +103,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     monkeypatch.setattr(changes, "chats_now", lambda _: found.now)
     monkeypatch.setattr(tail_module, "POLL_SECONDS", 0.005)
     monkeypatch.setattr(server, "current", lambda: server.PLAIN)
-    monkeypatch.setattr(followers, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(followers, "MAX_PAUSE", 0.01)
     return found
 
 
@@ -144,7 +144,7 @@ def test_where_the_place_is_lost_it_begins_anew_and_then_interrupts(
     (inbox,) = hub.inbox
     script.now = [{"_id": ObjectId(), "n": "now", "version": 1}]
     hub.join_chat(ObjectId(), Listener())
-    script.steps = [chat(1), PlaceLost()]
+    script.steps = [chat(1), ResumeTokenLost()]
     script.opening = []
     tail.ensure_running()
     eventually(lambda: inbox.end is not None)
@@ -177,7 +177,7 @@ def test_who_joins_after_a_place_was_lost_waits_for_the_new_beginning(
 ) -> None:
     tail.ensure_running()
     script.opening = [AutoReconnect("still away")] * 3
-    script.steps = [PlaceLost()]
+    script.steps = [ResumeTokenLost()]
     eventually(lambda: len(script.tokens) >= 2)
     tail.ensure_running()
     assert script.opening == []
@@ -263,11 +263,11 @@ def test_it_rests_longer_while_it_would_be_woken(
 
 
 def test_the_processs_own_tail_is_woken_by_the_stream_of_sessions() -> None:
-    assert signed_in.on_foreign == tail_module.tail.wake
+    assert session_cache.on_foreign_change == tail_module.tail.wake
 
 
 def test_a_poll_tells_each_version_once(tail: Tail, hub: Heard, script: Script) -> None:
-    script.opening = [NoChangeStreams()]
+    script.opening = [ChangeStreamsUnsupported()]
     first, second = chat(1), chat(2)
     script.polls = [[first], [first, second], [first, second], [second]]
     tail.ensure_running()
@@ -279,7 +279,7 @@ def test_a_poll_tells_each_version_once(tail: Tail, hub: Heard, script: Script) 
 def test_a_poll_that_fails_goes_on_from_where_it_was(
     tail: Tail, hub: Heard, script: Script
 ) -> None:
-    script.opening = [NoChangeStreams(), AutoReconnect("away"), NoChangeStreams()]
+    script.opening = [ChangeStreamsUnsupported(), AutoReconnect("away"), ChangeStreamsUnsupported()]
     script.polls = [[], [], AutoReconnect("away"), [chat(1)]]
     tail.ensure_running()
     eventually(lambda: hub.told == [1])
@@ -293,7 +293,7 @@ def test_a_poll_that_fails_goes_on_from_where_it_was(
 def test_a_poll_under_a_clock_that_was_set_back_looks_from_the_present_on(
     tail: Tail, hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script.opening = [NoChangeStreams()]
+    script.opening = [ChangeStreamsUnsupported()]
     present, ahead = clock.now(), clock.now() + timedelta(days=31)
     monkeypatch.setattr(clock, "now", lambda: ahead if len(script.polled_since) < 2 else present)
     tail.ensure_running()
@@ -336,7 +336,7 @@ def test_whoever_joins_while_it_ends_is_heard(
     assert threading.active_count() < 20
 
 
-@pytest.mark.parametrize("last", [[], [NoChangeStreams()]], ids=["stream", "poll"])
+@pytest.mark.parametrize("last", [[], [ChangeStreamsUnsupported()]], ids=["stream", "poll"])
 def test_an_inbox_that_could_not_wait_for_the_beginning_fetches_again(
     tail: Tail, hub: Heard, script: Script, last: list[Exception]
 ) -> None:
@@ -371,7 +371,7 @@ def test_a_chat_that_was_deleted_while_the_place_was_lost_is_told(
     assert hub.told == [1, 2]
     assert not away.has_more
     script.now = [kept]
-    script.steps = [PlaceLost()]
+    script.steps = [ResumeTokenLost()]
     eventually(lambda: away.has_more)
     event = away.get(0)
     assert event is not None
@@ -394,7 +394,7 @@ def test_a_log_that_fails_does_not_make_it_deaf(
 ) -> None:
     monkeypatch.setattr(tail_module, "log", BrokenLog())
     poison: Change = ("chat", {"_id": 1, "poison": True})
-    script.steps = [chat(1), AutoReconnect("gone"), poison, PlaceLost(), chat(2)]
+    script.steps = [chat(1), AutoReconnect("gone"), poison, ResumeTokenLost(), chat(2)]
     tail.ensure_running()
     eventually(lambda: hub.told == [1, 2])
     assert script.tokens == [None, "after 1", None]
@@ -411,7 +411,7 @@ def test_it_is_not_connected_once_its_thread_is_dead(
     tail.ensure_running()
     assert tail.state()["connected"]
     with monkeypatch.context() as patched:
-        patched.setattr(tail, "_hand_on", die)
+        patched.setattr(tail, "_dispatch", die)
         eventually(lambda: not _lives(tail))
         assert not tail.state()["connected"]
     # Who comes next revives it, at the place where it was.

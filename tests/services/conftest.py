@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 def _bound(database: Database[Document], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the services work on the database, and never wait for another sender."""
     store_database.bind(database)
-    monkeypatch.setattr(messages, "LONGEST_PAUSE", 0)
+    monkeypatch.setattr(messages, "MAX_PAUSE", 0)
 
 
 def somebody(role: str = "user", name: str | None = None, image: str | None = None) -> Session:

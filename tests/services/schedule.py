@@ -20,13 +20,13 @@ from chatapi.store import chat_terms, chats, deletions, messages, presence, user
 
 CALLS = {
     chats: ("insert", "by_id", "open_chat_of", "replace", "delete"),
-    chat_terms: ("put", "add", "delete"),
-    messages: ("insert", "at", "by_send_key", "between", "delete", "delete_of_chat", "bury"),
+    chat_terms: ("upsert", "add", "delete"),
+    messages: ("insert", "at", "by_send_key", "between", "delete", "delete_of_chat", "redact"),
     deletions: ("begin", "finish", "unfinished"),
-    presence: ("signal",),
+    presence: ("emit",),
     users: ("by_id", "update", "count_active_admins"),
 }
-MOST_STEPS = 500
+MAX_STEPS = 500
 
 Operation = Callable[[], Any]
 
@@ -139,7 +139,7 @@ def _execute(operations: Sequence[Operation], plan: tuple[Switch, ...]) -> Run:
     planned = {switch.step: switch for switch in plan}
     last_planned = plan[-1].step if plan else -1
     current = 0
-    for step in range(MOST_STEPS):
+    for step in range(MAX_STEPS):
         alive = [number for number, task in enumerate(tasks) if task.alive]
         if not alive:
             return run

@@ -602,7 +602,7 @@ def test_of_two_renamings_at_once_the_chats_show_the_later(
 def test_a_renaming_reaches_every_chat_and_changes_no_other(
     make_session: MakeSession, make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_chats, "CHANGED_AT_ONCE", 2)
+    monkeypatch.setattr(stored_chats, "CHANGED_BATCH", 2)
     agent = make_session("admin")
     mine = [make_chat(make_session()) for _ in range(5)]
     other = make_chat(make_session())

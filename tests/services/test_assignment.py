@@ -56,7 +56,7 @@ def test_the_open_chats_of_an_agent_who_leaves_are_unassigned_everywhere(
     boss: Session, bea: Document, make_chat: MakeChat, change: Document,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(stored_chats, "CHANGED_AT_ONCE", 2)
+    monkeypatch.setattr(stored_chats, "CHANGED_BATCH", 2)
     opened = [make_chat() for _ in range(5)]
     closed, others = make_chat(), make_chat()
     for chat in (*opened, closed):

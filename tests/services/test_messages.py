@@ -128,7 +128,7 @@ def test_5000_characters_beyond_the_basic_plane_come_back_as_they_were(
     _, (stored,) = messages.history(user, chat["_id"])
     assert stored["content"] == sent["content"] == content
     now, _ = chats.get(user, chat["_id"])
-    assert now["lastMessage"]["content"] == content[: messages.PREVIEW_LENGTH]
+    assert now["lastMessage"]["content"] == content[: messages.MAX_PREVIEW_LENGTH]
     assert_chat_is_consistent(database, chat["_id"])
 
 
@@ -588,7 +588,9 @@ def test_a_message_that_arrives_during_the_deletion_keeps_its_preview(
     long_chat: Document,
     meanwhile: Meanwhile,
 ) -> None:
-    meanwhile(stored_messages, "bury", after=lambda: messages.send(user, long_chat["_id"], "newer"))
+    meanwhile(
+        stored_messages, "redact", after=lambda: messages.send(user, long_chat["_id"], "newer")
+    )
     messages.delete(agent, long_chat["_id"], 10)
     assert access_chat(agent, long_chat["_id"])["lastMessage"]["content"] == "newer"
     assert_chat_is_consistent(database, long_chat["_id"])
@@ -605,7 +607,7 @@ def test_deleting_twice_is_harmless(
 def test_a_deletion_that_was_cut_off_is_completed_by_asking_again(
     database: Database[Document], agent: Session, long_chat: Document, meanwhile: Meanwhile
 ) -> None:
-    meanwhile(stored_messages, "bury", after=die)
+    meanwhile(stored_messages, "redact", after=die)
     with pytest.raises(Killed):
         messages.delete(agent, long_chat["_id"], 10)
     messages.delete(agent, long_chat["_id"], 10)
@@ -616,7 +618,7 @@ def test_a_deletion_that_was_cut_off_shows_the_text_to_nobody(
     user: Session, agent: Session, chat: Document, meanwhile: Meanwhile
 ) -> None:
     messages.send(user, chat["_id"], "My number is 4711", "key")
-    meanwhile(stored_messages, "bury", before=die)
+    meanwhile(stored_messages, "redact", before=die)
     with pytest.raises(Killed):
         messages.delete(agent, chat["_id"], 1)
     again, created = messages.send(user, chat["_id"], "My number is 4711", "key")

@@ -132,7 +132,7 @@ class Model:
         else:
             chat.read[reader.side] = max(chat.read[reader.side], seq)
 
-    def bury(self, which: int, seq: int) -> None:
+    def redact(self, which: int, seq: int) -> None:
         if not self.chats:
             return
         chat = self.chats[which % len(self.chats)]
@@ -176,7 +176,7 @@ steps = some.one_of(
     some.tuples(some.just("send"), whichs, people, texts, keys),
     some.tuples(some.just("change"), whichs, statuses, some.none() | texts, some.booleans()),
     some.tuples(some.just("read"), whichs, people, seqs),
-    some.tuples(some.just("bury"), whichs, seqs),
+    some.tuples(some.just("redact"), whichs, seqs),
     some.tuples(some.just("delete"), whichs),
 )
 

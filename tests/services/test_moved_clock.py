@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from chatapi.domain import clock
 from chatapi.services import accounts, credentials
-from chatapi.store import presence, sessions, upkeep
+from chatapi.store import maintenance, presence, sessions
 from tests.conftest import CLIENT, MakeSession, MakeUser
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -19,7 +19,7 @@ IDLE, ABSOLUTE = timedelta(days=7), timedelta(days=30)
 
 
 def beat(process: str) -> None:
-    presence.beat(process, [{"userId": ObjectId(), "name": process, "role": "admin"}])
+    presence.heartbeat(process, [{"userId": ObjectId(), "name": process, "role": "admin"}])
 
 
 def test_a_process_that_was_there_in_the_future_is_not_there() -> None:
@@ -28,20 +28,20 @@ def test_a_process_that_was_there_in_the_future_is_not_there() -> None:
     with time_machine.travel(NOON, tick=False):
         beat("alive")
         since = NOON - timedelta(seconds=9)
-        assert [person["name"] for person in presence.here(since)] == ["alive"]
+        assert [person["name"] for person in presence.online_since(since)] == ["alive"]
     # Other hosts' clocks are a little ahead at times.
     with time_machine.travel(NOON - clock.TOLERANCE, tick=False):
-        assert [person["name"] for person in presence.here(since)] == ["alive"]
+        assert [person["name"] for person in presence.online_since(since)] == ["alive"]
 
 
 def test_a_database_that_was_in_use_in_the_future_is_not_in_use() -> None:
     with time_machine.travel(AHEAD, tick=False):
         beat("dead")
-        presence.signal("typing")
+        presence.emit("typing")
     with time_machine.travel(NOON, tick=False):
-        assert not upkeep.in_use(NOON - timedelta(minutes=1))
-        presence.signal("typing")
-        assert upkeep.in_use(NOON - timedelta(minutes=1))
+        assert not maintenance.in_use(NOON - timedelta(minutes=1))
+        presence.emit("typing")
+        assert maintenance.in_use(NOON - timedelta(minutes=1))
 
 
 def test_a_session_of_the_future_lives_as_long_as_one_of_now() -> None:

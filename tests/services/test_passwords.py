@@ -56,7 +56,7 @@ def test_a_wrong_password_raises_nothing_in_the_thread(monkeypatch: pytest.Monke
             raised.append(error)
             raise
 
-    monkeypatch.setattr(passwords, "_aside", apply)
+    monkeypatch.setattr(passwords, "_run_in_pool", apply)
     assert passwords.matches(known, "the right password")
     assert not passwords.matches(known, "another")
     assert not passwords.matches("no hash at all", "another")

@@ -93,8 +93,8 @@ def test_words_of_different_texts_are_found_together() -> None:
 
 def test_the_terms_of_a_document_are_bounded() -> None:
     long = " ".join(f"word{number}" for number in range(1000))
-    assert len(search.terms([long])) == search.MOST_TERMS
-    assert all(len(term) <= search.LONGEST_TERM for term in search.terms(["x" * 1000]))
+    assert len(search.terms([long])) == search.MAX_TERMS
+    assert all(len(term) <= search.MAX_TERM for term in search.terms(["x" * 1000]))
     assert len(search.query_terms(long)) == 10
 
 

@@ -18,7 +18,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     found: list[Any] = []
     monkeypatch.setattr(typing_indicator, "_typings", typing_indicator._Typings())
     monkeypatch.setattr(
-        presence, "signal", lambda _, **data: found.append((data["senderId"], data["chatId"]))
+        presence, "emit", lambda _, **data: found.append((data["senderId"], data["chatId"]))
     )
     return found
 
@@ -62,7 +62,7 @@ def test_typing_that_could_not_be_told_is_told_the_next_time(
     user = make_session()
     chat_id = make_chat(user)["_id"]
     with monkeypatch.context() as patch:
-        patch.setattr(presence, "signal", away)
+        patch.setattr(presence, "emit", away)
         with pytest.raises(ConnectionError):
             typing_indicator.notify(user, chat_id)
     typing_indicator.notify(user, chat_id)
@@ -75,12 +75,12 @@ def test_who_types_is_remembered_for_so_many_only(
     told: list[Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(typing_indicator, "MOST_TYPINGS", 2)
+    monkeypatch.setattr(typing_indicator, "MAX_TYPINGS", 2)
     chat_id = make_chat(make_session())["_id"]
     for _ in range(5):
         typing_indicator.notify(make_session("admin"), chat_id)
     assert len(told) == 5
-    assert len(typing_indicator._typings._told_at) <= 2
+    assert len(typing_indicator._typings._notified_at) <= 2
 
 
 def test_nobody_types_in_a_closed_chat_however_often(

@@ -11,9 +11,9 @@ from chatapi.store import changes
 @pytest.mark.parametrize(
     ("code", "named"),
     [
-        (280, changes.PlaceLost),
-        (286, changes.PlaceLost),
-        (40573, changes.NoChangeStreams),
+        (280, changes.ResumeTokenLost),
+        (286, changes.ResumeTokenLost),
+        (40573, changes.ChangeStreamsUnsupported),
         (1, OperationFailure),
         (None, OperationFailure),
     ],

@@ -14,7 +14,7 @@ from chatapi.cli import consistency
 from chatapi.domain import clock
 from chatapi.domain.paging import Position
 from chatapi.services import search
-from chatapi.store import chat_terms, chats, search_terms, upkeep
+from chatapi.store import chat_terms, chats, maintenance, search_terms
 from chatapi.store import database as store
 from chatapi.store.chats import Filter
 from chatapi.store.database import Document, Duplicate
@@ -158,7 +158,7 @@ def test_chats_and_people_of_an_earlier_form_are_found(database: Database[Docume
 def test_remaking_terms_goes_on_where_it_was_killed(
     database: Database[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_terms, "_AT_ONCE", 2)
+    monkeypatch.setattr(search_terms, "_BATCH", 2)
     chat_ids = {as_of_0_1_0(database, "Łódź") for _ in range(5)}
     change, changed = search_terms.change_chats, []
 
@@ -191,12 +191,12 @@ def test_terms_are_remade_once(
 def test_the_index_of_an_earlier_form_is_dropped_by_whoever_comes_first(
     database: Database[Document],
 ) -> None:
-    assert not upkeep.has_old_search()
+    assert not maintenance.has_old_search()
     database["chatrooms"].create_index("searchTerms", name="search")
-    assert upkeep.has_old_search()
+    assert maintenance.has_old_search()
     for _ in range(2):
-        upkeep.drop_old_search()
-        assert not upkeep.has_old_search()
+        maintenance.drop_old_search()
+        assert not maintenance.has_old_search()
 
 
 def test_terms_of_no_chat_are_removed_when_nobody_can_be_about_to_open_it(
@@ -206,7 +206,7 @@ def test_terms_of_no_chat_are_removed_when_nobody_can_be_about_to_open_it(
     old = ObjectId.from_datetime(clock.now() - timedelta(hours=2))
     opening = ObjectId()
     for chat_id in (old, opening):
-        chat_terms.put({"_id": chat_id, "userId": ObjectId()}, ["parcel"])
+        chat_terms.upsert({"_id": chat_id, "userId": ObjectId()}, ["parcel"])
     assert searched("parcel") == [there]
-    upkeep.delete_lost_terms(clock.now() - timedelta(hours=1))
+    maintenance.delete_lost_terms(clock.now() - timedelta(hours=1))
     assert set(database["chat_terms"].distinct("_id")) == {there, opening}

@@ -41,13 +41,13 @@ def test_what_is_no_id_is_none(text: object) -> None:
 
 
 def test_a_refusal_of_a_unique_index_becomes_duplicate() -> None:
-    with pytest.raises(store.Duplicate) as refusal, store.naming_duplicates():
+    with pytest.raises(store.Duplicate) as refusal, store.translate_duplicate_key():
         raise DuplicateKeyError("index: login")
     assert "login" in refusal.value.index
 
 
 def test_any_other_failure_stays_what_it_is() -> None:
-    with pytest.raises(OperationFailure) as failure, store.naming_duplicates():
+    with pytest.raises(OperationFailure) as failure, store.translate_duplicate_key():
         raise OperationFailure("no space left")
     assert not isinstance(failure.value, store.Duplicate)
 

@@ -82,7 +82,7 @@ def test_the_server_is_asked_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> N
     assert asked == ["hello", "buildInfo"]
     # It was made a replica set.
     answers["hello"] = REPLICA_SET
-    found._asked_at -= durability.ASK_EVERY + 1
+    found._asked_at -= durability.ASK_INTERVAL + 1
     assert found.get("messages", commits=False).write_concern.document == {"w": "majority"}
     assert asked == ["hello", "buildInfo", "hello"]
     client.close()

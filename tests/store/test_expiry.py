@@ -60,7 +60,7 @@ def test_it_is_looked_for_every_few_seconds(
 def test_no_write_waits_for_many(
     things: Collection[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expiry, "SWEPT_AT_ONCE", 2)
+    monkeypatch.setattr(expiry, "SWEPT_BATCH", 2)
     fill(things, expired=5, valid=0)
     for left in (3, 1, 0):
         expiry.sweep(things)
@@ -85,8 +85,8 @@ def test_what_was_prolonged_this_moment_stays(
 
 WRITES = {
     "sessions": lambda: sessions.insert({"_id": "new"}),
-    "signals": lambda: presence.signal("new"),
-    "presence": lambda: presence.beat("new", []),
+    "signals": lambda: presence.emit("new"),
+    "presence": lambda: presence.heartbeat("new", []),
 }
 
 

@@ -65,5 +65,5 @@ def test_the_messages_of_one_chat_are_deleted_and_no_others() -> None:
 def test_a_tombstone_stands_in_the_place_of_one_message() -> None:
     for seq in (1, 2):
         messages.insert(message(seq, f"{seq}"))
-    messages.bury(CHAT, 1, "gone", clock.now())
+    messages.redact(CHAT, 1, "gone", clock.now())
     assert [row["content"] for row in messages.between(CHAT, 1, 2)] == ["gone", "2"]

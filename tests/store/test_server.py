@@ -112,11 +112,11 @@ def test_ids_are_asked_for_in_parts_of_which_none_is_left_out(
 ) -> None:
     monkeypatch.setattr(server, "current", lambda: kind)
     ids = [ObjectId() for _ in range(120)]
-    assert [len(part) for part in parts.in_parts(ids)] == sizes
+    assert [len(part) for part in parts.chunked(ids)] == sizes
     database["things"].insert_many([{"_id": each} for each in ids])
-    found = parts.among(database["things"], ids, [{"$project": {"_id": 1}}])
+    found = parts.aggregate_by_ids(database["things"], ids, [{"$project": {"_id": 1}}])
     assert {row["_id"] for row in found} == set(ids)
-    assert list(parts.in_parts([])) == []
+    assert list(parts.chunked([])) == []
 
 
 @pytest.mark.parametrize(("build_info", "seconds"), [(MONGODB, 4.0), (SECANTUS, None)])

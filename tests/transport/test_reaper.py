@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from chatapi.realtime.signed_in import signed_in
+from chatapi.realtime.session_cache import session_cache
 from chatapi.services import feeds
 from chatapi.services.accounts import Session
 from chatapi.services.feeds import Feed
@@ -50,7 +50,7 @@ def test_clients_that_do_not_read_are_cut_off(make_session: MakeSession) -> None
 def test_a_session_is_looked_at_when_the_database_tells_of_it(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signed_in, "_heard_at", math.inf)
+    monkeypatch.setattr(session_cache, "_last_event_at", math.inf)
     looked: list[Session] = []
     monkeypatch.setattr(
         reaper, "close_revoked", lambda some: looked.extend(one.session for one in some)
@@ -59,7 +59,7 @@ def test_a_session_is_looked_at_when_the_database_tells_of_it(
     for feed in opened:
         feed.checked_at = time.monotonic()
     reaping = StreamReaper()
-    reaping._beginnings = signed_in.beginnings
+    reaping._generation = session_cache.generation
     reaping._check_sessions(opened, True)
     assert looked == []
     opened[0].checked_at -= feeds.SWEEP_SECONDS + 1
@@ -75,7 +75,7 @@ def test_a_session_is_looked_at_when_the_database_tells_of_it(
     reaping._check_sessions(opened, False)
     assert looked == [opened[1].session, opened[3].session]
     # Without a change stream nobody tells of any.
-    monkeypatch.setattr(signed_in, "_heard_at", None)
+    monkeypatch.setattr(session_cache, "_last_event_at", None)
     looked.clear()
     reaping._check_sessions(opened, True)
     assert len(looked) == 5
@@ -84,15 +84,15 @@ def test_a_session_is_looked_at_when_the_database_tells_of_it(
 def test_a_session_that_ended_just_before_its_feed_came_is_looked_at_soon(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signed_in, "_heard_at", math.inf)
+    monkeypatch.setattr(session_cache, "_last_event_at", math.inf)
     known, forgotten = make_session(), make_session()
-    monkeypatch.setattr(signed_in, "_known", {known.id: ({}, {})})
+    monkeypatch.setattr(session_cache, "_known", {known.id: ({}, {})})
     looked: list[Session] = []
     monkeypatch.setattr(
         reaper, "close_revoked", lambda some: looked.extend(one.session for one in some)
     )
     reaping = StreamReaper()
-    reaping._beginnings = signed_in.beginnings
+    reaping._generation = session_cache.generation
     monkeypatch.setattr(feeds.random, "uniform", lambda low, _: low)
     reaping._check_sessions([Feed(known, "192.0.2.1"), Feed(forgotten, "192.0.2.1")], True)
     assert looked == [forgotten]

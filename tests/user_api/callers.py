@@ -15,7 +15,7 @@ from pymongo.database import Database
 from werkzeug.test import TestResponse
 
 from chatapi import create_app
-from chatapi.http.endpoint import Contract
+from chatapi.http.endpoint import EndpointSpec
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import PASSWORD
@@ -134,7 +134,7 @@ class Route:
 
     method: str
     rule: str
-    contract: Contract | None
+    contract: EndpointSpec | None
 
     def __str__(self) -> str:
         return f"{self.method} {self.rule}"

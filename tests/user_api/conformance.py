@@ -14,7 +14,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
-from chatapi.http.openapi import document, spec_path
+from chatapi.http.openapi.document import build_document, spec_path
 
 Json = dict[str, Any]
 
@@ -55,7 +55,7 @@ _made: dict[tuple[str, ...], tuple[Json, dict[tuple[str, str, str], Any]]] = {}
 def _prepared(app: Flask) -> tuple[Json, dict[tuple[str, str, str], Any]]:
     key = tuple(app.config["CHAT_CATEGORIES"])
     if key not in _made:
-        described = document(app)
+        described = build_document(app)
         strict = _closed(copy.deepcopy(described))
         validators = {}
         for path, operations in strict["paths"].items():

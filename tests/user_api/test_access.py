@@ -45,7 +45,7 @@ def test_the_public_routes_are_those_that_say_so() -> None:
     assert {str(route) for route in ROUTES} >= PUBLIC
     for route in ROUTES:
         if route.contract is not None:
-            assert (route.contract.who == "anyone") == (str(route) in PUBLIC), route
+            assert (route.contract.auth == "anyone") == (str(route) in PUBLIC), route
         else:
             assert str(route) in PUBLIC, route
 

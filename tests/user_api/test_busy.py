@@ -29,4 +29,4 @@ def test_an_endpoint_that_hashes_is_busy_with_a_full_queue_and_says_so(
     busy = [answer for answer in answers if answer.status_code == 503]
     for answer in busy:
         assert refused(answer, 503, "service_busy")["retryAfter"] == 2
-    assert bool(busy) == (errors.ServiceBusy in route.contract.refuses)
+    assert bool(busy) == (errors.ServiceBusy in route.contract.errors)

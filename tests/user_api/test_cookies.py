@@ -18,7 +18,7 @@ from tests.user_api.callers import BODIES, ROUTES, Answer, Caller, Route, refuse
 CHANGING = [
     route
     for route in ROUTES
-    if route.method != "GET" and route.contract and route.contract.who != "anyone"
+    if route.method != "GET" and route.contract and route.contract.auth != "anyone"
 ]
 
 

@@ -125,7 +125,7 @@ def test_a_password_that_is_too_long_or_no_unicode_is_refused(
     assert stored(database) == before
 
 
-@pytest.mark.parametrize("target", targets(field_types.Whole), ids=str)
+@pytest.mark.parametrize("target", targets(field_types.StrictInteger), ids=str)
 def test_a_number_is_a_whole_number_in_its_range(
     target: Target, send: Any, database: Database[Document]
 ) -> None:
@@ -137,7 +137,7 @@ def test_a_number_is_a_whole_number_in_its_range(
     assert stored(database) == before
 
 
-@pytest.mark.parametrize("target", targets(field_types.Flag), ids=str)
+@pytest.mark.parametrize("target", targets(field_types.StrictBoolean), ids=str)
 def test_a_flag_is_true_or_false(target: Target, send: Any, database: Database[Document]) -> None:
     before = stored(database)
     valid = BODIES[str(target.route)]

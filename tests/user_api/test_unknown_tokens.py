@@ -111,7 +111,7 @@ def test_a_page_of_the_console_refuses_such_a_token_once(
 
 
 def test_no_number_of_tokens_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unknown_tokens, "MOST_REMEMBERED", 3)
+    monkeypatch.setattr(unknown_tokens, "MAX_REMEMBERED", 3)
     tokens = UnknownTokens()
     for name in "abcdef":
         tokens.note_unknown(name, network_of("192.0.2.1"), "5 per minute")

@@ -14,7 +14,7 @@ from chatapi.cli.checks import chat as talk
 from chatapi.cli.checks.instance import Answer
 from chatapi.cli.checks.run import Check, Failed, NotApplicable, Run, expect
 from chatapi.http.login_limits import attempts_key
-from chatapi.store import sessions, upkeep
+from chatapi.store import maintenance, sessions
 
 # Everything that answers without a session. A route that is not here has to refuse.
 PUBLIC = frozenset(
@@ -259,7 +259,7 @@ def _sign_in(run: Run) -> Answer:
                 f"{answer.headers.get('retry-after', 'some')} s and run this again"
             )
         expect(answer.status == 401, f"A wrong password is answered {answer.told}, not 401.")
-        run.found["attempts"] = upkeep.attempts_counted(attempts_key(user.email))
+        run.found["attempts"] = maintenance.attempts_counted(attempts_key(user.email))
         right = {"email": user.email, "password": user.password, "cookie": True}
         run.found["sign_in"] = run.asked(200, "POST", "/api/auth/login", json=right)
     found: Answer = run.found["sign_in"]

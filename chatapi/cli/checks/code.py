@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 _PACKAGES = ("chatapi", "admin_ui", "chat_ui", "deploy")
 _TEXT = {".py", ".html", ".js", ".css", ".md", ".json", ".toml", ".cfg", ".conf", ".txt", ".svg"}
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_SHORTEST_SECRET = 8
+_MIN_SECRET_LENGTH = 8
 
 
 def _sources() -> Iterator[Path]:
@@ -50,7 +50,7 @@ def _secrets(run: Run) -> dict[str, str]:
         password = urlsplit(str(run.config[name])).password
         if password:
             found[f"the password in {name}"] = unquote(password)
-    return {name: value for name, value in found.items() if len(value) >= _SHORTEST_SECRET}
+    return {name: value for name, value in found.items() if len(value) >= _MIN_SECRET_LENGTH}
 
 
 def no_secret_in_code(run: Run) -> str:

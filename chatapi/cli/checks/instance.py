@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 TIMEOUT = 15.0
 # A server closes a connection that nobody uses after 5 s; ours is given up before that.
 IDLE_SECONDS = 2.0
-_LONGEST_BODY = 20_000_000
+_MAX_BODY = 20_000_000
 
 
 class Unreachable(Exception):
@@ -105,7 +105,7 @@ class Instance:
             self._connection.request(method, self._prefix + path, body, sent)
             response = self._connection.getresponse()
             streams = response.getheader("Content-Type", "").startswith("text/event-stream")
-            content = b"" if streams else response.read(_LONGEST_BODY)
+            content = b"" if streams else response.read(_MAX_BODY)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise Unreachable(str(error) or type(error).__name__) from None

@@ -15,7 +15,7 @@ from bson import ObjectId
 
 from chatapi.services import accounts, chats
 from chatapi.services.accounts import ClientInfo, Session
-from chatapi.store import upkeep
+from chatapi.store import maintenance
 from chatapi.store.database import Document
 
 PREFIX = "verify-"
@@ -70,11 +70,13 @@ class People:
 
 def remove_all() -> int:
     """Remove the accounts of all runs with their chats; return how many there were."""
-    found = [user for user in upkeep.people_called(PREFIX) if _ADDRESS.fullmatch(user["email"])]
+    found = [
+        user for user in maintenance.people_called(PREFIX) if _ADDRESS.fullmatch(user["email"])
+    ]
     for user in found:
         # Nobody real: it lets the deletion be told to whoever looks at the list.
         remover = accounts.session_for(user | {"role": "admin"})
-        for chat_id in upkeep.chats_of(user["_id"]):
+        for chat_id in maintenance.chats_of(user["_id"]):
             chats.delete(remover, chat_id)
-        upkeep.delete_person(user["_id"])
+        maintenance.delete_person(user["_id"])
     return len(found)

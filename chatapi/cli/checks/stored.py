@@ -9,7 +9,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from chatapi.cli import consistency
 from chatapi.cli.checks.run import Check, Failed, NotApplicable, Run, expect
-from chatapi.store import chat_terms, chats, database, indexes, upkeep
+from chatapi.store import chat_terms, chats, database, indexes, maintenance
 
 CALLED = "(docs/troubleshooting.md says how a command is called)"
 INIT_DB = f"Run init-db {CALLED}."
@@ -19,14 +19,14 @@ CUSTOMERS_INDEXES = (
     [("adminId", 1), ("createdAt", -1)],
     [("status", 1)],
 )
-MOST_COMPARED = 1000
-MOST_SEARCHED = 50_000
-MOST_SHOWN = 5
+MAX_COMPARED = 1000
+MAX_SEARCHED = 50_000
+MAX_SHOWN = 5
 
 
 def server(run: Run) -> str:
     """Ask the server what it is."""
-    found = upkeep.server()
+    found = maintenance.server()
     expect(found["writable"], "The server takes no writes: it is no primary.", "See rs.status().")
     run.setting("MONGO_URI")
     if run.production:
@@ -42,11 +42,11 @@ def connection_string(run: Run) -> str:
     """Ask the database through this very connection, and how writes are made safe."""
     database.ping()
     expect(
-        upkeep.acknowledged(),
+        maintenance.acknowledged(),
         "MONGO_URI says w=0: a message could be lost and nobody would know.",
         "Add w=majority to MONGO_URI.",
     )
-    concern = upkeep.write_concern()
+    concern = maintenance.write_concern()
     safe = concern.get("w") == "majority" or concern.get("j") or concern.get("journal")
     expect(
         safe or not run.production or "w" not in concern,
@@ -66,29 +66,29 @@ def collection(name: str) -> Check:
     """Return a check that a collection is there."""
 
     def check(_: Run) -> str:
-        expect(name in upkeep.collections(), f"There is no collection {name}.", INIT_DB)
-        return f"{upkeep.estimate([name]):,} documents"
+        expect(name in maintenance.collections(), f"There is no collection {name}.", INIT_DB)
+        return f"{maintenance.estimate([name]):,} documents"
 
     return check
 
 
 def collections(_: Run) -> str:
     """Look for all collections and their validators, in the server's own list."""
-    there = upkeep.collections()
+    there = maintenance.collections()
     missing = sorted(set(indexes.INDEXES) - set(there))
     expect(not missing, f"There is no collection {', '.join(missing)}.", INIT_DB)
     for name, wanted in indexes.VALIDATORS.items():
         found = there[name].get("validator")
         expect(found, f"{name} has no validator.", INIT_DB)
         expect(found == wanted, f"The validator of {name} is another than ours.", INIT_DB)
-    left = upkeep.unfinished_restore()
+    left = maintenance.unfinished_restore()
     expect(not left, "A restore was cut off: the data is not all there.", "Restore again.")
     return f"{len(indexes.INDEXES)} collections, {len(indexes.VALIDATORS)} with a validator"
 
 
 def all_indexes(_: Run) -> str:
     """Compare the server's own list of indexes with what is declared."""
-    keys = [facts["key"] for facts in upkeep.indexes_of("chatrooms").values()]
+    keys = [facts["key"] for facts in maintenance.indexes_of("chatrooms").values()]
     for wanted in CUSTOMERS_INDEXES:
         expect(
             wanted in keys,
@@ -96,7 +96,7 @@ def all_indexes(_: Run) -> str:
             INIT_DB,
         )
     for name, models in indexes.INDEXES.items():
-        there = upkeep.indexes_of(name)
+        there = maintenance.indexes_of(name)
         for model in models:
             document = model.document
             index = str(document["name"])
@@ -116,9 +116,9 @@ def all_indexes(_: Run) -> str:
 
 def pooling(run: Run) -> str:
     """Read the pool of this client, and what the server has left for it."""
-    size, wanted = upkeep.pool_size(), run.config["DATABASE_POOL_SIZE"]
+    size, wanted = maintenance.pool_size(), run.config["DATABASE_POOL_SIZE"]
     expect(size == wanted, f"The pool holds {size} connections, not DATABASE_POOL_SIZE={wanted}.")
-    left = upkeep.server()["connections"]
+    left = maintenance.server()["connections"]
     expect(
         left is None or left >= size,
         f"The server has {left} connections left, and a worker may want {size}.",
@@ -143,7 +143,7 @@ def planned(_: Run) -> str:
     ]
     for what, name, where, sort in asked:
         try:
-            stages = upkeep.plan(name, where, sort)
+            stages = maintenance.plan(name, where, sort)
         except OperationFailure as error:
             raise NotApplicable(f"this server explains no query ({error.code})") from None
         # An empty filter in the order of an index reads that index, page by page.
@@ -154,20 +154,20 @@ def planned(_: Run) -> str:
 
 def no_corruption(_: Run) -> str:
     """Compare chats with their histories, the newest if there are too many for now."""
-    total = upkeep.estimate(["chatrooms"])
-    newest = MOST_COMPARED if total > MOST_COMPARED else None
+    total = maintenance.estimate(["chatrooms"])
+    newest = MAX_COMPARED if total > MAX_COMPARED else None
     compared, problems = 0, []
     for count, found in consistency.problems(newest):
         compared += count
         problems += found
     if problems:
-        shown = "; ".join(problems[:MOST_SHOWN])
+        shown = "; ".join(problems[:MAX_SHOWN])
         raise Failed(
             f"{len(problems)} things do not agree: {shown}.",
             ASK,
         )
-    expect(not upkeep.unfinished_restore(), "A restore was cut off.", "Restore again.")
-    strays, left_by_crashes = consistency.strays(MOST_SEARCHED)
+    expect(not maintenance.unfinished_restore(), "A restore was cut off.", "Restore again.")
+    strays, left_by_crashes = consistency.strays(MAX_SEARCHED)
     expect(
         not strays,
         f"{len(strays)} messages belong to no chat, so nobody sees them.",

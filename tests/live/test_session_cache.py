@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from chatapi.realtime.signed_in import FRESH_SECONDS
+from chatapi.realtime.session_cache import FRESH_SECONDS
 from tests.live.clients import Client, register, register_agent
 from tests.servers import AppServer, DatabaseServer, start_app
 

@@ -9,7 +9,7 @@ import pytest
 
 from chatapi.http.javascript import BundleError, make_bundles
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 def write(folder: Path, **sources: str) -> Path:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chatapi.domain import errors
-from chatapi.services import chats, loading, messages
+from chatapi.services import bulk_import, chats, messages
 from chatapi.services.accounts import Session
-from chatapi.services.loading import Said
+from chatapi.services.bulk_import import ImportedMessage
 from chatapi.store import chats as stored_chats
 from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
@@ -18,9 +18,11 @@ from tests.conftest import MakeChat, MakeSession
 BEGIN = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
 
-def talk(owner: Session, agent: Session, length: int = 4) -> list[Said]:
+def talk(owner: Session, agent: Session, length: int = 4) -> list[ImportedMessage]:
     return [
-        Said((owner, agent)[n % 2], BEGIN + timedelta(minutes=n), f"text {n}", f"load-{n}")
+        ImportedMessage(
+            (owner, agent)[n % 2], BEGIN + timedelta(minutes=n), f"text {n}", f"load-{n}"
+        )
         for n in range(length)
     ]
 
@@ -34,7 +36,7 @@ def test_append_all_is_what_sending_one_by_one_gives(
 ) -> None:
     owner, agent = make_session(), make_session("admin")
     chat = make_chat(owner, message="first")
-    after = loading.append_all(chat["_id"], talk(owner, agent))
+    after = bulk_import.bulk_append(chat["_id"], talk(owner, agent))
     shown, history = messages.history(agent, chat["_id"])
     assert [message["content"] for message in history] == [
         "first",
@@ -58,7 +60,7 @@ def test_append_all_twice_adds_nothing(make_session: MakeSession, make_chat: Mak
     owner, agent = make_session(), make_session("admin")
     chat = make_chat(owner)
     for _ in range(2):
-        loading.append_all(chat["_id"], talk(owner, agent))
+        bulk_import.bulk_append(chat["_id"], talk(owner, agent))
     assert texts(owner, chat) == [f"text {n}" for n in range(4)]
 
 
@@ -74,9 +76,9 @@ def test_append_all_after_a_crash_takes_in_what_was_written(
     with monkeypatch.context() as patch:
         patch.setattr(stored_chats, "replace", crash)
         with pytest.raises(KeyboardInterrupt):
-            loading.append_all(chat["_id"], talk(owner, agent))
+            bulk_import.bulk_append(chat["_id"], talk(owner, agent))
     assert texts(owner, chat) == []
-    loading.append_all(chat["_id"], talk(owner, agent))
+    bulk_import.bulk_append(chat["_id"], talk(owner, agent))
     assert texts(owner, chat) == [f"text {n}" for n in range(4)]
 
 
@@ -92,7 +94,7 @@ def test_append_all_loses_no_message_of_another_sender(
         insert_many(rows)
 
     monkeypatch.setattr(stored_messages, "insert_many", overtaken)
-    loading.append_all(chat["_id"], talk(owner, agent))
+    bulk_import.bulk_append(chat["_id"], talk(owner, agent))
     assert texts(owner, chat) == ["in between", *(f"text {n}" for n in range(4))]
 
 
@@ -103,7 +105,7 @@ def test_append_all_is_refused_in_a_closed_chat(
     chat = make_chat(owner)
     chats.update(agent, chat["_id"], status="closed")
     with pytest.raises(errors.ChatClosed):
-        loading.append_all(chat["_id"], talk(owner, agent))
+        bulk_import.bulk_append(chat["_id"], talk(owner, agent))
     assert texts(owner, chat) == []
 
 
@@ -120,7 +122,7 @@ def test_append_all_is_refused_when_the_chat_closes_in_between(
 
     monkeypatch.setattr(stored_messages, "insert_many", closed)
     with pytest.raises(errors.ChatClosed):
-        loading.append_all(chat["_id"], talk(owner, agent))
+        bulk_import.bulk_append(chat["_id"], talk(owner, agent))
     assert texts(owner, chat) == []
     chats.update(agent, chat["_id"], status="active")
     messages.send(owner, chat["_id"], "new life")
@@ -133,5 +135,5 @@ def test_append_all_is_refused_in_somebody_elses_chat(
     owner, stranger, agent = make_session(), make_session(), make_session("admin")
     chat = make_chat(owner)
     with pytest.raises(errors.NotYourChat):
-        loading.append_all(chat["_id"], [*talk(owner, agent), *talk(stranger, agent)])
+        bulk_import.bulk_append(chat["_id"], [*talk(owner, agent), *talk(stranger, agent)])
     assert texts(owner, chat) == []

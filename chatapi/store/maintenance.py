@@ -21,7 +21,7 @@ from chatapi.domain import clock
 from chatapi.store import chats, walk
 from chatapi.store import server as servers
 from chatapi.store.database import AWARE, Document, current
-from chatapi.store.parts import in_parts
+from chatapi.store.parts import chunked
 
 # What is true for seconds, counts attempts, or lets somebody in.
 SECRET = frozenset({"sessions", "passwordLinks"})
@@ -30,7 +30,7 @@ SHORT_LIVED = frozenset(
     | {"probes"}
 )
 _RAW = AWARE.with_options(document_class=RawBSONDocument)
-_TERMS_AT_ONCE = 500
+_TERMS_BATCH = 500
 _OLD_SEARCH = "search"
 _RESTORE: Document = {"_id": "restore"}
 _NOT_PLANNED = frozenset({"rejectedPlans", "parsedQuery"})
@@ -285,10 +285,10 @@ def chats_named(before: datetime, newest: int | None = None) -> Iterator[tuple[O
         yield row["_id"], row["chatId"]
 
 
-def among(name: str, ids: Iterable[ObjectId]) -> set[ObjectId]:
+def existing_ids(name: str, ids: Iterable[ObjectId]) -> set[ObjectId]:
     """Return which of these ids are in a collection."""
     found: set[ObjectId] = set()
-    for some in in_parts(ids):
+    for some in chunked(ids):
         rows = current()[name].find({"_id": {"$in": some}}, {"_id": 1})
         found |= {row["_id"] for row in rows}
     return found
@@ -298,8 +298,8 @@ def chats_without_terms() -> Iterator[Document]:
     """Yield the chats that no search finds: their ids, owners and what names them."""
     named = {"userId": 1, "subject": 1, "userName": 1, "userEmail": 1}
     rows = walk.newest_first(current()["chatrooms"], "userId", named)
-    while batch := {row["_id"]: row for row in itertools.islice(rows, _TERMS_AT_ONCE)}:
-        known = among("chat_terms", batch)
+    while batch := {row["_id"]: row for row in itertools.islice(rows, _TERMS_BATCH)}:
+        known = existing_ids("chat_terms", batch)
         yield from (chat for chat_id, chat in batch.items() if chat_id not in known)
 
 
@@ -318,12 +318,12 @@ def delete_lost_terms(before: datetime) -> None:
     """Remove the search terms made before a time of chats that do not exist."""
     rows = walk.newest_first(current()["chat_terms"], "userId", {"_id": 1})
     old = (row["_id"] for row in rows if row["_id"].generation_time < before)
-    for some in in_parts(old):
-        lost = set(some) - among("chatrooms", some)
+    for some in chunked(old):
+        lost = set(some) - existing_ids("chatrooms", some)
         if lost:
             current()["chat_terms"].delete_many({"_id": {"$in": list(lost)}})
 
 
 def delete_messages(ids: Iterable[ObjectId]) -> None:
-    for some in in_parts(ids):
+    for some in chunked(ids):
         current()["messages"].delete_many({"_id": {"$in": some}})

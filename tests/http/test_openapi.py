@@ -20,8 +20,9 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from chatapi import create_app
 from chatapi.domain.enums import PRIORITIES, STATUSES
-from chatapi.domain.lengths import BIGGEST_SEQ, MESSAGE_LENGTH, SUBJECT_LENGTH
-from chatapi.http import openapi
+from chatapi.domain.lengths import MAX_MESSAGE_LENGTH, MAX_SEQ, MAX_SUBJECT_LENGTH
+from chatapi.http.openapi.examples import refusals
+from chatapi.http.openapi.texts import ADVICE
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.user_api.callers import ROUTES, WITH_BODY, Route
@@ -125,7 +126,7 @@ def test_every_refusal_of_a_route_is_described(route: Route, document: Json) -> 
     assert contract is not None
     operation = operation_of(document, route)
     statuses = set(operation["responses"])
-    private = contract.who != "anyone"
+    private = contract.auth != "anyone"
     changing = route.method != "GET"
     assert ("401" in statuses) == (private or route.rule == "/api/auth/login")
     assert bool(operation["security"]) == private
@@ -143,9 +144,9 @@ def test_every_refusal_of_a_route_is_described(route: Route, document: Json) -> 
     if private and changing:
         assert {"cookie": [], "csrf": []} in operation["security"]
         assert "csrf_failed" in examples(operation, "403")
-    if contract.who == "admin":
+    if contract.auth == "admin":
         assert "admin_only" in examples(operation, "403")
-    if "<chat_id>" in route.rule and contract.who != "admin":
+    if "<chat_id>" in route.rule and contract.auth != "admin":
         assert "not_your_chat" in examples(operation, "403")
     for status in statuses - {"101"}:
         assert "X-Request-Id" in operation["responses"][status]["headers"]
@@ -162,12 +163,12 @@ def test_every_refusal_there_is_has_an_example_that_is_a_problem(document: Json)
     problem = validator(document, {"$ref": "#/components/schemas/Problem"})
     found = document["components"]["examples"]
     codes = document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
-    for name, kind in openapi.refusals().items():
+    for name, kind in refusals().items():
         example = found[name]["value"]
         assert list(problem.iter_errors(example)) == [], name
         assert (example["code"], example["status"]) == (kind.code, kind.status)
         assert kind.code in codes
-        assert openapi.ADVICE[kind.code], kind.code
+        assert ADVICE[kind.code], kind.code
     assert found["chat_open"]["value"]["chatId"]
     assert found["validation_failed"]["value"]["fields"]
 
@@ -220,12 +221,12 @@ def test_lengths_choices_and_ranges_are_those_of_the_fields(document: Json) -> N
     assert chat["required"] == ["subject"]
     assert chat["additionalProperties"] is False
     subject = chat["properties"]["subject"]
-    assert (subject["minLength"], subject["maxLength"]) == (1, SUBJECT_LENGTH)
-    assert chat["properties"]["message"]["maxLength"] == MESSAGE_LENGTH
+    assert (subject["minLength"], subject["maxLength"]) == (1, MAX_SUBJECT_LENGTH)
+    assert chat["properties"]["message"]["maxLength"] == MAX_MESSAGE_LENGTH
     assert chat["properties"]["priority"]["type"] == ["string", "null"]
     assert chat["properties"]["priority"]["enum"] == [*PRIORITIES, None]
     seq = found["ReadRequest"]["properties"]["seq"]
-    assert (seq["type"], seq["minimum"], seq["maximum"]) == ("integer", 0, BIGGEST_SEQ)
+    assert (seq["type"], seq["minimum"], seq["maximum"]) == ("integer", 0, MAX_SEQ)
     assert found["RegisterRequest"]["properties"]["email"]["format"] == "email"
     assert found["RegisterRequest"]["properties"]["password"]["minLength"] == 8
     assert found["Chat"]["properties"]["createdAt"]["format"] == "date-time"
@@ -297,7 +298,7 @@ def test_the_page_has_a_place_for_every_operation_schema_and_code(
 ) -> None:
     assert len(set(page.ids)) == len(page.ids)
     wanted = {operation["operationId"] for operation in operations(document)}
-    wanted |= {kind.code for kind in openapi.refusals().values()} - {"conflict"}
+    wanted |= {kind.code for kind in refusals().values()} - {"conflict"}
     wanted |= {f"schema-{name}" for name in document["components"]["schemas"]}
     assert wanted <= set(page.ids)
 

@@ -1,6 +1,6 @@
 """What happens after a while: heartbeats, pings, and clients that stand still.
 
-On a server that is less patient than the real one: see `tests.live.impatient`.
+On a server with shorter timeouts than the real one: see `tests.live.fast_timeouts`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.live.clients import Client, register, register_agent
 from tests.servers import AppServer, DatabaseServer
 from tests.streams import EventStream, WebSocket
 
-# As `tests.live.impatient` has them, in seconds.
+# As `tests.live.fast_timeouts` has them, in seconds.
 HEARTBEAT, AGENT_HEARTBEAT = 1.5, 0.5
 PING, SILENCE = 1.0, 3.0
 AGENT_SILENCE = 1.5
@@ -57,7 +57,7 @@ def shared_server(
     database_server: DatabaseServer, _prepared_database: Database[Document]
 ) -> Iterator[AppServer]:
     server = AppServer(database_server.uri, env={"RATELIMIT_ENABLED": "false"})
-    server._child.command = [*run.web_command()[:-1], "tests.live.impatient:app"]
+    server._child.command = [*run.web_command()[:-1], "tests.live.fast_timeouts:app"]
     with server:
         server.start()
         yield server

@@ -9,8 +9,8 @@ from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
 from chatapi.domain import clock
-from chatapi.http import maintenance
-from chatapi.store import upkeep
+from chatapi.http import restore_guard
+from chatapi.store import maintenance
 from chatapi.store.database import Document
 from tests.conftest import SignIn
 
@@ -18,7 +18,7 @@ from tests.conftest import SignIn
 @pytest.fixture
 def unfinished(database: Database[Document], app: Flask) -> None:
     """A restore that was cut off before this process started."""
-    upkeep.begin_restore({"backup": "2026-01-01T00:00:00.000Z", "startedAt": clock.now()})
+    maintenance.begin_restore({"backup": "2026-01-01T00:00:00.000Z", "startedAt": clock.now()})
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_needs_no_database_is_served_before_it_was_ever_reached(
     def away() -> None:
         raise AutoReconnect
 
-    monkeypatch.setattr(upkeep, "unfinished_restore", away)
+    monkeypatch.setattr(maintenance, "unfinished_restore", away)
     answer = client.get(path)
     assert answer.status_code == 200
     assert "There is no agent yet" not in answer.text
@@ -65,7 +65,7 @@ def test_it_is_served_as_soon_as_the_restore_has_ended(
     client: FlaskClient, unfinished: None
 ) -> None:
     assert client.get("/readyz").status_code == 503
-    upkeep.finish_restore()
+    maintenance.finish_restore()
     assert client.get("/readyz").status_code == 200
 
 
@@ -77,8 +77,8 @@ def test_a_running_process_refuses_to_write_when_a_restore_begins(
 ) -> None:
     headers = sign_in()
     assert client.get("/api/chat", headers=headers).status_code == 200
-    upkeep.begin_restore({"backup": "2026-01-01T00:00:00.000Z", "startedAt": clock.now()})
-    monkeypatch.setattr(maintenance, "RECHECK_SECONDS", 0.0)
+    maintenance.begin_restore({"backup": "2026-01-01T00:00:00.000Z", "startedAt": clock.now()})
+    monkeypatch.setattr(restore_guard, "RECHECK_SECONDS", 0.0)
     answer = client.post("/api/chat", headers=headers, json={"subject": "Too early"})
     assert answer.status_code == 503
     assert database["chatrooms"].count_documents({}) == 0

@@ -11,7 +11,7 @@ from flask import Flask, current_app
 from flask.globals import request_ctx
 
 from chatapi.domain import errors
-from chatapi.store import upkeep
+from chatapi.store import maintenance
 
 # A running process looks again before a write, at most this often, in seconds.
 RECHECK_SECONDS = 5.0
@@ -48,7 +48,7 @@ class RestoreGuard:
         if fresh:
             return
         self._checked_at = None
-        if upkeep.unfinished_restore():
+        if maintenance.unfinished_restore():
             raise errors.RestoreUnfinished(retryAfter=RETRY_SECONDS)
         self._checked_at = now
 

@@ -1,9 +1,9 @@
-"""Who is signed in, as this process has read it: kept while the database tells of changes.
+"""The sessions and users that this process has read: cached while a change stream reports changes.
 
-Every request asks for its session. In a process that follows the change stream of sessions
-and users, a session is read once and then known until the stream tells that it ended or
-that its user has changed, a fifth of a second at most. When the stream has not been heard from
-for FRESH_SECONDS, or where the server has none, nothing is believed and each request reads.
+Every request asks for its session. In a process that follows the change stream of sessions and
+users, a session is read once and is valid until the stream reports, within a fifth of a second,
+that it ended or that its user has changed. When the stream has been silent for FRESH_SECONDS, or
+where the server has none, nothing is cached and each request reads.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from chatapi.store.database import Document
 from chatapi.store.remembered import following
 
 FRESH_SECONDS = 2.0
-LOOK_EVERY = 0.2
+POLL_INTERVAL = 0.2
 NO_STREAM_PAUSE = 60.0
-MOST_KNOWN = 20_000
+MAX_KNOWN = 20_000
 
 
-class SignedIn:
+class SessionCache:
     """Sessions with their users by session id.
 
     may_follow -- whether this process may follow the database: one that serves does so for as
@@ -39,30 +39,33 @@ class SignedIn:
     def __init__(self) -> None:
         self._known: dict[str, tuple[Document, Document]] = {}
         self._of_user: dict[Any, set[str]] = {}  # their session ids, to forget them by
-        # Counts what was told or done, so that what was read before is not kept after.
+        # Counts the invalidations: a row that was read before one is not cached after it.
         self._changes = 0
-        self._heard_at: float | None = None
+        self._last_event_at: float | None = None
         self.follower = Follower("sessions", self._follow)
-        # How often it began to follow: what ended before, nobody has told.
-        self.beginnings = 0
+        # Counts the connections to the stream: what ended in between was not reported.
+        self.generation = 0
         self.on_change: Callable[[object], None] = lambda _: None
         # Called for a signal, and for a change of a chat that another process may have made.
-        self.on_foreign: Callable[[], None] = lambda: None
+        self.on_foreign_change: Callable[[], None] = lambda: None
 
     @property
-    def is_told(self) -> bool:
-        """Tell whether the database tells of every change at this moment."""
-        return self._heard_at is not None and time.monotonic() - self._heard_at < FRESH_SECONDS
+    def is_fresh(self) -> bool:
+        """Return whether the change stream reports every change at this moment."""
+        return (
+            self._last_event_at is not None
+            and time.monotonic() - self._last_event_at < FRESH_SECONDS
+        )
 
-    def knows(self, session_id: str) -> bool:
-        """Tell whether an end of this session would be told from now on."""
-        return self.is_told and session_id in self._known
+    def is_cached(self, session_id: str) -> bool:
+        """Return whether the change stream would report the end of this session."""
+        return self.is_fresh and session_id in self._known
 
     def find(self, session_id: str) -> tuple[Document, Document] | None:
         """Return a session and its user, or None if there is none."""
         if self.may_follow and not self.follower.is_running:
             self.follower.ensure_running()
-        if not self.is_told:
+        if not self.is_fresh:
             return sessions.with_user(session_id)
         found = self._known.get(session_id)
         # One that has run out may have been prolonged by another process.
@@ -70,7 +73,7 @@ class SignedIn:
             before = self._changes
             found = sessions.with_user(session_id)
             if found is not None and before == self._changes:
-                if len(self._known) >= MOST_KNOWN:
+                if len(self._known) >= MAX_KNOWN:
                     self._known.clear()
                     self._of_user.clear()
                 self._known[session_id] = found
@@ -99,50 +102,50 @@ class SignedIn:
         """Follow the stream until an error interrupts it; then requests read until it is back."""
         try:
             stream = changes.Stream(watched=changes.ACCESS)
-        except changes.NoChangeStreams:
+        except changes.ChangeStreamsUnsupported:
             self.follower.stopping.wait(NO_STREAM_PAUSE)
             return
         try:
             self._forget_all()
-            self.beginnings += 1
+            self.generation += 1
             following.begin()
-            self._heard_at = time.monotonic()
+            self._last_event_at = time.monotonic()
             start_thread("unread total", _count_unread)
             while not self.follower.stopping.is_set():
                 self._listen(stream)
                 self.follower.succeeded()
         finally:
-            self._heard_at = None
+            self._last_event_at = None
             following.end()
             stream.close()
 
     def _listen(self, stream: changes.Stream) -> None:
         started = time.monotonic()
         change = stream.next()
-        self._hand_on(change)
+        self._dispatch(change)
         while stream.has_more:
-            self._hand_on(stream.next())
-        self._heard_at = time.monotonic()
+            self._dispatch(stream.next())
+        self._last_event_at = time.monotonic()
         following.heard()
         # Each message of any process changes a chat. Asked five times a second, a server has
         # several changes in each answer.
-        time.sleep(max(0.0, started + LOOK_EVERY - self._heard_at))
+        time.sleep(max(0.0, started + POLL_INTERVAL - self._last_event_at))
 
-    def _hand_on(self, change: changes.Change | None) -> None:
+    def _dispatch(self, change: changes.Change | None) -> None:
         if change is None:
             return
         if change[0] == "listed":
             if chats.heard(change[1]):
-                self.on_foreign()
+                self.on_foreign_change()
             return
         if change[0] == "signalled":
-            self.on_foreign()
+            self.on_foreign_change()
             return
         key: Any = change[1].get("_id")
         if key is None:
             # Not one document but the collection is gone, as in a restore.
             self._forget_all()
-            self.beginnings += 1
+            self.generation += 1
         else:
             self.forget(key)
             self.on_change(key)
@@ -154,4 +157,4 @@ def _count_unread() -> None:
         unread.by_admins.get()
 
 
-signed_in = SignedIn()
+session_cache = SessionCache()

@@ -11,7 +11,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from chatapi.realtime import followers
 from chatapi.realtime.followers import Follower
-from chatapi.realtime.signed_in import SignedIn
+from chatapi.realtime.session_cache import SessionCache
 from chatapi.store import changes
 from chatapi.store.database import Document
 from chatapi.transport import streams
@@ -35,7 +35,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     found = Log()
     monkeypatch.setattr(followers, "log", found)
     monkeypatch.setattr(followers, "FIRST_PAUSE", 0.0001)
-    monkeypatch.setattr(followers, "LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(followers, "MAX_PAUSE", 0.001)
     return found
 
 
@@ -72,7 +72,7 @@ def test_the_pause_grows_while_errors_follow_each_other_and_is_short_again_after
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(followers, "FIRST_PAUSE", 1.0)
-    monkeypatch.setattr(followers, "LONGEST_PAUSE", 100.0)
+    monkeypatch.setattr(followers, "MAX_PAUSE", 100.0)
     waited: list[float] = []
     follower = Follower("some work", lambda: None, lambda: len(waited) > 5)
 
@@ -159,7 +159,7 @@ def test_a_thread_that_the_process_ends_can_be_started_again() -> None:
     assert done.wait(3)
 
 
-# --- each of ours; the tail is in test_tail.py, the pulse of connections in test_lines.py
+# --- each of ours; the tail is in test_tail.py, the ticker of connections in tests/transport
 
 
 def test_the_sessions_follower_survives_an_error_that_is_its_own_cause(
@@ -184,11 +184,11 @@ def test_the_sessions_follower_survives_an_error_that_is_its_own_cause(
                 raise RecursionError
 
     monkeypatch.setattr(changes, "Stream", Stream)
-    known = SignedIn()
+    known = SessionCache()
     known.on_change = told.append
     known.follower.ensure_running()
     eventually(lambda: "a session" in told)
-    assert known.is_told
+    assert known.is_fresh
     assert known.follower.failures
     known.follower.stop()
     eventually(lambda: not known.follower.is_running)
@@ -217,7 +217,7 @@ def test_the_sessions_follower_survives_whoever_hears_of_a_change(
             raise KeyError("a mistake of ours")
 
     monkeypatch.setattr(changes, "Stream", Stream)
-    known = SignedIn()
+    known = SessionCache()
     known.on_change = hear
     known.follower.ensure_running()
     eventually(lambda: len(heard) > 1)

@@ -2,13 +2,13 @@
 
 import { signingIn } from "./dialogs.js";
 import { check, on } from "./live.js";
-import { nudge, pace, refresh } from "./refresh.js";
+import { scheduleRefresh, pace, refresh } from "./refresh.js";
 
-const NEWS = new Set(["chat", "message", "read", "deleted"]);
+const REFRESHING_EVENTS = new Set(["chat", "message", "read", "deleted"]);
 
-export function watchNews() {
+export function watchLiveUpdates() {
   let wasUp = false;
-  on("event", (name) => NEWS.has(name) && nudge());
+  on("event", (name) => REFRESHING_EVENTS.has(name) && scheduleRefresh());
   on("refused", () => refresh());
   on("down", () => pace(false));
   on("up", () => {

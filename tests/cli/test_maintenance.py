@@ -19,7 +19,7 @@ from chatapi.cli import consistency
 from chatapi.domain import errors
 from chatapi.services import chats, messages
 from chatapi.store import chats as stored_chats
-from chatapi.store import indexes, upkeep
+from chatapi.store import indexes, maintenance
 from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
 from tests.conftest import MakeChat, MakeSession
@@ -164,7 +164,7 @@ def test_a_history_whose_chat_is_lost_is_named_and_not_touched(
 def test_very_many_are_not_touched_either(
     app: Flask, database: Database[Document], make_chat: MakeChat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consistency, "_MOST_LEFT", 4)
+    monkeypatch.setattr(consistency, "_MAX_LEFT", 4)
     for _ in range(5):
         make_chat(message="Hello")
     database["chatrooms"].delete_many({})
@@ -175,7 +175,7 @@ def test_very_many_are_not_touched_either(
 def test_nothing_is_removed_while_a_restore_is_under_way(
     app: Flask, database: Database[Document], stray: Document
 ) -> None:
-    upkeep.begin_restore({})
+    maintenance.begin_restore({})
     result = swept(app)
     assert result.exit_code == 1
     assert "Restore again first" in result.output
@@ -189,18 +189,18 @@ def test_a_chat_deleted_while_it_looks_is_no_loss(
     make_session: MakeSession,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    agent, among = make_session("admin"), upkeep.among
+    agent, existing_ids = make_session("admin"), maintenance.existing_ids
     going, gone = (make_chat(message="Hello") for _ in range(2))
     messages.send(agent, gone["_id"], "Good day")
 
     def late(name: str, ids: list[ObjectId]) -> set[ObjectId]:
-        monkeypatch.setattr(upkeep, "among", among)
+        monkeypatch.setattr(maintenance, "existing_ids", existing_ids)
         chats.delete(agent, gone["_id"])
         database["deletions"].insert_one({"_id": going["_id"]})
         database["chatrooms"].delete_one({"_id": going["_id"]})
-        return among(name, ids)
+        return existing_ids(name, ids)
 
-    monkeypatch.setattr(upkeep, "among", late)
+    monkeypatch.setattr(maintenance, "existing_ids", late)
     assert "Removed 0 messages" in swept(app).output
 
 
@@ -213,7 +213,7 @@ def test_deletions_that_were_cut_off_are_finished_and_counted(
 ) -> None:
     agent = make_session("admin")
     one, other = make_chat(message="My number is 4711"), make_chat(message="Hello")
-    killed_before(stored_messages, "bury", lambda: messages.delete(agent, one["_id"], 1))
+    killed_before(stored_messages, "redact", lambda: messages.delete(agent, one["_id"], 1))
     killed_before(stored_chats, "delete", lambda: chats.delete(agent, other["_id"]))
     result = app.test_cli_runner().invoke(args=["init-db"])
     assert "Finished 2 deletions" in result.output

@@ -21,7 +21,7 @@ from chatapi.store.database import Document, Duplicate
 
 
 @dataclass(frozen=True)
-class Said:
+class ImportedMessage:
     """One message to load: who said it, when, and the id that a retry repeats."""
 
     sender: Session
@@ -30,7 +30,7 @@ class Said:
     client_message_id: str
 
 
-def append_all(chat_id: object, said: Sequence[Said]) -> Document:
+def bulk_append(chat_id: object, said: Sequence[ImportedMessage]) -> Document:
     """Append messages to an open chat, in this order, and return the chat.
 
     All of them are durable when this returns. A call repeated with the same ids adds
@@ -47,7 +47,7 @@ def append_all(chat_id: object, said: Sequence[Said]) -> Document:
         for one in said:
             with clock.frozen(one.at):
                 message = messages.new(one.sender, after, one.content, one.client_message_id)
-            after = after | messages.taking_in(after, message)
+            after = after | messages.apply_message(after, message)
             new.append(message)
         try:
             stored_messages.insert_many(new)

@@ -12,8 +12,8 @@ from flask import Flask
 
 from chatapi.domain import clock
 from chatapi.realtime import followers
-from chatapi.realtime import signed_in as module
-from chatapi.realtime.signed_in import SignedIn, signed_in
+from chatapi.realtime import session_cache as module
+from chatapi.realtime.session_cache import SessionCache, session_cache
 from chatapi.services import accounts, credentials
 from chatapi.services.accounts import ClientInfo, Session
 from chatapi.store import changes, sessions
@@ -28,12 +28,12 @@ def told(app: Flask) -> Iterator[None]:
     """The database tells of every change, as far as the test says so."""
     hear()
     yield
-    signed_in._heard_at = None
-    signed_in._forget_all()
+    session_cache._last_event_at = None
+    session_cache._forget_all()
 
 
 def hear() -> None:
-    signed_in._heard_at = time.monotonic()
+    session_cache._last_event_at = time.monotonic()
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_without_news_from_the_database_each_request_reads(
 ) -> None:
     _, token = sign_in()
     accounts.open_session(token)
-    monkeypatch.setattr(signed_in, "_heard_at", time.monotonic() - module.FRESH_SECONDS)
+    monkeypatch.setattr(session_cache, "_last_event_at", time.monotonic() - module.FRESH_SECONDS)
     accounts.open_session(token)
     accounts.open_session(token)
     assert len(reads) == 3
@@ -78,9 +78,9 @@ def test_what_ends_elsewhere_is_forgotten_when_it_is_told(sign_in: SignIn) -> No
     session, token = sign_in()
     accounts.open_session(token)
     sessions.delete(session.id)  # By another process.
-    signed_in._hand_on(("access", {"_id": session.id}))
+    session_cache._dispatch(("access", {"_id": session.id}))
     assert accounts.open_session(token) is None
-    assert not signed_in._of_user
+    assert not session_cache._of_user
 
 
 def test_a_user_who_changed_is_read_anew(sign_in: SignIn, reads: list[str]) -> None:
@@ -88,7 +88,7 @@ def test_a_user_who_changed_is_read_anew(sign_in: SignIn, reads: list[str]) -> N
     _, other = sign_in()
     accounts.open_session(token)
     accounts.open_session(other)
-    signed_in._hand_on(("access", {"_id": session.user_id}))
+    session_cache._dispatch(("access", {"_id": session.user_id}))
     accounts.open_session(token)
     accounts.open_session(other)
     assert len(reads) == 3
@@ -98,7 +98,7 @@ def test_collections_that_are_dropped_leave_nothing_known(sign_in: SignIn) -> No
     session, token = sign_in()
     accounts.open_session(token)
     sessions.delete(session.id)
-    signed_in._hand_on(("access", {}))
+    session_cache._dispatch(("access", {}))
     assert accounts.open_session(token) is None
 
 
@@ -145,7 +145,7 @@ def test_an_end_during_the_reading_is_not_overlooked(
     def with_user(session_id: str) -> tuple[Document, Document] | None:
         found = real(session_id)
         sessions.delete(session_id)
-        signed_in._hand_on(("access", {"_id": session_id}))
+        session_cache._dispatch(("access", {"_id": session_id}))
         return found
 
     monkeypatch.setattr(sessions, "with_user", with_user)
@@ -157,7 +157,7 @@ def test_an_end_during_the_reading_is_not_overlooked(
 def test_one_that_has_run_out_is_read_anew(sign_in: SignIn, reads: list[str]) -> None:
     session, token = sign_in()
     accounts.open_session(token)
-    signed_in._known[session.id][0]["expiresAt"] = clock.now() - timedelta(seconds=1)
+    session_cache._known[session.id][0]["expiresAt"] = clock.now() - timedelta(seconds=1)
     # Another process has prolonged it.
     assert accounts.open_session(token) is not None
     assert len(reads) == 2
@@ -168,7 +168,7 @@ def test_a_known_session_is_touched_now_and_then(
 ) -> None:
     session, token = sign_in()
     accounts.open_session(token)
-    signed_in._known[session.id][0]["lastSeenAt"] -= timedelta(minutes=6)
+    session_cache._known[session.id][0]["lastSeenAt"] -= timedelta(minutes=6)
     touched: list[str] = []
     monkeypatch.setattr(sessions, "touch", lambda session_id, *_: touched.append(session_id))
     accounts.open_session(token)
@@ -179,13 +179,13 @@ def test_a_known_session_is_touched_now_and_then(
 def test_what_is_known_is_bounded_and_holds_no_password(
     sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_KNOWN", 2)
+    monkeypatch.setattr(module, "MAX_KNOWN", 2)
     for _ in range(5):
         _, token = sign_in()
         accounts.open_session(token)
-        assert len(signed_in._known) <= 2
-        assert set().union(*signed_in._of_user.values()) == set(signed_in._known)
-    assert "passwordHash" not in str(signed_in._known)
+        assert len(session_cache._known) <= 2
+        assert set().union(*session_cache._of_user.values()) == set(session_cache._known)
+    assert "passwordHash" not in str(session_cache._known)
 
 
 def test_it_hears_of_changes_and_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,8 +213,8 @@ def test_it_hears_of_changes_and_recovers(monkeypatch: pytest.MonkeyPatch) -> No
             pass
 
     monkeypatch.setattr(changes, "Stream", Stream)
-    monkeypatch.setattr(followers, "LONGEST_PAUSE", 0.01)
-    fresh = SignedIn()
+    monkeypatch.setattr(followers, "MAX_PAUSE", 0.01)
+    fresh = SessionCache()
     fresh.on_change = told.append
     monkeypatch.setattr(sessions, "with_user", lambda _: None)
     fresh.may_follow = True
@@ -222,5 +222,5 @@ def test_it_hears_of_changes_and_recovers(monkeypatch: pytest.MonkeyPatch) -> No
         assert fresh.find("a session") is None
     assert done.wait(5)
     assert told == ["a session", "a session"]
-    assert fresh.beginnings == 2
-    assert fresh.is_told
+    assert fresh.generation == 2
+    assert fresh.is_fresh

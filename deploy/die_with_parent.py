@@ -1,6 +1,6 @@
 """Become another program, one that does not outlive the process that started it.
 
-    python leash.py SIGNAL PARENT PROGRAM [ARGUMENT ...]
+    python die_with_parent.py SIGNAL PARENT PROGRAM [ARGUMENT ...]
 
 Sends itself SIGNAL when PARENT dies, then turns into PROGRAM, which keeps the arrangement
 and the process id. Only Linux knows it; elsewhere the program is started all the same.

@@ -13,7 +13,7 @@ from chatapi.domain.networks import network_of
 from chatapi.http.counters import Counters, WorkerMemory
 from chatapi.http.login_limits import LoginAttempts
 from config import TestConfig
-from tests.test_counters import Clock
+from tests.http.test_counters import Clock
 
 ACCOUNT = "ana@example.org"
 

@@ -1,0 +1,198 @@
+"""The names of the code are the field's own: invented ones that were replaced do not come back.
+
+Names are whole identifiers: in Python names, attributes, keyword arguments and strings that are one
+name, such as a key of a document; in JavaScript identifiers and properties; classes of style sheets
+and templates; options of commands.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tree_sitter_javascript
+from tree_sitter import Language, Node, Parser
+
+ROOT = Path(__file__).parent.parent
+PYTHON = ("chatapi", "admin_ui", "chat_ui", "deploy", "bench", "tests")
+FRONT_ENDS = ("admin_ui", "chat_ui")
+
+# What each was replaced by.
+REPLACED = {
+    "bury": "redact",
+    "buried_message": "tombstone",
+    "Caretaker": "StreamReaper",
+    "caretaker": "reaper",
+    "end_the_stuck": "close_slow_consumers",
+    "end_the_unauthorised": "close_revoked",
+    "cut_the_stuck": "close_slow",
+    "SignedIn": "SessionCache",
+    "is_told": "is_fresh",
+    "beginnings": "generation",
+    "PlaceLost": "ResumeTokenLost",
+    "NoChangeStreams": "ChangeStreamsUnsupported",
+    "_look_again": "_resync",
+    "_lose_place": "_reset_resume_token",
+    "_hand_on": "_dispatch",
+    "link_of": "socket_of",
+    "Streamed": "DetachedResponse",
+    "Streaming": "FeedStreamResponse",
+    "_strike": "_record_violation",
+    "_spend": "_consume_token",
+    "_dismiss": "_close_with",
+    "MOST_STRIKES": "MAX_VIOLATIONS",
+    "_Told": "Subscription",
+    "_tell_inside": "_deliver_subscribed",
+    "_tell_outside": "_deliver_inbox",
+    "Caps": "StreamLimits",
+    "BELIEVED_FOR": "PRESENCE_TTL",
+    "first_sent": "find_by_idempotency_key",
+    "_made_before": "_find_created_by",
+    "taking_in": "apply_message",
+    "_open_with": "_reopen_with",
+    "_clear_the_way": "_resolve_seq_conflict",
+    "_can_take": "_can_commit",
+    "seen_in": "present_message",
+    "_readings": "_read_receipts_between",
+    "_news": "_messages_between",
+    "_decide": "_resolve_changes",
+    "_all_of": "_update_fields",
+    "_refusing_a_second": "_translate_duplicate",
+    "append_all": "bulk_append",
+    "upkeep": "maintenance",
+    "in_parts": "chunked",
+    "naming_duplicates": "translate_duplicate_key",
+    "refuses": "errors",
+    "Whole": "StrictInteger",
+    "AsItIs": "RawNested",
+    "Contract": "EndpointSpec",
+    "_ending_in_order": "_graceful_signals",
+    "failing_by_name": "cli_errors",
+    "ears": "listeners",
+    "goLive": "connect",
+    "UNSAID": "STATUS_DELAY",
+    "UNASKED": "RETRY_AFTER_LOGOUT",
+    "IN_VAIN": "FAILURES_BEFORE_POLLING",
+    "nudge": "scheduleRefresh",
+    "hasty": "retryFast",
+    "HASTE": "FAST_TIMEOUT",
+    "underTheHand": "isPointerOverList",
+    "heir": "nextFocus",
+}
+# A constant that bounds something begins with MAX or MIN.
+BOUND = re.compile(r"_?(MOST|LONGEST|BIGGEST|DEEPEST|SHORTEST)_[A-Z_]+")
+CLASSES_IN_CSS = re.compile(r"\.(-?[a-z][\w-]*)(?=[^{}]*\{)", re.IGNORECASE)
+CLASSES_IN_HTML = re.compile(r'class="([^"]*)"')
+NAMES_IN_JAVASCRIPT = {
+    *("identifier", "property_identifier", "private_property_identifier"),
+    *("shorthand_property_identifier", "shorthand_property_identifier_pattern"),
+}
+
+
+def names_in_python(source: str) -> Iterator[str]:
+    """Yield every identifier, keyword argument, and string that is one name."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                yield name
+            case ast.keyword(arg=str(name)) | ast.alias(name=name):
+                yield from name.split(".")
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.Constant(value=str(text)) if text.isidentifier():
+                yield text
+            case _:
+                pass
+
+
+def names_in_javascript(source: str) -> Iterator[str]:
+    """Yield every identifier and property."""
+    waiting: list[Node] = [
+        Parser(Language(tree_sitter_javascript.language())).parse(source.encode()).root_node
+    ]
+    while waiting:
+        node = waiting.pop()
+        if node.type in NAMES_IN_JAVASCRIPT and node.text is not None:
+            yield node.text.decode().lstrip("#")
+        waiting += node.children
+
+
+def names_in_styles(source: str) -> Iterator[str]:
+    yield from CLASSES_IN_CSS.findall(source)
+
+
+def names_in_template(source: str) -> Iterator[str]:
+    for found in CLASSES_IN_HTML.findall(source):
+        yield from re.findall(r"[A-Za-z][\w-]*", found)
+
+
+READERS = {
+    ".py": names_in_python,
+    ".js": names_in_javascript,
+    ".css": names_in_styles,
+    ".html": names_in_template,
+}
+
+
+def files() -> Iterator[Path]:
+    """Yield every file of the project whose names are read."""
+    for folder in PYTHON:
+        yield from (ROOT / folder).rglob("*.py")
+    for folder in FRONT_ENDS:
+        for suffix in (".js", ".css", ".html"):
+            yield from (ROOT / folder).rglob(f"*{suffix}")
+
+
+def refused(path: Path, source: str) -> list[str]:
+    """Return a sentence for each name of a file that was replaced."""
+    found = set(READERS[path.suffix](source))
+    sentences = [
+        f"{path.name}: {name} is called {REPLACED[name]}." for name in found & set(REPLACED)
+    ]
+    return sentences + [
+        f"{path.name}: {name}: a bound begins with MAX or MIN."
+        for name in found
+        if BOUND.fullmatch(name)
+    ]
+
+
+def test_replaced_names_are_not_used() -> None:
+    own = Path(__file__)
+    looked = [path for path in files() if path != own and "vendor" not in path.parts]
+    assert len(looked) > 300
+    found = [each for path in looked for each in refused(path, path.read_text(encoding="utf-8"))]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("a.py", "def nudge(): pass"),
+        ("a.py", "send(refuses=[])"),
+        ("a.py", "change = {'upkeep': 1}"),
+        ("a.py", "from chatapi.store import upkeep"),
+        ("a.py", "MOST_ROWS = 5"),
+        ("a.js", "const a = { hasty: 1 };"),
+        ("a.js", "class A { #ears = []; }"),
+        ("a.css", ".bury { color: red }"),
+        ("a.html", '<a class="icon bury">'),
+    ],
+)
+def test_a_replaced_name_is_found(name: str, source: str) -> None:
+    assert refused(Path(name), source)
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("a.py", '"""They bury nothing: upkeep is a word of a sentence."""'),
+        ("a.py", "Line_item = 1"),
+        ("a.js", "// nudge\nconst text = 'to nudge somebody';"),
+        ("a.css", ".burying-ground { color: red }"),
+    ],
+)
+def test_words_of_sentences_and_parts_of_names_are_free(name: str, source: str) -> None:
+    assert refused(Path(name), source) == []
