@@ -1,0 +1,128 @@
+"""What the services store is what `domain.documents` says."""
+
+from __future__ import annotations
+
+import types
+from datetime import datetime
+from typing import (
+    Any,
+    Literal,
+    NotRequired,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+import pytest
+from bson import ObjectId
+from pymongo.database import Database
+
+from chatapi.domain import documents, enums
+from chatapi.services import accounts, chats, messages
+from chatapi.store.database import Document
+from tests.conftest import CLIENT, PASSWORD, MakeSession
+
+COLLECTIONS = {
+    "chatrooms": documents.Chat,
+    "messages": documents.Message,
+    "users": documents.User,
+    "sessions": documents.StoredSession,
+}
+
+
+def mistakes(value: Any, kind: Any, place: str) -> list[str]:
+    """Return a sentence for each part of a value that is not of a kind."""
+    origin = get_origin(kind)
+    if origin is NotRequired:
+        return mistakes(value, get_args(kind)[0], place)
+    if origin is Literal:
+        return [] if value in get_args(kind) else [f"{place} is {value!r}."]
+    if origin in {Union, types.UnionType}:
+        found = [mistakes(value, each, place) for each in get_args(kind)]
+        return min(found, key=len)
+    if origin is list:
+        if not isinstance(value, list):
+            return [f"{place} is {value!r}."]
+        (part,) = get_args(kind)
+        return [each for n, one in enumerate(value) for each in mistakes(one, part, f"{place}.{n}")]
+    if origin is dict:
+        return [] if isinstance(value, dict) else [f"{place} is {value!r}."]
+    if is_typeddict(kind):
+        if not isinstance(value, dict):
+            return [f"{place} is {value!r}."]
+        hints = get_type_hints(kind, include_extras=True)
+        needed = {name for name, each in hints.items() if get_origin(each) is not NotRequired}
+        wrong = [f"{place}.{name} is not described." for name in set(value) - set(hints)]
+        wrong += [f"{place}.{name} is missing." for name in needed - set(value)]
+        for name in set(value) & set(hints):
+            wrong += mistakes(value[name], hints[name], f"{place}.{name}")
+        return wrong
+    if kind is type(None):
+        return [] if value is None else [f"{place} is {value!r}."]
+    return [] if type(value) is kind else [f"{place} is {value!r}, a {type(value).__name__}."]
+
+
+def test_what_is_stored_is_described(
+    make_session: MakeSession, database: Database[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, other = make_session("admin"), make_session("admin")
+    user, guest = make_session(), make_session("guest")
+    chat, *_ = chats.create(user, "A question", message="Hello", client_message_id="first")
+    messages.send(user, chat["_id"], "One more", "second")
+    messages.send(agent, chat["_id"], "An answer")
+    messages.mark_read(user, chat["_id"], 2)
+    messages.send(user, chat["_id"], "Not read")
+    messages.delete(agent, chat["_id"], 4)
+    chats.update(agent, chat["_id"], message="Done", read=True, status="closed", priority="high")
+    chats.update(agent, chat["_id"], message="Open again", status="active")
+    chats.update(agent, chat["_id"], admin_id=str(other.user_id))
+    chats.mark_solved(user, chat["_id"])
+    # A deletion that was cut short before the text was overwritten.
+    messages.send(user, chat["_id"], "Once more")
+
+    def cut_short(*_: object) -> None:
+        raise OSError("The process ends here.")
+
+    monkeypatch.setattr("chatapi.store.messages.redact", cut_short)
+    with pytest.raises(OSError, match="ends here"):
+        messages.delete(agent, chat["_id"], 7)
+    chats.create(guest, "From a guest")
+    accounts.upgrade_guest(guest, PASSWORD)
+    accounts.guest("Gil", "gil@example.org", CLIENT)
+
+    stored = {name: list(database[name].find()) for name in COLLECTIONS}
+    wrong = [
+        each
+        for name, kind in COLLECTIONS.items()
+        for document in stored[name]
+        for each in mistakes(document, kind, name)
+    ]
+    assert wrong == []
+    # Every field was stored by one of the documents, so that each line was compared.
+    for name, kind in COLLECTIONS.items():
+        seen = {field for document in stored[name] for field in document}
+        assert set(kind.__annotations__) - seen == set(), name
+
+
+def test_a_document_that_is_not_described_is_found() -> None:
+    row = {"user": 1, "admin": 2}
+    assert mistakes(row, documents.PerSide, "counts") == []
+    assert mistakes(row | {"guest": 0}, documents.PerSide, "counts")
+    assert mistakes({"user": 1}, documents.PerSide, "counts")
+    assert mistakes(row | {"admin": "2"}, documents.PerSide, "counts")
+    assert mistakes({"seq": 1, "at": None}, documents.Redaction, "redaction")
+    assert mistakes("closing", documents.Status, "status")
+    assert mistakes([{"seq": 1, "at": datetime.now()}, {}], list[documents.Redaction], "burying")  # noqa: DTZ005
+    assert mistakes(ObjectId(), ObjectId | None, "adminId") == []
+
+
+def test_the_values_of_the_types_are_those_of_the_enums() -> None:
+    for kind, values in (
+        (documents.Role, enums.ROLES),
+        (documents.SenderRole, enums.SENDER_ROLES),
+        (documents.Status, enums.STATUSES),
+        (documents.Priority, enums.PRIORITIES),
+    ):
+        assert get_args(kind) == values
