@@ -12,7 +12,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
 PYTEST_ARGS ?=
 
-.PHONY: help run test lint format bench soak verify lock clean chromium
+.PHONY: help run check test lint format bench soak verify lock clean chromium
 
 help: ## List the targets
 	@echo "make TARGET [NAME=value ...]"
@@ -26,6 +26,9 @@ help: ## List the targets
 
 run: .venv/.runtime ## Start everything on this machine: database, demo data, web server
 	@exec $(PY) deploy/run.py
+
+check: lint ## Check style and types, and run the fast tests: what to do before each commit
+	@$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal -m "not live and not browser" $(PYTEST_ARGS)
 
 test: .venv/.development chromium ## Run all tests: fast, live and browser
 	@$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal --durations=15 $(PYTEST_ARGS)
