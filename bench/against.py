@@ -200,6 +200,32 @@ def _with_listener(version: Version) -> Pair:
     raise RuntimeError(f"{version.name}: {delivered} of {count} messages reached the stream")
 
 
+def _without_listener(version: Version) -> Pair:
+    """Measure a message at that rate while no client listens: the difference is the stream's."""
+    sender = http.client.HTTPConnection(urlsplit(version.url).netloc, timeout=60)
+    _send_steadily(version, sender, STREAM_RATE)
+    count = int(STREAM_SECONDS * STREAM_RATE)
+    before = version.cpu()
+    _send_steadily(version, sender, count)
+    after = version.cpu()
+    sender.close()
+    return (after[0] - before[0]) / count, (after[1] - before[1]) / count
+
+
+def _send_steadily(version: Version, sender: http.client.HTTPConnection, count: int) -> None:
+    """Send messages at STREAM_RATE, and wait until the last one's turn is over."""
+    started = time.monotonic()
+    for number in range(count):
+        time.sleep(max(0.0, started + number / STREAM_RATE - time.monotonic()))
+        method, path, body, headers = version.message(version.admin)
+        sender.request(method, path, json.dumps(body), ALWAYS | headers)
+        answer = sender.getresponse()
+        text = answer.read()
+        if answer.status != 201:
+            raise RuntimeError(f"{version.name}: {answer.status} {text[:300]!r}")
+    time.sleep(max(0.0, started + count / STREAM_RATE - time.monotonic()))
+
+
 def _listened(version: Version) -> tuple[Pair, int, int]:
     """Return what a message costs, how many reached the stream, and how many were sent."""
     address = urlsplit(version.url).netloc
@@ -218,23 +244,10 @@ def _listened(version: Version) -> tuple[Pair, int, int]:
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
     sender = http.client.HTTPConnection(address, timeout=60)
-
-    def send(count: int) -> None:
-        started = time.monotonic()
-        for number in range(count):
-            time.sleep(max(0.0, started + number / STREAM_RATE - time.monotonic()))
-            method, path, body, headers = version.message(version.admin)
-            sender.request(method, path, json.dumps(body), ALWAYS | headers)
-            answer = sender.getresponse()
-            text = answer.read()
-            if answer.status != 201:
-                raise RuntimeError(f"{version.name}: {answer.status} {text[:300]!r}")
-        time.sleep(max(0.0, started + count / STREAM_RATE - time.monotonic()))
-
     count = int(STREAM_SECONDS * STREAM_RATE)
-    send(STREAM_RATE)
+    _send_steadily(version, sender, STREAM_RATE)
     before, said = version.cpu(), heard
-    send(count)
+    _send_steadily(version, sender, count)
     after = version.cpu()
     delivered = heard - said
     is_open = False
@@ -272,6 +285,7 @@ def rows() -> list[Row]:
         Row("list-50", "list of 50 chats", _listing("/api/chat", 40), app=0.68, database=0.5),
         Row("list-100", "list of 100 chats", _listing("/api/chat?limit=100", 40), app=0.68),
         Row("list-304", "304 of a list", _unchanged_list, app=0.76, database=0.15),
+        Row("unheard", "a message, no listener, 10 a second", _without_listener),
         Row("sse", "a message, one SSE listener, 10 a second", _with_listener, app=0.65),
         Row("first-look", "first look", _first_look, database=0.03, is_large=True),
         Row("page-2", "page 2", _second_page, database=0.005, is_large=True),
