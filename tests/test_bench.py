@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from bench import against
+from bench.__main__ import WIDE
 from bench.against import Row
 from bench.quiet import Floor
+from config import Config
 
 
 def a_row(**bounds: float) -> Row:
@@ -58,3 +60,8 @@ def test_the_floor_tells_a_quiet_machine_from_a_busy_one() -> None:
     assert not floor.is_quiet
     floor.echo = []
     assert not floor.is_quiet
+
+
+def test_no_limit_refuses_what_is_measured() -> None:
+    limits = {name for name in dir(Config) if name.startswith("LIMIT_")}
+    assert limits <= set(WIDE)
