@@ -168,6 +168,8 @@ def test_the_bar_of_selected_chats_leaves_rows_to_be_seen(
 ) -> None:
     for _ in range(3):
         new_chat(server)
+    for _ in range(9):
+        server.admin()  # more than the menu has room for
     page = sit_down(server, new_page(width, height), agent).page
     page.check("#rows tbody tr:nth-child(1) input[name=ids]")
     bar = page.locator("#bulk")
