@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import BrowserType, Locator, Page, expect
 
 from tests.browser.conftest import ARGUMENTS, NewPage, Server
-from tests.browser.console_helpers import Desk, let_settle, new_chat, sit_down
+from tests.browser.console_helpers import Desk, let_settle, new_chat, numbers, sit_down
 from tests.conftest import PASSWORD, chromium_path
 
 MakeChat = Callable[..., dict[str, Any]]
@@ -85,6 +85,20 @@ def test_the_brand_has_a_name_where_its_word_is_hidden(sign_in: Callable[..., De
     expect(page.get_by_role("link", name="Support console")).to_be_visible()
 
 
+def cut_badges(page: Page) -> list[str]:
+    """Return the line of each badge that is not shown whole."""
+    return list(
+        page.locator(":is(.guest, .unverified, .agent):visible").evaluate_all(
+            """badges => badges.filter((badge) => {
+              const {left, right} = badge.getBoundingClientRect();
+              const box = badge.closest(".sub, .sender").getBoundingClientRect();
+              return badge.scrollWidth > badge.clientWidth
+                || left < box.left - 1 || right > box.right + 1;
+            }).map((badge) => badge.parentElement.textContent)"""
+        )
+    )
+
+
 @pytest.mark.parametrize(
     ("width", "height"), [(1440, 900), (1024, 700), (768, 1024), (375, 667), (320, 256)]
 )
@@ -93,24 +107,42 @@ def test_a_badge_is_never_cut_short(
 ) -> None:
     chat = make_chat(name="Amelia Thornbury-Featherstonehaugh")
     desk = sign_in(width=width, height=height)
-
-    def cut() -> list[str]:
-        return list(
-            desk.page.locator(":is(.guest, .unverified, .agent):visible").evaluate_all(
-                """badges => badges.filter((badge) => {
-                  const {left, right} = badge.getBoundingClientRect();
-                  const box = badge.closest(".sub, .sender").getBoundingClientRect();
-                  return badge.scrollWidth > badge.clientWidth
-                    || left < box.left - 1 || right > box.right + 1;
-                }).map((badge) => badge.parentElement.textContent)"""
-            )
-        )
-
-    expect(desk.page.locator(f"#chat-{chat['_id']} .unverified")).to_be_visible()
-    assert cut() == []
+    page = desk.page
+    # A guest, and somebody with a long address.
+    long = f"{'amelia.' * 7}thornbury{next(numbers)}@{'featherstonehaugh.' * 3}example.org"
+    guest = {"name": "Gil Thornbury-Featherstonehaugh", "email": long}
+    for path, body in (
+        ("/api/auth/guest", guest),
+        ("/api/auth/register", guest | {"password": PASSWORD}),
+    ):
+        status, _, made = desk.server.request("POST", path, json=body)
+        assert status == 201, made
+        opened = {"subject": "A long address", "message": "Hello"}
+        desk.server.request("POST", "/api/chat", token=made["token"], json=opened)
+    page.reload()
+    expect(page.locator(f"#chat-{chat['_id']} .unverified")).to_be_visible()
+    expect(page.locator("#rows .guest").first).to_be_visible()
+    assert cut_badges(page) == []
     desk.open(chat)
-    expect(desk.page.locator(".person .unverified")).to_be_visible()
-    assert cut() == []
+    expect(page.locator(".person .unverified")).to_be_visible()
+    assert cut_badges(page) == []
+    page.goto(f"{desk.server.url}/admin/users")
+    expect(page.locator("#people .unverified").first).to_be_visible()
+    assert cut_badges(page) == []
+
+
+@pytest.mark.parametrize("width", [1100, 1160, 1200, 1280, 1366, 1440, 1920])
+def test_the_filters_stand_in_one_line_wherever_they_are_not_folded(
+    sign_in: Callable[..., Desk], width: int
+) -> None:
+    page = sign_in(width=width, height=800).page
+    tops = page.locator(".selects .choice").evaluate_all(
+        "choices => choices.filter((each) => each.checkVisibility())"
+        ".map((each) => Math.round(each.getBoundingClientRect().top))"
+    )
+    assert len(tops) in {0, 6}
+    assert len(set(tops)) <= 1
+    assert tops or page.locator("[data-toggle-filters]").is_visible()
 
 
 def test_deleting_a_chat_makes_one_toast(sign_in: Callable[..., Desk], make_chat: MakeChat) -> None:
