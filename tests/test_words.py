@@ -23,7 +23,6 @@ FRONT_ENDS = ("admin_ui", "chat_ui")
 # What each was replaced by.
 REPLACED = {
     "bury": "redact",
-    "buried_message": "tombstone",
     "Caretaker": "StreamReaper",
     "caretaker": "reaper",
     "end_the_stuck": "close_slow_consumers",

@@ -22,7 +22,6 @@ from pymongo.errors import PyMongoError
 from chatapi.domain import clock
 from chatapi.realtime.followers import Follower
 from chatapi.realtime.hub import Hub, hub
-from chatapi.realtime.session_cache import session_cache
 from chatapi.store import changes, chats, server, unread
 from chatapi.store.remembered import following
 
@@ -248,5 +247,3 @@ def _note(write: Callable[..., Any], event: str, **facts: Any) -> None:
 
 
 tail = Tail(hub)
-hub.on_join = tail.ensure_running
-session_cache.on_foreign_change = tail.wake

@@ -46,7 +46,23 @@ class ChatIn(Input):
     clientMessageId = client_message_id()
 
 
-class ChatPatch(Input):
+class AgentChanges(Input):
+    """What agents change, of one chat or of many."""
+
+    status = Choice(STATUSES)
+    priority = Choice(PRIORITIES)
+    category = Choice(categories.offered)
+    adminId = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "The agent to assign, null for unassigned.",
+            "pattern": "^[0-9a-fA-F]{24}$",
+            **ADMIN,
+        },
+    )
+
+
+class ChatPatch(AgentChanges):
     message = Text(
         1, MAX_MESSAGE_LENGTH, multiline=True, metadata={"description": "A message to add."}
     )
@@ -55,36 +71,14 @@ class ChatPatch(Input):
         validate=validate.Equal(True, error="Can only be true: nothing becomes unread again."),
         metadata={"description": "true: the caller's side has read everything."},
     )
-    status = Choice(STATUSES)
-    priority = Choice(PRIORITIES)
-    category = Choice(categories.offered)
-    adminId = fields.String(
-        allow_none=True,
-        metadata={
-            "description": "The agent to assign, null for nobody.",
-            "pattern": "^[0-9a-fA-F]{24}$",
-            **ADMIN,
-        },
-    )
 
 
-class BulkIn(Input):
+class BulkIn(AgentChanges):
     ids = fields.List(
         Text(0, 100),
         required=True,
         validate=validate.Length(1, 200, error="Must have 1 to 200 ids."),
         metadata={"example": [CHAT["example"]]},
-    )
-    status = Choice(STATUSES)
-    priority = Choice(PRIORITIES)
-    category = Choice(categories.offered)
-    adminId = fields.String(
-        allow_none=True,
-        metadata={
-            "description": "The agent to assign, null for nobody.",
-            "pattern": "^[0-9a-fA-F]{24}$",
-            **ADMIN,
-        },
     )
 
 

@@ -30,12 +30,12 @@ class RealtimeOut(Output):
     )
     mode = fields.String(
         validate=validate.OneOf(("off", "stream", "poll")),
-        metadata={"description": "off while nobody listens; poll without change streams."},
+        metadata={"description": "off without listeners; poll without change streams."},
     )
     connected = fields.Boolean(metadata={"example": True})
     lagMs = fields.Float(
         allow_none=True,
-        metadata={"example": 3.1, "description": "From the last change to its being told."},
+        metadata={"example": 3.1, "description": "From the last change to its delivery."},
     )
     secondsSinceLastLook = fields.Float(allow_none=True, metadata={"example": 0.2})
     followers = fields.List(

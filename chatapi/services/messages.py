@@ -15,7 +15,7 @@ moment a process or the database dies, the chat and its history agree.
   and which stands in the message too, tells that the message is void.
 
 A message is deleted the same way: one compare-and-set names it in the chat's `burying` and
-takes its text out of the preview. From then on nobody is shown the text (`present_message`), and
+takes its text out of the preview. From then on the text is not shown (`present_message`), and
 only then is it overwritten.
 """
 

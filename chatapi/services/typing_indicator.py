@@ -1,4 +1,4 @@
-"""Typing: the other listeners of a chat see that somebody types. Nothing of it is kept."""
+"""The typing indicator: an event to the other listeners of a chat. Nothing of it is stored."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from chatapi.store.database import Document
 TYPING_SECONDS, MAX_TYPINGS = 2.0, 10_000
 
 
-class _Typings:
-    """Who types where, as told a moment ago: who repeats it sooner tells nobody anything new."""
+class _RecentTypings:
+    """Who was announced to type in which chat, within the last TYPING_SECONDS."""
 
     def __init__(self) -> None:
         self._notified_at: OrderedDict[tuple[ObjectId, ObjectId, int], float] = OrderedDict()
 
     @contextlib.contextmanager
-    def news(self, sender: ObjectId, chat: Document) -> Iterator[bool]:
-        """Say whether there is something to tell; what fails in the block was not told.
+    def announcing(self, sender: ObjectId, chat: Document) -> Iterator[bool]:
+        """Yield whether to send the event; where the block fails, it was not sent.
 
-        A message ends the typing that came before it, so that what comes after it is news.
+        A message ends the typing before it, so the next typing is announced again.
         """
         key, now = (sender, chat["_id"], chat["lastSeq"]), time.monotonic()
         self._forget_before(now - TYPING_SECONDS)
@@ -50,20 +50,20 @@ class _Typings:
             del self._notified_at[oldest]
 
 
-_typings = _Typings()
+_recent = _RecentTypings()
 
 
 def notify(session: Session, chat_id: object) -> None:
-    """Tell the chat's other listeners that somebody types. Nothing of it is kept.
+    """Send a typing event to the chat's other listeners.
 
-    Repeated within TYPING_SECONDS, without a message between, it is told once. Raises
+    Repeated within TYPING_SECONDS, without a message between, it is sent once. Raises
     ChatNotFound, NotYourChat, ChatClosed.
     """
     chat = access_chat(session, chat_id)
     if not chat["isOpen"]:
         raise errors.ChatClosed(chatStatus=chat["status"])
-    with _typings.news(session.user_id, chat) as is_news:
-        if is_news:
+    with _recent.announcing(session.user_id, chat) as is_due:
+        if is_due:
             presence.emit(
                 "typing",
                 chatId=chat["_id"],

@@ -43,7 +43,9 @@ def state() -> dict[str, Any]:
 
 
 def start() -> None:
-    """Let opened feeds start the reaper, and let it act on what the others report."""
+    """Connect the parts of real time: each learns of the others by these calls alone."""
+    hub.on_join = tail.ensure_running
+    session_cache.on_foreign_change = tail.wake
     register.on_open = reaper.ensure_running
     register.on_arrival = hub.on_presence = reaper.wake
     session_cache.on_change = reaper.mark_for_recheck

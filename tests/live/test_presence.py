@@ -15,7 +15,7 @@ from tests.live.clients import Client, register, register_agent
 from tests.servers import AppServer, DatabaseServer, start_app
 from tests.streams import EventStream, WebSocket
 
-GONE_WITHIN = 8.0  # seconds: seen by the reaper, told, and told by the other's
+GONE_WITHIN = 8.0  # seconds: noticed by the reaper, written, and read by the other process
 GONE_WITH_THE_SERVER_WITHIN = 14.0
 
 CLIENT_PROGRAM = """

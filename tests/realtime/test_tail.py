@@ -18,7 +18,6 @@ from chatapi.domain import clock
 from chatapi.realtime import followers
 from chatapi.realtime import tail as tail_module
 from chatapi.realtime.hub import Hub, Listener
-from chatapi.realtime.session_cache import session_cache
 from chatapi.realtime.tail import Tail
 from chatapi.store import changes, remembered, server
 from chatapi.store.changes import Change, ChangeStreamsUnsupported, ResumeTokenLost
@@ -260,10 +259,6 @@ def test_it_rests_longer_while_it_would_be_woken(
     eventually(lambda: len(script.steps) == 1)
     time.sleep(0.1)
     assert len(script.steps) == 1
-
-
-def test_the_processs_own_tail_is_woken_by_the_stream_of_sessions() -> None:
-    assert session_cache.on_foreign_change == tail_module.tail.wake
 
 
 def test_a_poll_tells_each_version_once(tail: Tail, hub: Heard, script: Script) -> None:
