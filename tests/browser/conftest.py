@@ -6,17 +6,15 @@ test expects it: `page_errors.allow(r"status of 409")`.
 
 from __future__ import annotations
 
-import itertools
 import re
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bson import ObjectId
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -26,12 +24,14 @@ from playwright.sync_api import (
     Route,
     sync_playwright,
 )
-from pymongo import MongoClient
 
 from tests.browser import hostile, in_flight
 from tests.browser.chat_ui_helpers import HostSite, host_site
+from tests.browser.console_helpers import Desk, MakeChat, SignIn, new_chat, sit_down
+from tests.browser.live_console import Seat, sit
 from tests.browser.proxy import Proxy
-from tests.conftest import PASSWORD, chromium_path
+from tests.browser.server import Server
+from tests.conftest import chromium_path
 from tests.servers import AppServer, start_app, start_database
 
 ARGUMENTS = [
@@ -46,62 +46,6 @@ ARGUMENTS = [
 
 NewPage = Callable[..., Page]
 HostPage = Callable[..., Page]
-
-
-class Server:
-    """A running product, and ways to put people into it through its API."""
-
-    def __init__(self, app: AppServer, mongo_uri: str) -> None:
-        self.url = app.url
-        self.request = app.request
-        self._mongo_uri = mongo_uri
-        self._numbers = itertools.count(1)
-
-    def user(self, name: str | None = None) -> dict[str, Any]:
-        """Register somebody and return their email, password, token and _id."""
-        number = next(self._numbers)
-        who = {
-            "name": name or f"Person {number}",
-            "email": f"person{number}@example.org",
-            "password": PASSWORD,
-        }
-        status, _, answer = self.request("POST", "/api/auth/register", json=who)
-        assert status == 201, answer
-        return {**who, "token": answer["token"], "_id": answer["user"]["_id"]}
-
-    def admin(self, name: str | None = None) -> dict[str, Any]:
-        """Register somebody, make them an agent, and return the same as `user`."""
-        who = self.user(name or "Agent")
-        client: MongoClient[dict[str, Any]] = MongoClient(self._mongo_uri)
-        with client:
-            client.get_default_database()["users"].update_one(
-                {"email": who["email"]}, {"$set": {"role": "admin"}}
-            )
-        credentials = {"email": who["email"], "password": PASSWORD}
-        status, _, answer = self.request("POST", "/api/auth/login", json=credentials)
-        assert status == 200, answer
-        return {**who, "token": answer["token"]}
-
-    @contextmanager
-    def forged_image(self, user_id: str, image: str) -> Iterator[None]:
-        """Give somebody a picture's address that the API may refuse, and take it back."""
-        self._store_image(ObjectId(user_id), image)
-        try:
-            yield
-        finally:
-            self._store_image(ObjectId(user_id), None)
-
-    def _store_image(self, person: ObjectId, image: str | None) -> None:
-        client: MongoClient[dict[str, Any]] = MongoClient(self._mongo_uri)
-        with client:
-            database = client.get_default_database()
-            for collection, key, field in (
-                ("users", "_id", "image"),
-                ("chatrooms", "userId", "userImage"),
-                ("chatrooms", "adminId", "adminImage"),
-                ("messages", "senderId", "senderImage"),
-            ):
-                database[collection].update_many({key: person}, {"$set": {field: image}})
 
 
 @dataclass
@@ -217,6 +161,60 @@ def ana(server: Server) -> dict[str, Any]:
 def agent(server: Server) -> dict[str, Any]:
     """An agent who answers."""
     return server.admin("Marta Oliveira")
+
+
+@pytest.fixture
+def make_chat(server: Server) -> MakeChat:
+    """`make_chat(subject=…, message=…)` -> a new chat with its user's token."""
+    return partial(new_chat, server)
+
+
+@pytest.fixture
+def sign_in(server: Server, new_page: NewPage) -> SignIn:
+    """`sign_in(path="/admin", live=True, **new_page options)` -> a Desk of a new agent.
+
+    live -- False: without a WebSocket, so that the page has to poll.
+    """
+
+    def enter(path: str = "/admin", live: bool = True, **options: Any) -> Desk:
+        page = new_page(**options)
+        if not live:
+            without_live_connection(page)
+        return sit_down(server, page, path=path)
+
+    return enter
+
+
+@pytest.fixture
+def desk(sign_in: SignIn) -> Desk:
+    """An agent at the inbox."""
+    return sign_in()
+
+
+@pytest.fixture
+def polling_desk(sign_in: SignIn) -> Desk:
+    """An agent at the inbox, where no live connection can be made."""
+    return sign_in(live=False)
+
+
+@pytest.fixture
+def seat(server: Server, new_page: NewPage) -> Seat:
+    """`seat(chat=None, agent=None, url=None, **new_page options)` -> a Desk that is live.
+
+    chat -- the one to open. url -- of the proxy to go through.
+    """
+
+    def make(
+        chat: dict[str, Any] | None = None,
+        agent: dict[str, Any] | None = None,
+        url: str | None = None,
+        **options: Any,
+    ) -> Desk:
+        page = new_page(**options)
+        page.clock.install()
+        return sit(server, page, chat, agent, url)
+
+    return make
 
 
 @pytest.fixture

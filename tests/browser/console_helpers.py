@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from playwright.sync_api import Page, Request, expect
 
 from tests.browser import in_flight
-from tests.browser.conftest import Server
+from tests.browser.server import Server
 
 numbers = itertools.count(1)
+
+MakeChat = Callable[..., dict[str, Any]]
+SignIn = Callable[..., "Desk"]
 
 
 @dataclass
@@ -94,3 +98,10 @@ def let_settle(page: Page, milliseconds: int = 500) -> None:
         page.wait_for_timeout(50)
     page.remove_listener("request", asked)
     page.remove_listener("requestfinished", asked)
+
+
+def polled(page: Page, path: str = "/admin") -> int:
+    """Wait for the next poll of a path and return its status."""
+    with page.expect_response(lambda r: r.url.split("?")[0].endswith(path), timeout=9000) as answer:
+        pass
+    return answer.value.status

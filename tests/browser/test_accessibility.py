@@ -8,8 +8,9 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from tests.browser.chat_ui_helpers import make_chat, say, sign_in, write_as_guest
-from tests.browser.conftest import HostPage, NewPage, PageErrors, Server
+from tests.browser.conftest import HostPage, NewPage, PageErrors
 from tests.browser.console_helpers import let_settle, new_chat, sit_down
+from tests.browser.server import Server
 
 AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text()
 SIZES = [(375, 667), (1920, 1080)]

@@ -27,8 +27,9 @@ from tests.browser.chat_ui_helpers import (
     widget_token,
     write_as_guest,
 )
-from tests.browser.conftest import Server, until
+from tests.browser.conftest import until
 from tests.browser.proxy import Proxy
+from tests.browser.server import Server
 from tests.servers import AppServer, DatabaseServer, start_app, start_database
 
 CUT = r"net::ERR_|WebSocket connection|status of (502|503)"

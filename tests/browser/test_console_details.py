@@ -6,30 +6,15 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserType, Locator, Page, expect
 
-from tests.browser.conftest import ARGUMENTS, NewPage, Server
-from tests.browser.console_helpers import Desk, let_settle, new_chat, numbers, sit_down
+from tests.browser.conftest import ARGUMENTS, NewPage
+from tests.browser.console_helpers import Desk, MakeChat, let_settle, numbers
+from tests.browser.server import Server
 from tests.conftest import PASSWORD, chromium_path
-
-MakeChat = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def make_chat(server: Server) -> MakeChat:
-    """`make_chat(subject=…, message=…)` -> a new chat with its user's token."""
-    return partial(new_chat, server)
-
-
-@pytest.fixture
-def sign_in(server: Server, new_page: NewPage) -> Callable[..., Desk]:
-    """`sign_in(**new_page options)` -> a Desk of a new agent."""
-    return lambda **options: sit_down(server, new_page(**options))
 
 
 def let_a_minute_pass(page: Page) -> None:

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NewPage, PageErrors, Server, until
-from tests.browser.console_helpers import Desk, let_settle, new_chat, numbers, sit_down
+from tests.browser.conftest import NewPage, PageErrors, until
+from tests.browser.console_helpers import Desk, MakeChat, let_settle, new_chat, numbers, sit_down
+from tests.browser.server import Server
 
 SIZES = [(1920, 1080), (768, 1024), (375, 667)]
-
-MakeChat = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def make_chat(server: Server) -> MakeChat:
-    """`make_chat(subject=…, message=…)` -> a new chat with its user's token."""
-    return partial(new_chat, server)
 
 
 def focus_of(page: Page) -> str:

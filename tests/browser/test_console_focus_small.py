@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import NewPage, Server
+from tests.browser.conftest import NewPage
 from tests.browser.console_helpers import Desk, let_settle, new_chat, numbers, sit_down
+from tests.browser.server import Server
 from tests.browser.test_console_focus import VIEWS, focus_of, link, row, scroll_of
 
 SIZES = {"375x340": (375, 340, 1), "683x384": (683, 384, 2), "320x256": (320, 256, 4)}

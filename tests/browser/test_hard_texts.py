@@ -8,8 +8,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.chat_ui_helpers import bubble, make_chat, open_chat, say, sign_in
-from tests.browser.conftest import NewPage, Server, hold
+from tests.browser.conftest import NewPage, hold
 from tests.browser.console_helpers import let_settle, new_chat, sit_down
+from tests.browser.server import Server
 
 # Forty marks above and forty below each letter: hundreds of pixels high in Chromium.
 STACKED = "".join(letter + "\u0323" * 40 + "\u0302" * 40 for letter in "wm")

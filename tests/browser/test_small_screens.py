@@ -11,8 +11,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.chat_ui_helpers import composer, make_chat, open_chat
-from tests.browser.conftest import NewPage, Server
+from tests.browser.conftest import NewPage
 from tests.browser.console_helpers import new_chat, sit_down
+from tests.browser.server import Server
 from tests.browser.test_widget_pages import enter_as_guest, launcher
 
 SIZES = [(375, 340), (683, 384), (320, 256), (375, 667), (768, 1024), (1280, 500)]

@@ -25,6 +25,7 @@ from chatapi.store.database import Document
 from tests.consistency import assert_all_chats_are_consistent, assert_chat_is_consistent
 from tests.live.clients import CUT_OFF, Client, register, register_agent
 from tests.servers import AppServer, DatabaseServer, start_app
+from tests.waiting import eventually
 
 Kill = Callable[[AppServer, DatabaseServer], None]
 
@@ -126,10 +127,7 @@ def talking(server: AppServer, database: DatabaseServer) -> Iterator[list[Conver
 
 def kill_a_worker(server: AppServer, database: DatabaseServer) -> None:
     os.kill(random.choice(server.worker_pids()), signal.SIGKILL)
-    end = time.monotonic() + 20
-    while len(server.worker_pids()) < server.workers:
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    eventually(lambda: len(server.worker_pids()) >= server.workers, 20)
 
 
 def kill_the_web_server(server: AppServer, database: DatabaseServer) -> None:

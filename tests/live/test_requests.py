@@ -18,6 +18,7 @@ from tests.conftest import CLIENT, PASSWORD, MakeChat
 from tests.live.clients import register, register_agent
 from tests.live.wire import Wire
 from tests.servers import AppServer
+from tests.waiting import eventually
 
 # What follows the changes, and what a driver does by itself.
 # Whether a restore is unfinished is asked every five seconds at most.
@@ -35,10 +36,7 @@ def database(listened_database: Database[Document]) -> Database[Document]:
 def followed(live_app: Flask) -> Iterator[None]:
     """The changes are followed, as in a process that serves."""
     session_cache.follower.ensure_running()
-    end = time.monotonic() + 10
-    while not (session_cache.is_fresh and unread.by_admins._known is not None):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    eventually(lambda: session_cache.is_fresh and unread.by_admins._known is not None)
     yield
     session_cache.follower.stop()
 

@@ -25,6 +25,7 @@ from chatapi.store.database import Document
 from deploy import run
 from tests.conftest import MakeChat, MakeSession
 from tests.servers import AppServer, DatabaseServer, start_app
+from tests.waiting import eventually
 
 STRONG = secrets.token_urlsafe(48)  # not in any file, or it would be found there
 # The tests' machine may be slow; the time is tried by itself below.
@@ -277,10 +278,7 @@ def test_a_run_that_is_stopped_leaves_nobody_behind(
 
 def test_one_run_at_a_time(database: Database[Document], healthy: AppServer) -> None:
     with started(healthy, *PATIENT) as first:
-        end = time.monotonic() + 30
-        while not database["users"].count_documents({}):
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        eventually(lambda: database["users"].count_documents({}) > 0, 30)
         code, output = verified(healthy, "--only", "Smoke")
         first.send_signal(signal.SIGINT)
         first.communicate(timeout=30)
