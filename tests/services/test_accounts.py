@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -53,6 +54,8 @@ def test_registering_makes_a_user_who_is_signed_in(database: Database[Document])
     user = stored(session.user_id)
     assert user["passwordHash"].startswith("$argon2id$")
     assert PASSWORD not in repr(list(database["users"].find()))
+    assert session.id == hashlib.sha256(token.encode()).hexdigest()
+    assert [row["_id"] for row in database["sessions"].find()] == [session.id]
     assert token not in repr(list(database["sessions"].find()))
 
 
