@@ -21,6 +21,7 @@ from flask.globals import app_ctx, request_ctx
 from pymongo.errors import PyMongoError
 from structlog.typing import EventDict, WrappedLogger
 
+from chatapi.domain.log_events import LogEvent
 from chatapi.http import identity, problems
 
 log = structlog.get_logger("chat")
@@ -102,9 +103,10 @@ def _note(response: Response) -> Response:
     if "error_code" in known:
         fields["code"] = known.error_code
     if asked.path in PROBES and response.status_code < 400:
-        log.debug("request", **fields)  # Asked every few seconds, and always the same.
+        # Probes come every few seconds and are all alike.
+        log.debug(LogEvent.REQUEST_FINISHED, **fields)
     else:
-        log.info("request", **fields)
+        log.info(LogEvent.REQUEST_FINISHED, **fields)
     return response
 
 

@@ -20,6 +20,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from chatapi.domain import errors
 from chatapi.domain.errors import ChatError
+from chatapi.domain.log_events import LogEvent
 from chatapi.http import identity
 from chatapi.store.disk import StorageFull
 
@@ -154,9 +155,9 @@ def init_app(app: Flask, page: Page) -> None:
             return error
         refusal = from_exception(error)
         if refusal.status >= 500:
-            log.error("request_failed", code=refusal.code, exc_info=error)
+            log.error(LogEvent.REQUEST_FAILED, code=refusal.code, exc_info=error)
         else:
-            log.info("request_refused", code=refusal.code, status=refusal.status)
+            log.info(LogEvent.REQUEST_REJECTED, code=refusal.code, status=refusal.status)
         g.error_code = refusal.code
         if request.path.startswith(("/api/", "/healthz", "/readyz")) or request.path == "/api":
             return as_json(refusal)

@@ -17,6 +17,8 @@ from typing import Any
 import structlog
 from pymongo.errors import PyMongoError
 
+from chatapi.domain.log_events import LogEvent
+
 log = structlog.get_logger("chat.followers")
 
 FIRST_PAUSE = 0.1
@@ -121,7 +123,7 @@ class Follower:
         level = "info" if self._in_a_row > 1 else "error" if is_fault else "warning"
         # Where the log fails, as on a full disk, the work goes on all the same.
         with contextlib.suppress(Exception):
-            getattr(log, level)("follower_failed", follower=self.name, exc_info=error)
+            getattr(log, level)(LogEvent.FOLLOWER_FAILED, follower=self.name, exc_info=error)
 
     def _pause(self) -> None:
         longest = min(MAX_PAUSE, FIRST_PAUSE * 2**self._in_a_row)

@@ -18,6 +18,7 @@ import bson
 import structlog
 from bson import ObjectId
 
+from chatapi.domain.log_events import LogEvent
 from chatapi.store import messages
 from chatapi.store.database import AWARE, Document
 
@@ -243,7 +244,9 @@ class Hub:
         try:
             self.changed(chat, message)
         except Exception as error:
-            log.warning("change_not_told", id=str(chat["_id"]), exc_info=error)
+            log.warning(
+                LogEvent.CHANGE_DELIVERY_FAILED, kind="chat", id=str(chat["_id"]), exc_info=error
+            )
 
     def heard(self, chat: Document) -> bool:
         """Take a chat's state from the tail; return whether another process wrote it."""

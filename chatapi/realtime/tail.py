@@ -20,6 +20,7 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from chatapi.domain import clock
+from chatapi.domain.log_events import LogEvent
 from chatapi.realtime.followers import Follower
 from chatapi.realtime.hub import Hub, hub
 from chatapi.store import changes, chats, server, unread
@@ -104,7 +105,7 @@ class Tail:
         except Exception as error:
             self.connected = False
             if isinstance(error, changes.ResumeTokenLost):
-                _note(log.warning, "tail_place_lost")
+                _note(log.warning, LogEvent.RESUME_TOKEN_LOST)
             has_place = self._token is not None or self._polled_until is not None
             # What cannot be read, such as bad BSON, would be the next thing again for ever.
             if not has_place or not isinstance(error, PyMongoError):
@@ -191,7 +192,8 @@ class Tail:
     def _poll(self) -> None:
         """Look for changes each second; where an error cut it off, it goes on from there."""
         if self.mode != "poll":
-            log.warning("tail_polls", reason="The database has no change streams.")
+            reason = "The database has no change streams."
+            log.warning(LogEvent.CHANGE_STREAMS_UNSUPPORTED, reason=reason)
         self.mode = "poll"
         while self._goes_on():
             started = clock.now()
@@ -236,8 +238,13 @@ class Tail:
         except PyMongoError:
             raise
         except Exception as error:  # noqa: BLE001 - one that nobody can read must not stop others
-            known = {"kind": kind, "id": str(document.get("_id"))}
-            _note(log.error, "change_not_told", **known, exc_info=error)
+            _note(
+                log.error,
+                LogEvent.CHANGE_DELIVERY_FAILED,
+                kind=kind,
+                id=str(document.get("_id")),
+                exc_info=error,
+            )
 
 
 def _note(write: Callable[..., Any], event: str, **facts: Any) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from chatapi.domain import clock, errors
+from chatapi.domain.log_events import LogEvent
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services import password_rules, passwords
 from chatapi.services.accounts import ClientInfo, Session, begin_session
@@ -86,7 +87,9 @@ def make_link(session: Session, user_id: object) -> tuple[str, datetime]:
     expires = clock.now() + _link_ttl[0]
     password_links.delete_of_user(user["_id"])
     password_links.insert(_link_key(token), user["_id"], session.user_id, expires)
-    log.info("password_link_made", user=str(user["_id"]), by=str(session.user_id))
+    log.info(
+        LogEvent.PASSWORD_LINK_CREATED, accountId=str(user["_id"]), createdBy=str(session.user_id)
+    )
     return token, expires
 
 

@@ -25,6 +25,7 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from chatapi.domain import errors
+from chatapi.domain.log_events import LogEvent
 from chatapi.domain.networks import network_of
 from chatapi.realtime.hub import Event, Listener, hub, read_receipt
 from chatapi.realtime.session_cache import session_cache
@@ -240,7 +241,7 @@ class Feed:
                     break
                 yield event
         except PyMongoError as error:
-            log.info("stream_interrupted", exc_info=error)
+            log.info(LogEvent.STREAM_INTERRUPTED, exc_info=error)
             self.listener.close("restarting", 2)
         end = self.listener.end
         if end is not None and not self.is_finished:

@@ -14,6 +14,7 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
 from chatapi.domain import clock
+from chatapi.domain.log_events import LogEvent
 from chatapi.store.database import Document
 
 log = structlog.get_logger("chat.expiry")
@@ -36,7 +37,7 @@ def sweep(collection: Collection[Document], field: str = "expiresAt") -> None:
         if _remove(collection, field) == SWEPT_BATCH:
             _next_sweeps[collection.full_name] = 0
     except PyMongoError as error:
-        log.info("sweep_interrupted", collection=collection.name, exc_info=error)
+        log.info(LogEvent.PURGE_INTERRUPTED, collection=collection.name, exc_info=error)
 
 
 def _remove(collection: Collection[Document], field: str) -> int:

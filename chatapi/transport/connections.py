@@ -21,6 +21,7 @@ from flask import Request, Response, g
 from gevent import socket
 from werkzeug.http import http_date
 
+from chatapi.domain.log_events import LogEvent
 from chatapi.http import identity
 from chatapi.realtime.followers import Follower
 from chatapi.services.accounts import Session
@@ -159,7 +160,7 @@ class Connection(abc.ABC):
             pass
         except Exception as error:
             # It ends this client's connection only.
-            log.exception("stream_failed", exc_info=error)
+            log.exception(LogEvent.STREAM_FAILED, exc_info=error)
         # It remains the one that writes: there is nothing more to be written.
         self.feed.listener.close("closed", 0)
         self._watcher.stop()
@@ -194,7 +195,7 @@ class Connection(abc.ABC):
             self._client_left()
         except Exception as error:
             # It ends this client's connection only.
-            log.exception("stream_failed", exc_info=error)
+            log.exception(LogEvent.STREAM_FAILED, exc_info=error)
             self._client_left()
         self._is_reading = False
         if self._is_over:
@@ -268,7 +269,7 @@ class ConnectionRegistry:
             connection.on_tick(time.monotonic())
         except Exception as error:
             # It ends this client's connection only.
-            log.exception("stream_failed", exc_info=error)
+            log.exception(LogEvent.STREAM_FAILED, exc_info=error)
             connection.feed.listener.close("closed", 0)
             connection.feed.cut()
 

@@ -17,6 +17,7 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from chatapi.domain import clock
+from chatapi.domain.log_events import LogEvent
 from chatapi.realtime.followers import Follower
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services.feeds import SWEEP_SECONDS, Feed, register
@@ -117,9 +118,9 @@ class StreamReaper:
             work(*arguments, **options)
         except PyMongoError as error:
             # The tail speaks of a database that is away; it need not be said every second.
-            log.info("reaper_interrupted", exc_info=error)
+            log.info(LogEvent.REAPER_INTERRUPTED, exc_info=error)
         except Exception as error:
-            log.exception("reaper_failed", exc_info=error)
+            log.exception(LogEvent.REAPER_FAILED, exc_info=error)
 
 
 def close_revoked(open_feeds: list[Feed]) -> None:

@@ -30,6 +30,7 @@ from wsproto.handshake import H11Handshake
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from chatapi.domain import errors
+from chatapi.domain.log_events import LogEvent
 from chatapi.http import endpoint, identity, limits, problems, quotas
 from chatapi.schemas.events import SocketMessages
 from chatapi.schemas.messages import MessageOut
@@ -204,7 +205,7 @@ class WebSocketConnection(Connection):
         except Exception as error:  # noqa: BLE001 - one frame's failure is that frame's alone
             refusal = problems.from_exception(error)
             if refusal.status >= 500:
-                problems.log.error("request_failed", code=refusal.code, exc_info=error)
+                problems.log.error(LogEvent.REQUEST_FAILED, code=refusal.code, exc_info=error)
             body = problems.body_of(refusal) | {"requestId": self._request_id}
             self._send_text(_json("problem", ref, body))
             if isinstance(refusal, (errors.BadJson, errors.TooManyRequests)):

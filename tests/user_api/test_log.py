@@ -52,7 +52,7 @@ def test_a_request_is_one_line_with_its_id_and_its_user(user: Caller, lines: Any
     lines()
     answer = user.get("/api/chat?q=secret")
     (line,) = lines()
-    assert line["event"] == "request"
+    assert line["event"] == "request_finished"
     assert (line["method"], line["path"], line["status"]) == ("GET", "/api/chat", 200)
     assert line["requestId"] == answer.headers["X-Request-Id"]
     assert line["userId"] == user.id

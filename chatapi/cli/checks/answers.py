@@ -270,7 +270,7 @@ def failures_logged(run: Run) -> str:
         with _no_database():
             failed = _ask(run, "GET", "/api/chat", run.people.user)
     lines = _lines(log)
-    for answer, event in ((refused, "request_refused"), (failed, "request_failed")):
+    for answer, event in ((refused, "request_rejected"), (failed, "request_failed")):
         key = answer.headers["X-Request-Id"]
         found = [line for line in lines if line.get("requestId") == key]
         expect(event in {line.get("event") for line in found}, f"The log lacks a {event}.")
@@ -292,7 +292,7 @@ def nothing_secret_logged(run: Run) -> str:
         with _no_database():
             _ask(run, "POST", f"/api/chat/{chat_id}/messages", user, {"content": text})
     logged = log.getvalue()
-    requests = [line for line in _lines(log) if line.get("event") == "request"]
+    requests = [line for line in _lines(log) if line.get("event") == "request_finished"]
     expect(len(requests) >= 5, "The log lacks the requests.")
     for what, value in (("a password", password), ("a token", user.token), ("a message", text)):
         expect(
