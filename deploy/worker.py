@@ -7,8 +7,9 @@ connections that wait for a request. `chatapi.http.slow_clients` does the rest.
 
 import http
 import json
+import socket
 import uuid
-from typing import Any
+from typing import Any, cast
 
 from gunicorn.http.body import LengthReader
 from gunicorn.workers.ggevent import GeventWorker
@@ -44,8 +45,9 @@ class Worker(GeventWorker):
         # Here the standard library is patched.
         from chatapi.domain.networks import network_in  # noqa: PLC0415
 
-        self.unfinished = self.wsgi.extensions["unfinished"]
-        self.is_behind_proxy = bool(self.wsgi.config["TRUSTED_PROXIES"])
+        app: Any = self.wsgi  # Flask is not imported here.
+        self.unfinished = app.extensions["unfinished"]
+        self.is_behind_proxy = bool(app.config["TRUSTED_PROXIES"])
         self.network_in = network_in
         self.arriving: dict[Any, Any] = {}
 
@@ -65,13 +67,13 @@ class Worker(GeventWorker):
         finally:
             self._has_arrived(client)
 
-    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> bool:
         """Serve a request, and close the connection of a client that takes no answer."""
         self._has_arrived(sock)
         req.body.close_connection = req.force_close
         req.body.has_arrived = _has_body(req.body)
         try:
-            super().handle_request(listener_name, req, sock, addr)
+            return super().handle_request(listener_name, req, sock, addr)
         except TimeoutError:
             self.log.debug("Closed a connection: the client did not take its answer.")
             raise StopIteration from None
@@ -91,10 +93,10 @@ class Worker(GeventWorker):
         finally:
             client.close()
 
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer a request that could not be read. gunicorn decides on the status."""
         written = _Written()
-        super().handle_error(req, written, addr, exc)
+        super().handle_error(req, cast("socket.socket", written), addr, exc)
         try:
             status = http.HTTPStatus(int(written.data.split(b" ", 2)[1]))
             request_id = uuid.uuid4().hex

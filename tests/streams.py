@@ -56,6 +56,11 @@ class Received:
     at: float = 0.0
 
 
+def has_seq(seq: int) -> Callable[[Any], bool]:
+    """Return what tells, for `Stream.until`, whether a message has this seq."""
+    return lambda data: bool(data["seq"] == seq)
+
+
 class Stream(abc.ABC):
     """What both kinds of client share: a socket and the events that came through it."""
 
@@ -272,7 +277,7 @@ class WebSocket(Stream):
         """Send a frame."""
         self.write(TextMessage(data=json.dumps(frame)))
 
-    def ask(self, ref: str, timeout: float = WAIT, **frame: Any) -> Received:
+    def ask(self, ref: object, timeout: float = WAIT, **frame: Any) -> Received:
         """Send a frame with a ref and return its answer, passing by other events."""
         self.say(ref=ref, **frame)
         end = time.monotonic() + timeout

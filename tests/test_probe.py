@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -115,7 +116,7 @@ def test_the_watcher_starts_a_probe_again_that_ended(
 def test_a_database_that_is_not_installed_is_a_sentence_and_no_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(Failure, match=r"MONGO_URI.*requirements-embedded\.lock"):
         embedded.EmbeddedDatabase(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -259,7 +259,8 @@ def _read(path: Path) -> Logins | None:
                 raise TypeError
     except (KeyError, TypeError):
         raise click.ClickException(f"{path} does not hold the demo's logins. Remove it.") from None
-    return {"baseUrl": ""} | found
+    logins: Logins = {"baseUrl": ""} | found
+    return logins
 
 
 def _write_private(path: Path, content: Logins) -> None:

@@ -28,7 +28,7 @@ class Compressor(Compress):
         return compressed
 
 
-class Login(LoginManager):
+class Login(LoginManager):  # type: ignore[misc] # Flask-Login has no types
     """Flask-Login for users that each request names itself, by a token or our own cookie."""
 
     def init_app(self, app: Flask, add_context_processor: bool = False) -> None:  # noqa: ARG002

@@ -24,7 +24,7 @@ MAX_TOKEN = 200
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class CurrentUser(UserMixin):
+class CurrentUser(UserMixin):  # type: ignore[misc] # Flask-Login has no types
     """What Flask-Login knows of somebody: their session."""
 
     def __init__(self, session: Session) -> None:
@@ -48,7 +48,6 @@ class CsrfCookie(SecureCookieSessionInterface):
         super().save_session(app, session, response)
 
 
-@login_manager.request_loader
 def _load(incoming: Request) -> CurrentUser | None:
     token = bearer_token(incoming) or cookie_token(incoming)
     # A refusal, too, asks who is there: it must not be refused itself.
@@ -56,6 +55,9 @@ def _load(incoming: Request) -> CurrentUser | None:
         return None
     session = _open(token, network_in(incoming.environ))
     return CurrentUser(session) if session else None
+
+
+login_manager.request_loader(_load)
 
 
 def _open(token: str, network: Network) -> Session | None:
@@ -90,7 +92,8 @@ def bearer_token(incoming: Request) -> str | None:
 
 def _protocol_token(incoming: Request) -> str | None:
     """Return the token that a browser's WebSocket offers, since it can set no header."""
-    for offered in incoming.environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(","):
+    protocols: str = incoming.environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "")
+    for offered in protocols.split(","):
         if offered.strip().startswith("bearer."):
             return offered.strip().removeprefix("bearer.")
     return None

@@ -136,7 +136,11 @@ class SlowClients:
     """WSGI middleware that sets the limits of each request that gunicorn serves."""
 
     def __init__(
-        self, app: Callable[..., Any], pace: Pace, answer_seconds: float, unfinished: Unfinished
+        self,
+        app: Callable[..., Iterable[bytes]],
+        pace: Pace,
+        answer_seconds: float,
+        unfinished: Unfinished,
     ) -> None:
         self.app, self.pace = app, pace
         self.answer_seconds, self.unfinished = answer_seconds, unfinished

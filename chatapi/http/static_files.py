@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import mimetypes
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +32,7 @@ A_YEAR = 31_536_000
 # Below this the answer fits one packet anyway.
 MIN_COMPRESSED_SIZE = 500
 # The first that a client accepts best is taken: brotli's are the smallest.
-CODINGS = {
+CODINGS: dict[str, Callable[[bytes], bytes]] = {
     "br": lambda body: brotli.compress(body, quality=11),
     "zstd": lambda body: zstd.compress(body, 19),
     "gzip": lambda body: gzip.compress(body, 9, mtime=0),

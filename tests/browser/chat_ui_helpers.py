@@ -117,8 +117,9 @@ def make_chat(server: Any, who: dict[str, Any], *texts: str, subject: str = "Hel
 def say(server: Any, who: dict[str, Any], chat_id: str, text: str) -> dict[str, Any]:
     """Write a message through the API."""
     path = f"/api/chat/{chat_id}/messages"
-    status, _, message = server.request("POST", path, who["token"], {"content": text})
-    assert status == 201, message
+    status, _, answer = server.request("POST", path, who["token"], {"content": text})
+    assert status == 201, answer
+    message: dict[str, Any] = answer
     return message
 
 

@@ -74,7 +74,7 @@ class PageErrors:
         return [text for text in self.seen if not any(p.search(text) for p in self.allowed)]
 
 
-def hold(page: Page, address: str) -> list[Route]:
+def hold(page: Page, address: str | re.Pattern[str]) -> list[Route]:
     """Keep back what the page asks of an address; `held[0].continue_()` lets it go."""
     held: list[Route] = []
 

@@ -444,7 +444,7 @@ def test_connection_that_the_server_ends_is_made_again(
 def test_lost_event_is_fetched(server: Any, new_page: Any, ana: Any, agent: Any) -> None:
     chat_id = make_chat(server, ana, "Hello")
     page = new_page()
-    losing = []
+    losing: list[bool] = []
 
     def between(socket: WebSocketRoute) -> None:
         upstream = socket.connect_to_server()

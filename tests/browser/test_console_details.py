@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserType, Locator, Page, expect
+from playwright.sync_api import BrowserType, FloatRect, Locator, Page, expect
 
 from tests.browser.conftest import ARGUMENTS, NewPage
 from tests.browser.console_helpers import Desk, MakeChat, let_settle, numbers
@@ -199,10 +199,10 @@ def test_the_clock_has_no_zero_before_the_hour(
         expect(desk.page.locator(f"{place} time")).to_have_text(re.compile(r"^[56]:\d\d\s[AP]M$"))
 
 
-def box(place: Locator) -> dict[str, float]:
+def box(place: Locator) -> FloatRect:
     found = place.bounding_box()
     assert found is not None
-    return dict(found)
+    return found
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (375, 667)])

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from limits import parse
-from limits.storage import SCHEMES
+from limits.storage import SCHEMES  # type: ignore[attr-defined] # it names no exports
 
 from chatapi.http.counters import ALL_NETWORKS, Counters, DatabaseCounters, WorkerMemory
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
+from pymongo.database import Database
 
 from chatapi import create_app
 from chatapi.domain import errors
 from chatapi.domain.networks import network_of
 from chatapi.http.counters import Counters, WorkerMemory
 from chatapi.http.login_limits import LoginAttempts
+from chatapi.store.database import Document
 from config import TestConfig
 from tests.http.test_counters import Clock
 
@@ -68,7 +70,9 @@ class Simulation:
 
 
 @pytest.fixture
-def simulation(monkeypatch: pytest.MonkeyPatch, database: object) -> Iterator[Simulation]:
+def simulation(
+    monkeypatch: pytest.MonkeyPatch, database: Database[Document]
+) -> Iterator[Simulation]:
     app: Flask = create_app(TestConfig, database=database, RATELIMIT_ENABLED=True)
     with app.app_context():
         yield Simulation(monkeypatch)

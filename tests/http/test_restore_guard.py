@@ -38,7 +38,7 @@ def test_a_half_restored_database_is_not_served(
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "30"
     if path.startswith(("/api", "/readyz")):
-        assert answer.json["code"] == "restore_unfinished"
+        assert answer.get_json()["code"] == "restore_unfinished"
     assert database["users"].count_documents({}) == 0
 
 

@@ -140,7 +140,7 @@ def test_a_body_that_came_with_its_headers_needs_no_pace(
     unreader.unread(sent)
     source = GunicornBody(LengthReader(unreader, length))
     assert _has_body(source) is is_whole
-    source.has_arrived = _has_body(source)
+    vars(source)["has_arrived"] = _has_body(source)
     body = serve(source)
     assert body is source if is_whole else isinstance(body, Body)
 

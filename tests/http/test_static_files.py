@@ -21,6 +21,7 @@ from chatapi.http.static_files import StaticFiles, compress_all
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import SignIn
+from tests.recording import recorded
 
 FOLDERS = {
     "console": admin_ui.assets.files,
@@ -88,9 +89,9 @@ def test_a_file_is_compressed_once_and_never_by_a_request(
     app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compress_all(app)
-    packed = []
+    packed: list[object] = []
     for coding in static_files.CODINGS:
-        monkeypatch.setitem(static_files.CODINGS, coding, lambda body: packed.append(body) or b"")
+        monkeypatch.setitem(static_files.CODINGS, coding, recorded(packed, lambda _: b""))
     for path in (
         address(app, chat_ui.files, "app.bundle.js"),
         address(app, admin_ui.assets.files, "console.css"),

@@ -213,7 +213,6 @@ def test_a_backup_that_fails_leaves_no_file(
 ) -> None:
     def broken(*_: object) -> Iterator[Any]:
         raise KeyboardInterrupt
-        yield
 
     monkeypatch.setattr(maintenance, "raw_messages", broken)
     assert flask(database, "backup", file).exit_code == 1
@@ -584,7 +583,8 @@ def test_a_users_next_chat_opened_during_the_backup_leaves_one_open(
     first = make_chat(owner, message="The first")
     make_chat(message="Keeps the second chat in a later batch")
     second: list[ObjectId] = []
-    read, asked = maintenance.raw_chat, []
+    read = maintenance.raw_chat
+    asked: list[ObjectId] = []
 
     def next_chat() -> None:
         chats.update(agent, first["_id"], message="Bye", status="closed")

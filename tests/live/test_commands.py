@@ -78,9 +78,10 @@ def made(ago: timedelta) -> ObjectId:
 def add_message(database: Database[Document], ago: timedelta, chat_id: ObjectId) -> ObjectId:
     there = database["messages"].find_one()
     assert there is not None
-    copy = there | {"_id": made(ago), "chatId": chat_id, "sendKey": str(ObjectId())}
+    copy_id = made(ago)
+    copy = there | {"_id": copy_id, "chatId": chat_id, "sendKey": str(ObjectId())}
     database["messages"].insert_one(copy)
-    return copy["_id"]
+    return copy_id
 
 
 class Commands:

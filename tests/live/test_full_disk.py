@@ -15,6 +15,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from chatapi.store.database import Document
 from chatapi.store.disk import CHECK_SECONDS
 from tests.live.supervisor import Supervisor
 from tests.servers import request
@@ -67,7 +68,7 @@ def only_free(disk: Path, left: int) -> Iterator[None]:
 
 def overfill(uri: str) -> None:
     """Write past the product's reserve, as another program could, until the engine panics."""
-    with MongoClient(uri, serverSelectionTimeoutMS=1000) as client:
+    with MongoClient[Document](uri, serverSelectionTimeoutMS=1000) as client:
         for _ in range(60):
             try:
                 client.other.ballast.insert_one({"data": b"x" * MEGABYTE})
@@ -87,10 +88,12 @@ class Chat:
         made = {"subject": "Disks", "message": "first"}
         self.path = "/api/chat/" + server.request("POST", "/api/chat", self.user, made)["_id"]
 
-    def ask(self, method: str, path: str, token: str = "", body: Any = None) -> tuple:
+    def ask(
+        self, method: str, path: str, token: str = "", body: Any = None
+    ) -> tuple[int, dict[str, str], Any]:
         return request(self.server.url + path, method, token or self.user, body)
 
-    def send(self, text: str) -> tuple:
+    def send(self, text: str) -> tuple[int, dict[str, str], Any]:
         return self.ask("POST", f"{self.path}/messages", body={"content": text})
 
     def texts(self) -> list[str]:

@@ -9,8 +9,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 
 import pytest
 
@@ -143,13 +144,14 @@ def test_a_rolling_restart_loses_and_doubles_nothing(  # noqa: C901 - one story
             """Return the client at one of the servers, as a balancer does."""
             return Client(servers[turn % 2], who.token, who.id)
 
+        def attempt(who: Client, turns: Iterator[int], key: str) -> Answer:
+            return anywhere(who, next(turns)).send(chat_id, key, key)
+
         def send(who: Client, name: str) -> None:
             turns = itertools.count()
             while not enough.is_set():
                 key = f"{name}-{next(turns)}"
-                (status, _, message), _ = who.insist(
-                    lambda key=key: anywhere(who, next(turns)).send(chat_id, key, key), 60
-                )
+                (status, _, message), _ = who.insist(partial(attempt, who, turns, key), 60)
                 assert status in {200, 201}, message
                 acknowledged[key] = message["seq"]
                 time.sleep(0.02)

@@ -335,7 +335,7 @@ def test_a_ref_that_is_nested_too_deeply_is_refused_and_changes_nothing(
         link.write(TextMessage(data=f'{{"type":"subscribe","chatId":null,"ref":{nested}}}'))
         refused = link.next()
         assert (refused.data["code"], [*refused.data["fields"]]) == ("validation_failed", ["ref"])
-        deepest = [[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]
+        deepest: object = [[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]
         assert link.ask(deepest, type="unsubscribe", chatId="0" * 24).name == "problem"
 
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from chatapi.store.database import Document
 from tests.conftest import CLIENT, PASSWORD
 from tests.live.clients import Client, at_once, register, register_agent
 from tests.servers import AppServer, DatabaseServer, start_app
-from tests.streams import EventStream, Gone, Refused, Stream, WebSocket
+from tests.streams import EventStream, Gone, Refused, Stream, WebSocket, has_seq
 from tests.waiting import eventually
 
 ENDS_WITHIN = 5.0  # seconds, from the loss of a right to the end of the stream
@@ -310,8 +311,8 @@ def _change_password_elsewhere(who: Client, _: Client) -> None:
     login = {"email": email, "password": PASSWORD}
     token = who.server.request("POST", "/api/auth/login", json=login)[2]["token"]
     change = {"current": PASSWORD, "new": "another password altogether"}
-    status, _, _ = who.server.request("POST", "/api/auth/password", token, change)
-    assert status == 204
+    answer = who.server.request("POST", "/api/auth/password", token, change)
+    assert answer[0] == 204
 
 
 def test_a_stream_ends_with_the_right_to_it(
@@ -452,7 +453,7 @@ def test_a_client_that_stops_reading_is_cut_off_and_catches_up(
         big = "🙂" * 5000
         for number in range(1, 301):
             messages.send(session, chat["_id"], big)
-            awake.until("message", lambda data, number=number: data["seq"] == number)
+            awake.until("message", has_seq(number))
         # One of the two is gone; the other one never noticed.
         eventually(lambda: open_streams(agent) <= before + 1, 20)
         awake.silent_for(0.2, "end")
@@ -483,13 +484,14 @@ def test_whoever_comes_and_goes_has_the_whole_history_in_the_end(
     total = threading.Event()
     result: dict[str, int] = {}
 
-    def send(seed: int) -> None:
+    def send(seed: int) -> list[int]:
         dice = random.Random(seed)
         while time.monotonic() < end:
             who = on(dice.choice(servers), dice.choice([user, agent]))
             status, _, answer = who.send(chat_id, f"From {seed}", key=uuid.uuid4().hex)
             assert status == 201, answer
             time.sleep(dice.uniform(0, 0.06))
+        return []
 
     def follow(seed: int) -> list[int]:
         dice = random.Random(1000 + seed)
@@ -521,8 +523,8 @@ def test_whoever_comes_and_goes_has_the_whole_history_in_the_end(
         total.set()
         return []
 
-    work = [lambda n=n: send(n) or [] for n in range(3)]  # type: ignore[misc, func-returns-value]
-    follows = [lambda n=n: follow(n) for n in range(8)]  # type: ignore[misc]
+    work: list[Callable[[], list[int]]] = [partial(send, n) for n in range(3)]
+    follows: list[Callable[[], list[int]]] = [partial(follow, n) for n in range(8)]
     found = at_once([*work, end_of_sending, *follows])[4:]
     expected = [each["seq"] for each in history(user, chat_id)]
     assert expected == list(range(1, len(expected) + 1))

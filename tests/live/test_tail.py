@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -169,7 +170,7 @@ def test_streams_outlive_a_restart_of_the_database(
     def send() -> None:
         while not stop.is_set():
             key = f"key-{len(sent)}"
-            (_, _, message), _ = user.insist(lambda key=key: user.send(chat_id, "Hello", key), 60)
+            (_, _, message), _ = user.insist(partial(user.send, chat_id, "Hello", key), 60)
             sent.append(message["seq"])
             time.sleep(0.02)
 
@@ -259,9 +260,7 @@ def test_where_the_place_is_lost_chats_are_read_again_and_inboxes_fetch(
                 forgetful.start()
                 elsewhere = Client(other, user.token, user.id)
                 for number in range(2, 12):
-                    elsewhere.insist(
-                        lambda number=number: elsewhere.send(chat_id, f"Number {number}")
-                    )
+                    elsewhere.insist(partial(elsewhere.send, chat_id, f"Number {number}"))
                 _change_directly(forgetful, chat_id, 1)
                 _crowd_out_the_oplog(forgetful)
             finally:

@@ -23,7 +23,7 @@ from deploy import run
 from tests.conftest import CLIENT
 from tests.live.clients import Client, register, register_agent
 from tests.servers import AppServer, DatabaseServer
-from tests.streams import EventStream, WebSocket
+from tests.streams import EventStream, WebSocket, has_seq
 
 # As `tests.live.fast_timeouts` has them, in seconds.
 HEARTBEAT, AGENT_HEARTBEAT = 1.5, 0.5
@@ -99,7 +99,7 @@ def test_a_stream_that_has_something_to_say_sends_no_heartbeat(server: AppServer
         for number in range(1, 5):
             events.silent_for(HEARTBEAT / 3, "message")
             user.send(chat_id, f"Number {number}")
-            events.until("message", lambda data, number=number: data["seq"] == number)
+            events.until("message", has_seq(number))
         assert events.heartbeats == 0
         assert len(times_of(lambda: events.heartbeats, events.read, HEARTBEAT + SLACK)) >= 1
 
@@ -169,7 +169,7 @@ def test_a_client_whose_process_is_stopped_is_cut_off_and_harms_nobody(
             stopped.send_signal(signal.SIGSTOP)
             for number in range(1, LAST + 1):
                 messages.send(session, chat["_id"], BIG)
-                witness.until("message", lambda data, number=number: data["seq"] == number, 2)
+                witness.until("message", has_seq(number), 2)
             begun = time.monotonic()
             while open_streams(agent) == 2:
                 assert time.monotonic() - begun < STUCK + SLACK

@@ -10,6 +10,7 @@ from bson import ObjectId
 
 from chatapi.realtime import hub as hub_module
 from chatapi.realtime.hub import MAX_BATCH, MAX_QUEUE_LENGTH, Event, Hub, Listener
+from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
 
 CHAT, OTHER, OWNER = ObjectId(), ObjectId(), ObjectId()
@@ -41,7 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         ranges.append((first, last))
         return [{"chatId": chat_id, "seq": seq} for seq in range(first, last + 1)]
 
-    monkeypatch.setattr(hub_module.messages, "between", between)
+    monkeypatch.setattr(stored_messages, "between", between)
     return ranges
 
 

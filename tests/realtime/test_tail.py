@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -163,7 +164,12 @@ def test_as_many_chats_are_read_again_together_as_the_server_takes(
 ) -> None:
     monkeypatch.setattr(server, "current", lambda: kind)
     asked: list[int] = []
-    monkeypatch.setattr(changes, "chats_now", lambda ids: asked.append(len(ids)) or script.now)
+
+    def now(ids: list[ObjectId]) -> list[Document]:
+        asked.append(len(ids))
+        return script.now
+
+    monkeypatch.setattr(changes, "chats_now", now)
     for _ in range(60):
         hub.join_chat(ObjectId(), Listener())
     tail.ensure_running()
@@ -320,11 +326,15 @@ def test_whoever_joins_while_it_ends_is_heard(
     hub.on_join = tail.ensure_running
     (first,) = hub.inbox
     hub.leave_inbox(None, first)
+
+    def is_last(number: int) -> bool:
+        return hub.told[-1:] == [number]
+
     for number in range(200):
         listener = Listener()
         hub.join_inbox(None, listener)
         script.steps.append(chat(number))
-        eventually(lambda number=number: hub.told[-1:] == [number])  # type: ignore[misc]
+        eventually(partial(is_last, number))
         hub.leave_inbox(None, listener)
     tail.stop()
     assert hub.told == list(range(200))

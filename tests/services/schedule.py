@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
+from greenlet import getcurrent, greenlet
 
 from chatapi.domain.errors import ChatError
 from chatapi.store import chat_terms, chats, deletions, messages, presence, users

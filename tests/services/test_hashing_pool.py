@@ -21,14 +21,14 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> HashingPool:
     return HashingPool(1)
 
 
-def begin(pool: HashingPool, done: list[str]) -> Callable[[str, int], gevent.Greenlet]:
+def begin(pool: HashingPool, done: list[str]) -> Callable[[str, int], gevent.Greenlet[..., None]]:
     """Return `sign_in(name, priority)`, which notes who was served, and in which order."""
 
     def work(name: str) -> None:
         time.sleep(0.002)
         done.append(name)
 
-    def sign_in(name: str, priority: int) -> gevent.Greenlet:
+    def sign_in(name: str, priority: int) -> gevent.Greenlet[..., None]:
         greenlet = gevent.spawn(pool.run, priority, work, name)
         gevent.sleep(0)
         return greenlet

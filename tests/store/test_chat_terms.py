@@ -37,8 +37,9 @@ def _found_so(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 def add(words: str, minute: int = 0, user_id: ObjectId | None = None, **more: Any) -> ObjectId:
     """Add a chat that is found by these words."""
+    chat_id = ObjectId()
     chat = {
-        "_id": ObjectId(),
+        "_id": chat_id,
         "userId": user_id or ObjectId(),
         "isOpen": False,
         "status": "closed",
@@ -47,7 +48,7 @@ def add(words: str, minute: int = 0, user_id: ObjectId | None = None, **more: An
         "unread": {"user": 0, "admin": 0},
     } | more
     chats.insert(chat, search.terms([words]))
-    return chat["_id"]
+    return chat_id
 
 
 def searched(query: str, limit: int = 50, after: Position | None = None, **more: Any) -> list[Any]:
@@ -114,7 +115,11 @@ def test_a_renamed_owner_is_found_by_both_names() -> None:
 
 
 def test_every_chat_is_found_again_that_nothing_found(database: Database[Document]) -> None:
-    fields = {"subject": "Parcel", "userName": "Ana", "userEmail": "ana@mail.example"}
+    fields: dict[str, Any] = {
+        "subject": "Parcel",
+        "userName": "Ana",
+        "userEmail": "ana@mail.example",
+    }
     bare, found = add("", **fields), add("called otherwise", **fields)
     database["chat_terms"].delete_one({"_id": bare})
     assert consistency.complete_terms() == 1
@@ -132,7 +137,11 @@ def stored(database: Database[Document], chat_id: ObjectId) -> set[str]:
 
 def as_of_0_1_0(database: Database[Document], subject: str, *terms: str) -> ObjectId:
     """Add a chat with the terms that release 0.1.0 made of its subject, or some of them."""
-    fields = {"subject": subject, "userName": "Ana", "userEmail": "ana@mail.example"}
+    fields: dict[str, Any] = {
+        "subject": subject,
+        "userName": "Ana",
+        "userEmail": "ana@mail.example",
+    }
     chat_id = add("ana mail example", **fields)
     where = {"_id": chat_id}
     database["chat_terms"].update_one(where, {"$addToSet": {"terms": {"$each": terms}}})
@@ -160,7 +169,8 @@ def test_remaking_terms_goes_on_where_it_was_killed(
 ) -> None:
     monkeypatch.setattr(search_terms, "_BATCH", 2)
     chat_ids = {as_of_0_1_0(database, "Łódź") for _ in range(5)}
-    change, changed = search_terms.change_chats, []
+    change = search_terms.change_chats
+    changed: list[search_terms.Change] = []
 
     def killed_at_the_second(changes: Iterable[search_terms.Change]) -> None:
         if changed:

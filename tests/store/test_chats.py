@@ -14,6 +14,7 @@ from chatapi.store import database as store
 from chatapi.store.chats import Filter
 from chatapi.store.database import Document, Duplicate
 from chatapi.store.server import PLAIN, SECANTUS_0_7, Server
+from tests.recording import recorded
 
 ID = ObjectId()
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -100,7 +101,7 @@ def test_a_page_that_was_read_is_one_question_the_next_time(
     listed_at(*range(0, 40_000, 1000))
     asked: list[object] = []
     real = chats._page
-    monkeypatch.setattr(chats, "_page", lambda *given: asked.append(given) or real(*given))
+    monkeypatch.setattr(chats, "_page", recorded(asked, real))
     for limit in (10, 40, 50):
         chats.newest(Filter(), limit)
         asked.clear()
@@ -114,7 +115,7 @@ def test_where_the_server_stops_at_the_limit_each_page_is_one_question_from_the_
     listed_at(*range(0, 40_000, 1000))
     asked: list[object] = []
     real = chats._page
-    monkeypatch.setattr(chats, "_page", lambda *given: asked.append(given) or real(*given))
+    monkeypatch.setattr(chats, "_page", recorded(asked, real))
     monkeypatch.setattr(chats, "_reached", {})
     for limit in (10, 40, 50):
         asked.clear()

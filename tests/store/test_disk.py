@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pymongo import MongoClient
@@ -16,6 +17,7 @@ from pymongo.write_concern import WriteConcern
 from chatapi.domain import errors
 from chatapi.http import problems
 from chatapi.store import disk
+from chatapi.store.database import Document
 from chatapi.store.disk import StorageFull, guarded
 from config import disk_reserve
 
@@ -23,9 +25,9 @@ MEGABYTE = 1024 * 1024
 
 
 @pytest.fixture
-def database() -> Iterator[Database]:
+def database() -> Iterator[Database[Document]]:
     """A guarded database on a server that is not there: what is not refused times out."""
-    with MongoClient("mongodb://127.0.0.1:9/x", serverSelectionTimeoutMS=1) as client:
+    with MongoClient[Document]("mongodb://127.0.0.1:9/x", serverSelectionTimeoutMS=1) as client:
         yield guarded(client["x"])
 
 
@@ -53,7 +55,7 @@ def test_every_writing_method_of_a_collection_is_guarded() -> None:
 @pytest.mark.parametrize("name", sorted({*disk.WRITES, *disk.DELETES}))
 @pytest.mark.parametrize("options", [{}, {"write_concern": WriteConcern(w=1)}])
 def test_no_write_leaves_a_full_disk(
-    database: Database, space: SimpleNamespace, name: str, options: dict
+    database: Database[Document], space: SimpleNamespace, name: str, options: dict[str, Any]
 ) -> None:
     space.free = MEGABYTE
     for collection in (
@@ -67,7 +69,7 @@ def test_no_write_leaves_a_full_disk(
 
 @pytest.mark.parametrize("name", disk.DELETES)
 def test_deleting_goes_on_until_half_of_the_reserve_is_used(
-    database: Database, space: SimpleNamespace, name: str
+    database: Database[Document], space: SimpleNamespace, name: str
 ) -> None:
     space.free = 5 * MEGABYTE
     with pytest.raises(ServerSelectionTimeoutError):
@@ -78,7 +80,7 @@ def test_deleting_goes_on_until_half_of_the_reserve_is_used(
 
 
 def test_reading_a_full_disk_and_writing_with_room_again_reach_the_server(
-    database: Database, space: SimpleNamespace
+    database: Database[Document], space: SimpleNamespace
 ) -> None:
     space.free = 0
     with pytest.raises(ServerSelectionTimeoutError):
@@ -91,7 +93,7 @@ def test_reading_a_full_disk_and_writing_with_room_again_reach_the_server(
 
 
 def test_a_database_elsewhere_is_never_refused_for_this_disk(
-    database: Database, space: SimpleNamespace
+    database: Database[Document], space: SimpleNamespace
 ) -> None:
     space.free = 0
     disk.free_space.watch(None, 0)

@@ -14,6 +14,7 @@ from pymongo.database import Database
 from chatapi.store import chats, remembered, unread
 from chatapi.store import database as store
 from chatapi.store.database import Document
+from tests.recording import recorded
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def sums(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """One entry for each time that the database was asked for the sum."""
     asked: list[object] = []
     real = unread._sum
-    monkeypatch.setattr(unread, "_sum", lambda *given: asked.append(given) or real(*given))
+    monkeypatch.setattr(unread, "_sum", recorded(asked, real))
     return asked
 
 

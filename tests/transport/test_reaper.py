@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import socket
 import time
 from collections.abc import Iterator
@@ -93,7 +94,7 @@ def test_a_session_that_ended_just_before_its_feed_came_is_looked_at_soon(
     )
     reaping = StreamReaper()
     reaping._generation = session_cache.generation
-    monkeypatch.setattr(feeds.random, "uniform", lambda low, _: low)
+    monkeypatch.setattr(random, "uniform", lambda low, _: low)
     reaping._check_sessions([Feed(known, "192.0.2.1"), Feed(forgotten, "192.0.2.1")], True)
     assert looked == [forgotten]
 

@@ -292,7 +292,8 @@ def test_a_patch_with_a_repeated_client_message_id_changes_nothing(
 def test_an_empty_patch_changes_nothing(user: Caller, database: Database[Document]) -> None:
     chat = user.open_chat(message="Hello")
     before = stored(database)
-    for body in ({}, None):
+    bodies: tuple[dict[str, Any] | None, ...] = ({}, None)
+    for body in bodies:
         answer = user.patch(path_of(chat), body)
         assert answer.status_code == 200
         assert answer.json["messages"] == []

@@ -24,8 +24,8 @@ def test_every_http_error_keeps_its_status(app: Flask, status: int) -> None:
     answer = app.test_client().get("/api/broken")
     assert answer.status_code == status
     assert answer.mimetype == "application/problem+json"
-    assert answer.json["status"] == status
-    assert answer.json["code"] == ("bad_request" if status < 500 else "internal")
+    assert answer.get_json()["status"] == status
+    assert answer.get_json()["code"] == ("bad_request" if status < 500 else "internal")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from chatapi import create_app
 from chatapi.domain.errors import TooManyRequests
 from chatapi.domain.networks import SITE_FACTOR, Network, network_of
 from chatapi.http import limits
+from chatapi.http.counters import WorkerMemory
 from chatapi.services import accounts
 from chatapi.store import database as store_database
 from chatapi.store.database import Document
@@ -131,10 +132,12 @@ def test_networks_of_a_site_that_is_refused_leave_no_counters(make_app: MakeApp)
     app = make_app(LIMIT_GUEST="3 per hour")
     networks = [network_of(f"2001:db8:1:{number:x}::1") for number in range(1000)]
     with app.app_context():
-        before = len(limits.limiter.storage.storage)
+        storage = limits.limiter.storage
+        assert isinstance(storage, WorkerMemory)
+        before = len(storage.storage)
         assert let_through(networks) == 3 * SITE_FACTOR
         # The site's own, and one for each that was let through.
-        assert len(limits.limiter.storage.storage) - before == 3 * SITE_FACTOR + 1
+        assert len(storage.storage) - before == 3 * SITE_FACTOR + 1
 
 
 def test_what_a_network_is_refused_does_not_use_up_its_site(make_app: MakeApp) -> None:

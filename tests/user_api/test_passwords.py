@@ -95,7 +95,7 @@ def made(admin: Caller, user: Document) -> str:
     assert answer.status_code == 201
     address = urlsplit(answer.json["url"])
     assert address.path == "/admin/set-password"
-    return address.query.removeprefix("token=")
+    return str(address.query).removeprefix("token=")
 
 
 def test_a_link_sets_a_password_once_and_ends_all_sessions(

@@ -56,7 +56,9 @@ def build_document(app: Flask) -> dict[str, Any]:
         plugins=[plugin],
     )
     if plugin.converter is not None:  # It is, once there is a spec.
-        plugin.converter.add_attribute_function(describe_field)
+        plugin.converter.add_attribute_function(  # type: ignore[no-untyped-call] # apispec
+            describe_field
+        )
     _add_components(spec, app)
     paths: dict[str, dict[str, Any]] = {}
     for rule, contract, view in _endpoints(app):
