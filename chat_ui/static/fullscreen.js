@@ -38,7 +38,8 @@ export class Fullscreen {
       history.back();
       return;
     }
-    const { [KEY]: _, ...state } = history.state;
+    const state = { ...history.state };
+    delete state[KEY];
     change("replaceState", state);
   }
 

@@ -18,6 +18,7 @@ const PATHS = {
   send: ["M4 12l16-8-5.5 16-3-7z", "M11.5 13L20 4"],
 };
 
+/** @param {keyof typeof PATHS} name */
 export function icon(name) {
   return svg(...PATHS[name]);
 }

@@ -12,11 +12,17 @@ const LINK =
 const SCHEME = /^https?:\/\//iu;
 const AUTHORITY = /^(?:\[[0-9a-f:.]+\]|[^[\]:@\\]+)(?::[0-9]{1,5})?$/iu;
 const TRAILING = /[.,;:!?*_~]+$/u;
+/** @type {Record<string, string>} */
 const BRACKETS = { ")": "(", "]": "[", "}": "{" };
 /** "www." in the middle of a word or of another address begins nothing. */
 const INSIDE = /^[0-9A-Za-z._@/-]$/u;
 
-/** Return the parts of a text: {text, address}, where `address` is null for plain text. */
+/**
+ * Return the parts of a text; `address` is null for plain text.
+ *
+ * @param {string} text
+ * @returns {{ text: string, address: string | null }[]}
+ */
 export function split(text) {
   const parts = [];
   let end = 0;
@@ -32,6 +38,10 @@ export function split(text) {
   return parts;
 }
 
+/**
+ * @param {string} shown
+ * @param {string} before
+ */
 function addressOf(shown, before) {
   const scheme = SCHEME.exec(shown)?.[0] ?? "";
   const authority = shown.slice(scheme.length).split(/[/?#]/u, 1)[0];
@@ -40,13 +50,18 @@ function addressOf(shown, before) {
   return INSIDE.test(before) || authority.split(".").length < 3 ? null : `https://${shown}`;
 }
 
-/** Leave out what ends the sentence rather than the address: "(see https://a.example/x)." */
+/**
+ * Leave out what ends the sentence rather than the address: "(see https://a.example/x)."
+ *
+ * @param {string} address
+ */
 function withoutTrailing(address) {
   let text = address;
   for (;;) {
     let shorter = text.replace(TRAILING, "");
-    const opening = BRACKETS[shorter.at(-1)];
-    if (opening && shorter.split(shorter.at(-1)).length > shorter.split(opening).length) shorter = shorter.slice(0, -1);
+    const closing = shorter.slice(-1);
+    const opening = BRACKETS[closing];
+    if (opening && shorter.split(closing).length > shorter.split(opening).length) shorter = shorter.slice(0, -1);
     if (shorter === text) return text;
     text = shorter;
   }

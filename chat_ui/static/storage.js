@@ -9,22 +9,30 @@ export class LocalStore {
   /**
    * All keys of one LocalStore begin with `prefix`, so that two never meet. `area` returns the
    * browser's storage: asking for it may throw as well.
+   *
+   * @param {string} prefix
+   * @param {() => Storage} area
    */
   constructor(prefix, area = () => localStorage) {
     this.prefix = prefix;
     this.#area = area;
   }
 
+  /** @param {string} key */
   get(key) {
     const name = this.prefix + key;
     if (this.#memory.has(name)) return this.#memory.get(name);
     try {
-      return JSON.parse(this.#area().getItem(name));
+      return JSON.parse(this.#area().getItem(name) ?? "null");
     } catch {
       return null;
     }
   }
 
+  /**
+   * @param {string} key
+   * @param {unknown} value
+   */
   set(key, value) {
     const name = this.prefix + key;
     try {
@@ -35,6 +43,7 @@ export class LocalStore {
     }
   }
 
+  /** @param {string} key */
   remove(key) {
     const name = this.prefix + key;
     this.#memory.delete(name);
@@ -45,7 +54,11 @@ export class LocalStore {
     }
   }
 
-  /** The keys that begin with `start`, without the store's own prefix. */
+  /**
+   * The keys that begin with `start`, without the store's own prefix.
+   *
+   * @param {string} start
+   */
   keys(start = "") {
     const names = new Set(this.#memory.keys());
     try {
@@ -57,9 +70,13 @@ export class LocalStore {
     return [...names].filter((name) => name.startsWith(wanted)).map((name) => name.slice(this.prefix.length));
   }
 
-  /** Call `listener(key)` when another tab changes something here. */
+  /**
+   * Call `listener(key)` when another tab changes something here.
+   *
+   * @param {(key: string) => void} listener
+   */
   onChange(listener) {
-    const heard = (event) => {
+    const heard = (/** @type {StorageEvent} */ event) => {
       if (event.key?.startsWith(this.prefix)) listener(event.key.slice(this.prefix.length));
     };
     window.addEventListener("storage", heard);

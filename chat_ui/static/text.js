@@ -3,16 +3,20 @@
 import { h } from "./dom.js";
 import { split } from "./links.js";
 
-/** The number of characters as the API counts them: code points, not UTF-16 units. */
+/**
+ * The number of characters as the API counts them: code points, not UTF-16 units.
+ *
+ * @param {string} text
+ */
 export function length(text) {
-  let count = 0;
-  for (const _ of text) count += 1;
-  return count;
+  return [...text].length;
 }
 
 /**
  * Text as the API stores it: no blanks around, line ends are \n. Word processors leave
  * invisible control characters in what is pasted; the API refuses them, nobody misses them.
+ *
+ * @param {string} text
  */
 export function tidy(text) {
   return text
@@ -22,14 +26,24 @@ export function tidy(text) {
     .trim();
 }
 
-/** Text as strings and links; only web addresses become links. */
+/**
+ * Text as strings and links; only web addresses become links.
+ *
+ * @param {string} text
+ */
 export function linked(text) {
   return split(text).map((part) =>
     part.address ? h("a", { href: part.address, target: "_blank", rel: "noopener noreferrer nofollow" }, part.text) : part.text,
   );
 }
 
-/** A picture's address if it may be loaded, or null: of the chat's own server, or over https of one of `hosts`. */
+/**
+ * A picture's address if it may be loaded, or null: of the chat's own server, or over https of one of `hosts`.
+ *
+ * @param {unknown} text
+ * @param {string} origin
+ * @param {string[]} hosts
+ */
 export function imageAddress(text, origin, hosts) {
   if (typeof text !== "string" || text === "") return null;
   try {
@@ -41,22 +55,35 @@ export function imageAddress(text, origin, hosts) {
   }
 }
 
-/** One or two letters for a name; whole characters, so that emoji and accents stay intact. */
+/**
+ * One or two letters for a name; whole characters, so that emoji and accents stay intact.
+ *
+ * @param {string | null | undefined} name
+ */
 export function initials(name) {
   const words = String(name ?? "").trim().split(/\s+/u).filter(Boolean);
-  const letters = words.length > 1 ? [words[0], words.at(-1)] : words;
+  const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
   return letters.map((word) => firstCharacter(word)).join("").toLocaleUpperCase() || "?";
 }
 
+/** @param {string} word */
 function firstCharacter(word) {
   return characters(word)[0];
 }
 
-/** What a reader sees as one character each: neither an accent nor a joined emoji is cut off. */
+/**
+ * What a reader sees as one character each: neither an accent nor a joined emoji is cut off.
+ *
+ * @param {string} text
+ */
 function characters(text) {
   return segments(text, "grapheme") ?? [...text];
 }
 
+/**
+ * @param {string} text
+ * @param {"grapheme" | "sentence"} granularity
+ */
 function segments(text, granularity) {
   if (!Intl.Segmenter) return null;
   return [...new Intl.Segmenter(undefined, { granularity }).segment(text)].map(({ segment }) => segment);
@@ -65,7 +92,12 @@ function segments(text, granularity) {
 /** "Hello." says nothing: where the line goes on, a subject is at least so long. */
 const TELLING = 20;
 
-/** The subject of a chat that begins with `message`: its first line or sentence, `limit` long at most. */
+/**
+ * The subject of a chat that begins with `message`: its first line or sentence, `limit` long at most.
+ *
+ * @param {string} message
+ * @param {number} limit
+ */
 export function subjectOf(message, limit) {
   const line = tidy(message).split("\n", 1)[0].replace(/\s+/gu, " ");
   let subject = "";
@@ -77,7 +109,12 @@ export function subjectOf(message, limit) {
   return length(subject) <= limit ? subject : `${shortened(subject, limit - 1).trimEnd()}\u2026`;
 }
 
-/** The beginning of a text: whole characters, unless the first alone is longer than `limit`. */
+/**
+ * The beginning of a text: whole characters, unless the first alone is longer than `limit`.
+ *
+ * @param {string} text
+ * @param {number} limit
+ */
 function shortened(text, limit) {
   let result = "";
   let used = 0;
@@ -89,15 +126,25 @@ function shortened(text, limit) {
   return result || [...text].slice(0, limit).join("");
 }
 
+/** @param {string} text */
 export function capital(text) {
   return text.charAt(0).toLocaleUpperCase() + text.slice(1);
 }
 
-/** "Ana", "Ana and Ben", "Ana, Ben and Eva". */
+/**
+ * "Ana", "Ana and Ben", "Ana, Ben and Eva".
+ *
+ * @param {string[]} names
+ */
 export function list(names) {
   return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }
 
+/**
+ * @param {number} count
+ * @param {string} one
+ * @param {string} many
+ */
 export function plural(count, one, many = `${one}s`) {
   return `${count.toLocaleString()} ${count === 1 ? one : many}`;
 }

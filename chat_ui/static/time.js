@@ -9,19 +9,28 @@ const FULL_DATE = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "s
 const LONG_DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 
-/** The reader's calendar day as 2026-11-22, to compare days with. */
+/**
+ * The reader's calendar day as 2026-11-22, to compare days with.
+ *
+ * @param {string} iso
+ */
 export function dayKey(iso) {
   const date = new Date(iso);
-  const two = (number) => String(number).padStart(2, "0");
+  const two = (/** @type {number} */ number) => String(number).padStart(2, "0");
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
 }
 
+/** @param {string} iso */
 function daysAgo(iso) {
-  const midnight = (date) => Date.UTC(date.getFullYear(), date.getMonth(), date.getDate());
+  const midnight = (/** @type {Date} */ date) => Date.UTC(date.getFullYear(), date.getMonth(), date.getDate());
   return Math.round((midnight(new Date()) - midnight(new Date(iso))) / 86_400_000);
 }
 
-/** For the separators between messages: "Today", "Yesterday", "Monday, 16 November". */
+/**
+ * For the separators between messages: "Today", "Yesterday", "Monday, 16 November".
+ *
+ * @param {string} iso
+ */
 export function dayName(iso) {
   const days = daysAgo(iso);
   if (days === 0) return "Today";
@@ -30,15 +39,21 @@ export function dayName(iso) {
   return (sameYear ? LONG_DAY : FULL_DATE).format(new Date(iso));
 }
 
+/** @param {string} iso */
 export function clock(iso) {
   return CLOCK.format(new Date(iso));
 }
 
+/** @param {string} iso */
 export function exact(iso) {
   return EXACT.format(new Date(iso));
 }
 
-/** For the chat list: the time today, then the weekday, then the date. */
+/**
+ * For the chat list: the time today, then the weekday, then the date.
+ *
+ * @param {string} iso
+ */
 export function brief(iso) {
   const days = daysAgo(iso);
   const date = new Date(iso);
@@ -48,6 +63,10 @@ export function brief(iso) {
   return (date.getFullYear() === new Date().getFullYear() ? SHORT_DATE : FULL_DATE).format(date);
 }
 
+/**
+ * @param {string} iso
+ * @param {(iso: string) => string} format
+ */
 export function timeElement(iso, format) {
   return h("time", { datetime: iso, title: exact(iso) }, format(iso));
 }

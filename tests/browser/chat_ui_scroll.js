@@ -10,7 +10,7 @@ async (box) => {
     const seen = messages().find((message) => message.getBoundingClientRect().top > top);
     const before = seen.getBoundingClientRect().top;
     const count = messages().length;
-    await new Promise((done) => setTimeout(done, 40));
+    await new Promise((done) => { setTimeout(done, 40); });
     const moved = Math.abs(seen.getBoundingClientRect().top - before);
     if (moved > 2) jumps.push({ round, moved, count, after: messages().length });
   }

@@ -23,10 +23,6 @@ from tests.browser.chat_ui_helpers import (
 from tests.browser.conftest import hold, until, without_live_connection
 
 CHATS = re.compile(r"/api/chat$")
-SUBJECTS = """async (cases) => {
-  const { subjectOf, length } = await import("/chat/static/text.js");
-  return cases.map((each) => subjectOf(...each)).map((subject) => [subject, length(subject)]);
-}"""
 
 
 def fill(page: Page, message: str, email: str) -> None:
@@ -143,29 +139,6 @@ def test_a_first_message_comes_along_to_the_account_and_through_a_reload(
     dialog.get_by_role("button", name="Start chat").click()
     expect(bubble(page, "Written before")).to_be_visible()
     assert "Written before" not in page.evaluate("JSON.stringify(sessionStorage)")
-
-
-def test_subjects_are_whole_characters_of_the_first_line_or_sentence(
-    server: Any, new_page: Any
-) -> None:
-    page = new_page()
-    page.goto(f"{server.url}/chat")
-    family, accented = "👩‍👩‍👧‍👦", "e\u0301"
-    cases = [
-        ("  Hello\nSecond line", 200, "Hello"),
-        ("Hi. My parcel is late. It was sent on Monday.", 200, "Hi. My parcel is late."),
-        ("one\t two", 200, "one two"),
-        ("word " * 60, 200, None),
-        (family * 40, 200, family * 28 + "…"),
-        (accented * 150, 200, accented * 99 + "…"),
-        ("x" + "\u0301" * 500, 200, None),
-        ("x" * 200, 200, "x" * 200),
-    ]
-    made = page.evaluate(SUBJECTS, [[message, limit] for message, limit, _ in cases])
-    for (message, limit, expected), (subject, length) in zip(cases, made, strict=True):
-        assert 0 < length <= limit, message
-        if expected is not None:
-            assert subject == expected
 
 
 # A chat of somebody who is signed in
