@@ -71,6 +71,8 @@ SETTINGS = frozenset(
         "DEBUG",
     }
 )
+# What no command prints.
+SECRET_SETTINGS = frozenset({"SECRET_KEY", "MONGO_URI", "RATELIMIT_STORAGE_URI"})
 # The lowest and highest value of each number.
 RANGES = {
     "GUEST_MESSAGES_UNANSWERED": (1, 1_000_000),

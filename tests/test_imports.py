@@ -72,6 +72,10 @@ AREAS = {
 }
 
 
+# Programs beside the product, which the product never imports.
+PROGRAMS = ("acceptance", "bench", "deploy", "tests")
+
+
 def modules(root: Path = ROOT) -> dict[str, str]:
     """Return the source of every module of the product by its name."""
     found = {}
@@ -155,6 +159,20 @@ def test_only_the_launcher_imports_the_gpl_server_and_it_imports_nothing_of_ours
             assert not any(below(name, ("secantus", module_of(launcher))) for name in imported)
     assert launcher.read_text().startswith("# SPDX-License-Identifier: GPL-2.0-only\n")
     assert launcher.name in (ROOT / "LICENSES" / "README.md").read_text()
+
+
+def test_the_acceptance_checks_import_nothing_of_ours_and_the_product_none_of_them() -> None:
+    files = sorted((ROOT / "acceptance").rglob("*.py"))
+    checks = {f"acceptance.{path.stem}": path.read_text() for path in files}
+    assert len(checks) > 10
+    known = set(modules()) | set(checks)
+    for module, source in checks.items():
+        for imported in imports(source, known):
+            ours = below(imported, (*PRODUCT, *PROGRAMS)) or imported.startswith(".")
+            assert not ours or below(imported, ("acceptance",)), f"{module} imports {imported}"
+    for module, source in modules().items():
+        for imported in imports(source, known):
+            assert not below(imported, PROGRAMS), f"{module} imports {imported}"
 
 
 def module_of(path: Path) -> str:

@@ -17,7 +17,7 @@ import tree_sitter_javascript
 from tree_sitter import Language, Node, Parser
 
 ROOT = Path(__file__).parent.parent
-PYTHON = ("chatapi", "admin_ui", "chat_ui", "deploy", "bench", "tests")
+PYTHON = ("acceptance", "chatapi", "admin_ui", "chat_ui", "deploy", "bench", "tests")
 FRONT_ENDS = ("admin_ui", "chat_ui")
 
 # What each was replaced by.

@@ -10,11 +10,13 @@ from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
 from chatapi.cli import consistency
+from chatapi.cli.acceptance import verify_deployment
 from chatapi.cli.backup import backup_data, restore_data
 from chatapi.cli.demo import seed_demo
+from chatapi.cli.doctor import run_doctor
 from chatapi.cli.imports import import_conversations
+from chatapi.cli.temporary_accounts import account_commands
 from chatapi.cli.terminal import DatabaseCommand
-from chatapi.cli.verify import verify_deployment
 from chatapi.domain.errors import ChatError
 from chatapi.domain.lengths import MAX_NAME_LENGTH
 from chatapi.schemas.field_types import EmailAddress, Name, NewPassword
@@ -30,7 +32,9 @@ def init_app(app: Flask) -> None:
         set_password,
         seed_demo,
         import_conversations,
+        run_doctor,
         verify_deployment,
+        account_commands,
         backup_data,
         restore_data,
     ):

@@ -69,9 +69,7 @@ def swept(app: Flask, after: timedelta = LATER) -> Result:
 def verified(app: Flask, tmp_path: Path, after: timedelta = LATER) -> Result:
     app.config["DATA_DIR"] = str(tmp_path)
     with time_machine.travel(datetime.now(UTC) + after, tick=True):
-        return app.test_cli_runner().invoke(
-            args=["verify", "--offline", "--only", "No data corruption"]
-        )
+        return app.test_cli_runner().invoke(args=["doctor", "--only", "consistency"])
 
 
 def test_the_first_message_of_a_chat_that_never_came_is_removed(

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from flask import Flask
 from pymongo import MongoClient
 from pymongo.database import Database
 
@@ -140,11 +138,6 @@ def verified(server: AppServer, *options: str, **env: str) -> tuple[int, str]:
 
 def findings(output: str) -> dict[str, dict[str, str]]:
     return {item["title"]: item for item in json.loads(output)["items"]}
-
-
-def offline(app: Flask, tmp_path: Path, only: str) -> Result:
-    app.config["DATA_DIR"] = str(tmp_path)
-    return app.test_cli_runner().invoke(args=["verify", "--offline", "--only", only])
 
 
 def stored(database: Database[Document]) -> dict[str, list[Document]]:
@@ -286,79 +279,36 @@ def test_one_run_at_a_time(database: Database[Document], healthy: AppServer) -> 
     assert "Another verify is running" in output
 
 
-def test_a_database_as_it_should_be_passes(
-    app: Flask, database: Database[Document], tmp_path: Path
-) -> None:
-    for item in ("Connection string", "Collections created", "Indices created", "using indices"):
-        result = offline(app, tmp_path, item)
-        assert result.exit_code == 0, result.output
-        assert "1 passed" in result.output
-
-
 @pytest.mark.parametrize(
-    "index", ["user_created", "admin_created", "status", "one_open_chat", "recent"]
+    ("index", "named"), [("user_created", "userId"), ("admin_created", "adminId")]
 )
-def test_a_missing_index_is_named(
-    app: Flask, database: Database[Document], tmp_path: Path, index: str
+def test_a_missing_index_of_the_checklist_is_named(
+    database: Database[Document], healthy: AppServer, index: str, named: str
 ) -> None:
+    item = ("--offline", "--only", "Indices created on production database")
+    assert verified(healthy, *item)[0] == 0
     database["chatrooms"].drop_index(index)
     try:
-        result = offline(app, tmp_path, "Indices created")
+        code, output = verified(healthy, *item)
     finally:
         indexes.ensure(database)
-    assert result.exit_code == 1
-    keys = {"user_created": "userId", "admin_created": "adminId"}
-    assert keys.get(index, index) in result.output
-    assert "init-db" in result.output
-    assert offline(app, tmp_path, "Indices created").exit_code == 0
+    assert code == 1
+    assert f"chatrooms has no index on {{'{named}': 1, 'createdAt': -1}}" in output
+    assert "init-db" in output
 
 
-def test_an_index_that_is_not_unique_any_more_is_named(
-    app: Flask, database: Database[Document], tmp_path: Path
-) -> None:
-    database["messages"].drop_index("order")
-    database["messages"].create_index([("chatId", 1), ("seq", 1)], name="order")
-    try:
-        result = offline(app, tmp_path, "Indices created")
-    finally:
-        database["messages"].drop_index("order")
-        indexes.ensure(database)
-    assert result.exit_code == 1
-    assert "The index order of messages is another than the declared one" in result.output
-
-
-def test_a_dropped_validator_is_named(
-    app: Flask, database: Database[Document], tmp_path: Path
-) -> None:
-    database.command("collMod", "chatrooms", validator={})
-    try:
-        result = offline(app, tmp_path, "Collections created")
-    finally:
-        indexes.ensure(database)
-    assert result.exit_code == 1
-    assert "chatrooms has no validator" in result.output
-
-
-def test_a_missing_collection_is_named(
-    app: Flask, database: Database[Document], tmp_path: Path
-) -> None:
-    database.drop_collection("presence")
-    try:
-        result = offline(app, tmp_path, "Collections created")
-    finally:
-        indexes.ensure(database)
-    assert result.exit_code == 1
-    assert "There is no collection presence" in result.output
-
-
-def test_a_chat_that_differs_from_its_history_is_named(
-    app: Flask, database: Database[Document], tmp_path: Path, make_chat: MakeChat
+def test_what_the_doctor_finds_fails_the_item(
+    database: Database[Document], healthy: AppServer, make_chat: MakeChat
 ) -> None:
     chat = make_chat(message="One")
-    make_chat(message="Another")
-    result = offline(app, tmp_path, "No data corruption")
-    assert result.exit_code == 0, result.output
     database["messages"].delete_one({"chatId": chat["_id"]})
-    result = offline(app, tmp_path, "No data corruption")
-    assert result.exit_code == 1
-    assert f"chat {chat['_id']}: its history has 0 of the messages 1 to 1" in result.output
+    code, output = verified(healthy, "--offline", "--only", "No data corruption")
+    assert code == 1
+    assert f"chat {chat['_id']}: its history has 0 of the messages 1 to 1" in output
+
+
+def test_a_database_that_does_not_answer_is_not_run_and_that_fails(healthy: AppServer) -> None:
+    gone = "mongodb://127.0.0.1:1/livechat?serverSelectionTimeoutMS=300"
+    code, output = verified(healthy, "--only", "Smoke", MONGO_URI=gone, DATABASE_TIMEOUT_MS="300")
+    assert code == 1
+    assert output.count("not run: The database does not answer") == 3

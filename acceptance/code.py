@@ -8,13 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from jinja2 import TemplateError
+from acceptance.results import Failed, NotApplicable, NotRun, expect
+from acceptance.run import Run
 
-from chatapi.cli.checks.run import Failed, NotApplicable, Run, expect
-from config import Config
-
-ROOT = Path(__file__).resolve().parents[3]
-_PACKAGES = ("chatapi", "admin_ui", "chat_ui", "deploy")
+ROOT = Path(__file__).resolve().parents[1]
+_PACKAGES = ("chatapi", "admin_ui", "chat_ui", "acceptance", "deploy")
 _TEXT = {".py", ".html", ".js", ".css", ".md", ".json", ".toml", ".cfg", ".conf", ".txt", ".svg"}
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _MIN_SECRET_LENGTH = 8
@@ -33,21 +31,20 @@ def files_compile(run: Run) -> str:
         try:
             compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
-            raise Failed(f"{path.relative_to(ROOT)}: {error}", "Deploy the release anew.") from None
-    templates = run.app.jinja_env.list_templates(["html", "js"])
-    for name in templates:
-        try:
-            run.app.jinja_env.get_template(name)
-        except TemplateError as error:
-            raise Failed(f"template {name}: {error}", "Deploy the release anew.") from None
-    return f"{len(modules)} modules and {len(templates)} templates"
+            raise Failed(
+                f"{path.relative_to(ROOT)}: {error}", "Deploy the release again."
+            ) from None
+    return f"{len(modules)} modules and {run.product.doctor('templates')}"
 
 
 def _secrets(run: Run) -> dict[str, str]:
-    """Return what of this configuration nobody else may know, by the setting's name."""
-    found = {"SECRET_KEY": str(run.config["SECRET_KEY"])}
+    """Return the secrets of this configuration by the setting's name. Raises NotRun."""
+    given = run.product.environment
+    if not given.get("SECRET_KEY"):
+        raise NotRun("SECRET_KEY is not set.", "Run this as a command: flask verify.")
+    found = {"SECRET_KEY": given["SECRET_KEY"]}
     for name in ("MONGO_URI", "RATELIMIT_STORAGE_URI"):
-        password = urlsplit(str(run.config[name])).password
+        password = urlsplit(given.get(name, "")).password
         if password:
             found[f"the password in {name}"] = unquote(password)
     return {name: value for name, value in found.items() if len(value) >= _MIN_SECRET_LENGTH}
@@ -91,9 +88,10 @@ def _without(secrets: dict[str, str], text: str, where: str) -> None:
 def settings_from_environment(run: Run) -> str:
     """Fail if what a deployment has to set itself is still what the code says."""
     names = ("SECRET_KEY", "MONGO_URI", "PUBLIC_URL")
-    inbuilt = [name for name in names if run.config[name] == getattr(Config, name)]
-    if inbuilt and run.production:
-        raise Failed(f"{', '.join(inbuilt)} is what the code says.", "Set it in the environment.")
+    defaults = run.product.configuration["defaults"]
+    unset = [name for name in names if name in defaults]
+    if unset and run.production:
+        raise Failed(f"{', '.join(unset)} is what the code says.", "Set it in the environment.")
     if not run.production:
         raise NotApplicable(
             f"not in production: APP_ENV is {run.config['APP_ENV']}, which has defaults for all"
@@ -133,10 +131,9 @@ def api_documented(run: Run) -> str:
         if method in {"get", "post", "patch", "put", "delete"}
     }
     there = {
-        (method, re.sub(r"<[^>]+>", "{}", rule.rule))
-        for rule in run.app.url_map.iter_rules()
-        if rule.rule.startswith("/api/") and not rule.endpoint.endswith((".static", ".versioned"))
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        (route.method, re.sub(r"<[^>]+>", "{}", route.path))
+        for route in run.product.routes
+        if route.path.startswith("/api/") and not route.is_static
     } - {("GET", "/api/docs"), ("GET", "/api/ws")}
     missing = sorted(f"{method} {path}" for method, path in there - described)
     expect(

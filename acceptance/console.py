@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from urllib.parse import urlencode
 
-from chatapi.cli.checks import chat as talk
-from chatapi.cli.checks.instance import Answer
-from chatapi.cli.checks.run import Check, Run, expect
+from acceptance import chat as talk
+from acceptance.instance import Answer
+from acceptance.results import expect
+from acceptance.run import Check, Run
 
 _ADDRESS = re.compile(r'(?:src|href)="(/[^"#?]+\.(?:js|css|svg))"')
 _HTMX = {"HX-Request": "true"}

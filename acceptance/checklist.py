@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chatapi.cli.checks import access, answers, chat, code, console, stored
-from chatapi.cli.checks.run import Check
+from acceptance import access, answers, chat, code, console, stored
+from acceptance.run import Check
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ CHECKLIST = (
     Section(
         "2. Database Preparation",
         (
-            Item("MongoDB Atlas or production database set up", stored.server),
-            Item("Connection string in `.env.local` verified", stored.connection_string),
-            Item("Collections created:", stored.collections),
+            Item("MongoDB Atlas or production database set up", stored.doctor("database")),
+            Item("Connection string in `.env.local` verified", stored.doctor("connection")),
+            Item("Collections created:", stored.doctor("collections")),
             Item("`users` (NextAuth)", stored.collection("users")),
             Item("`chatrooms` (chat system)", stored.collection("chatrooms")),
             Item("Indices created on production database:", stored.all_indexes),
@@ -59,7 +59,7 @@ CHECKLIST = (
                 "Database backups configured",
                 confirm="that `flask backup` or mongodump runs every day, and where to",
             ),
-            Item("Connection pooling configured", stored.pooling),
+            Item("Connection pooling configured", stored.doctor("pool")),
         ),
     ),
     Section(
@@ -183,7 +183,7 @@ CHECKLIST = (
                 confirm="in your monitoring: the memory of the workers, for ten minutes under load",
             ),
             Item("Polling doesn't cause excessive CPU usage", answers.cheap_polls),
-            Item("Database queries optimized (using indices)", stored.planned),
+            Item("Database queries optimized (using indices)", stored.doctor("plans")),
         ),
     ),
     Section(
@@ -252,7 +252,7 @@ CHECKLIST = (
             Item("Status updates reflect immediately", chat.status_at_once),
             Item("Filtering works correctly", chat.filtering),
             Item("Real-time updates work (polling)", chat.polling),
-            Item("No data corruption", stored.no_corruption),
+            Item("No data corruption", stored.doctor("consistency")),
             Item("User/Admin separation maintained", chat.separation),
         ),
     ),

@@ -1,62 +1,39 @@
-"""What a check can use, and how it says what it found."""
+"""One run of the checklist: what a check can use."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
-from flask import Flask
-from flask.testing import FlaskClient
-
-from chatapi.cli.checks.instance import Answer, Instance, Unreachable
-from chatapi.cli.checks.people import People, Person
-from chatapi.store.database import Document
-from config import ConfigError, ProductionConfig
+from acceptance.instance import Answer, Instance, Unreachable
+from acceptance.people import People, Person
+from acceptance.product import NOWHERE, CommandFailed, OwnInstance, Product
+from acceptance.results import Failed, NotApplicable, NotRun, expect
 
 Check = Callable[["Run"], str]
-
-
-class Failed(Exception):
-    """Something is not as it should be: what, and what to do about it."""
-
-    def __init__(self, reason: str, remedy: str = "") -> None:
-        self.reason = reason
-        self.remedy = remedy
-        super().__init__(reason)
-
-
-class NotRun(Failed):
-    """The check could not be made: nothing answers."""
-
-
-class NotApplicable(Exception):
-    """There is nothing to check here, for the reason given."""
-
-
-def expect(condition: object, reason: str, remedy: str = "") -> None:
-    """Fail for a reason unless a condition holds."""
-    if not condition:
-        raise Failed(reason, remedy)
 
 
 @dataclass
 class Run:
     """One run of the checklist."""
 
-    app: Flask
+    product: Product
     url: str
     offline: bool = False
     slow_ms: float = 500.0
     # What one check found out and another uses.
     found: dict[str, Any] = field(default_factory=dict)
     made: People | None = None
+    not_made: CommandFailed | None = None
+    needs_removal: bool = False
+    started: dict[bool, OwnInstance] = field(default_factory=dict)
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """This configuration."""
-        return self.app.config
+        """The settings of this configuration, without its secrets."""
+        settings: Mapping[str, Any] = self.product.configuration["settings"]
+        return settings
 
     @property
     def production(self) -> bool:
@@ -67,8 +44,15 @@ class Run:
     def people(self) -> People:
         """The accounts made for this run; they are made when they are first asked for."""
         if self.made is None:
-            self.made = People()
-            self.made.arrive()
+            if self.not_made:
+                raise self.not_made
+            # First: what was begun and failed has to be removed, too.
+            self.needs_removal = True
+            try:
+                self.made = People(self.product)
+            except CommandFailed as error:
+                self.not_made = error
+                raise
         return self.made
 
     @property
@@ -86,10 +70,13 @@ class Run:
         return connected
 
     def close(self) -> None:
-        """Close the connection to the instance, if there is one."""
+        """Close the connection to the instance, and end the instances of this run."""
         answer = self.found.get("instance")
         if isinstance(answer, Instance):
             answer.close()
+        for own in self.started.values():
+            own.close()
+        self.product.close()
 
     def _connect(self) -> Instance:
         if self.offline:
@@ -117,10 +104,19 @@ class Run:
             )
         return instance
 
-    @cached_property
-    def here(self) -> FlaskClient:
-        """The same code and configuration in this process, for what is not done to others."""
-        return self.app.test_client(use_cookies=False)
+    def own_instance(self, *, database: bool = True) -> OwnInstance:
+        """Return an instance of this run alone, started when it is first asked for.
+
+        The running instance has its database and its log to itself.
+
+        database -- whether it reaches the database.
+        """
+        if database not in self.started:
+            environment = {"LOG_LEVEL": "DEBUG"}
+            if not database:
+                environment |= {"MONGO_URI": NOWHERE, "DATABASE_TIMEOUT_MS": "200"}
+            self.started[database] = self.product.start(**environment)
+        return self.started[database]
 
     def call(
         self, method: str, path: str, who: Person | None = None, json: object = None, **more: Any
@@ -153,29 +149,20 @@ class Run:
         )
         return answer
 
-    def document(self) -> Document:
+    def document(self) -> Any:
         """Return the instance's own OpenAPI document."""
         if "document" not in self.found:
             found = self.asked(200, "GET", "/api/openapi.json").data
             expect(isinstance(found, dict) and "paths" in found, "/api/openapi.json is none.")
             self.found["document"] = found
-        document: Document = self.found["document"]
-        return document
-
-    def refused_in_production(self) -> dict[str, str]:
-        """Return what production would refuse of this configuration, by the setting's name."""
-        try:
-            ProductionConfig.check(dict(self.config))
-        except ConfigError as error:
-            return {line.split()[0]: line for line in str(error).splitlines()}
-        return {}
+        return self.found["document"]
 
     def setting(self, *names: str) -> None:
         """Fail if production refuses one of these settings.
 
         In other environments the check does not apply then: there they may be so.
         """
-        refused = self.refused_in_production()
+        refused = self.product.configuration["refusedInProduction"]
         problems = [refused[name] for name in names if name in refused]
         if problems and self.production:
             raise Failed(

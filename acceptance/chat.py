@@ -8,10 +8,10 @@ from typing import Any
 
 from bson import ObjectId
 
-from chatapi.cli.checks.instance import Answer
-from chatapi.cli.checks.people import Person
-from chatapi.cli.checks.run import Check, Run, expect
-from chatapi.store import messages as stored_messages
+from acceptance.instance import Answer
+from acceptance.people import Person
+from acceptance.results import expect
+from acceptance.run import Check, Run
 
 # Every subject begins so: an agent who sees the chat in these seconds knows what it is.
 SUBJECT = "Verification of the deployment"
@@ -181,7 +181,7 @@ def sender_of(who: str) -> Check:
 
     def check(run: Run) -> str:
         person = run.people.user if who == "user" else run.people.agent
-        role = person.session.role
+        role = person.role
         forged = {"message": "Mine", "senderRole": "system"}
         path = f"/api/chat/{a_chat(run)}"
         answer = run.call("PATCH", path, person, json=forged)
@@ -306,7 +306,8 @@ def persists(run: Run) -> str:
     first = run.asked(201, "POST", path, run.people.user, body).data
     again = run.asked(200, "POST", path, run.people.user, body).data
     expect(first["_id"] == again["_id"], "A retry made a second message.")
-    row = stored_messages.at(ObjectId(first["chatId"]), first["seq"])
+    where = {"chatId": ObjectId(first["chatId"]), "seq": first["seq"]}
+    row = run.product.database["messages"].find_one(where)
     expect(row is not None and row["content"] == text, "The database has another text.")
     return "the database has the same text; a retry with the same clientMessageId added nothing"
 

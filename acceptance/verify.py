@@ -1,8 +1,8 @@
-"""`flask verify`: the customer's deployment checklist, run for real.
+"""`verify`: the customer's deployment checklist, run for real.
 
 Sections 1 to 10, the smoke tests and the production data validation are tried on this
 configuration, its database and a running instance. For that three accounts are made, and
-removed afterwards whatever happens, with all their chats. Nothing else is changed, no limit
+removed afterwards however the run ends, with all their chats. Nothing else is changed, no limit
 is tried out, and what is secret is never shown.
 """
 
@@ -16,26 +16,26 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from flask import current_app
-from flask.cli import with_appcontext
 from pymongo.errors import PyMongoError
 
-from chatapi.cli.checks import people, stored
-from chatapi.cli.checks.checklist import CHECKLIST, Item, Section
-from chatapi.cli.checks.instance import Unreachable
-from chatapi.cli.checks.run import Failed, NotApplicable, NotRun, Run
-from chatapi.domain import clock
-from chatapi.domain.errors import ChatError
+from acceptance import people
+from acceptance.checklist import CHECKLIST, Item, Section
+from acceptance.instance import Unreachable
+from acceptance.product import CommandFailed, Product
+from acceptance.results import Failed, NotApplicable, NotRun
+from acceptance.run import Run
 
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 LEFT_OUT, NOT_APPLICABLE, CONFIRM = "left out", "not applicable", "for you to confirm"
 # These two fail the run: what was not tried is not known to be right.
 BAD = frozenset({FAILED, NOT_RUN})
 SIGNS = {PASSED: "✓", FAILED: "✗", NOT_RUN: "✗"}
+LOOK_AT_DATABASE = "Look at the database; docs/troubleshooting.md."
 COLOURS = {PASSED: "green", FAILED: "red", NOT_RUN: "red"}
 
 
@@ -62,26 +62,34 @@ class Outcome:
     help="What the 99th percentile of response times must stay below.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
-@with_appcontext
-def verify_deployment(
-    url: str | None, offline: bool, only: str | None, response_ms: float, as_json: bool
+@click.pass_obj
+def verify(
+    product: Product | None,
+    url: str | None,
+    offline: bool,
+    only: str | None,
+    response_ms: float,
+    as_json: bool,
 ) -> None:
     """Run the deployment checklist against this configuration and a running instance.
 
     Exit status 0 only if nothing failed. Items that only a person can judge are listed as
     "for you to confirm" and never count as passed.
     """
-    app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-    config = app.config
-    address = url or config["PUBLIC_URL"] or f"http://127.0.0.1:{config['PORT']}"
-    if not address.startswith(("http://", "https://")):
+    if url and not url.startswith(("http://", "https://")):
         raise click.BadParameter("must begin with http:// or https://", param_hint="--url")
-    run = Run(app, address.rstrip("/"), offline, response_ms)
     chosen = _chosen(only)
-    started, begun = clock.now(), time.monotonic()
+    product = product or Product()
+    try:
+        config = product.configuration["settings"]
+    except CommandFailed as error:
+        raise click.ClickException(str(error)) from None
+    address = url or config["PUBLIC_URL"] or f"http://127.0.0.1:{config['PORT']}"
+    run = Run(product, address.rstrip("/"), offline, response_ms)
+    started, begun = datetime.now(UTC), time.monotonic()
     outcomes: list[Outcome] = []
     alone = _single_instance(Path(config["DATA_DIR"]))
-    with alone, _graceful_signals(), _cleaned_up(), contextlib.closing(run):
+    with alone, _graceful_signals(), contextlib.closing(run), _cleaned_up(run):
         for section in chosen:
             if not as_json:
                 click.echo(click.style(f"\n{section.title}", bold=True))
@@ -93,12 +101,16 @@ def verify_deployment(
     seconds = time.monotonic() - begun
     if as_json:
         facts = {"url": run.url, "environment": config["APP_ENV"], "version": config["VERSION"]}
-        when = {"startedAt": clock.iso(started), "seconds": round(seconds, 1)}
+        when = {"startedAt": _iso(started), "seconds": round(seconds, 1)}
         _print_json(facts | when, outcomes)
     else:
         _sum_up(run, outcomes, seconds)
     if any(outcome.status in BAD for outcome in outcomes):
         sys.exit(1)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _chosen(only: str | None) -> list[Section]:
@@ -138,10 +150,12 @@ def _outcome(run: Run, section: Section, item: Item) -> Outcome:
     except Unreachable as error:
         return outcome(FAILED, f"The instance broke the connection off ({error}).")
     except PyMongoError as error:
-        why = stored.answers() or f"The database refused ({type(error).__name__})."
-        return outcome(NOT_RUN, why, "Look at the database; docs/troubleshooting.md.")
-    except ChatError as error:
-        return outcome(FAILED, f"{error.title}: {error.detail}")
+        refused = f"The database refused ({type(error).__name__})."
+        return outcome(NOT_RUN, run.product.database_failure() or refused, LOOK_AT_DATABASE)
+    except CommandFailed as error:
+        if why := run.product.database_failure():
+            return outcome(NOT_RUN, why, LOOK_AT_DATABASE)
+        return outcome(FAILED, f"A command of the product failed: {error}")
     except Exception as error:  # noqa: BLE001 - a check that breaks must not hide the others
         return outcome(FAILED, f"The check broke ({type(error).__name__}: {error}).")
 
@@ -212,7 +226,7 @@ def _single_instance(data_dir: Path) -> Iterator[None]:
 
 
 class _Stopped(BaseException):
-    """Somebody asked this process to end."""
+    """A signal asked this process to end."""
 
 
 @contextlib.contextmanager
@@ -237,7 +251,7 @@ def _graceful_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _cleaned_up() -> Iterator[None]:
+def _cleaned_up(run: Run) -> Iterator[None]:
     """Remove the accounts of this run when the block ends, however it ends."""
     try:
         yield
@@ -245,10 +259,11 @@ def _cleaned_up() -> Iterator[None]:
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
         try:
-            people.remove_all()
-        except PyMongoError:
+            if run.needs_removal:
+                people.remove_all(run.product)
+        except CommandFailed as error:
             click.echo(
-                "The database does not answer, so accounts named verify-… may be left in it. "
+                f"Accounts named verify-… may be left in the database ({error}). "
                 "The next run removes them.",
                 err=True,
             )

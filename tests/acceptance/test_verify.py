@@ -1,4 +1,4 @@
-"""`flask verify`: which items there are, and what a verdict looks like."""
+"""`verify`: which items there are, and what a verdict looks like."""
 
 from __future__ import annotations
 
@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from flask import Flask
 from pymongo.database import Database
 
+from acceptance import code, verify
+from acceptance.checklist import CHECKLIST, Item, Section
+from acceptance.product import CommandFailed, Product
+from acceptance.results import Failed, NotApplicable
+from acceptance.run import Run
 from chatapi import create_app
-from chatapi.cli import consistency, verify
-from chatapi.cli.checks import code, people
-from chatapi.cli.checks.checklist import CHECKLIST, Item, Section
-from chatapi.cli.checks.run import Failed, NotApplicable, Run
-from chatapi.services import accounts, chats, messages
-from chatapi.store import maintenance
 from chatapi.store.database import Document
 from config import TestConfig
-from tests.conftest import MakeChat, MakeSession, MakeUser
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "checklist.md"
@@ -44,8 +42,26 @@ def data_dir(tmp_path: Path) -> Path:
     return tmp_path / "var"
 
 
+class InProcess(Product):
+    """The product in this process, on a database that is a stand-in."""
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__({"SECRET_KEY": app.config["SECRET_KEY"]})
+        self.app = app
+
+    def flask(self, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
+        result = self.app.test_cli_runner().invoke(args=arguments)
+        if result.exit_code not in allowed:
+            raise CommandFailed(result.output)
+        return result.output
+
+    def _report(self, name: str) -> Any:
+        """Run one check only: all of them together take longer than a fast test may."""
+        return json.loads(self.flask("doctor", "--json", "--only", name, allowed=(0, 1)))
+
+
 def run(app: Flask, *options: str) -> Result:
-    return app.test_cli_runner().invoke(args=["verify", *options])
+    return CliRunner().invoke(verify.verify, options, obj=InProcess(app))
 
 
 def configured(database: Database[Document], data_dir: Path, **settings: Any) -> Flask:
@@ -254,7 +270,7 @@ def test_a_secret_that_stands_in_the_code_is_found(
     app = configured(database, data_dir, **PRODUCTION)
     result = run(app, "--only", "No sensitive data", "--offline")
     # This very file holds it.
-    assert "tests/cli/test_verify.py holds SECRET_KEY" in result.output
+    assert "tests/acceptance/test_verify.py holds SECRET_KEY" in result.output
 
 
 def test_a_private_file_that_others_can_read_is_found(
@@ -309,83 +325,3 @@ def test_a_module_that_does_not_compile_is_named(
     result = run(app, "--only", "compile", "--offline")
     assert result.exit_code == 1
     assert "chatapi/cut.py" in result.output
-
-
-def test_what_a_killed_run_left_is_removed_and_nobody_else(
-    app: Flask,
-    database: Database[Document],
-    make_user: MakeUser,
-    make_session: MakeSession,
-    make_chat: MakeChat,
-) -> None:
-    left = people.People()
-    left.arrive()
-    mine, _, _ = chats.create(left.user.session, "Verification", message="Left")
-    messages.send(left.agent.session, mine["_id"], "Also left")
-    near = make_user(email="verify-me@verify.invalid")
-    other = make_chat(message="Stays")
-    before = database["users"].count_documents({})
-    assert people.remove_all() == 3
-    assert database["users"].count_documents({}) == before - 3
-    assert accounts.find(near["email"])
-    assert [row["_id"] for row in database["chatrooms"].find()] == [other["_id"]]
-    assert database["messages"].count_documents({}) == 1
-    owners = {row["userId"] for row in database["sessions"].find()}
-    assert owners == {other["userId"]}
-    assert people.remove_all() == 0
-
-
-@pytest.mark.parametrize(
-    ("collection", "change", "said"),
-    [
-        ("chatrooms", {"$set": {"messageCount": 7}}, "messageCount is 7, not 3"),
-        ("chatrooms", {"$set": {"lastSeq": 4}}, "3 of the messages 1 to 4"),
-        ("chatrooms", {"$set": {"unread.admin": 9}}, "unread.admin is 9, not 2"),
-        ("chatrooms", {"$set": {"deletedUnread": [{"seq": 3, "side": "user"}]}}, "is not deleted"),
-        ("chatrooms", {"$set": {"counts.user": 0}}, "counts.user is 0, not 2"),
-        ("chatrooms", {"$set": {"isOpen": False}}, "isOpen is False and the status active"),
-        ("chatrooms", {"$set": {"lastMessage.content": "x"}}, "lastMessage is not its last"),
-        ("chatrooms", {"$set": {"lastMessageAt": None}}, "lastMessageAt is not the time"),
-        ("messages", {"$set": {"side": "admin"}}, "counts.user is 2, not 1"),
-    ],
-)
-def test_a_chat_that_differs_from_its_history_is_named(
-    app: Flask,
-    database: Database[Document],
-    make_session: MakeSession,
-    make_chat: MakeChat,
-    collection: str,
-    change: Document,
-    said: str,
-) -> None:
-    owner, agent = make_session(), make_session("admin")
-    chat = make_chat(owner, message="One")
-    messages.send(agent, chat["_id"], "Two")
-    messages.send(owner, chat["_id"], "Three")
-    make_chat()
-    assert [found for _, found in consistency.problems()] == [[]]
-    where = {"_id": chat["_id"]} if collection == "chatrooms" else {"seq": 1}
-    database[collection].update_one(where, change)
-    ((compared, found),) = consistency.problems()
-    assert compared == 2
-    assert any(said in problem for problem in found), found
-    assert all(str(chat["_id"]) in problem for problem in found)
-
-
-def test_a_chat_that_goes_while_it_is_compared_is_no_problem(
-    app: Flask,
-    make_session: MakeSession,
-    make_chat: MakeChat,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    agent = make_session("admin")
-    chat = make_chat(message="Gone in a moment")
-    read = maintenance.histories
-
-    def late(chat_ids: Any) -> Any:
-        chats.delete(agent, chat["_id"])
-        monkeypatch.setattr(maintenance, "histories", read)
-        return read(chat_ids)
-
-    monkeypatch.setattr(maintenance, "histories", late)
-    assert [found for _, found in consistency.problems()] == [[]]

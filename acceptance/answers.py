@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-import io
-import json
-import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
-import structlog
 from bson import ObjectId
-from pymongo import MongoClient
-from werkzeug.test import TestResponse
 
-from chatapi.cli.checks import chat as talk
-from chatapi.cli.checks.access import filled, operations
-from chatapi.cli.checks.people import Person
-from chatapi.cli.checks.run import Run, expect
-from chatapi.http import identity, problems
-from chatapi.store import database
-from chatapi.store.database import Document
+from acceptance import chat as talk
+from acceptance.access import filled, operations
+from acceptance.people import Person
+from acceptance.results import expect
+from acceptance.run import Run
 
 ROUNDS = 50
 MAX_SAMPLE = 10.0  # seconds
-NOWHERE = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200&connectTimeoutMS=200"
 # What would tell a client of the inside.
 _INSIDE = ("Traceback", "pymongo", "ServerSelection", "127.0.0.1:1", 'File "')
-
-Result = TypeVar("Result")
 
 
 def response_times(run: Run) -> str:
@@ -123,7 +109,7 @@ def wrong_ids(run: Run) -> str:
     return f"{asked} operations answer 404 to unknown and malformed ids"
 
 
-def example_body(operation: Document) -> Any:
+def example_body(operation: dict[str, Any]) -> Any:
     """Return the first example of an operation's body, None if it takes none."""
     content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     for example in content.get("examples", {}).values():
@@ -154,73 +140,26 @@ def helpful(run: Run) -> str:
     return "401, 403, 404, 409 and 422 come with title, detail, code and requestId"
 
 
-# What is tried in this process, with the same code and settings: the running instance has
-# its database and its log to itself.
-
-
-def _apart(act: Callable[[], Result]) -> Result:
-    """Do something outside this command's application context, as a server does."""
-    return contextvars.Context().run(act)
-
-
-def _ask(run: Run, method: str, path: str, who: Person | None = None, body: Any = None) -> Any:
-    headers = {"Authorization": f"Bearer {who.token}"} if who else {}
-    client = run.here
-
-    def send() -> TestResponse:
-        return client.open(path, method=method, headers=headers, json=body)
-
-    return _apart(send)
-
-
-@contextlib.contextmanager
-def _no_database() -> Iterator[None]:
-    """Let this process's database be gone inside the block."""
-    before = database.current()
-    with MongoClient[Document](NOWHERE) as client:
-        database.bind(client["nowhere"])
-        try:
-            yield
-        finally:
-            database.bind(before)
-
-
-@contextlib.contextmanager
-def _log() -> Iterator[io.StringIO]:
-    """Catch everything that is logged inside the block, at every level."""
-    before = structlog.get_config()["wrapper_class"]
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
-    caught = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(caught), contextlib.redirect_stderr(caught):
-            yield caught
-    finally:
-        structlog.configure(wrapper_class=before)
-
-
-def _lines(log: io.StringIO) -> list[Document]:
-    found = []
-    for line in log.getvalue().splitlines():
-        with contextlib.suppress(ValueError):
-            found.append(json.loads(line))
-    return found
+# What is tried on instances of this run alone: the running one has its database and its log to
+# itself.
 
 
 def outage(run: Run) -> str:
-    """Ask while the database is gone."""
-    with _log() as log, _no_database():
-        answers = [
-            _ask(run, "GET", "/readyz"),
-            _ask(run, "GET", "/api/chat", run.people.user),
-        ]
-        alive = _ask(run, "GET", "/healthz")
+    """Ask an instance whose database is gone."""
+    own = run.own_instance(database=False)
+    answers = [
+        own.instance.call("GET", "/readyz"),
+        own.instance.call("GET", "/api/chat", run.people.user),
+    ]
+    alive = own.instance.call("GET", "/healthz")
     for answer in answers:
-        expect(answer.status_code == 503, f"It is answered {answer.status_code}, not 503.")
-        expect("Retry-After" in answer.headers, "The 503 lacks Retry-After.")
-        _tells_nothing(answer.get_data(as_text=True))
-    expect(alive.status_code == 200, "/healthz needs the database.")
-    failed = [line for line in _lines(log) if line.get("event") == "request_failed"]
-    expect(len(failed) == len(answers), "The log lacks the failure.")
+        expect(answer.status == 503, f"It is answered {answer.told}, not 503.")
+        expect("retry-after" in answer.headers, "The 503 lacks Retry-After.")
+        _tells_nothing(answer.text)
+    expect(alive.status == 200, "/healthz needs the database.")
+    known = {answer.headers["x-request-id"] for answer in answers}
+    failed = {line["requestId"] for line in own.lines() if line.get("event") == "request_failed"}
+    expect(known <= failed, "The log lacks the failure.")
     return "503 with Retry-After, the cause in the log; /healthz still answers"
 
 
@@ -229,49 +168,24 @@ def _tells_nothing(text: str) -> None:
         expect(inside not in text, f"An answer tells of the inside: {inside!r}.")
 
 
-def _failing(run: Run, who: Person | None) -> Any:
-    """Return what a failure that nobody expected looks like to somebody."""
-    headers = {"Authorization": f"Bearer {who.token}"} if who else {}
-
-    def answer() -> Any:
-        with run.app.test_request_context("/api/chat", headers=headers):
-            identity.optional()  # As every view does: who asks is known when it fails.
-            error = problems.from_exception(RuntimeError("verify: the inside"))
-            return problems.as_json(error).get_json()
-
-    return _apart(answer)
-
-
 def detailed_for_agents(run: Run) -> str:
-    """Let something fail under an agent's eyes."""
-    seen = _failing(run, run.people.agent)
-    expect(
-        seen.get("debug") == {"exception": "RuntimeError", "message": "verify: the inside"},
-        "An agent is not told the exception.",
-    )
-    return "an agent's 500 names the exception under debug"
+    """Let the product fail under an agent's eyes, and under those of others."""
+    return run.product.doctor("errors")
 
 
 def nothing_exposed(run: Run) -> str:
-    """Let the same fail for others."""
-    for person in (run.people.user, None):
-        seen = _failing(run, person)
-        text = json.dumps(seen)
-        expect("debug" not in seen and "inside" not in text, "A user is told the exception.")
-        expect("RuntimeError" not in text, "A user is told the exception's class.")
-        expect(seen["requestId"], "The answer has no requestId to ask about.")
-    return "users and strangers get the requestId and nothing of the cause"
+    """Let the product fail under the eyes of others, and under an agent's."""
+    return run.product.doctor("errors")
 
 
 def failures_logged(run: Run) -> str:
     """Compare the ids of refusals and failures with the log."""
-    with _log() as log:
-        refused = _ask(run, "GET", "/api/chat/nothing", run.people.user)
-        with _no_database():
-            failed = _ask(run, "GET", "/api/chat", run.people.user)
-    lines = _lines(log)
+    own, cut_off = run.own_instance(), run.own_instance(database=False)
+    refused = own.instance.call("GET", "/api/chat/nothing", run.people.user)
+    failed = cut_off.instance.call("GET", "/api/chat", run.people.user)
+    lines = own.lines() + cut_off.lines()
     for answer, event in ((refused, "request_rejected"), (failed, "request_failed")):
-        key = answer.headers["X-Request-Id"]
+        key = answer.headers["x-request-id"]
         found = [line for line in lines if line.get("requestId") == key]
         expect(event in {line.get("event") for line in found}, f"The log lacks a {event}.")
     causes = [line for line in lines if line.get("event") == "request_failed"]
@@ -281,18 +195,19 @@ def failures_logged(run: Run) -> str:
 
 def nothing_secret_logged(run: Run) -> str:
     """Send secrets every way there is and look for them in the log."""
+    own, cut_off = run.own_instance(), run.own_instance(database=False)
     user = run.people.user
-    chat_id = talk.a_chat(run)
+    path = f"/api/chat/{talk.a_chat(run)}/messages"
     password, text = secrets.token_urlsafe(16), f"private {secrets.token_hex(12)}"
-    with _log() as log:
-        _ask(run, "POST", "/api/auth/login", None, {"email": "a@b.invalid", "password": [password]})
-        _ask(run, "POST", "/api/auth/password", user, {"current": password, "new": 1})
-        _ask(run, "POST", f"/api/chat/{chat_id}/messages", user, {"content": text})
-        _ask(run, "GET", f"/api/chat?q={password}", user)
-        with _no_database():
-            _ask(run, "POST", f"/api/chat/{chat_id}/messages", user, {"content": text})
-    logged = log.getvalue()
-    requests = [line for line in _lines(log) if line.get("event") == "request_finished"]
+    ask = own.instance.call
+    ask("POST", "/api/auth/login", json_body={"email": "a@b.invalid", "password": [password]})
+    ask("POST", "/api/auth/password", user, {"current": password, "new": 1})
+    ask("POST", path, user, {"content": text})
+    ask("GET", f"/api/chat?q={password}", user)
+    cut_off.instance.call("POST", path, user, {"content": text})
+    logged = own.log() + cut_off.log()
+    lines = own.lines() + cut_off.lines()
+    requests = [line for line in lines if line.get("event") == "request_finished"]
     expect(len(requests) >= 5, "The log lacks the requests.")
     for what, value in (("a password", password), ("a token", user.token), ("a message", text)):
         expect(
@@ -300,4 +215,4 @@ def nothing_secret_logged(run: Run) -> str:
             f"The log holds {what}.",
             "chatapi/http/log.py blanks what it names.",
         )
-    return f"{len(_lines(log))} lines hold no password, no token, no message and no query"
+    return f"{len(lines)} lines hold no password, no token, no message and no query"

@@ -10,11 +10,10 @@ from urllib.parse import quote
 
 from bson import ObjectId
 
-from chatapi.cli.checks import chat as talk
-from chatapi.cli.checks.instance import Answer
-from chatapi.cli.checks.run import Check, Failed, NotApplicable, Run, expect
-from chatapi.http.login_limits import attempts_key
-from chatapi.store import maintenance, sessions
+from acceptance import chat as talk
+from acceptance.instance import Answer
+from acceptance.results import Failed, NotApplicable, expect
+from acceptance.run import Check, Run
 
 # Everything that answers without a session. A route that is not here has to refuse.
 PUBLIC = frozenset(
@@ -41,7 +40,6 @@ PUBLIC = frozenset(
     }
 )
 STRANGE_ORIGIN = "https://strange-origin.invalid"
-_ASSETS = (".static", ".versioned")
 _METHODS = frozenset({"get", "post", "patch", "put", "delete"})
 CLOSE_DOOR = (
     "Give the route a session (chatapi.http.endpoint.endpoint or admin_ui.views.agents_only)."
@@ -96,21 +94,18 @@ def all_routes_refuse(run: Run) -> str:
     run.asked(401, "GET", "/api/chat")
     wrong = {"Authorization": f"Bearer {secrets.token_urlsafe(32)}"}
     asked = 0
-    for rule in run.app.url_map.iter_rules():
-        if rule.endpoint.endswith(_ASSETS):
+    for route in run.product.routes:
+        if route.is_static or (route.method, route.path) in PUBLIC:
             continue
-        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            if (method, rule.rule) in PUBLIC:
-                continue
-            for headers in ({}, wrong):
-                answer = run.call(method, filled(rule.rule), headers=headers)
-                expect(
-                    _refuses(answer, rule.rule),
-                    f"{method} {rule.rule} answered {answer.told} "
-                    f"{'to a wrong token' if headers else 'without a session'}.",
-                    CLOSE_DOOR if answer.status != 404 else "Is this the release that runs there?",
-                )
-            asked += 1
+        for headers in ({}, wrong):
+            answer = run.call(route.method, filled(route.path), headers=headers)
+            expect(
+                _refuses(answer, route.path),
+                f"{route.method} {route.path} answered {answer.told} "
+                f"{'to a wrong token' if headers else 'without a session'}.",
+                CLOSE_DOOR if answer.status != 404 else "Is this the release that runs there?",
+            )
+        asked += 1
     return f"GET /api/chat and the {asked} other routes that are not public refuse"
 
 
@@ -138,7 +133,7 @@ def roles(run: Run) -> str:
             me["role"] == role and me["email"] == person.email,
             f"/api/auth/me does not say that {person.name} is {role}.",
         )
-        ended = run.people.again(person)
+        ended = person.again()
         run.asked(204, "POST", "/api/auth/logout", ended)
         run.asked(401, "GET", "/api/auth/me", ended)
     return "user and admin are known by their sessions; a session that has ended opens nothing"
@@ -219,11 +214,11 @@ def only_agents_assign(run: Run) -> str:
 
 def hijacking(run: Run) -> str:
     """Try what somebody would who wants another one's session."""
-    person = run.people.again(run.people.user)
+    person = run.people.user.again()
     turned = person.token[:-1] + ("A" if person.token[-1] != "A" else "B")
     attempts: list[tuple[str, str, dict[str, str]]] = [
         ("a token with one letter changed", "/api/auth/me", _bearer(turned)),
-        ("the stored key of a session", "/api/auth/me", _bearer(person.session.id)),
+        ("the stored key of a session", "/api/auth/me", _bearer(person.session_key)),
         ("a token in the address", f"/api/auth/me?token={person.token}", {}),
         ("a user's id as token", "/api/auth/me", _bearer(person.id)),
         ("a token of another scheme", "/api/auth/me", {"Authorization": f"Basic {person.token}"}),
@@ -259,7 +254,8 @@ def _sign_in(run: Run) -> Answer:
                 f"{answer.headers.get('retry-after', 'some')} s and run this again"
             )
         expect(answer.status == 401, f"A wrong password is answered {answer.told}, not 401.")
-        run.found["attempts"] = maintenance.attempts_counted(attempts_key(user.email))
+        counted = run.product.flask("temporary-accounts", "sign-in-attempts", user.email)
+        run.found["attempts"] = int(counted)
         right = {"email": user.email, "password": user.password, "cookie": True}
         run.found["sign_in"] = run.asked(200, "POST", "/api/auth/login", json=right)
     found: Answer = run.found["sign_in"]
@@ -405,12 +401,10 @@ def injection(run: Run) -> str:
 
 
 def timeout(run: Run) -> str:
-    """Let a session end, and use it."""
+    """Use a session that has ended."""
     run.asked(200, "GET", "/api/auth/me", run.people.user)
     # One that the instance has not seen yet: what it has seen, it knows for a while.
-    person = run.people.again(run.people.user)
-    past = person.session.created_at.replace(year=person.session.created_at.year - 1)
-    sessions.touch(person.session.id, {"lastSeenAt": past, "expiresAt": past})
+    person = run.people.user.expired()
     answer = run.asked(401, "GET", "/api/chat", person)
     expect(answer.code == "session_expired", f"The refusal's code is {answer.code}.")
     page = run.call("GET", "/admin", person)
@@ -436,4 +430,5 @@ def public_url(run: Run) -> str:
 def secret_key(run: Run) -> str:
     """Judge SECRET_KEY as production does."""
     run.setting("SECRET_KEY")
-    return f"{len(str(run.config['SECRET_KEY']))} characters, none of the known ones"
+    given = run.product.environment.get("SECRET_KEY", "")
+    return f"{len(given)} characters, none of the known ones"

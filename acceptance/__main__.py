@@ -1,0 +1,5 @@
+"""`python -m acceptance`: what `flask verify` runs."""
+
+from acceptance.verify import verify
+
+verify()

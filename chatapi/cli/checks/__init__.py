@@ -1,1 +1,0 @@
-"""What `flask verify` checks, by the parts of the customer's checklist."""

@@ -1,0 +1,97 @@
+"""`flask temporary-accounts`: accounts for a run of the acceptance checks, removed afterwards.
+
+Two users and an agent. The agent has no password, so that nobody can sign in as them; the
+tokens are on this command's output alone. Their chats go with them. What a killed run has left
+is removed by the next one, which knows it by its addresses.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+
+from chatapi.cli.terminal import DatabaseCommand
+from chatapi.domain import clock
+from chatapi.http.login_limits import attempts_key
+from chatapi.services import accounts, chats
+from chatapi.services.accounts import ClientInfo
+from chatapi.store import maintenance, sessions
+from chatapi.store.database import Document
+
+PREFIX = "verify-"
+SESSIONS_EACH = 4
+_ADDRESS = re.compile(r"verify-[0-9a-f]{16}-[a-z]+@verify\.invalid")
+_CLIENT = ClientInfo("flask temporary-accounts", "127.0.0.1")
+
+account_commands = AppGroup(
+    "temporary-accounts", hidden=True, help="Accounts for a run of the acceptance checks."
+)
+
+
+@account_commands.command("make", cls=DatabaseCommand)
+def make() -> None:
+    """Remove what an earlier run has left, make the accounts, and print them as JSON."""
+    remove_all()
+    run = secrets.token_hex(8)
+    made = {
+        "user": _make(run, "user", "Verification: user", secrets.token_urlsafe(24)),
+        "other": _make(run, "other", "Verification: other user", None),
+        "agent": _make(run, "agent", "Verification: agent", None),
+    }
+    click.echo(json.dumps(made))
+
+
+@account_commands.command("remove", cls=DatabaseCommand)
+def remove() -> None:
+    """Remove the accounts of all runs with their chats."""
+    click.echo(f"Removed {remove_all()} temporary accounts.")
+
+
+@account_commands.command("sign-in-attempts", cls=DatabaseCommand)
+@click.argument("email")
+def sign_in_attempts(email: str) -> None:
+    """Print how many attempts to sign in the database has counted for an account."""
+    click.echo(maintenance.attempts_counted(attempts_key(email)))
+
+
+def _make(run: str, kind: str, name: str, password: str | None) -> dict[str, Any]:
+    """Make an account with some sessions, and one session that has expired."""
+    email = f"{PREFIX}{run}-{kind}@verify.invalid"
+    role = "admin" if kind == "agent" else "user"
+    user = accounts.create_user(name, email, password, role)
+    tokens = [accounts.begin_session(user, _CLIENT)[1] for _ in range(SESSIONS_EACH)]
+    return {
+        "id": str(user["_id"]),
+        "name": name,
+        "email": email,
+        "role": role,
+        "password": password,
+        "tokens": tokens,
+        "expiredToken": _expired_token(user),
+    }
+
+
+def _expired_token(user: Document) -> str:
+    session, token = accounts.begin_session(user, _CLIENT)
+    past = clock.now().replace(year=clock.now().year - 1)
+    sessions.touch(session.id, {"lastSeenAt": past, "expiresAt": past})
+    return token
+
+
+def remove_all() -> int:
+    """Remove the accounts of all runs with their chats; return how many there were."""
+    found = [
+        user for user in maintenance.people_called(PREFIX) if _ADDRESS.fullmatch(user["email"])
+    ]
+    for user in found:
+        # As an agent, so that the deletion reaches everybody who looks at the list.
+        remover = accounts.session_for(user | {"role": "admin"})
+        for chat_id in maintenance.chats_of(user["_id"]):
+            chats.delete(remover, chat_id)
+        maintenance.delete_person(user["_id"])
+    return len(found)
