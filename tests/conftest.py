@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import mongomock
 import pytest
@@ -35,10 +35,31 @@ TESTS = Path(__file__).parent
 PASSWORD = "a password of the tests"
 CLIENT = ClientInfo(user_agent="tests", address="127.0.0.1")
 
-MakeUser = Callable[..., Document]
-MakeSession = Callable[..., Session]
-MakeChat = Callable[..., Document]
-SignIn = Callable[..., dict[str, str]]
+
+class MakeUser(Protocol):
+    """The fixture `make_user`."""
+
+    def __call__(
+        self, name: str | None = None, role: str = "user", email: str | None = None
+    ) -> Document: ...
+
+
+class MakeSession(Protocol):
+    """The fixture `make_session`."""
+
+    def __call__(self, role: str = "user", name: str | None = None) -> Session: ...
+
+
+class MakeChat(Protocol):
+    """The fixture `make_chat`."""
+
+    def __call__(self, session: Session | None = None, **fields: Any) -> Document: ...
+
+
+class SignIn(Protocol):
+    """The fixture `sign_in`."""
+
+    def __call__(self, role: str = "user", user: Document | None = None) -> dict[str, str]: ...
 
 
 def chromium_path() -> str | None:

@@ -10,6 +10,9 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.server import Server
+from tests.servers import AppServer
+
 HOST_PAGE = """<!doctype html>
 <html lang="ar" dir="rtl"><head><title>A shop</title>
 <style nonce="own">
@@ -105,7 +108,9 @@ def open_chat(page: Page, url: str, who: dict[str, Any], chat_id: str) -> None:
     expect(page.locator(".messages-scroll")).to_be_visible()
 
 
-def make_chat(server: Any, who: dict[str, Any], *texts: str, subject: str = "Help") -> str:
+def make_chat(
+    server: Server | AppServer, who: dict[str, Any], *texts: str, subject: str = "Help"
+) -> str:
     """Open a chat with messages of its user and return its id."""
     status, _, chat = server.request("POST", "/api/chat", who["token"], {"subject": subject})
     assert status == 201, chat
@@ -114,7 +119,7 @@ def make_chat(server: Any, who: dict[str, Any], *texts: str, subject: str = "Hel
     return str(chat["_id"])
 
 
-def say(server: Any, who: dict[str, Any], chat_id: str, text: str) -> dict[str, Any]:
+def say(server: Server | AppServer, who: dict[str, Any], chat_id: str, text: str) -> dict[str, Any]:
     """Write a message through the API."""
     path = f"/api/chat/{chat_id}/messages"
     status, _, answer = server.request("POST", path, who["token"], {"content": text})
@@ -123,20 +128,20 @@ def say(server: Any, who: dict[str, Any], chat_id: str, text: str) -> dict[str, 
     return message
 
 
-def history(server: Any, who: dict[str, Any], chat_id: str) -> list[str]:
+def history(server: Server | AppServer, who: dict[str, Any], chat_id: str) -> list[str]:
     """Return the texts that the server has, in their order."""
     path = f"/api/chat/{chat_id}/messages?limit=200"
     _, _, messages = server.request("GET", path, who["token"])
     return [message["content"] for message in messages]
 
 
-def change(server: Any, agent: dict[str, Any], chat_id: str, **changes: Any) -> None:
+def change(server: Server, agent: dict[str, Any], chat_id: str, **changes: Any) -> None:
     """Change a chat as an agent."""
     status, _, answer = server.request("PATCH", f"/api/chat/{chat_id}", agent["token"], changes)
     assert status == 200, answer
 
 
-def type_in(server: Any, who: dict[str, Any], chat_id: str) -> None:
+def type_in(server: Server | AppServer, who: dict[str, Any], chat_id: str) -> None:
     """Signal that somebody types."""
     status, _, answer = server.request("POST", f"/api/chat/{chat_id}/typing", who["token"])
     assert status == 204, answer

@@ -18,7 +18,8 @@ from tests.browser.chat_ui_helpers import (
     send,
     sign_in,
 )
-from tests.browser.conftest import without_live_connection
+from tests.browser.conftest import NewPage, PageErrors, without_live_connection
+from tests.browser.server import Server
 
 MESSAGES = re.compile(r"/api/chat/[0-9a-f]{24}/messages$")
 CUT = r"net::ERR_(INTERNET_DISCONNECTED|FAILED|CONNECTION)"
@@ -28,7 +29,7 @@ CUT = r"net::ERR_(INTERNET_DISCONNECTED|FAILED|CONNECTION)"
 
 
 def test_message_is_sent_once_although_its_answer_was_lost(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors, ana: dict[str, Any]
 ) -> None:
     page_errors.allow(CUT)
     chat_id = make_chat(server, ana)
@@ -64,7 +65,11 @@ def test_message_is_sent_once_although_its_answer_was_lost(
 
 
 def test_messages_written_offline_are_sent_in_order_when_it_is_over(
-    server: Any, new_page: Any, page_errors: Any, ana: Any, agent: Any
+    server: Server,
+    new_page: NewPage,
+    page_errors: PageErrors,
+    ana: dict[str, Any],
+    agent: dict[str, Any],
 ) -> None:
     page_errors.allow(CUT)
     chat_id = make_chat(server, ana, "Before")
@@ -89,7 +94,12 @@ def test_messages_written_offline_are_sent_in_order_when_it_is_over(
 
 @pytest.mark.parametrize(("width", "height"), [(375, 667), (768, 1024), (1280, 800)])
 def test_the_banner_covers_neither_titles_nor_buttons(
-    server: Any, new_page: Any, page_errors: Any, ana: Any, width: int, height: int
+    server: Server,
+    new_page: NewPage,
+    page_errors: PageErrors,
+    ana: dict[str, Any],
+    width: int,
+    height: int,
 ) -> None:
     page_errors.allow(CUT)
     chat_id = make_chat(server, ana, "Before")
@@ -109,7 +119,7 @@ def test_the_banner_covers_neither_titles_nor_buttons(
 
 
 def test_unsent_message_and_draft_survive_a_reload(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors, ana: dict[str, Any]
 ) -> None:
     page_errors.allow(CUT)
     chat_id = make_chat(server, ana)
@@ -132,7 +142,9 @@ def test_unsent_message_and_draft_survive_a_reload(
     expect(bubble(page, "Do not forget me")).to_have_count(1)
 
 
-def test_retry_now_does_not_wait(server: Any, new_page: Any, page_errors: Any, ana: Any) -> None:
+def test_retry_now_does_not_wait(
+    server: Server, new_page: NewPage, page_errors: PageErrors, ana: dict[str, Any]
+) -> None:
     page_errors.allow("status of 429")
     chat_id = make_chat(server, ana)
     page = new_page()
@@ -151,7 +163,7 @@ def test_retry_now_does_not_wait(server: Any, new_page: Any, page_errors: Any, a
 
 
 def test_refused_message_says_why_and_can_be_edited(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors, ana: dict[str, Any]
 ) -> None:
     page_errors.allow("status of 422")
     chat_id = make_chat(server, ana)
@@ -177,7 +189,7 @@ def test_refused_message_says_why_and_can_be_edited(
 
 
 def test_unavailable_service_is_announced_and_recovers_by_itself(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors, ana: dict[str, Any]
 ) -> None:
     page_errors.allow("status of 503")
     chat_id = make_chat(server, ana)
@@ -198,7 +210,7 @@ def test_unavailable_service_is_announced_and_recovers_by_itself(
 
 
 def test_polls_are_conditional_and_rare_in_a_hidden_tab(
-    server: Any, new_page: Any, ana: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "Hi")
     page = new_page()
@@ -232,7 +244,7 @@ def test_polls_are_conditional_and_rare_in_a_hidden_tab(
     assert len(polls) == 1
 
 
-def end_other_sessions(server: Any, who: dict[str, Any], password: str) -> None:
+def end_other_sessions(server: Server, who: dict[str, Any], password: str) -> None:
     """Change the password, which ends every session but the one that changes it."""
     body = {"current": who["password"], "new": password}
     status, _, answer = server.request("POST", "/api/auth/password", who["token"], body)
@@ -243,7 +255,7 @@ def end_other_sessions(server: Any, who: dict[str, Any], password: str) -> None:
 
 
 def test_session_that_ends_while_typing_loses_nothing(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors, ana: dict[str, Any]
 ) -> None:
     page_errors.allow("status of (401|403)")
     chat_id = make_chat(server, ana, "Hello")
@@ -265,7 +277,7 @@ def test_session_that_ends_while_typing_loses_nothing(
 
 
 def test_what_one_account_wrote_is_never_sent_by_another(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors, ana: dict[str, Any]
 ) -> None:
     page_errors.allow("status of (401|403)")
     page_errors.allow(CUT)
@@ -309,7 +321,7 @@ def test_what_one_account_wrote_is_never_sent_by_another(
 
 
 def test_tab_whose_cookie_was_replaced_by_another_tab_writes_in_nobody_elses_name(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors, ana: dict[str, Any]
 ) -> None:
     page_errors.allow("status of (401|403|404)")
     chat_id = make_chat(server, ana, "Ana's chat")

@@ -27,7 +27,7 @@ from tests.browser.chat_ui_helpers import (
     widget_token,
     write_as_guest,
 )
-from tests.browser.conftest import until
+from tests.browser.conftest import NewPage, PageErrors, until
 from tests.browser.proxy import Proxy
 from tests.browser.server import Server
 from tests.servers import AppServer, DatabaseServer, start_app, start_database
@@ -36,7 +36,7 @@ CUT = r"net::ERR_|WebSocket connection|status of (502|503)"
 A_BLINK = 1_000
 
 
-def expect_history(page: Page, server: Any, who: dict[str, Any], chat_id: str) -> None:
+def expect_history(page: Page, server: Server, who: dict[str, Any], chat_id: str) -> None:
     """Wait until the screen shows exactly what the server has."""
     expect(page.locator(".bubble")).to_have_text(history(server, who, chat_id), timeout=20_000)
 
@@ -74,7 +74,9 @@ def open_live(page: Page, url: str, who: dict[str, Any], chat_id: str) -> None:
 # In a blink
 
 
-def test_message_appears_without_any_poll(server: Any, new_page: Any, ana: Any, agent: Any) -> None:
+def test_message_appears_without_any_poll(
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
+) -> None:
     chat_id = make_chat(server, ana, "Hello")
     page = new_page()
     page.clock.install()
@@ -97,7 +99,9 @@ def test_message_appears_without_any_poll(server: Any, new_page: Any, ana: Any, 
     assert asked == []
 
 
-def test_live_page_still_makes_sure_once_a_minute(server: Any, new_page: Any, ana: Any) -> None:
+def test_live_page_still_makes_sure_once_a_minute(
+    server: Server, new_page: NewPage, ana: dict[str, Any]
+) -> None:
     chat_id = make_chat(server, ana, "Hello")
     page = new_page()
     page.clock.install()
@@ -115,7 +119,7 @@ def test_live_page_still_makes_sure_once_a_minute(server: Any, new_page: Any, an
 
 
 def test_message_that_is_seen_at_once_never_counts_as_unread(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "Hello")
     page = new_page()
@@ -132,7 +136,7 @@ def test_message_that_is_seen_at_once_never_counts_as_unread(
 
 
 def test_list_and_title_follow_a_chat_that_is_not_open(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "Hello")
     page = new_page()
@@ -146,7 +150,7 @@ def test_list_and_title_follow_a_chat_that_is_not_open(
 
 
 def test_read_mark_and_closing_show_at_once(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana)
     page = new_page()
@@ -160,7 +164,7 @@ def test_read_mark_and_closing_show_at_once(
 
 
 def test_deleted_message_and_deleted_chat_are_gone_at_once(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "One", "Two")
     page = new_page()
@@ -178,7 +182,7 @@ def test_deleted_message_and_deleted_chat_are_gone_at_once(
 
 
 def test_agent_who_types_is_named_until_the_message_or_silence(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "Hello")
     page = new_page()
@@ -203,7 +207,7 @@ def test_agent_who_types_is_named_until_the_message_or_silence(
 
 
 def test_typing_is_told_to_the_agent_but_not_at_every_key(
-    server: Any, new_page: Any, ana: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "Hello")
     page = new_page()
@@ -226,7 +230,7 @@ def test_typing_is_told_to_the_agent_but_not_at_every_key(
 
 
 def test_agent_who_looks_at_the_chat_is_shown(
-    server: Any, browser: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, browser: Any, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "Hello")
     page = new_page()
@@ -253,7 +257,12 @@ def test_agent_who_looks_at_the_chat_is_shown(
 
 
 def test_cut_network_is_shown_and_heals_completely(
-    server: Any, proxied: Proxy, new_page: Any, page_errors: Any, ana: Any, agent: Any
+    server: Server,
+    proxied: Proxy,
+    new_page: NewPage,
+    page_errors: PageErrors,
+    ana: dict[str, Any],
+    agent: dict[str, Any],
 ) -> None:
     page_errors.allow(CUT)
     chat_id = make_chat(server, ana, "Before")
@@ -280,7 +289,12 @@ def test_cut_network_is_shown_and_heals_completely(
 
 
 def test_computer_that_has_slept_does_not_trust_its_connection(
-    server: Any, proxied: Proxy, new_page: Any, page_errors: Any, ana: Any, agent: Any
+    server: Server,
+    proxied: Proxy,
+    new_page: NewPage,
+    page_errors: PageErrors,
+    ana: dict[str, Any],
+    agent: dict[str, Any],
 ) -> None:
     page_errors.allow(CUT)
     chat_id = make_chat(server, ana, "Before")
@@ -302,7 +316,7 @@ def test_computer_that_has_slept_does_not_trust_its_connection(
 
 
 def test_tab_that_is_looked_at_again_is_checked(
-    server: Any, proxied: Proxy, new_page: Any, ana: Any, agent: Any
+    server: Server, proxied: Proxy, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "Before")
     page = new_page()
@@ -349,7 +363,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
 
 @pytest.mark.parametrize("what", ["app", "database"])
 def test_restart_is_survived_without_a_reload(
-    own: Own, new_page: Any, page_errors: Any, what: str
+    own: Own, new_page: NewPage, page_errors: PageErrors, what: str
 ) -> None:
     page_errors.allow(CUT)
     server, stopped = own.server, getattr(own, what)
@@ -374,7 +388,11 @@ def test_restart_is_survived_without_a_reload(
 
 
 def test_refused_websocket_leaves_polling(
-    server: Any, new_page: Any, page_errors: Any, ana: Any, agent: Any
+    server: Server,
+    new_page: NewPage,
+    page_errors: PageErrors,
+    ana: dict[str, Any],
+    agent: dict[str, Any],
 ) -> None:
     page_errors.allow("WebSocket connection")
     chat_id = make_chat(server, ana, "Hello")
@@ -393,7 +411,11 @@ def test_refused_websocket_leaves_polling(
 
 
 def test_ended_session_asks_to_sign_in_and_keeps_the_text(
-    server: Any, new_page: Any, page_errors: Any, ana: Any, agent: Any
+    server: Server,
+    new_page: NewPage,
+    page_errors: PageErrors,
+    ana: dict[str, Any],
+    agent: dict[str, Any],
 ) -> None:
     page_errors.allow("status of 401")
     chat_id = make_chat(server, ana, "Hello")
@@ -416,7 +438,7 @@ def test_ended_session_asks_to_sign_in_and_keeps_the_text(
 
 @pytest.mark.parametrize("code", ["restarting", "too_slow", "forbidden"])
 def test_connection_that_the_server_ends_is_made_again(
-    server: Any, new_page: Any, ana: Any, agent: Any, code: str
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any], code: str
 ) -> None:
     chat_id = make_chat(server, ana, "Hello")
     page = new_page()
@@ -441,7 +463,9 @@ def test_connection_that_the_server_ends_is_made_again(
     expect_history(page, server, ana, chat_id)
 
 
-def test_lost_event_is_fetched(server: Any, new_page: Any, ana: Any, agent: Any) -> None:
+def test_lost_event_is_fetched(
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
+) -> None:
     chat_id = make_chat(server, ana, "Hello")
     page = new_page()
     losing: list[bool] = []
@@ -472,7 +496,7 @@ def test_lost_event_is_fetched(server: Any, new_page: Any, ana: Any, agent: Any)
 
 
 def test_eight_tabs_of_one_browser_stay_live(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "Hello")
     first = new_page()
@@ -491,7 +515,7 @@ def test_eight_tabs_of_one_browser_stay_live(
         expect(bubble(tab, "From the first")).to_be_visible(timeout=A_BLINK)
 
 
-def test_widget_is_live_on_a_page_of_another_origin(own: Own, new_page: Any) -> None:
+def test_widget_is_live_on_a_page_of_another_origin(own: Own, new_page: NewPage) -> None:
     server, marta = own.server, own.server.admin("Marta")
     path, image = f"/api/admin/users/{marta['_id']}", "https://x.example/marta.png"
     server.request("PATCH", path, marta["token"], {"image": image})
@@ -521,7 +545,7 @@ def test_widget_is_live_on_a_page_of_another_origin(own: Own, new_page: Any) -> 
 
 
 def test_widget_polls_where_the_pages_policy_forbids_the_connection(
-    server: Any, new_page: Any, page_errors: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors
 ) -> None:
     page = new_page()
     page_errors.allow("Content Security Policy")

@@ -7,9 +7,13 @@ from typing import Any
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.chat_ui_helpers import make_chat, open_chat, sign_in, write_as_guest
+from tests.browser.conftest import NewPage, PageErrors
+from tests.browser.server import Server
 
 
-def test_focus_goes_on_after_signing_in_and_out(server: Any, new_page: Any, ana: Any) -> None:
+def test_focus_goes_on_after_signing_in_and_out(
+    server: Server, new_page: NewPage, ana: dict[str, Any]
+) -> None:
     page = new_page()
     sign_in(page, server.url, ana)
     expect(page.get_by_role("button", name="New chat")).to_be_focused()
@@ -19,7 +23,7 @@ def test_focus_goes_on_after_signing_in_and_out(server: Any, new_page: Any, ana:
 
 
 def test_a_refused_form_keeps_the_focus(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors, ana: dict[str, Any]
 ) -> None:
     page_errors.allow("status of 401")
     page = new_page()
@@ -32,7 +36,7 @@ def test_a_refused_form_keeps_the_focus(
     expect(page.get_by_role("button", name="Sign in")).to_be_focused()
 
 
-def test_nothing_promises_mail_that_is_not_sent(server: Any, new_page: Any) -> None:
+def test_nothing_promises_mail_that_is_not_sent(server: Server, new_page: NewPage) -> None:
     page = new_page()
     page.goto(f"{server.url}/chat")
     expect(page.get_by_text("no e-mail is sent")).to_be_visible()
@@ -40,7 +44,7 @@ def test_nothing_promises_mail_that_is_not_sent(server: Any, new_page: Any) -> N
 
 
 def test_a_guest_is_asked_before_signing_out_and_can_keep_the_chats(
-    server: Any, new_page: Any
+    server: Server, new_page: NewPage
 ) -> None:
     page = new_page()
     page.goto(f"{server.url}/chat")
@@ -68,7 +72,7 @@ def test_a_guest_is_asked_before_signing_out_and_can_keep_the_chats(
     expect(page.locator(".chat-item .subject")).to_have_text("Kept")
 
 
-def test_a_guest_who_signs_out_anyway_leaves_nothing(server: Any, new_page: Any) -> None:
+def test_a_guest_who_signs_out_anyway_leaves_nothing(server: Server, new_page: NewPage) -> None:
     page = new_page()
     page.goto(f"{server.url}/chat")
     write_as_guest(page, "Lost", "gil@example.org")
@@ -81,7 +85,7 @@ def test_a_guest_who_signs_out_anyway_leaves_nothing(server: Any, new_page: Any)
     assert "Not for others" not in page.evaluate("JSON.stringify(localStorage)")
 
 
-def test_another_tab_hears_that_a_guest_has_an_account(server: Any, new_page: Any) -> None:
+def test_another_tab_hears_that_a_guest_has_an_account(server: Server, new_page: NewPage) -> None:
     page = new_page()
     page.goto(f"{server.url}/chat")
     write_as_guest(page, "Kept", "gia@example.org")
@@ -99,7 +103,7 @@ def test_another_tab_hears_that_a_guest_has_an_account(server: Any, new_page: An
 
 
 def test_the_address_of_a_guests_chat_greets_no_other_guest(
-    server: Any, new_page: Any, page_errors: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors
 ) -> None:
     page_errors.allow("status of 401")
     page = new_page()
@@ -115,7 +119,7 @@ def test_the_address_of_a_guests_chat_greets_no_other_guest(
 
 
 def test_blocked_cookies_are_named_and_make_no_further_guest(
-    server: Any, new_page: Any, page_errors: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors
 ) -> None:
     page_errors.allow("status of 401")
     page = new_page()
@@ -152,7 +156,9 @@ def test_blocked_cookies_are_named_and_make_no_further_guest(
     assert not any("/auth/guest" in url for url in asked[1:])
 
 
-def test_a_whole_conversation_is_printed(server: Any, new_page: Any, ana: Any) -> None:
+def test_a_whole_conversation_is_printed(
+    server: Server, new_page: NewPage, ana: dict[str, Any]
+) -> None:
     chat_id = make_chat(server, ana, *[f"Line {number} " + "text " * 60 for number in range(30)])
     page = new_page()
     open_chat(page, server.url, ana, chat_id)

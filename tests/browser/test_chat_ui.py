@@ -23,13 +23,14 @@ from tests.browser.chat_ui_helpers import (
     sign_in,
     write_as_guest,
 )
-from tests.browser.conftest import hold, without_live_connection
+from tests.browser.conftest import NewPage, PageErrors, hold, without_live_connection
+from tests.browser.server import Server
 
 HERE = Path(__file__).parent
 CUT = r"net::ERR_(INTERNET_DISCONNECTED|FAILED|CONNECTION)"
 
 
-def rename(server: Any, agent: dict[str, Any], who: dict[str, Any], name: str) -> None:
+def rename(server: Server, agent: dict[str, Any], who: dict[str, Any], name: str) -> None:
     """Give somebody another name, as an agent."""
     path = f"/api/admin/users/{who['_id']}"
     status, _, answer = server.request("PATCH", path, agent["token"], {"name": name})
@@ -39,7 +40,9 @@ def rename(server: Any, agent: dict[str, Any], who: dict[str, Any], name: str) -
 # Coming in
 
 
-def test_guest_starts_a_chat_and_is_answered(server: Any, new_page: Any, agent: Any) -> None:
+def test_guest_starts_a_chat_and_is_answered(
+    server: Server, new_page: NewPage, agent: dict[str, Any]
+) -> None:
     page = new_page()
     page.goto(f"{server.url}/chat")
     write_as_guest(page, "Which size fits? I am 180 cm tall.", "zoe@example.org", "Zoë 🦊")
@@ -57,7 +60,7 @@ def test_guest_starts_a_chat_and_is_answered(server: Any, new_page: Any, agent: 
 
 
 def test_problems_of_a_form_stand_beside_their_field(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors, ana: dict[str, Any]
 ) -> None:
     page_errors.allow("status of (401|409|422)")
     page = new_page()
@@ -85,7 +88,7 @@ def test_problems_of_a_form_stand_beside_their_field(
 
 
 def test_signing_out_ends_the_session_and_shows_nothing_of_it(
-    server: Any, new_page: Any, ana: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "Something private")
     page = new_page()
@@ -99,7 +102,9 @@ def test_signing_out_ends_the_session_and_shows_nothing_of_it(
     expect(page.get_by_label("Your message")).to_be_visible()
 
 
-def test_nothing_is_asked_while_the_session_ends(server: Any, new_page: Any, ana: Any) -> None:
+def test_nothing_is_asked_while_the_session_ends(
+    server: Server, new_page: NewPage, ana: dict[str, Any]
+) -> None:
     chat_id = make_chat(server, ana, "Hello")
     page = new_page()
     open_chat(page, server.url, ana, chat_id)
@@ -121,7 +126,11 @@ def test_nothing_is_asked_while_the_session_ends(server: Any, new_page: Any, ana
 
 
 def test_signing_out_that_fails_leaves_the_chat_going(
-    server: Any, new_page: Any, page_errors: Any, ana: Any, agent: Any
+    server: Server,
+    new_page: NewPage,
+    page_errors: PageErrors,
+    ana: dict[str, Any],
+    agent: dict[str, Any],
 ) -> None:
     page_errors.allow(CUT)
     chat_id = make_chat(server, ana, "Hello")
@@ -137,7 +146,9 @@ def test_signing_out_that_fails_leaves_the_chat_going(
     expect(page.locator(".receipt")).to_have_text("Sent")
 
 
-def test_session_survives_a_reload_in_the_same_chat(server: Any, new_page: Any, ana: Any) -> None:
+def test_session_survives_a_reload_in_the_same_chat(
+    server: Server, new_page: NewPage, ana: dict[str, Any]
+) -> None:
     chat_id = make_chat(server, ana, "Still here")
     page = new_page()
     open_chat(page, server.url, ana, chat_id)
@@ -148,7 +159,9 @@ def test_session_survives_a_reload_in_the_same_chat(server: Any, new_page: Any, 
     expect(bubble(page, "Still here")).to_be_visible()
 
 
-def test_agent_is_sent_to_the_console(server: Any, new_page: Any, agent: Any) -> None:
+def test_agent_is_sent_to_the_console(
+    server: Server, new_page: NewPage, agent: dict[str, Any]
+) -> None:
     page = new_page()
     page.goto(f"{server.url}/chat")
     page.get_by_role("tab", name="Sign in").click()
@@ -164,7 +177,7 @@ def test_agent_is_sent_to_the_console(server: Any, new_page: Any, agent: Any) ->
 
 
 def test_unread_messages_are_counted_until_they_have_been_seen(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "Hello?")
     page = new_page()
@@ -183,7 +196,7 @@ def test_unread_messages_are_counted_until_they_have_been_seen(
 
 
 def test_read_receipt_appears_when_the_agent_has_read(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana)
     page = new_page()
@@ -195,7 +208,7 @@ def test_read_receipt_appears_when_the_agent_has_read(
 
 
 def test_read_receipt_comes_also_to_a_message_far_up(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "Have you seen this?")
     for number in range(55):
@@ -211,7 +224,7 @@ def test_read_receipt_comes_also_to_a_message_far_up(
 
 
 def test_enter_sends_but_shift_enter_and_composing_do_not(
-    server: Any, new_page: Any, ana: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana)
     page = new_page()
@@ -228,7 +241,9 @@ def test_enter_sends_but_shift_enter_and_composing_do_not(
     assert history(server, ana, chat_id) == ["one\ntwo"]
 
 
-def test_length_is_counted_as_the_server_counts(server: Any, new_page: Any, ana: Any) -> None:
+def test_length_is_counted_as_the_server_counts(
+    server: Server, new_page: NewPage, ana: dict[str, Any]
+) -> None:
     chat_id = make_chat(server, ana)
     page = new_page()
     open_chat(page, server.url, ana, chat_id)
@@ -246,7 +261,7 @@ def test_length_is_counted_as_the_server_counts(server: Any, new_page: Any, ana:
 
 
 def test_history_loads_upward_without_a_jump(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana)
     for number in range(1, 301):
@@ -280,7 +295,7 @@ def test_history_loads_upward_without_a_jump(
 
 
 def test_chat_closed_while_typing_keeps_the_text(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "Hello")
     page = new_page()
@@ -301,7 +316,7 @@ def test_chat_closed_while_typing_keeps_the_text(
 
 
 def test_archived_chat_is_read_only_and_a_reopened_one_is_not(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "Hello")
     change(server, agent, chat_id, status="archived")
@@ -314,7 +329,11 @@ def test_archived_chat_is_read_only_and_a_reopened_one_is_not(
 
 
 def test_message_to_a_chat_closed_meanwhile_is_refused_with_the_reason(
-    server: Any, new_page: Any, page_errors: Any, ana: Any, agent: Any
+    server: Server,
+    new_page: NewPage,
+    page_errors: PageErrors,
+    ana: dict[str, Any],
+    agent: dict[str, Any],
 ) -> None:
     page_errors.allow("status of 409")
     page_errors.allow(CUT)
@@ -339,7 +358,9 @@ def test_message_to_a_chat_closed_meanwhile_is_refused_with_the_reason(
 # Hostile text
 
 
-def test_what_people_write_is_text_and_nothing_else(server: Any, new_page: Any, agent: Any) -> None:
+def test_what_people_write_is_text_and_nothing_else(
+    server: Server, new_page: NewPage, agent: dict[str, Any]
+) -> None:
     mallory, marta = server.user(hostile.TEXTS[0]), server.admin("Marta")
     made = []
     for text in hostile.TEXTS:
@@ -366,7 +387,7 @@ def test_what_people_write_is_text_and_nothing_else(server: Any, new_page: Any, 
 
 
 def test_links_in_messages_are_web_addresses_and_open_elsewhere(
-    server: Any, new_page: Any, ana: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any]
 ) -> None:
     text = "javascript:alert(1) data:text/html,<b>x https://good.example/a_(b)?q=<i>."
     chat_id = make_chat(server, ana, text)
@@ -380,7 +401,7 @@ def test_links_in_messages_are_web_addresses_and_open_elsewhere(
 
 
 def test_a_picture_is_loaded_from_the_named_hosts_alone(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     mallory = server.admin("Mallory")
     chat_id = make_chat(server, ana, "Hello")
@@ -401,7 +422,11 @@ def test_a_picture_is_loaded_from_the_named_hosts_alone(
 
 
 def test_broken_image_falls_back_to_initials(
-    server: Any, new_page: Any, page_errors: Any, ana: Any, agent: Any
+    server: Server,
+    new_page: NewPage,
+    page_errors: PageErrors,
+    ana: dict[str, Any],
+    agent: dict[str, Any],
 ) -> None:
     page_errors.allow("status of 404")
     chat_id = make_chat(server, ana, "Hello")
@@ -420,7 +445,9 @@ def test_broken_image_falls_back_to_initials(
 # Reaching it
 
 
-def test_everything_can_be_done_by_keyboard(server: Any, new_page: Any, ana: Any) -> None:
+def test_everything_can_be_done_by_keyboard(
+    server: Server, new_page: NewPage, ana: dict[str, Any]
+) -> None:
     make_chat(server, ana, subject="By hand")
     page = new_page()
     page.goto(f"{server.url}/chat")
@@ -452,7 +479,12 @@ def test_everything_can_be_done_by_keyboard(server: Any, new_page: Any, ana: Any
 
 @pytest.mark.parametrize(("width", "height"), [(320, 568), (375, 667), (768, 1024), (1920, 1080)])
 def test_nothing_is_wider_than_the_window(
-    server: Any, new_page: Any, ana: Any, agent: Any, width: int, height: int
+    server: Server,
+    new_page: NewPage,
+    ana: dict[str, Any],
+    agent: dict[str, Any],
+    width: int,
+    height: int,
 ) -> None:
     chat_id = make_chat(
         server, ana, "https://example.org/" + "long" * 100, "مرحبا", subject="x" * 200
@@ -482,7 +514,7 @@ def test_nothing_is_wider_than_the_window(
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_texts_have_enough_contrast(
-    server: Any, new_page: Any, ana: Any, agent: Any, dark: bool
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any], dark: bool
 ) -> None:
     chat_id = make_chat(server, ana, "Hello https://example.org")
     say(server, agent, chat_id, "Good morning https://example.org")
@@ -493,13 +525,13 @@ def test_texts_have_enough_contrast(
     assert page.evaluate((HERE / "chat_ui_contrast.js").read_text()) == []
 
 
-def test_page_without_scripts_says_so(server: Any, new_page: Any) -> None:
+def test_page_without_scripts_says_so(server: Server, new_page: NewPage) -> None:
     page = new_page(java_script_enabled=False)
     page.goto(f"{server.url}/chat")
     expect(page.locator(".no-script")).to_contain_text("This chat needs JavaScript.")
 
 
-def test_files_are_kept_by_the_browser_until_they_change(server: Any) -> None:
+def test_files_are_kept_by_the_browser_until_they_change(server: Server) -> None:
     _, headers, script = server.request("GET", "/widget.js")
     assert headers["content-type"] == "text/javascript; charset=utf-8"
     assert "max-age=3600" in headers["cache-control"]
@@ -517,7 +549,7 @@ def test_files_are_kept_by_the_browser_until_they_change(server: Any) -> None:
 
 @pytest.mark.parametrize("width", [375, 1280])
 def test_nothing_moves_while_a_chat_is_loaded(
-    server: Any, new_page: Any, ana: Any, agent: Any, width: int
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any], width: int
 ) -> None:
     for number in range(3):
         chat_id = make_chat(server, ana, "Hello", subject=f"Chat {number}")
@@ -529,14 +561,19 @@ def test_nothing_moves_while_a_chat_is_loaded(
         ".map((e) => [e.value, e.sources.map((s) => s.node?.className)])))"
         ".observe({ type: 'layout-shift', buffered: true })"
     )
-    page.route("**/api/**", lambda route: (page.wait_for_timeout(150), route.continue_()))
+
+    def slow(route: Route) -> None:
+        page.wait_for_timeout(150)
+        route.continue_()
+
+    page.route("**/api/**", slow)
     page.reload()
     expect(bubble(page, "Hello")).to_be_visible()
     page.wait_for_timeout(500)
     assert page.evaluate("moved") == []
 
 
-def test_a_spinner_turns_until_the_script_is_here(server: Any, new_page: Any) -> None:
+def test_a_spinner_turns_until_the_script_is_here(server: Server, new_page: NewPage) -> None:
     page = new_page()
     held = hold(page, "**/page*.js")
     page.goto(f"{server.url}/chat", wait_until="commit")

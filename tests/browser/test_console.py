@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
 
 from playwright.sync_api import expect
 
 from tests.browser.conftest import PageErrors
 from tests.browser.console_helpers import (
     Desk,
+    MakeChat,
+    SignIn,
     numbers,
     polled,
 )
 
 
-def test_an_agent_signs_in_opens_a_chat_and_answers(desk: Desk, make_chat: Any) -> None:
+def test_an_agent_signs_in_opens_a_chat_and_answers(desk: Desk, make_chat: MakeChat) -> None:
     page = desk.page
     chat = make_chat(name="Ana Souza", subject="Where is my parcel")
     expect(page.locator(f"#chat-{chat['_id']}")).to_have_class(re.compile("unread"), timeout=9000)
@@ -41,7 +41,7 @@ def test_an_agent_signs_in_opens_a_chat_and_answers(desk: Desk, make_chat: Any) 
     assert len({each["clientMessageId"] for each in sent[1:]}) == 2
 
 
-def test_a_poll_shows_news_and_disturbs_nothing(polling_desk: Desk, make_chat: Any) -> None:
+def test_a_poll_shows_news_and_disturbs_nothing(polling_desk: Desk, make_chat: MakeChat) -> None:
     desk, page = polling_desk, polling_desk.page
     chat, other = make_chat(message="First"), make_chat()
     for number in range(60):
@@ -73,7 +73,7 @@ def test_a_poll_shows_news_and_disturbs_nothing(polling_desk: Desk, make_chat: A
     assert desk.chat(chat)["unreadCount"] == 0
 
 
-def test_nothing_new_costs_a_304_and_no_swap(polling_desk: Desk, make_chat: Any) -> None:
+def test_nothing_new_costs_a_304_and_no_swap(polling_desk: Desk, make_chat: MakeChat) -> None:
     desk, page = polling_desk, polling_desk.page
     chat = make_chat()
     page.goto(f"{desk.server.url}/admin?q={chat['email']}")
@@ -99,7 +99,7 @@ def test_nothing_new_costs_a_304_and_no_swap(polling_desk: Desk, make_chat: Any)
     assert page.evaluate("window.changes") == 0
 
 
-def test_the_keyboard_is_enough(polling_desk: Desk, make_chat: Any) -> None:
+def test_the_keyboard_is_enough(polling_desk: Desk, make_chat: MakeChat) -> None:
     page = polling_desk.page
     word = f"keys{next(numbers)}x"
     second, first = make_chat(subject=f"{word} b"), make_chat(subject=f"{word} a")
@@ -139,7 +139,7 @@ def test_the_keyboard_is_enough(polling_desk: Desk, make_chat: Any) -> None:
     expect(page.locator("dialog")).to_have_count(0)
 
 
-def test_people_are_changed_in_place(sign_in: Callable[..., Desk], page_errors: PageErrors) -> None:
+def test_people_are_changed_in_place(sign_in: SignIn, page_errors: PageErrors) -> None:
     page_errors.allow("status of (409|422)")
     desk = sign_in("/admin/users")
     page = desk.page

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,10 +13,12 @@ from tests.browser import hostile
 from tests.browser.conftest import PageErrors
 from tests.browser.console_helpers import (
     Desk,
+    MakeChat,
+    SignIn,
 )
 
 
-def test_at_the_newest_message_it_stays_there(desk: Desk, make_chat: Any) -> None:
+def test_at_the_newest_message_it_stays_there(desk: Desk, make_chat: MakeChat) -> None:
     chat = make_chat()
     for number in range(40):
         desk.answer(chat, f"Line {number}")
@@ -30,7 +30,9 @@ def test_at_the_newest_message_it_stays_there(desk: Desk, make_chat: Any) -> Non
     expect(desk.page.locator("#jump")).to_be_hidden()
 
 
-def test_older_messages_load_on_scrolling_up_and_nothing_jumps(desk: Desk, make_chat: Any) -> None:
+def test_older_messages_load_on_scrolling_up_and_nothing_jumps(
+    desk: Desk, make_chat: MakeChat
+) -> None:
     page = desk.page
     chat = make_chat()
     for number in range(2, 131):
@@ -52,7 +54,7 @@ def test_older_messages_load_on_scrolling_up_and_nothing_jumps(desk: Desk, make_
 
 @pytest.mark.parametrize("live", [True, False])
 def test_seen_marks_come_also_to_the_older_part(
-    sign_in: Callable[..., Desk], make_chat: Any, live: bool
+    sign_in: SignIn, make_chat: MakeChat, live: bool
 ) -> None:
     desk, chat = sign_in(live=live), make_chat()
     page = desk.page
@@ -71,7 +73,7 @@ def test_seen_marks_come_also_to_the_older_part(
         expect(mark).to_have_class("mark seen" if title == "Seen" else re.compile("^mark ?$"))
 
 
-def test_a_hidden_draft_is_there_again(desk: Desk, make_chat: Any) -> None:
+def test_a_hidden_draft_is_there_again(desk: Desk, make_chat: MakeChat) -> None:
     page = desk.page
     chat, other = make_chat(), make_chat()
     page.reload()
@@ -85,7 +87,7 @@ def test_a_hidden_draft_is_there_again(desk: Desk, make_chat: Any) -> None:
     expect(page.locator("#message")).to_have_value("To be continued")
 
 
-def test_what_people_write_is_text_and_nothing_else(desk: Desk, make_chat: Any) -> None:
+def test_what_people_write_is_text_and_nothing_else(desk: Desk, make_chat: MakeChat) -> None:
     page = desk.page
     made = [make_chat(name=text, subject=text, message=text) for text in hostile.TEXTS]
     page.reload()
@@ -108,7 +110,7 @@ def test_what_people_write_is_text_and_nothing_else(desk: Desk, make_chat: Any) 
     hostile.assert_harmless(page)
 
 
-def test_a_picture_is_loaded_from_the_named_hosts_alone(desk: Desk, make_chat: Any) -> None:
+def test_a_picture_is_loaded_from_the_named_hosts_alone(desk: Desk, make_chat: MakeChat) -> None:
     page = desk.page
     hostile.serve_pictures(page)
     chat = make_chat(name="Mallory")
@@ -126,7 +128,7 @@ def test_a_picture_is_loaded_from_the_named_hosts_alone(desk: Desk, make_chat: A
             hostile.assert_harmless(page)
 
 
-def test_deleting_asks_first(desk: Desk, make_chat: Any) -> None:
+def test_deleting_asks_first(desk: Desk, make_chat: MakeChat) -> None:
     page = desk.page
     chat = make_chat(message="Wrong window")
     page.reload()
@@ -146,7 +148,7 @@ def test_deleting_asks_first(desk: Desk, make_chat: Any) -> None:
 
 
 def test_a_chat_that_somebody_else_deletes_closes(
-    desk: Desk, make_chat: Any, page_errors: PageErrors
+    desk: Desk, make_chat: MakeChat, page_errors: PageErrors
 ) -> None:
     page_errors.allow("status of 404")
     chat = make_chat()
@@ -158,7 +160,7 @@ def test_a_chat_that_somebody_else_deletes_closes(
 
 
 def test_text_stays_when_a_colleague_closes_assigns_or_deletes_the_chat(
-    desk: Desk, make_chat: Any, page_errors: PageErrors
+    desk: Desk, make_chat: MakeChat, page_errors: PageErrors
 ) -> None:
     page_errors.allow("status of 404")
     page, server = desk.page, desk.server
@@ -182,7 +184,7 @@ def test_text_stays_when_a_colleague_closes_assigns_or_deletes_the_chat(
     expect(page.locator(".kept-chat")).to_have_count(0)
 
 
-def test_times_are_the_readers(sign_in: Callable[..., Desk], make_chat: Any) -> None:
+def test_times_are_the_readers(sign_in: SignIn, make_chat: MakeChat) -> None:
     chat = make_chat()
     desk = sign_in(timezone_id="Asia/Tokyo", locale="en-GB")
     time = desk.page.locator(f"#chat-{chat['_id']} time")

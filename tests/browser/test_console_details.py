@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from playwright.sync_api import BrowserType, FloatRect, Locator, Page, expect
 
 from tests.browser.conftest import ARGUMENTS, NewPage
-from tests.browser.console_helpers import Desk, MakeChat, let_settle, numbers
+from tests.browser.console_helpers import MakeChat, SignIn, let_settle, numbers
 from tests.browser.server import Server
 from tests.conftest import PASSWORD, chromium_path
 
@@ -23,7 +22,7 @@ def let_a_minute_pass(page: Page) -> None:
 
 @pytest.mark.parametrize("move", ["click", "key", "return", "message"])
 def test_the_line_before_new_messages_goes_for_an_agent_who_only_reads(
-    sign_in: Callable[..., Desk], make_chat: MakeChat, move: str
+    sign_in: SignIn, make_chat: MakeChat, move: str
 ) -> None:
     chat = make_chat()
     desk = sign_in()
@@ -51,7 +50,7 @@ def test_the_line_before_new_messages_goes_for_an_agent_who_only_reads(
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (768, 1024), (375, 667)])
 def test_each_page_of_the_console_has_one_main_heading(
-    sign_in: Callable[..., Desk], make_chat: MakeChat, width: int, height: int
+    sign_in: SignIn, make_chat: MakeChat, width: int, height: int
 ) -> None:
     chat = make_chat()
     desk = sign_in(width=width, height=height)
@@ -64,7 +63,7 @@ def test_each_page_of_the_console_has_one_main_heading(
     expect(heading).to_have_text("Users")
 
 
-def test_the_brand_has_a_name_where_its_word_is_hidden(sign_in: Callable[..., Desk]) -> None:
+def test_the_brand_has_a_name_where_its_word_is_hidden(sign_in: SignIn) -> None:
     page = sign_in(width=375, height=667).page
     expect(page.locator(".brand span")).to_be_hidden()
     expect(page.get_by_role("link", name="Support console")).to_be_visible()
@@ -88,7 +87,7 @@ def cut_badges(page: Page) -> list[str]:
     ("width", "height"), [(1440, 900), (1024, 700), (768, 1024), (375, 667), (320, 256)]
 )
 def test_a_badge_is_never_cut_short(
-    sign_in: Callable[..., Desk], make_chat: MakeChat, width: int, height: int
+    sign_in: SignIn, make_chat: MakeChat, width: int, height: int
 ) -> None:
     chat = make_chat(name="Amelia Thornbury-Featherstonehaugh")
     desk = sign_in(width=width, height=height)
@@ -118,7 +117,7 @@ def test_a_badge_is_never_cut_short(
 
 @pytest.mark.parametrize("width", [1100, 1160, 1200, 1280, 1366, 1440, 1920])
 def test_the_filters_stand_in_one_line_wherever_they_are_not_folded(
-    sign_in: Callable[..., Desk], width: int
+    sign_in: SignIn, width: int
 ) -> None:
     page = sign_in(width=width, height=800).page
     tops = page.locator(".selects .choice").evaluate_all(
@@ -130,7 +129,7 @@ def test_the_filters_stand_in_one_line_wherever_they_are_not_folded(
     assert tops or page.locator("[data-toggle-filters]").is_visible()
 
 
-def test_deleting_a_chat_makes_one_toast(sign_in: Callable[..., Desk], make_chat: MakeChat) -> None:
+def test_deleting_a_chat_makes_one_toast(sign_in: SignIn, make_chat: MakeChat) -> None:
     chat = make_chat()
     desk = sign_in()
     page = desk.page
@@ -148,9 +147,7 @@ def test_deleting_a_chat_makes_one_toast(sign_in: Callable[..., Desk], make_chat
     assert page.evaluate("toasts.length") == 1
 
 
-def test_who_types_shows_until_the_chat_is_closed(
-    sign_in: Callable[..., Desk], make_chat: MakeChat
-) -> None:
+def test_who_types_shows_until_the_chat_is_closed(sign_in: SignIn, make_chat: MakeChat) -> None:
     chat = make_chat(name="Ana Souza")
     desk = sign_in()
     page = desk.page
@@ -167,7 +164,7 @@ def test_who_types_shows_until_the_chat_is_closed(
 
 
 def test_a_chat_without_an_agent_is_unassigned_everywhere(
-    sign_in: Callable[..., Desk], make_chat: MakeChat
+    sign_in: SignIn, make_chat: MakeChat
 ) -> None:
     chat = make_chat()
     desk = sign_in()
@@ -187,9 +184,7 @@ def test_a_chat_without_an_agent_is_unassigned_everywhere(
     assert "Nobody" not in page.locator("body").inner_text()
 
 
-def test_the_clock_has_no_zero_before_the_hour(
-    sign_in: Callable[..., Desk], make_chat: MakeChat
-) -> None:
+def test_the_clock_has_no_zero_before_the_hour(sign_in: SignIn, make_chat: MakeChat) -> None:
     chat = make_chat()
     hour = datetime.now(UTC).hour
     east = 17 - hour if hour >= 3 else 5 - hour  # a zone where it is five o'clock
@@ -207,7 +202,7 @@ def box(place: Locator) -> FloatRect:
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (375, 667)])
 def test_no_toast_covers_who_closed_the_chat_and_the_kept_text(
-    sign_in: Callable[..., Desk], make_chat: MakeChat, width: int, height: int
+    sign_in: SignIn, make_chat: MakeChat, width: int, height: int
 ) -> None:
     chat = make_chat()
     desk = sign_in(width=width, height=height)
@@ -229,7 +224,7 @@ def test_no_toast_covers_who_closed_the_chat_and_the_kept_text(
     [(1920, 1080), (1400, 800), (1200, 800), (768, 1024), (375, 667), (375, 340)],
 )
 def test_the_banner_covers_nothing(
-    sign_in: Callable[..., Desk], make_chat: MakeChat, width: int, height: int
+    sign_in: SignIn, make_chat: MakeChat, width: int, height: int
 ) -> None:
     chat = make_chat()
     desk = sign_in(width=width, height=height)
@@ -290,7 +285,7 @@ def test_a_browser_that_blocks_cookies_is_warned_before_the_first_try(
 
 @pytest.mark.parametrize(("width", "height", "by"), [(900, 600, "key"), (1920, 1080, "tap")])
 def test_what_the_list_cuts_is_read_in_full_in_the_open_chat(
-    sign_in: Callable[..., Desk], make_chat: MakeChat, width: int, height: int, by: str
+    sign_in: SignIn, make_chat: MakeChat, width: int, height: int, by: str
 ) -> None:
     subject = ("The parcel with the blue shoes has not arrived, " * 5)[:200].strip()
     name = ("Maximiliana von und zu Hohenstein " * 3)[:100].strip()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import NewPage, hold
 from tests.browser.console_helpers import (
     Desk,
+    MakeChat,
+    SignIn,
     sit_down,
 )
 from tests.browser.server import Server
@@ -18,7 +17,7 @@ from tests.browser.server import Server
 
 @pytest.mark.parametrize(("width", "height"), [(375, 667), (768, 1024), (1280, 800), (1920, 1080)])
 def test_nothing_is_wider_than_the_window(
-    sign_in: Callable[..., Desk], make_chat: Any, width: int, height: int
+    sign_in: SignIn, make_chat: MakeChat, width: int, height: int
 ) -> None:
     long = "Donaudampfschifffahrtsgesellschaft" * 5
     chat = make_chat(name=long[:90], subject=long[:150], message=f"{long} https://x.example/{long}")
@@ -37,7 +36,7 @@ def test_nothing_is_wider_than_the_window(
     assert [each for each in targets if 'type="checkbox"' not in each] == []
 
 
-def test_a_phone_shows_one_pane_at_a_time(sign_in: Callable[..., Desk], make_chat: Any) -> None:
+def test_a_phone_shows_one_pane_at_a_time(sign_in: SignIn, make_chat: MakeChat) -> None:
     chat = make_chat()
     desk = sign_in(width=375, height=667)
     page = desk.page
@@ -51,7 +50,7 @@ def test_a_phone_shows_one_pane_at_a_time(sign_in: Callable[..., Desk], make_cha
 
 
 def test_the_pressed_button_shows_that_it_works_and_keeps_its_size(
-    desk: Desk, make_chat: Any
+    desk: Desk, make_chat: MakeChat
 ) -> None:
     page, chat = desk.page, make_chat()
     page.reload()
@@ -71,9 +70,7 @@ def test_the_pressed_button_shows_that_it_works_and_keeps_its_size(
     expect(page.locator("[aria-busy]")).to_have_count(0)
 
 
-def test_a_phone_shows_that_a_chat_is_being_opened(
-    sign_in: Callable[..., Desk], make_chat: Any
-) -> None:
+def test_a_phone_shows_that_a_chat_is_being_opened(sign_in: SignIn, make_chat: MakeChat) -> None:
     chat = make_chat()
     page = sign_in(width=375, height=667).page
     held = hold(page, f"**/admin/chats/{chat['_id']}*")
@@ -85,7 +82,7 @@ def test_a_phone_shows_that_a_chat_is_being_opened(
 
 @pytest.mark.parametrize(("width", "height"), [(320, 568), (375, 667), (768, 1024), (1280, 800)])
 def test_the_chats_controls_are_all_in_sight_and_reached_in_their_order(
-    sign_in: Callable[..., Desk], make_chat: Any, width: int, height: int
+    sign_in: SignIn, make_chat: MakeChat, width: int, height: int
 ) -> None:
     chat = make_chat()
     desk = sign_in(width=width, height=height)
@@ -114,7 +111,9 @@ def test_the_chats_controls_are_all_in_sight_and_reached_in_their_order(
         expect(control).to_be_focused()
 
 
-def test_the_page_works_without_scripts(server: Server, new_page: NewPage, make_chat: Any) -> None:
+def test_the_page_works_without_scripts(
+    server: Server, new_page: NewPage, make_chat: MakeChat
+) -> None:
     chat, agent = make_chat(), server.admin()
     page = new_page(java_script_enabled=False)
     page.goto(f"{server.url}/admin?q={chat['email']}")
@@ -131,7 +130,7 @@ def test_the_page_works_without_scripts(server: Server, new_page: NewPage, make_
 
 
 def test_the_first_page_is_small_and_comes_in_one_round(
-    sign_in: Callable[..., Desk], make_chat: Any
+    sign_in: SignIn, make_chat: MakeChat
 ) -> None:
     for _ in range(20):
         make_chat(message="A message of usual length, such as people write. " * 3)
@@ -150,7 +149,7 @@ def test_the_first_page_is_small_and_comes_in_one_round(
 
 @pytest.mark.parametrize("how", ["return null", "throw new DOMException('no', 'SecurityError')"])
 def test_without_storage_and_other_optional_things_the_page_is_live(
-    server: Server, new_page: NewPage, make_chat: Any, how: str
+    server: Server, new_page: NewPage, make_chat: MakeChat, how: str
 ) -> None:
     chat, other = make_chat(), make_chat()
     page = new_page()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from playwright.sync_api import expect
 
 from tests.browser.console_helpers import (
     Desk,
+    MakeChat,
     let_settle,
     numbers,
     polled,
 )
 
 
-def test_status_priority_and_assignment_apply_at_once(desk: Desk, make_chat: Any) -> None:
+def test_status_priority_and_assignment_apply_at_once(desk: Desk, make_chat: MakeChat) -> None:
     page = desk.page
     chat = make_chat()
     page.reload()
@@ -35,7 +35,7 @@ def test_status_priority_and_assignment_apply_at_once(desk: Desk, make_chat: Any
     assert (stored["status"], stored["priority"]) == ("active", "urgent")
 
 
-def test_what_another_agent_changes_shows(desk: Desk, make_chat: Any) -> None:
+def test_what_another_agent_changes_shows(desk: Desk, make_chat: MakeChat) -> None:
     page = desk.page
     chat = make_chat()
     page.reload()
@@ -49,7 +49,7 @@ def test_what_another_agent_changes_shows(desk: Desk, make_chat: Any) -> None:
     expect(page.locator("#message")).to_have_value("A draft")
 
 
-def test_filters_are_in_the_address_and_back_undoes_them(desk: Desk, make_chat: Any) -> None:
+def test_filters_are_in_the_address_and_back_undoes_them(desk: Desk, make_chat: MakeChat) -> None:
     page = desk.page
     word = f"word{next(numbers)}x"
     low = make_chat(subject=f"{word} low", priority="low")
@@ -78,7 +78,7 @@ def test_filters_are_in_the_address_and_back_undoes_them(desk: Desk, make_chat: 
     expect(page.locator("#m-2")).to_be_visible()
 
 
-def test_leaving_the_search_keeps_what_is_chosen_below_it(desk: Desk, make_chat: Any) -> None:
+def test_leaving_the_search_keeps_what_is_chosen_below_it(desk: Desk, make_chat: MakeChat) -> None:
     page = desk.page
     word = f"left{next(numbers)}x"
     chat = make_chat(subject=word)
@@ -95,7 +95,7 @@ def test_leaving_the_search_keeps_what_is_chosen_below_it(desk: Desk, make_chat:
     assert asked == []
 
 
-def test_views_are_one_click(desk: Desk, make_chat: Any) -> None:
+def test_views_are_one_click(desk: Desk, make_chat: MakeChat) -> None:
     page = desk.page
     chat = make_chat()
     page.click(".views >> text=Unread")
@@ -108,7 +108,7 @@ def test_views_are_one_click(desk: Desk, make_chat: Any) -> None:
     expect(page.locator("[data-view][aria-current]")).to_have_text("All")
 
 
-def test_many_chats_are_closed_at_once(polling_desk: Desk, make_chat: Any) -> None:
+def test_many_chats_are_closed_at_once(polling_desk: Desk, make_chat: MakeChat) -> None:
     desk, page = polling_desk, polling_desk.page
     word = f"bulk{next(numbers)}x"
     made = [make_chat(subject=f"{word} {n}") for n in range(5)]
@@ -132,7 +132,7 @@ def test_many_chats_are_closed_at_once(polling_desk: Desk, make_chat: Any) -> No
     expect(page.locator("#rows .assignee", has_text=desk.agent["name"])).to_have_count(5)
 
 
-def test_what_could_not_be_done_in_bulk_is_told(desk: Desk, make_chat: Any) -> None:
+def test_what_could_not_be_done_in_bulk_is_told(desk: Desk, make_chat: MakeChat) -> None:
     page = desk.page
     word = f"again{next(numbers)}x"
     old = make_chat(subject=f"{word} old")

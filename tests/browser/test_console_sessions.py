@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from playwright.sync_api import Request, Route, expect
 
 from tests.browser.conftest import PageErrors
 from tests.browser.console_helpers import (
     Desk,
+    MakeChat,
     let_settle,
 )
 
 
 def test_an_expired_session_asks_over_the_page_and_all_goes_on(
-    polling_desk: Desk, make_chat: Any, page_errors: PageErrors
+    polling_desk: Desk, make_chat: MakeChat, page_errors: PageErrors
 ) -> None:
     desk = polling_desk
     page_errors.allow("status of 401")
@@ -40,7 +40,7 @@ def test_an_expired_session_asks_over_the_page_and_all_goes_on(
 
 
 def test_a_message_refused_for_the_session_can_be_sent_after_the_sign_in(
-    desk: Desk, make_chat: Any, page_errors: PageErrors
+    desk: Desk, make_chat: MakeChat, page_errors: PageErrors
 ) -> None:
     page_errors.allow("status of 401")
     page = desk.page
@@ -62,7 +62,7 @@ def test_a_message_refused_for_the_session_can_be_sent_after_the_sign_in(
 
 
 def test_a_token_that_went_stale_is_renewed(
-    desk: Desk, make_chat: Any, page_errors: PageErrors
+    desk: Desk, make_chat: MakeChat, page_errors: PageErrors
 ) -> None:
     page_errors.allow("status of 403")
     page = desk.page
@@ -79,7 +79,7 @@ def test_a_token_that_went_stale_is_renewed(
 
 
 def test_an_outage_is_told_and_ends_by_itself(
-    polling_desk: Desk, make_chat: Any, page_errors: PageErrors
+    polling_desk: Desk, make_chat: MakeChat, page_errors: PageErrors
 ) -> None:
     desk = polling_desk
     page_errors.allow("net::ERR_|Failed to fetch|status of 503")
@@ -113,7 +113,7 @@ def test_an_outage_is_told_and_ends_by_itself(
 
 
 def test_a_lost_answer_does_not_send_twice(
-    desk: Desk, make_chat: Any, page_errors: PageErrors
+    desk: Desk, make_chat: MakeChat, page_errors: PageErrors
 ) -> None:
     page_errors.allow("net::ERR_|Failed to fetch")
     page = desk.page
@@ -135,7 +135,7 @@ def test_a_lost_answer_does_not_send_twice(
 
 
 def test_who_is_no_agent_any_more_sees_nothing_more(
-    desk: Desk, make_chat: Any, page_errors: PageErrors
+    desk: Desk, make_chat: MakeChat, page_errors: PageErrors
 ) -> None:
     page_errors.allow("status of 403")
     make_chat()
@@ -147,7 +147,7 @@ def test_who_is_no_agent_any_more_sees_nothing_more(
     assert desk.page.locator("#rows").count() == 0
 
 
-def test_signing_out_leaves_no_draft_behind(desk: Desk, make_chat: Any) -> None:
+def test_signing_out_leaves_no_draft_behind(desk: Desk, make_chat: MakeChat) -> None:
     page = desk.page
     chat = make_chat()
     page.reload()
@@ -164,7 +164,7 @@ def test_signing_out_leaves_no_draft_behind(desk: Desk, make_chat: Any) -> None:
     assert page.evaluate("localStorage.length") == 0
 
 
-def test_nothing_is_asked_while_the_session_ends(desk: Desk, make_chat: Any) -> None:
+def test_nothing_is_asked_while_the_session_ends(desk: Desk, make_chat: MakeChat) -> None:
     page = desk.page
     chat = make_chat()
     page.reload()

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from tests.browser.chat_ui_helpers import (
     bubble,
@@ -20,7 +20,8 @@ from tests.browser.chat_ui_helpers import (
     sign_in,
     write_as_guest,
 )
-from tests.browser.conftest import hold, until, without_live_connection
+from tests.browser.conftest import NewPage, PageErrors, hold, until, without_live_connection
+from tests.browser.server import Server
 
 CHATS = re.compile(r"/api/chat$")
 
@@ -40,7 +41,7 @@ def press(page: Page) -> None:
 
 
 def test_one_screen_asks_for_a_message_an_address_and_perhaps_a_name(
-    server: Any, new_page: Any, agent: Any
+    server: Server, new_page: NewPage, agent: dict[str, Any]
 ) -> None:
     page = new_page()
     page.goto(f"{server.url}/chat")
@@ -62,7 +63,7 @@ def test_one_screen_asks_for_a_message_an_address_and_perhaps_a_name(
 
 
 def test_the_first_screen_fits_a_phone_and_each_screen_has_its_heading(
-    server: Any, new_page: Any
+    server: Server, new_page: NewPage
 ) -> None:
     page = new_page(width=375, height=667)
     page.goto(f"{server.url}/chat")
@@ -74,13 +75,18 @@ def test_the_first_screen_fits_a_phone_and_each_screen_has_its_heading(
 
 
 def test_a_guest_whose_chat_could_not_be_made_goes_on_at_the_next_press(
-    server: Any, new_page: Any, page_errors: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors
 ) -> None:
     page_errors.allow("status of 503")
     page = new_page()
     page.goto(f"{server.url}/chat")
     guests: list[str] = []
-    page.on("request", lambda request: guests.append(request.url) if "/guest" in request.url else 0)
+
+    def note(request: Request) -> None:
+        if "/guest" in request.url:
+            guests.append(request.url)
+
+    page.on("request", note)
     problem = {"code": "database_unavailable", "detail": "Back in a moment."}
     page.route(CHATS, lambda route: route.fulfill(status=503, json=problem))
     fill(page, "Is anybody there?", "kept@example.org")
@@ -94,7 +100,7 @@ def test_a_guest_whose_chat_could_not_be_made_goes_on_at_the_next_press(
 
 
 def test_a_first_message_whose_answer_was_lost_is_sent_once(
-    server: Any, new_page: Any, page_errors: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors
 ) -> None:
     page_errors.allow("net::ERR_FAILED")
     page = new_page()
@@ -121,7 +127,7 @@ def test_a_first_message_whose_answer_was_lost_is_sent_once(
 
 
 def test_a_first_message_comes_along_to_the_account_and_through_a_reload(
-    server: Any, new_page: Any, ana: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any]
 ) -> None:
     page = new_page()
     page.goto(f"{server.url}/chat")
@@ -144,7 +150,9 @@ def test_a_first_message_comes_along_to_the_account_and_through_a_reload(
 # A chat of somebody who is signed in
 
 
-def test_a_new_chat_needs_a_message_only(server: Any, new_page: Any, ana: Any) -> None:
+def test_a_new_chat_needs_a_message_only(
+    server: Server, new_page: NewPage, ana: dict[str, Any]
+) -> None:
     page = new_page()
     sign_in(page, server.url, ana)
     page.get_by_role("button", name="New chat").click()
@@ -158,7 +166,7 @@ def test_a_new_chat_needs_a_message_only(server: Any, new_page: Any, ana: Any) -
 
 
 def test_an_open_chat_is_named_before_anything_is_filled_in(
-    server: Any, new_page: Any, ana: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, subject="The first one")
     page = new_page()
@@ -176,7 +184,7 @@ def test_an_open_chat_is_named_before_anything_is_filled_in(
 
 
 def test_a_chat_opened_elsewhere_meanwhile_takes_the_text_along(
-    server: Any, new_page: Any, page_errors: Any, ana: Any
+    server: Server, new_page: NewPage, page_errors: PageErrors, ana: dict[str, Any]
 ) -> None:
     page_errors.allow("status of 409")
     page = new_page()
@@ -202,7 +210,7 @@ def test_a_chat_opened_elsewhere_meanwhile_takes_the_text_along(
 
 
 def test_a_user_says_that_it_is_solved_until_they_write_again(
-    server: Any, new_page: Any, ana: Any, agent: Any
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:
     chat_id = make_chat(server, ana, "How do I reset it?")
     say(server, agent, chat_id, "Hold the button for ten seconds.")
@@ -226,7 +234,9 @@ def test_a_user_says_that_it_is_solved_until_they_write_again(
     expect(page.get_by_role("button", name="This is solved")).to_have_count(0)
 
 
-def test_solved_that_fails_says_so(server: Any, new_page: Any, page_errors: Any, ana: Any) -> None:
+def test_solved_that_fails_says_so(
+    server: Server, new_page: NewPage, page_errors: PageErrors, ana: dict[str, Any]
+) -> None:
     page_errors.allow("net::ERR_FAILED")
     chat_id = make_chat(server, ana, "How?")
     page = new_page()
@@ -243,7 +253,7 @@ def test_solved_that_fails_says_so(server: Any, new_page: Any, page_errors: Any,
 
 @pytest.mark.parametrize("name", ["\u202eSupport", "أحمد"])
 def test_only_agents_are_marked_as_support_and_names_are_isolated(
-    server: Any, new_page: Any, ana: Any, agent: Any, name: str
+    server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any], name: str
 ) -> None:
     marta = server.admin("Marta")
     server.request("PATCH", f"/api/admin/users/{marta['_id']}", agent["token"], {"name": name})

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.chat_ui_helpers import composer, make_chat, open_chat
-from tests.browser.conftest import NewPage
+from tests.browser.conftest import HostPage, NewPage
 from tests.browser.console_helpers import new_chat, sit_down
 from tests.browser.server import Server
 from tests.browser.test_widget_pages import enter_as_guest, launcher
@@ -123,7 +123,9 @@ def test_the_chat_page_leaves_its_conversation_room(
 
 
 @pytest.mark.parametrize(("width", "height"), LOW)
-def test_the_widget_leaves_its_conversation_room(host_page: Any, width: int, height: int) -> None:
+def test_the_widget_leaves_its_conversation_room(
+    host_page: HostPage, width: int, height: int
+) -> None:
     page = host_page(width=width, height=height)
     enter_as_guest(page)
     field = composer(page)
@@ -141,7 +143,7 @@ FONT_SIZES = (
 def test_no_field_makes_a_phone_zoom_in(
     server: Server,
     new_page: NewPage,
-    host_page: Any,
+    host_page: HostPage,
     agent: dict[str, Any],
     long_chat: dict[str, Any],
 ) -> None:

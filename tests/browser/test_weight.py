@@ -9,6 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.chat_ui_helpers import HostSite, host_site
+from tests.browser.conftest import NewPage
+from tests.browser.server import Server
 from tests.servers import AppServer, start_app, start_database
 
 CLOSED = (3, 12_000)
@@ -59,7 +61,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[AppServ
 
 
 def test_the_widget_is_light_closed_and_opened(
-    embedded: tuple[AppServer, HostSite], new_page: Any
+    embedded: tuple[AppServer, HostSite], new_page: NewPage
 ) -> None:
     app, site = embedded
     page = new_page()
@@ -79,7 +81,7 @@ def test_the_widget_is_light_closed_and_opened(
     assert size <= OPENED[1], each
 
 
-def test_the_chat_page_is_as_light_as_the_opened_widget(server: Any, new_page: Any) -> None:
+def test_the_chat_page_is_as_light_as_the_opened_widget(server: Server, new_page: NewPage) -> None:
     page = new_page()
     traffic = Traffic(page, server.url)
     page.goto(f"{server.url}/chat")
@@ -90,7 +92,7 @@ def test_the_chat_page_is_as_light_as_the_opened_widget(server: Any, new_page: A
     assert size <= OPENED[1], each
 
 
-def test_the_console_is_light_at_the_first_visit(server: Any, new_page: Any) -> None:
+def test_the_console_is_light_at_the_first_visit(server: Server, new_page: NewPage) -> None:
     agent = server.admin()
     page = new_page()
     traffic = Traffic(page, server.url)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from playwright.sync_api import Page, Route, expect
 
@@ -16,7 +15,7 @@ from tests.browser.chat_ui_helpers import (
     widget_token,
     write_as_guest,
 )
-from tests.browser.conftest import without_live_connection
+from tests.browser.conftest import NewPage, PageErrors, without_live_connection
 from tests.servers import AppServer
 
 
@@ -28,7 +27,7 @@ def enter_widget(page: Page, site: HostSite) -> None:
 
 
 def test_widget_works_on_a_page_of_another_origin(
-    embedded: tuple[AppServer, HostSite], new_page: Any
+    embedded: tuple[AppServer, HostSite], new_page: NewPage
 ) -> None:
     app, site = embedded
     page = new_page()
@@ -62,7 +61,7 @@ def test_widget_works_on_a_page_of_another_origin(
 
 
 def test_folded_widget_shows_what_is_unread(
-    embedded: tuple[AppServer, HostSite], new_page: Any
+    embedded: tuple[AppServer, HostSite], new_page: NewPage
 ) -> None:
     _, site = embedded
     page = new_page(width=375, height=667)
@@ -85,7 +84,7 @@ def test_folded_widget_shows_what_is_unread(
 
 
 def test_widget_stays_away_from_a_page_that_is_not_allowed(
-    embedded: tuple[AppServer, HostSite], new_page: Any, page_errors: Any
+    embedded: tuple[AppServer, HostSite], new_page: NewPage, page_errors: PageErrors
 ) -> None:
     app, _ = embedded
     page_errors.allow("CORS policy|net::ERR_FAILED")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
@@ -16,7 +15,7 @@ from tests.browser.chat_ui_helpers import (
     widget_token,
     write_as_guest,
 )
-from tests.browser.conftest import until
+from tests.browser.conftest import HostPage, PageErrors, until
 from tests.servers import AppServer
 
 Embedded = tuple[AppServer, HostSite]
@@ -64,7 +63,9 @@ def first_chat(app: AppServer, token: str) -> str:
     ],
     ids=["body replaced", "body emptied", "root emptied", "root replaced", "widget removed"],
 )
-def test_widget_outlives_what_the_page_does_to_its_document(host_page: Any, change: str) -> None:
+def test_widget_outlives_what_the_page_does_to_its_document(
+    host_page: HostPage, change: str
+) -> None:
     page = host_page()
     expect(launcher(page)).to_be_visible()
     page.evaluate(change)
@@ -75,7 +76,9 @@ def test_widget_outlives_what_the_page_does_to_its_document(host_page: Any, chan
     assert page.locator("live-chat-widget").count() == 1
 
 
-def test_a_swapped_body_does_not_disturb_who_is_writing(embedded: Embedded, host_page: Any) -> None:
+def test_a_swapped_body_does_not_disturb_who_is_writing(
+    embedded: Embedded, host_page: HostPage
+) -> None:
     page = host_page()
     enter_as_guest(page)
     composer(page).press_sequentially("One more ")
@@ -85,7 +88,9 @@ def test_a_swapped_body_does_not_disturb_who_is_writing(embedded: Embedded, host
     expect(composer(page)).to_be_focused()
 
 
-def test_a_second_copy_of_the_script_changes_nothing(embedded: Embedded, host_page: Any) -> None:
+def test_a_second_copy_of_the_script_changes_nothing(
+    embedded: Embedded, host_page: HostPage
+) -> None:
     app, _ = embedded
     page = host_page()
     expect(launcher(page)).to_be_visible()
@@ -100,7 +105,9 @@ def test_a_second_copy_of_the_script_changes_nothing(embedded: Embedded, host_pa
     assert page.locator("live-chat-widget").count() == 1
 
 
-def test_a_page_that_keeps_removing_the_widget_wins_until_it_asks_for_it(host_page: Any) -> None:
+def test_a_page_that_keeps_removing_the_widget_wins_until_it_asks_for_it(
+    host_page: HostPage,
+) -> None:
     page = host_page(
         head="<script>window.removed = 0; new MutationObserver(() => {"
         " const widget = document.querySelector('live-chat-widget');"
@@ -126,7 +133,7 @@ def test_a_page_that_keeps_removing_the_widget_wins_until_it_asks_for_it(host_pa
     ],
 )
 def test_an_element_with_a_name_of_ours_hides_nothing(
-    embedded: Embedded, host_page: Any, body: str
+    embedded: Embedded, host_page: HostPage, body: str
 ) -> None:
     app, _ = embedded
     page = host_page(body=f'{body}<script src="{app.url}/widget.js"></script>', script="")
@@ -139,7 +146,7 @@ def test_an_element_with_a_name_of_ours_hides_nothing(
     expect(panel(page)).to_be_visible()
 
 
-def test_a_page_with_a_livechat_of_its_own_keeps_it(host_page: Any) -> None:
+def test_a_page_with_a_livechat_of_its_own_keeps_it(host_page: HostPage) -> None:
     page = host_page(head="<script>var LiveChat = { mine: true }</script>")
     expect(launcher(page)).to_be_visible()
     assert page.evaluate("LiveChat.mine") is True
@@ -150,7 +157,7 @@ def test_a_page_with_a_livechat_of_its_own_keeps_it(host_page: Any) -> None:
 # Other ways to load it
 
 
-def test_widget_works_as_a_module_script(embedded: Embedded, host_page: Any) -> None:
+def test_widget_works_as_a_module_script(embedded: Embedded, host_page: HostPage) -> None:
     app, _ = embedded
     tag = f'<script type="module" src="{app.url}/widget.js" data-label="Need help?"></script>'
     page = host_page(script=tag)
@@ -160,7 +167,7 @@ def test_widget_works_as_a_module_script(embedded: Embedded, host_page: Any) -> 
 
 
 def test_widget_that_is_run_as_text_says_what_is_missing(
-    embedded: Embedded, host_page: Any
+    embedded: Embedded, host_page: HostPage
 ) -> None:
     app, _ = embedded
     page = host_page(script="")
@@ -185,7 +192,9 @@ def test_widget_that_is_run_as_text_says_what_is_missing(
         "html { filter: invert(1) } body { display: grid; opacity: 0.99 }",
     ],
 )
-def test_the_button_stays_in_the_window_whatever_the_body_is(host_page: Any, style: str) -> None:
+def test_the_button_stays_in_the_window_whatever_the_body_is(
+    host_page: HostPage, style: str
+) -> None:
     page = host_page(
         head=f"<style>{style}</style>",
         body='<div style="height: 3000px">A long page</div>',
@@ -199,7 +208,7 @@ def test_the_button_stays_in_the_window_whatever_the_body_is(host_page: Any, sty
     expect(panel(page)).to_be_in_viewport(ratio=1)
 
 
-def test_the_widget_is_not_printed(host_page: Any) -> None:
+def test_the_widget_is_not_printed(host_page: HostPage) -> None:
     page = host_page()
     launcher(page).click()
     expect(panel(page)).to_be_visible()
@@ -231,7 +240,7 @@ Element.prototype.remove = function () { this.parentNode.removeChild(this); retu
 
 
 def test_widget_works_where_old_libraries_have_replaced_built_ins(
-    embedded: Embedded, host_page: Any, page_errors: Any
+    embedded: Embedded, host_page: HostPage, page_errors: PageErrors
 ) -> None:
     page_errors.allow("ERR_FAILED")
     app, _ = embedded
@@ -250,7 +259,7 @@ def test_widget_works_where_old_libraries_have_replaced_built_ins(
     assert page.evaluate("scrollY") == 0
 
 
-def test_the_button_counts_what_is_unread_beside_prototype_js(host_page: Any) -> None:
+def test_the_button_counts_what_is_unread_beside_prototype_js(host_page: HostPage) -> None:
     page = host_page(head=OLD_LIBRARIES)
     page.add_init_script("delete window.WebSocket")
     enter_as_guest(page)
@@ -284,7 +293,7 @@ document.addEventListener("focusin", (event) => {
 </script>"""
 
 
-def test_shortcuts_of_the_page_take_nothing_that_is_typed_here(host_page: Any) -> None:
+def test_shortcuts_of_the_page_take_nothing_that_is_typed_here(host_page: HostPage) -> None:
     page = host_page(body=SHORTCUTS)
     launcher(page).click()
     name = page.get_by_label("Your message")
@@ -302,7 +311,7 @@ def test_shortcuts_of_the_page_take_nothing_that_is_typed_here(host_page: Any) -
     assert page.evaluate("window.taken") == "s"
 
 
-def test_a_focus_trap_of_the_page_does_not_see_the_widget(host_page: Any) -> None:
+def test_a_focus_trap_of_the_page_does_not_see_the_widget(host_page: HostPage) -> None:
     page = host_page(body=SHORTCUTS)
     page.evaluate("window.trap = true")
     launcher(page).click()
@@ -311,7 +320,7 @@ def test_a_focus_trap_of_the_page_does_not_see_the_widget(host_page: Any) -> Non
     expect(page.get_by_label("Your name")).to_have_value("Ana")
 
 
-def test_escape_of_an_input_method_closes_nothing(embedded: Embedded, host_page: Any) -> None:
+def test_escape_of_an_input_method_closes_nothing(embedded: Embedded, host_page: HostPage) -> None:
     page = host_page()
     launcher(page).click()
     page.get_by_label("Your name").evaluate(COMPOSING_ESCAPE)
@@ -335,7 +344,7 @@ def test_escape_of_an_input_method_closes_nothing(embedded: Embedded, host_page:
 
 
 def test_a_new_guest_is_not_shown_what_the_last_one_had_open(
-    embedded: Embedded, host_page: Any, page_errors: Any
+    embedded: Embedded, host_page: HostPage, page_errors: PageErrors
 ) -> None:
     page_errors.allow("status of 401")
     app, _ = embedded

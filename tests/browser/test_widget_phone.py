@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.chat_ui_helpers import HostSite, composer
+from tests.browser.conftest import HostPage, PageErrors
 from tests.browser.test_widget_pages import (
     enter_as_guest,
     launcher,
@@ -41,7 +41,9 @@ def focused(page: Page) -> str:
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_chat_on_a_small_screen_is_a_modal_dialog(host_page: Any, width: int, height: int) -> None:
+def test_chat_on_a_small_screen_is_a_modal_dialog(
+    host_page: HostPage, width: int, height: int
+) -> None:
     page = host_page(body=LONG_PAGE, width=width, height=height)
     launcher(page).click()
     expect(page.get_by_role("dialog", name="Support chat")).to_be_visible()
@@ -66,7 +68,7 @@ def test_chat_on_a_small_screen_is_a_modal_dialog(host_page: Any, width: int, he
     page.wait_for_function("scrollY > 0")
 
 
-def test_chat_beside_the_page_is_not_modal(host_page: Any) -> None:
+def test_chat_beside_the_page_is_not_modal(host_page: HostPage) -> None:
     page = host_page(head=ROUTER, body=LONG_PAGE)
     launcher(page).click()
     expect(page.get_by_label("Your name")).to_be_visible()
@@ -80,7 +82,7 @@ def test_chat_beside_the_page_is_not_modal(host_page: Any) -> None:
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["widget first", "router first"])
 def test_back_folds_the_chat_and_leaves_the_page_where_it_is(
-    embedded: Embedded, host_page: Any, is_first: bool
+    embedded: Embedded, host_page: HostPage, is_first: bool
 ) -> None:
     app, _ = embedded
     script = f'<script src="{app.url}/widget.js"></script>'
@@ -111,7 +113,7 @@ def test_back_folds_the_chat_and_leaves_the_page_where_it_is(
     assert page.evaluate("heard") == ["pushState", {"page": 1}]
 
 
-def test_a_page_that_closes_the_chat_and_goes_on_is_not_called_back(host_page: Any) -> None:
+def test_a_page_that_closes_the_chat_and_goes_on_is_not_called_back(host_page: HostPage) -> None:
     page = host_page(head=ROUTER, body=LONG_PAGE, width=375, height=667)
     launcher(page).click()
     expect(page.get_by_label("Your name")).to_be_visible()
@@ -125,7 +127,7 @@ def test_a_page_that_closes_the_chat_and_goes_on_is_not_called_back(host_page: A
     expect(panel(page)).to_be_hidden()
 
 
-def test_a_reload_over_the_page_adds_no_second_step_to_the_history(host_page: Any) -> None:
+def test_a_reload_over_the_page_adds_no_second_step_to_the_history(host_page: HostPage) -> None:
     page = host_page(body=LONG_PAGE, width=375, height=667)
     launcher(page).click()
     expect(page.get_by_label("Your name")).to_be_visible()
@@ -137,7 +139,7 @@ def test_a_reload_over_the_page_adds_no_second_step_to_the_history(host_page: An
     expect(panel(page)).to_be_hidden()
 
 
-def test_a_window_that_becomes_small_makes_the_chat_modal(host_page: Any) -> None:
+def test_a_window_that_becomes_small_makes_the_chat_modal(host_page: HostPage) -> None:
     page = host_page(body=LONG_PAGE)
     enter_as_guest(page)
     composer(page).fill("Half a ")
@@ -155,7 +157,7 @@ def test_a_window_that_becomes_small_makes_the_chat_modal(host_page: Any) -> Non
     expect(panel(page)).to_be_visible()
 
 
-def test_escape_closes_an_inner_dialog_before_the_chat(host_page: Any) -> None:
+def test_escape_closes_an_inner_dialog_before_the_chat(host_page: HostPage) -> None:
     page = host_page(body=LONG_PAGE, width=375, height=667)
     enter_as_guest(page)
     page.get_by_role("button", name="Back to your chats").click()
@@ -172,7 +174,9 @@ def test_escape_closes_an_inner_dialog_before_the_chat(host_page: Any) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(375, 667), (1280, 800)])
-def test_focus_returns_to_what_opened_the_chat(host_page: Any, width: int, height: int) -> None:
+def test_focus_returns_to_what_opened_the_chat(
+    host_page: HostPage, width: int, height: int
+) -> None:
     page = host_page(body=LONG_PAGE, width=width, height=height)
     page.locator("#help").click()
     expect(page.get_by_role("heading", name="How can we help?")).to_be_focused()
@@ -186,7 +190,7 @@ def test_focus_returns_to_what_opened_the_chat(host_page: Any, width: int, heigh
 
 @pytest.mark.parametrize(("width", "height"), [(375, 667), (1280, 800)])
 def test_focus_stays_in_the_widget_through_signing_in_and_out(
-    host_page: Any, width: int, height: int
+    host_page: HostPage, width: int, height: int
 ) -> None:
     page = host_page(body=LONG_PAGE, width=width, height=height)
     enter_as_guest(page)
@@ -200,7 +204,7 @@ def test_focus_stays_in_the_widget_through_signing_in_and_out(
 
 
 def test_chat_that_cannot_be_loaded_says_so_and_can_be_folded(
-    host_page: Any, page_errors: Any
+    host_page: HostPage, page_errors: PageErrors
 ) -> None:
     page_errors.allow("ERR_FAILED")
     page = host_page(width=375, height=667)

@@ -32,8 +32,11 @@ def conversation(number: object = 1, *texts: str, **changes: Any) -> dict[str, A
     return {"id": f"talk_{number}", "subject": "Kettle", "messages": spoken} | changes
 
 
+Write = Callable[..., Path]
+
+
 @pytest.fixture
-def write(tmp_path: Path) -> Any:
+def write(tmp_path: Path) -> Write:
     """`write(*rows)` -> a file with a line for each row, an object or raw bytes."""
 
     def make(*rows: dict[str, Any] | bytes) -> Path:
@@ -63,7 +66,7 @@ def stored(database: Database[Document]) -> list[list[Document]]:
 
 
 def test_import_keeps_every_text_and_its_order(
-    app: Flask, database: Database[Document], make_user: MakeUser, write: Any
+    app: Flask, database: Database[Document], make_user: MakeUser, write: Write
 ) -> None:
     make_user(role="admin")
     texts = ("مرحبا 👋\n\n\tزرقة", "x" * 5000, "<b>&amp;</b>", "a  b\r\nc", "e\u0301 é", "a\u2028b")
@@ -81,7 +84,7 @@ def test_import_keeps_every_text_and_its_order(
 
 
 def test_import_twice_writes_nothing_more(
-    app: Flask, database: Database[Document], write: Any
+    app: Flask, database: Database[Document], write: Write
 ) -> None:
     file = write(conversation(1), conversation(2))
     run(app, file)
@@ -96,7 +99,7 @@ def test_import_twice_writes_nothing_more(
 def test_import_goes_on_where_it_was_cut_off(
     app: Flask,
     database: Database[Document],
-    write: Any,
+    write: Write,
     break_writes: BreakWrites,
     survived: int,
 ) -> None:
@@ -149,7 +152,7 @@ def test_import_killed_after_any_write_ends_like_one_that_was_not(
     app: Flask,
     database: Database[Document],
     make_user: MakeUser,
-    write: Any,
+    write: Write,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make_user(role="admin")
@@ -213,7 +216,7 @@ def test_import_killed_after_any_write_ends_like_one_that_was_not(
     ],
 )
 def test_bad_line_is_named_and_nothing_is_imported(
-    app: Flask, database: Database[Document], write: Any, line: Any, problem: str
+    app: Flask, database: Database[Document], write: Write, line: Any, problem: str
 ) -> None:
     file = write(conversation(1), b"", line, conversation(3))
     result = run(app, file)
@@ -225,7 +228,7 @@ def test_bad_line_is_named_and_nothing_is_imported(
 
 
 def test_skip_bad_lists_the_bad_and_imports_the_others(
-    app: Flask, database: Database[Document], write: Any
+    app: Flask, database: Database[Document], write: Write
 ) -> None:
     file = write(conversation(1), b"{", conversation(3, subject="Toaster"))
     result = run(app, file, "--skip-bad")
@@ -235,7 +238,7 @@ def test_skip_bad_lists_the_bad_and_imports_the_others(
 
 
 def test_trim_imports_what_the_chat_would_trim(
-    app: Flask, database: Database[Document], write: Any
+    app: Flask, database: Database[Document], write: Write
 ) -> None:
     file = write(conversation(1, " \n in the middle \n", "ok"))
     assert run(app, file, "--trim").exit_code == 0
@@ -243,14 +246,14 @@ def test_trim_imports_what_the_chat_would_trim(
     assert run(app, file, "--trim", "--verify").exit_code == 0
 
 
-def test_file_without_conversations_is_refused(app: Flask, write: Any) -> None:
+def test_file_without_conversations_is_refused(app: Flask, write: Write) -> None:
     result = run(app, write(b"", b"  "))
     assert result.exit_code == 1
     assert "no conversation" in result.output
 
 
 def test_ids_that_differ_by_case_or_signs_are_different_people(
-    app: Flask, database: Database[Document], write: Any
+    app: Flask, database: Database[Document], write: Write
 ) -> None:
     ids = ["a", "A", "a b", "a@b", "ä", "a-1", "a_1", "x" * 64]
     file = write(*(conversation(id=each) for each in ids))
@@ -261,7 +264,7 @@ def test_ids_that_differ_by_case_or_signs_are_different_people(
 
 
 def test_names_of_imported_people_hold_nothing_invisible(
-    app: Flask, database: Database[Document], write: Any
+    app: Flask, database: Database[Document], write: Write
 ) -> None:
     assert run(app, write(conversation("ab\u202ecd\u200b"))).exit_code == 0
     names = database["users"].distinct("name")
@@ -269,7 +272,7 @@ def test_names_of_imported_people_hold_nothing_invisible(
     assert not any("\u202e" in name or "\u200b" in name for name in names)
 
 
-def test_agent_may_begin(app: Flask, database: Database[Document], write: Any) -> None:
+def test_agent_may_begin(app: Flask, database: Database[Document], write: Write) -> None:
     spoken = [{"role": "admin", "text": "Still leaking?"}, {"role": "admin", "text": "Hello?"}]
     assert run(app, write(conversation(messages=spoken))).exit_code == 0
     assert [row[2:] for row in content(database)] == [
@@ -279,7 +282,7 @@ def test_agent_may_begin(app: Flask, database: Database[Document], write: Any) -
 
 
 def test_status_and_agent_can_be_chosen(
-    app: Flask, database: Database[Document], make_user: MakeUser, write: Any
+    app: Flask, database: Database[Document], make_user: MakeUser, write: Write
 ) -> None:
     agent = make_user(role="admin", name="Ada", email="ada@example.org")
     options = ("--status", "pending", "--agent", "ADA@example.org")
@@ -291,7 +294,7 @@ def test_status_and_agent_can_be_chosen(
 
 @pytest.mark.parametrize("email", ["nobody@example.org", "user@example.org"])
 def test_unknown_agent_is_refused(
-    app: Flask, database: Database[Document], make_user: MakeUser, write: Any, email: str
+    app: Flask, database: Database[Document], make_user: MakeUser, write: Write, email: str
 ) -> None:
     make_user(email="user@example.org")
     result = run(app, write(conversation()), "--agent", email)
@@ -300,7 +303,7 @@ def test_unknown_agent_is_refused(
     assert database["chatrooms"].count_documents({}) == 0
 
 
-def test_own_agent_rests_after_the_import(app: Flask, make_user: MakeUser, write: Any) -> None:
+def test_own_agent_rests_after_the_import(app: Flask, make_user: MakeUser, write: Write) -> None:
     make_user(role="admin", name="Ada")
     for number in (1, 2):
         assert run(app, write(conversation(number))).exit_code == 0
@@ -310,13 +313,13 @@ def test_own_agent_rests_after_the_import(app: Flask, make_user: MakeUser, write
         assert [admin["name"] for admin in accounts.list_admins()] == ["Ada"]
 
 
-def test_own_agent_stays_while_it_is_the_only_one(app: Flask, write: Any) -> None:
+def test_own_agent_stays_while_it_is_the_only_one(app: Flask, write: Write) -> None:
     result = run(app, write(conversation()))
     assert result.exit_code == 0
     assert "create-admin" in result.output
 
 
-def test_nobody_can_sign_in_as_the_imported(app: Flask, write: Any) -> None:
+def test_nobody_can_sign_in_as_the_imported(app: Flask, write: Write) -> None:
     run(app, write(conversation()))
     client = app.test_client()
     for email in (imports.AGENT_EMAIL, f"import+talk_1@{imports.DOMAIN}"):
@@ -328,7 +331,7 @@ def test_nobody_can_sign_in_as_the_imported(app: Flask, write: Any) -> None:
 
 @pytest.mark.parametrize("email", [f"import+talk_1@{imports.DOMAIN}", imports.AGENT_EMAIL])
 def test_import_gives_nothing_to_somebody_who_took_the_address(
-    app: Flask, database: Database[Document], make_user: MakeUser, write: Any, email: str
+    app: Flask, database: Database[Document], make_user: MakeUser, write: Write, email: str
 ) -> None:
     make_user(email=email)
     result = run(app, write(conversation()))
@@ -338,7 +341,7 @@ def test_import_gives_nothing_to_somebody_who_took_the_address(
 
 
 def test_import_leaves_a_chat_alone_that_holds_something_else(
-    app: Flask, database: Database[Document], write: Any
+    app: Flask, database: Database[Document], write: Write
 ) -> None:
     run(app, write(conversation(1)))
     before = stored(database)
@@ -354,7 +357,7 @@ def test_import_leaves_a_chat_alone_that_holds_something_else(
 
 
 def test_verify_writes_nothing_and_names_what_is_missing(
-    app: Flask, database: Database[Document], write: Any
+    app: Flask, database: Database[Document], write: Write
 ) -> None:
     result = run(app, write(conversation(1)), "--verify")
     assert result.exit_code == 1
@@ -363,7 +366,7 @@ def test_verify_writes_nothing_and_names_what_is_missing(
 
 
 def test_verify_finds_a_single_changed_letter(
-    app: Flask, database: Database[Document], write: Any
+    app: Flask, database: Database[Document], write: Write
 ) -> None:
     file = write(conversation(1), conversation(2))
     run(app, file)
@@ -375,7 +378,7 @@ def test_verify_finds_a_single_changed_letter(
 
 
 def test_verify_finds_a_message_too_many(
-    app: Flask, database: Database[Document], write: Any, make_session: MakeSession
+    app: Flask, database: Database[Document], write: Write, make_session: MakeSession
 ) -> None:
     file = write(conversation(1))
     run(app, file, "--status", "active")

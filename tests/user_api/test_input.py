@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -64,8 +65,11 @@ def targets(kind: type[fields.Field[Any]]) -> list[Target]:
     return found
 
 
+Send = Callable[[Route, Any], Answer]
+
+
 @pytest.fixture
-def send(user: Caller, admin: Caller) -> Any:
+def send(user: Caller, admin: Caller) -> Send:
     """`send(route, body)` -> the answer to somebody who may; a chat is there."""
     chat = user.open_chat(message="Hello")
 
@@ -83,7 +87,7 @@ def test_there_is_a_body_to_try_for_every_route() -> None:
 
 @pytest.mark.parametrize("target", targets(fields.String), ids=str)
 def test_a_text_is_a_string_and_nothing_else(
-    target: Target, send: Any, database: Database[Document]
+    target: Target, send: Send, database: Database[Document]
 ) -> None:
     before = stored(database)
     valid = BODIES[str(target.route)]
@@ -103,7 +107,7 @@ def test_a_text_is_a_string_and_nothing_else(
     ids=str,
 )
 def test_a_text_that_cannot_be_stored_or_is_empty_or_too_long_is_refused(
-    target: Target, send: Any, database: Database[Document]
+    target: Target, send: Send, database: Database[Document]
 ) -> None:
     before = stored(database)
     valid = BODIES[str(target.route)]
@@ -115,7 +119,7 @@ def test_a_text_that_cannot_be_stored_or_is_empty_or_too_long_is_refused(
 
 @pytest.mark.parametrize("target", targets(field_types.Password), ids=str)
 def test_a_password_that_is_too_long_or_no_unicode_is_refused(
-    target: Target, send: Any, database: Database[Document]
+    target: Target, send: Send, database: Database[Document]
 ) -> None:
     before = stored(database)
     valid = BODIES[str(target.route)]
@@ -127,7 +131,7 @@ def test_a_password_that_is_too_long_or_no_unicode_is_refused(
 
 @pytest.mark.parametrize("target", targets(field_types.StrictInteger), ids=str)
 def test_a_number_is_a_whole_number_in_its_range(
-    target: Target, send: Any, database: Database[Document]
+    target: Target, send: Send, database: Database[Document]
 ) -> None:
     before = stored(database)
     valid = BODIES[str(target.route)]
@@ -138,7 +142,7 @@ def test_a_number_is_a_whole_number_in_its_range(
 
 
 @pytest.mark.parametrize("target", targets(field_types.StrictBoolean), ids=str)
-def test_a_flag_is_true_or_false(target: Target, send: Any, database: Database[Document]) -> None:
+def test_a_flag_is_true_or_false(target: Target, send: Send, database: Database[Document]) -> None:
     before = stored(database)
     valid = BODIES[str(target.route)]
     for value in NOT_FLAG:
@@ -148,7 +152,9 @@ def test_a_flag_is_true_or_false(target: Target, send: Any, database: Database[D
 
 
 @pytest.mark.parametrize("target", targets(fields.List), ids=str)
-def test_a_list_is_a_list_of_texts(target: Target, send: Any, database: Database[Document]) -> None:
+def test_a_list_is_a_list_of_texts(
+    target: Target, send: Send, database: Database[Document]
+) -> None:
     before = stored(database)
     valid = BODIES[str(target.route)]
     values: list[Any] = [None, "a", 1, {}, {"$in": []}, [], ["a"] * 201]
@@ -163,7 +169,7 @@ def test_a_list_is_a_list_of_texts(target: Target, send: Any, database: Database
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=str)
 def test_what_is_required_is_named_when_it_is_missing(
-    route: Route, send: Any, database: Database[Document]
+    route: Route, send: Send, database: Database[Document]
 ) -> None:
     before = stored(database)
     assert route.contract is not None
@@ -177,7 +183,7 @@ def test_what_is_required_is_named_when_it_is_missing(
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=str)
 def test_an_unknown_field_is_refused_by_name(
-    route: Route, send: Any, database: Database[Document]
+    route: Route, send: Send, database: Database[Document]
 ) -> None:
     before = stored(database)
     for name in ("$ne", "$where", "_id", "role.", "user.role", "__proto__", "x" * 1000, "a\x00"):
@@ -191,7 +197,7 @@ def test_an_unknown_field_is_refused_by_name(
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=str)
 def test_a_body_that_is_no_object_is_refused(
-    route: Route, send: Any, database: Database[Document]
+    route: Route, send: Send, database: Database[Document]
 ) -> None:
     before = stored(database)
     bodies: list[Any] = [[], [{}], "text", 1, True, None]

@@ -36,8 +36,11 @@ def app(database: Database[Document]) -> Flask:
     return create_app(TestConfig, database=database, LOG_LEVEL="DEBUG")
 
 
+Lines = Callable[[], list[dict[str, Any]]]
+
+
 @pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str]) -> Any:
+def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
     """`lines()` -> what was logged since the last call, parsed."""
 
     def read() -> list[dict[str, Any]]:
@@ -48,7 +51,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Any:
     return read
 
 
-def test_a_request_is_one_line_with_its_id_and_its_user(user: Caller, lines: Any) -> None:
+def test_a_request_is_one_line_with_its_id_and_its_user(user: Caller, lines: Lines) -> None:
     lines()
     answer = user.get("/api/chat?q=secret")
     (line,) = lines()
@@ -59,7 +62,7 @@ def test_a_request_is_one_line_with_its_id_and_its_user(user: Caller, lines: Any
     assert isinstance(line["ms"], float)
 
 
-def test_a_refusal_is_logged_with_its_code(user: Caller, lines: Any) -> None:
+def test_a_refusal_is_logged_with_its_code(user: Caller, lines: Lines) -> None:
     lines()
     answer = user.get("/api/chat/x")
     found = lines()
@@ -132,7 +135,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("broken")
-def test_an_error_tells_a_user_nothing_and_the_log_everything(user: Caller, lines: Any) -> None:
+def test_an_error_tells_a_user_nothing_and_the_log_everything(user: Caller, lines: Lines) -> None:
     lines()
     answer = user.get("/api/chat")
     body = refused(answer, 500, "internal")
@@ -182,7 +185,7 @@ def test_a_database_that_does_not_even_know_the_session_is_503(
         assert "debug" not in refused(answer, 503, "database_unavailable")
 
 
-def test_the_password_of_the_tests_is_not_in_this_log(user: Caller, lines: Any) -> None:
+def test_the_password_of_the_tests_is_not_in_this_log(user: Caller, lines: Lines) -> None:
     user.post("/api/auth/login", {"email": user.email, "password": PASSWORD})
     assert PASSWORD not in json.dumps(lines())
 
@@ -220,7 +223,7 @@ def without_a_text() -> Exception:
 
 @pytest.mark.parametrize("make", [its_own_cause, in_a_circle, without_a_text])
 def test_whatever_an_error_looks_like_it_can_be_logged(
-    app: Flask, lines: Any, make: Callable[[], Exception]
+    app: Flask, lines: Lines, make: Callable[[], Exception]
 ) -> None:
     error = make()
     structlog.get_logger("chat").error("it_failed", exc_info=error)
@@ -230,7 +233,7 @@ def test_whatever_an_error_looks_like_it_can_be_logged(
     assert line["exception"].count("first") <= 1
 
 
-def test_the_causes_of_an_error_stand_before_it(app: Flask, lines: Any) -> None:
+def test_the_causes_of_an_error_stand_before_it(app: Flask, lines: Lines) -> None:
     try:
         try:
             raise KeyError("why")
@@ -244,7 +247,7 @@ def test_the_causes_of_an_error_stand_before_it(app: Flask, lines: Any) -> None:
 
 
 def test_a_value_that_cannot_be_written_does_not_stop_what_is_logged(
-    app: Flask, lines: Any
+    app: Flask, lines: Lines
 ) -> None:
     class Mute:
         def __repr__(self) -> str:
