@@ -55,7 +55,7 @@ def index(session: Session) -> Response:
         query["limit"],
         query["cursor"],
         knows,
-        remembered=not request.cache_control.no_cache,
+        allow_cached=not request.cache_control.no_cache,
     )
     etag = _list_etag(session, page.etag, kept)
     if page.is_known:

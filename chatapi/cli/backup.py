@@ -89,7 +89,7 @@ def backup_data(file: Path, sessions: bool, overwrite: bool) -> None:
         begun = time.monotonic()
         try:
             with progress(
-                maintenance.estimate(maintenance.kept(sessions=sessions)), "Saving"
+                maintenance.estimate(maintenance.backup_collections(sessions=sessions)), "Saving"
             ) as bar:
                 header = save(file, sessions=sessions, step=bar.update)
         except BlockingIOError:
@@ -151,7 +151,7 @@ def save(file: Path, *, sessions: bool = False, step: Step = lambda _: None) -> 
         copy = _Copy(writer, step)
         for batch in maintenance.batches("chatrooms", CHATS_BATCH):
             copy.take(batch)
-        names = set(maintenance.kept(sessions=sessions))
+        names = set(maintenance.backup_collections(sessions=sessions))
         for name in [*sorted(names - set(_SPECIAL)), "users", "deletions"]:
             for batch in maintenance.batches(name, INSERTED_BATCH):
                 for document in batch:
@@ -286,7 +286,7 @@ def _refuse_to_replace(*, replace: bool) -> None:
             "People are connected. Stop the product, wait "
             f"{IN_USE_SECONDS} seconds, and restore again. Nothing was changed."
         )
-    names = set(maintenance.kept(sessions=True))
+    names = set(maintenance.backup_collections(sessions=True))
     if replace or maintenance.unfinished_restore() or maintenance.is_empty(names):
         return
     name = current_app.config["DATABASE_NAME"]

@@ -115,24 +115,24 @@ def renew_terms() -> None:
 
     Killed in between it begins again, and writes only what is still different.
     """
-    if maintenance.has_old_search():
+    if maintenance.has_legacy_search_index():
         complete_terms()
-        maintenance.drop_old_search()
-    if search_terms.form() == search.FORM:
+        maintenance.drop_legacy_search_index()
+    if search_terms.format_version() == search.FORM:
         return
-    for batch in search_terms.chats():
+    for batch in search_terms.chat_batches():
         for chat, stored in batch:
             if stored is None:
                 chat_terms.upsert(chat, terms(chat))
-        search_terms.change_chats(
+        search_terms.change_chat_terms(
             change for chat, stored in batch if stored and (change := _changed_terms(chat, stored))
         )
-    for people in search_terms.people():
+    for people in search_terms.user_batches():
         for person in people:
             wanted = search.terms([person["name"], person["email"]])
             if wanted != person.get("searchTerms"):
-                search_terms.set_person(person, wanted)
-    search_terms.set_form(search.FORM)
+                search_terms.set_user_terms(person, wanted)
+    search_terms.set_format_version(search.FORM)
 
 
 def _changed_terms(chat: Document, stored: Sequence[str]) -> search_terms.Change | None:
@@ -148,7 +148,7 @@ def _changed_terms(chat: Document, stored: Sequence[str]) -> search_terms.Change
 
 def remove_lost_terms() -> None:
     """Remove what chats that were never opened, or deleted during a backup, were found by."""
-    maintenance.delete_lost_terms(clock.now() - _SURELY_LEFT)
+    maintenance.delete_orphaned_terms(clock.now() - _SURELY_LEFT)
 
 
 def strays(newest: int | None = None) -> tuple[list[ObjectId], bool]:
@@ -159,7 +159,7 @@ def strays(newest: int | None = None) -> tuple[list[ObjectId], bool]:
 
     newest -- look only at so many messages, those of the newest chats.
     """
-    rows = maintenance.chats_named(clock.now() - _SURELY_LEFT, newest)
+    rows = maintenance.message_chat_ids(clock.now() - _SURELY_LEFT, newest)
     lost: dict[ObjectId, ObjectId] = {}
     while batch := dict(itertools.islice(rows, _MESSAGES_BATCH)):
         there = maintenance.existing_ids("chatrooms", set(batch.values()))

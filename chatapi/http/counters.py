@@ -23,7 +23,7 @@ from chatapi.domain import clock
 from chatapi.domain.networks import Network
 from chatapi.store.database import client_timeouts
 from chatapi.store.disk import free_space
-from chatapi.store.expiry import sweep
+from chatapi.store.expiry import purge_expired
 
 PREFIX = "chat"  # in a storage shared with other programs
 ALL_NETWORKS = "all networks"  # the key of what is counted for all together
@@ -151,7 +151,7 @@ class DatabaseCounters(MongoDBStorage):
         """Count a hit and return how many there are in this window."""
         # The sign-in itself would be refused too, after the work of a password hash.
         free_space.require()
-        sweep(self.counters, "expireAt")
+        purge_expired(self.counters, "expireAt")
         while True:
             now = clock.real()
             end = now + timedelta(seconds=expiry)

@@ -18,8 +18,8 @@ from pymongo.errors import PyMongoError
 from chatapi.domain import clock
 from chatapi.realtime.followers import Follower, start_thread
 from chatapi.store import changes, chats, sessions, unread
+from chatapi.store.cache import change_tracker
 from chatapi.store.database import Document
-from chatapi.store.remembered import following
 
 FRESH_SECONDS = 2.0
 POLL_INTERVAL = 0.2
@@ -108,7 +108,7 @@ class SessionCache:
         try:
             self._forget_all()
             self.generation += 1
-            following.begin()
+            change_tracker.start()
             self._last_event_at = time.monotonic()
             start_thread("unread total", _count_unread)
             while not self.follower.stopping.is_set():
@@ -116,7 +116,7 @@ class SessionCache:
                 self.follower.succeeded()
         finally:
             self._last_event_at = None
-            following.end()
+            change_tracker.stop()
             stream.close()
 
     def _listen(self, stream: changes.Stream) -> None:
@@ -126,7 +126,7 @@ class SessionCache:
         while stream.has_more:
             self._dispatch(stream.next())
         self._last_event_at = time.monotonic()
-        following.heard()
+        change_tracker.mark_alive()
         # Each message of any process changes a chat. Asked five times a second, a server has
         # several changes in each answer.
         time.sleep(max(0.0, started + POLL_INTERVAL - self._last_event_at))
@@ -135,7 +135,7 @@ class SessionCache:
         if change is None:
             return
         if change[0] == "listed":
-            if chats.heard(change[1]):
+            if chats.apply_reported_change(change[1]):
                 self.on_foreign_change()
             return
         if change[0] == "signalled":

@@ -24,7 +24,7 @@ from chatapi.domain.log_events import LogEvent
 from chatapi.realtime.followers import Follower
 from chatapi.realtime.hub import Hub, hub
 from chatapi.store import changes, chats, server, unread
-from chatapi.store.remembered import following
+from chatapi.store.cache import change_tracker
 
 log = structlog.get_logger("chat.tail")
 
@@ -166,7 +166,7 @@ class Tail:
         """
         rest, now = server.current().tail_rest_seconds, time.monotonic()
         if rest and now - asked_at < FULL_WAIT and now - self._foreign_at > FOREIGN_SECONDS:
-            self._woken.wait(REPORTED_REST if following.is_fresh else rest)
+            self._woken.wait(REPORTED_REST if change_tracker.is_fresh else rest)
             self._woken.clear()
 
     def _resync(self) -> None:
@@ -225,7 +225,7 @@ class Tail:
             if changed_at is not None:
                 self.lag_ms = round((clock.real() - changed_at).total_seconds() * 1000, 1)
             if kind == "chat":
-                chats.told(document)
+                chats.invalidate_if_newer(document)
                 # What this process wrote was delivered already.
                 if self.hub.heard(document):
                     self._foreign_at = self.last_seen_at
@@ -233,7 +233,7 @@ class Tail:
             if kind == "signal":
                 self.hub.signalled(document)
             else:
-                unread.by_admins.forget()
+                unread.by_admins.invalidate()
                 self.hub.removed(document["_id"])
         except PyMongoError:
             raise

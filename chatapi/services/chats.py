@@ -18,8 +18,8 @@ from chatapi.services.quota import quota
 from chatapi.store import chat_terms, chats, deletions, presence, users
 from chatapi.store import messages as stored_messages
 from chatapi.store import unread as unread_sums
+from chatapi.store.cache import change_tracker
 from chatapi.store.database import Document, Duplicate, object_id
-from chatapi.store.remembered import following
 
 Result = TypeVar("Result")
 
@@ -154,7 +154,7 @@ def list_chats(
     cursor: str | None = None,
     knows: Callable[[str], bool] | None = None,
     *,
-    remembered: bool = True,
+    allow_cached: bool = True,
 ) -> ChatPage:
     """Return a page of the chats the caller may see, the latest message first.
 
@@ -165,10 +165,10 @@ def list_chats(
     """
     wanted, after = _filter(session, filters), paging.decode(cursor)
     key = session.user_id, session.side, wanted, limit, after
-    known = _known_page(key) if remembered and knows is not None else None
+    known = _known_page(key) if allow_cached and knows is not None else None
     if known is not None and knows is not None and knows(known.etag):
         return known
-    changes = following.changes
+    changes = change_tracker.changes
     rows = chats.newest(wanted, limit + 1, after)
     # Of the row after the page only its being there counts: it makes the cursor.
     seen = [row["version"] for row in rows[:limit]], len(rows) > limit
@@ -178,7 +178,7 @@ def list_chats(
     digest.update(b"".join([row["_id"].binary for row in rows[:limit]]))
     etag = digest.hexdigest()
     known = ChatPage([], None, etag, unread_chats, unread_messages, is_known=True)
-    if following.is_fresh and changes == following.changes:
+    if change_tracker.is_fresh and changes == change_tracker.changes:
         if len(_known_pages) >= MAX_KNOWN_PAGES:
             _known_pages.clear()
         _known_pages[key] = changes, known
@@ -192,7 +192,7 @@ def list_chats(
 def _known_page(key: PageKey) -> ChatPage | None:
     """Return what is remembered of a page, without its items, if no chat has changed since."""
     changes, known = _known_pages.get(key, (-1, None))
-    return known if following.is_fresh and changes == following.changes else None
+    return known if change_tracker.is_fresh and changes == change_tracker.changes else None
 
 
 def unread(session: Session) -> tuple[int, int]:

@@ -117,7 +117,7 @@ def use_link(token: str, new: str) -> Document:
     _require_account(user)
     password_rules.check(new, user["role"], user["name"], user["email"])
     password_hash = _hash_to_store(user, new)
-    if not password_links.take(_link_key(token)):
+    if not password_links.consume(_link_key(token)):
         raise errors.LinkExpired
     _replace_hash(user, password_hash)
     return user

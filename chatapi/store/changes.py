@@ -17,7 +17,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
 from chatapi.store.database import Document, chatrooms, current, signals
-from chatapi.store.times import mark
+from chatapi.store.times import set_utc
 
 # A server says with these codes that it has no change streams, or none for us,
 NO_STREAMS = frozenset({40573, 40324, 115, 59, 20, 13, 303})
@@ -112,7 +112,7 @@ class Stream:
         if event is None:
             return None
         if "fullDocument" in event:
-            mark(event["fullDocument"])
+            set_utc(event["fullDocument"])
         if event["ns"]["coll"] in {"sessions", "users"}:
             return "access", event.get("documentKey", {})
         if self._is_short:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from chatapi.store.cache import CachedTotal
 from chatapi.store.database import Document, chatrooms
-from chatapi.store.remembered import Remembered
 
 FIELDS = ("status", "priority", "category", "adminId")
 GROUPED = frozenset(FIELDS)
@@ -24,10 +24,10 @@ def _count() -> Counter[Group]:
     return Counter({_group(row["_id"]): row["n"] for row in chatrooms().aggregate(pipeline)})
 
 
-groups = Remembered(_count)
+groups = CachedTotal(_count)
 
 
-def moved(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> None:
+def record_change(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> None:
     """Take into account that a chat was `before` and is `after`; None where there is none."""
     left = _group(before) if before is not None else None
     joined = _group(after) if after is not None else None
@@ -43,7 +43,7 @@ def moved(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> 
             counts[joined] += 1
         return counts
 
-    groups.move(change)
+    groups.apply(change)
 
 
 def _group(chat: Mapping[str, Any]) -> Group:

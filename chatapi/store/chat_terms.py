@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from bson import ObjectId
 
 from chatapi.store.database import Document, chat_terms
-from chatapi.store.parts import aggregate_by_ids
+from chatapi.store.id_chunks import aggregate_by_ids
 
 
 def upsert(chat: Document, terms: Sequence[str]) -> None:

@@ -19,36 +19,36 @@ from pymongo import DESCENDING
 from chatapi.domain import clock
 from chatapi.domain.paging import Position
 from chatapi.store import (
+    cache,
     chat_counts,
     chat_terms,
-    decoded,
+    document_cache,
     durability,
-    remembered,
     server,
     unread,
 )
 from chatapi.store.database import Document, Duplicate, chatrooms, translate_duplicate_key
-from chatapi.store.parts import aggregate_by_ids
+from chatapi.store.id_chunks import aggregate_by_ids
 
 _ORDER = [("lastMessageAt", DESCENDING), ("_id", DESCENDING)]
 _PLACES = {"lastMessageAt": 1}
-MAX_SEEN = 2000
-MAX_REACHED = 2000
+MAX_CACHED = 2000
+MAX_PAGE_ENDS = 2000
 CHANGED_BATCH = 100
 # Where more chats have a word, a page is read from the newest chats.
-FEW_FOUND = 5000
-WALKED_BATCH = 500
+MAX_SORTED = 5000
+SCAN_BATCH = 500
 # How far back a page that was never read is looked for at first, and at most.
-FIRST_LOOK = timedelta(minutes=1)
-MAX_LOOK = timedelta(days=3650)
+INITIAL_SPAN = timedelta(minutes=1)
+MAX_SPAN = timedelta(days=3650)
 # So many chats more are read with a page, for those whose last message has its place's time.
-SAME_TIME = 3
+TIE_ROWS = 3
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 # The time of the last chat of each page that was read; _BEGINNING where all there are were read.
-_reached: dict[tuple[Filter, int, Position | None], datetime] = {}
+_page_ends: dict[tuple[Filter, int, Position | None], datetime] = {}
 # How far the times of neighbours are apart in a list, a little more than on the page read last.
-_apart: dict[Filter, timedelta] = {}
-_seen: dict[ObjectId, Document] = {}
+_gaps: dict[Filter, timedelta] = {}
+_last_seen: dict[ObjectId, Document] = {}
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ def insert(chat: Document, terms: Sequence[str] = ()) -> None:
     # Before the chat: there is never one that nobody finds.
     chat_terms.upsert(chat, terms)
     try:
-        with translate_duplicate_key(), remembered.writing():
-            remembered.following.expect(chat["_id"], chat["version"])
+        with translate_duplicate_key(), cache.writing():
+            cache.change_tracker.expect_write(chat["_id"], chat["version"])
             chatrooms().insert_one(chat | {"changedAt": clock.real()})
-            unread.moved(0, chat["unread"]["admin"])
-            chat_counts.moved(None, chat)
+            unread.record_change(0, chat["unread"]["admin"])
+            chat_counts.record_change(None, chat)
     except Duplicate:
         chat_terms.delete(chat["_id"])
         raise
@@ -88,7 +88,7 @@ def insert(chat: Document, terms: Sequence[str] = ()) -> None:
 def by_id(chat_id: ObjectId) -> Document | None:
     chat = chatrooms().find_one({"_id": chat_id})
     if chat is not None:
-        _remember(chat)
+        _cache_chat(chat)
     return chat
 
 
@@ -98,18 +98,18 @@ def last_seen(chat_id: ObjectId) -> Document | None:
     It may be out of date in all but its id and user: good enough to prepare a `replace`,
     which then refuses, and for nothing else.
     """
-    return _seen.get(chat_id)
+    return _last_seen.get(chat_id)
 
 
-def told(chat: Document) -> None:
+def invalidate_if_newer(chat: Document) -> None:
     """Take note of a chat's state as the database tells of it."""
-    seen = _seen.get(chat["_id"])
+    seen = _last_seen.get(chat["_id"])
     if seen is None or seen["version"] < chat["version"]:
         # Another process has written it.
-        unread.by_admins.forget()
+        unread.by_admins.invalidate()
 
 
-def heard(change: Document) -> bool:
+def apply_reported_change(change: Document) -> bool:
     """Take note of a change of a chat as `changes.ACCESS` reports it: without the document.
 
     Return whether another process may have made it.
@@ -118,22 +118,22 @@ def heard(change: Document) -> bool:
     operation = change["operationType"]
     chat_id = change.get("documentKey", {}).get("_id")
     version = 1 if operation == "insert" else updated.get("version")
-    if remembered.following.is_own(chat_id, version):
+    if cache.change_tracker.is_own(chat_id, version):
         return False
     if operation != "update":
-        remembered.forget_all()
+        cache.invalidate_all()
     else:
-        unread.by_admins.forget()
+        unread.by_admins.invalidate()
         if not chat_counts.GROUPED.isdisjoint(updated):
-            chat_counts.groups.forget()
-    remembered.following.changes += 1
+            chat_counts.groups.invalidate()
+    cache.change_tracker.changes += 1
     return True
 
 
-def _remember(chat: Document) -> None:
-    if len(_seen) >= MAX_SEEN:
-        _seen.clear()
-    _seen[chat["_id"]] = chat
+def _cache_chat(chat: Document) -> None:
+    if len(_last_seen) >= MAX_CACHED:
+        _last_seen.clear()
+    _last_seen[chat["_id"]] = chat
 
 
 def open_chat_of(user_id: ObjectId) -> Document | None:
@@ -150,25 +150,25 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
 
     Raises Duplicate when the change opens a second chat of the same user.
     """
-    with translate_duplicate_key(), remembered.writing():
-        remembered.following.expect(chat_id, version + 1)
+    with translate_duplicate_key(), cache.writing():
+        cache.change_tracker.expect_write(chat_id, version + 1)
         had = durability.to_commit("chatrooms").set_fields(
             chat_id, version, {**fields, "changedAt": clock.real()}
         )
-        before = _seen.pop(chat_id, None)
+        before = _last_seen.pop(chat_id, None)
         if not had:
-            remembered.following.did_not_write(chat_id, version + 1)
+            cache.change_tracker.cancel_write(chat_id, version + 1)
             return False
         if before is not None and before["version"] == version:
             after = before | dict(fields) | {"version": version + 1}
-            _remember(after)
-            unread.moved(before["unread"]["admin"], after["unread"]["admin"])
+            _cache_chat(after)
+            unread.record_change(before["unread"]["admin"], after["unread"]["admin"])
             if not chat_counts.GROUPED.isdisjoint(fields):
-                chat_counts.moved(before, after)
+                chat_counts.record_change(before, after)
         else:
-            unread.by_admins.forget()
+            unread.by_admins.invalidate()
             if not chat_counts.GROUPED.isdisjoint(fields):
-                chat_counts.groups.forget()
+                chat_counts.groups.invalidate()
         return True
 
 
@@ -190,7 +190,7 @@ def _rename(whose: Document, fields: Document, terms: Sequence[str]) -> None:
         if terms:
             chat_terms.add(ids, terms)
         now = {"$set": fields | {"changedAt": clock.real()}, "$inc": {"version": 1}}
-        with remembered.writing():
+        with cache.writing():
             chatrooms().update_many({"_id": {"$in": ids}, **whose}, now)
 
 
@@ -205,16 +205,16 @@ def unassign(admin_id: ObjectId, ids: Sequence[ObjectId]) -> int:
     where = {"_id": {"$in": list(ids)}, "adminId": admin_id, "isOpen": True}
     fields = {"adminId": None, "adminName": None, "adminImage": None, "updatedAt": clock.now()}
     now = {"$set": fields | {"changedAt": clock.real()}, "$inc": {"version": 1}}
-    with remembered.writing():
-        chat_counts.groups.forget()
+    with cache.writing():
+        chat_counts.groups.invalidate()
         return chatrooms().update_many(where, now).modified_count
 
 
 def delete(chat_id: ObjectId) -> bool:
-    _seen.pop(chat_id, None)
-    with remembered.writing():
+    _last_seen.pop(chat_id, None)
+    with cache.writing():
         deleted = chatrooms().delete_one({"_id": chat_id}).deleted_count > 0
-        remembered.forget_all()
+        cache.invalidate_all()
     chat_terms.delete(chat_id)
     return deleted
 
@@ -255,18 +255,18 @@ def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Do
     page reached the last time, or as its neighbours' times are apart, and further until it is full.
     """
     if wanted.terms:
-        return _found(wanted, limit, after)
+        return _search_page(wanted, limit, after)
     # One person has few chats.
     if wanted.user_id is not None or server.current().stops_at_limit:
         return _page(wanted, limit, after, None)
     key = wanted, limit, after
-    since = _reached.get(key) or _guess(wanted, limit, after)
+    since = _page_ends.get(key) or _estimate_start(wanted, limit, after)
     while True:
         rows = _page(wanted, limit, after, since)
         if len(rows) == limit or since == _BEGINNING:
-            _remember_reach(key, rows)
+            _cache_page_end(key, rows)
             return rows
-        since = _further(since, after, len(rows), limit)
+        since = _extend_range(since, after, len(rows), limit)
 
 
 def _page(
@@ -278,19 +278,19 @@ def _page(
     bounds = ({"$lte": after.at} if after else {}) | earliest
     where = ({"lastMessageAt": bounds} if bounds else {}) | query(wanted)
     if after is None:
-        return decoded.find(chatrooms(), where, _ORDER, limit)
+        return document_cache.find(chatrooms(), where, _ORDER, limit)
     # Those of the place's own time come first, and some of them stand before it.
-    rows = decoded.find(chatrooms(), where, _ORDER, limit + SAME_TIME)
+    rows = document_cache.find(chatrooms(), where, _ORDER, limit + TIE_ROWS)
     left = [row for row in rows if _is_after(row, after)]
-    if len(left) >= limit or len(rows) < limit + SAME_TIME:
+    if len(left) >= limit or len(rows) < limit + TIE_ROWS:
         return left[:limit]
     # More chats than that have the very time of the place: they are read first, then the older
     # ones: the embedded server takes no index for one `$or` of both (`store.server`).
     same = {"lastMessageAt": after.at, "_id": {"$lt": after.id}} | query(wanted)
-    page = decoded.find(chatrooms(), same, _ORDER, limit)
+    page = document_cache.find(chatrooms(), same, _ORDER, limit)
     if len(page) < limit:
         older = {"lastMessageAt": {"$lt": after.at} | earliest} | query(wanted)
-        page += decoded.find(chatrooms(), older, _ORDER, limit - len(page))
+        page += document_cache.find(chatrooms(), older, _ORDER, limit - len(page))
     return page
 
 
@@ -298,43 +298,43 @@ def _is_after(chat: Document, place: Position | None) -> bool:
     return place is None or (chat["lastMessageAt"], chat["_id"]) < (place.at, place.id)
 
 
-def _guess(wanted: Filter, limit: int, after: Position | None) -> datetime:
+def _estimate_start(wanted: Filter, limit: int, after: Position | None) -> datetime:
     """Return how far back to look for a page that was never read."""
-    span = _apart.get(wanted, FIRST_LOOK / limit) * limit
+    span = _gaps.get(wanted, INITIAL_SPAN / limit) * limit
     return (after.at if after else clock.now()) - span
 
 
-def _further(since: datetime, after: Position | None, found: int, limit: int) -> datetime:
+def _extend_range(since: datetime, after: Position | None, found: int, limit: int) -> datetime:
     """Return how far back to look next, where fewer chats than wanted were found."""
     start = after.at if after else clock.now()
     factor = min(64.0, max(2.0, 1.5 * limit / found)) if found else 8.0
-    span = max(start - since, FIRST_LOOK / 10) * factor
-    return start - span if span < MAX_LOOK else _BEGINNING
+    span = max(start - since, INITIAL_SPAN / 10) * factor
+    return start - span if span < MAX_SPAN else _BEGINNING
 
 
-def _remember_reach(key: tuple[Filter, int, Position | None], rows: list[Document]) -> None:
+def _cache_page_end(key: tuple[Filter, int, Position | None], rows: list[Document]) -> None:
     wanted, limit, _ = key
-    if len(_reached) >= MAX_REACHED:
-        _reached.clear()
-        _apart.clear()
+    if len(_page_ends) >= MAX_PAGE_ENDS:
+        _page_ends.clear()
+        _gaps.clear()
     if len(rows) < limit:
-        _reached[key] = _BEGINNING
+        _page_ends[key] = _BEGINNING
         return
     first, last = rows[0]["lastMessageAt"], rows[-1]["lastMessageAt"]
     # A little further: the embedded server may leave out the very time (`store.server`).
-    _reached[key] = last - timedelta(milliseconds=1)
-    _apart[wanted] = (first - last) * 1.25 / limit
+    _page_ends[key] = last - timedelta(milliseconds=1)
+    _gaps[wanted] = (first - last) * 1.25 / limit
 
 
-def _found(wanted: Filter, limit: int, after: Position | None) -> list[Document]:
+def _search_page(wanted: Filter, limit: int, after: Position | None) -> list[Document]:
     """Read a page of the chats that a search finds.
 
     Up to FEW_FOUND are all read, and sorted. Where each word has more, the newest chats are
     gone through until the page is full: the more there are, the sooner it is.
     """
-    ids = chat_terms.search(wanted.terms, wanted.user_id, FEW_FOUND)
+    ids = chat_terms.search(wanted.terms, wanted.user_id, MAX_SORTED)
     if ids is None:
-        return list(itertools.islice(_walked(wanted, after), limit))
+        return list(itertools.islice(_scan_matches(wanted, after), limit))
     light: list[Document] = [{"$match": query(wanted)}, {"$project": _PLACES}]
     rows = [row for row in aggregate_by_ids(chatrooms(), ids, light) if _is_after(row, after)]
     rows.sort(key=lambda chat: (chat["lastMessageAt"], chat["_id"]), reverse=True)
@@ -348,10 +348,10 @@ def _found(wanted: Filter, limit: int, after: Position | None) -> list[Document]
     return page
 
 
-def _walked(wanted: Filter, after: Position | None) -> Iterator[Document]:
+def _scan_matches(wanted: Filter, after: Position | None) -> Iterator[Document]:
     """Yield the chats that a search finds, the newest first, as they are come across."""
     all_of_them = dataclasses.replace(wanted, terms=())
-    while batch := newest(all_of_them, WALKED_BATCH, after):
+    while batch := newest(all_of_them, SCAN_BATCH, after):
         ids = chat_terms.filter_by_terms([chat["_id"] for chat in batch], wanted.terms)
         yield from (chat for chat in batch if chat["_id"] in ids)
         after = Position(batch[-1]["lastMessageAt"], batch[-1]["_id"])

@@ -15,7 +15,7 @@ from pymongo.errors import DuplicateKeyError
 Document = dict[str, Any]
 
 
-# For what is decoded elsewhere than by the collections, whose times `times.mark` marks.
+# For what is decoded elsewhere than by the collections, whose times `times.set_utc` sets.
 AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
 DUPLICATE_KEY = 11000  # the code with which a unique index refuses

@@ -19,7 +19,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import _ServerMode
 from pymongo.write_concern import WriteConcern
 
-from chatapi.store.times import MarkedCollection
+from chatapi.store.times import UtcCollection
 
 CHECK_SECONDS = 0.2
 WRITES = (
@@ -81,7 +81,7 @@ class FreeSpace:
 free_space = FreeSpace()
 
 
-class GuardedCollection(MarkedCollection):
+class GuardedCollection(UtcCollection):
     """The product's collection: it refuses writes while there is too little free space."""
 
     def with_options(
@@ -131,7 +131,7 @@ def guarded(database: Database[Any]) -> GuardedDatabase:
 
 
 def _guard(name: str, check: str) -> None:
-    plain = getattr(MarkedCollection, name)
+    plain = getattr(UtcCollection, name)
 
     @functools.wraps(plain)
     def method(self: GuardedCollection, *args: Any, **options: Any) -> Any:

@@ -19,30 +19,30 @@ from chatapi.store.database import Document
 
 log = structlog.get_logger("chat.expiry")
 
-SWEEP_SECONDS, SWEPT_BATCH = 10.0, 50
-_next_sweeps: dict[str, float] = {}
+PURGE_INTERVAL, PURGE_BATCH = 10.0, 50
+_next_purges: dict[str, float] = {}
 
 
-def sweep(collection: Collection[Document], field: str = "expiresAt") -> None:
+def purge_expired(collection: Collection[Document], field: str = "expiresAt") -> None:
     """Remove some of the documents whose time in `field` has come, if it is time to look.
 
     Looks every SWEEP_SECONDS in each process, and at once again while there are more. Raises
     nothing: what was written before it stands.
     """
     now = time.monotonic()
-    if now < _next_sweeps.get(collection.full_name, 0):
+    if now < _next_purges.get(collection.full_name, 0):
         return
-    _next_sweeps[collection.full_name] = now + SWEEP_SECONDS
+    _next_purges[collection.full_name] = now + PURGE_INTERVAL
     try:
-        if _remove(collection, field) == SWEPT_BATCH:
-            _next_sweeps[collection.full_name] = 0
+        if _remove(collection, field) == PURGE_BATCH:
+            _next_purges[collection.full_name] = 0
     except PyMongoError as error:
         log.info(LogEvent.PURGE_INTERRUPTED, collection=collection.name, exc_info=error)
 
 
 def _remove(collection: Collection[Document], field: str) -> int:
     expired = {field: {"$lt": clock.now()}}
-    found = [row["_id"] for row in collection.find(expired, {"_id": 1}).limit(SWEPT_BATCH)]
+    found = [row["_id"] for row in collection.find(expired, {"_id": 1}).limit(PURGE_BATCH)]
     if found:
         # Only what is still expired: a session may have been used this moment.
         collection.delete_many({"_id": {"$in": found}, **expired})

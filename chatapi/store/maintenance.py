@@ -18,10 +18,10 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from chatapi.domain import clock
-from chatapi.store import chats, walk
+from chatapi.store import chats, scan
 from chatapi.store import server as servers
 from chatapi.store.database import AWARE, Document, current
-from chatapi.store.parts import chunked
+from chatapi.store.id_chunks import chunked
 
 # What is true for seconds, counts attempts, or lets somebody in.
 SECRET = frozenset({"sessions", "passwordLinks"})
@@ -125,23 +125,23 @@ def plan(name: str, where: Document, sort: Document | None = None) -> list[str]:
 # People made for a run of `verify`.
 
 
-def people_called(prefix: str) -> list[Document]:
+def users_with_prefix(prefix: str) -> list[Document]:
     """Return the accounts whose login begins so."""
     where = {"loginKey": {"$gte": prefix, "$lt": prefix + "\uffff"}}
     return list(current()["users"].find(where, {"passwordHash": 0}))
 
 
-def chats_of(user_id: ObjectId) -> list[ObjectId]:
+def chat_ids_of_user(user_id: ObjectId) -> list[ObjectId]:
     return [row["_id"] for row in current()["chatrooms"].find({"userId": user_id}, {"_id": 1})]
 
 
-def delete_person(user_id: ObjectId) -> None:
+def delete_user(user_id: ObjectId) -> None:
     """Remove an account and its sessions; the chats must be gone already."""
     current()["sessions"].delete_many({"userId": user_id})
     current()["users"].delete_one({"_id": user_id})
 
 
-def attempts_counted(key: str) -> int:
+def login_attempts(key: str) -> int:
     """Return what the database's counter of sign-in attempts stands at."""
     row = current()["attempts"].find_one({"_id": key})
     return int(row["count"]) if row else 0
@@ -150,7 +150,7 @@ def attempts_counted(key: str) -> int:
 # Copies.
 
 
-def kept(*, sessions: bool) -> list[str]:
+def backup_collections(*, sessions: bool) -> list[str]:
     """Return the names of the collections that a backup holds, whoever made them."""
     left_out = SHORT_LIVED if sessions else SHORT_LIVED | SECRET
     return sorted(set(collections()) - left_out)
@@ -225,7 +225,7 @@ def in_use(since: datetime) -> bool:
 
 def clear() -> None:
     """Drop everything that a backup replaces, and what belongs to the people in it."""
-    for name in {*kept(sessions=True), *SECRET, "signals", "presence"}:
+    for name in {*backup_collections(sessions=True), *SECRET, "signals", "presence"}:
         current().drop_collection(name)
 
 
@@ -249,7 +249,7 @@ def finish_restore() -> None:
 def chat_batches(size: int, newest: int | None = None) -> Iterator[list[Document]]:
     """Yield chats, so many at a time: all, or only those of the latest messages."""
     if newest is None:
-        found = walk.newest_first(current()["chatrooms"], "userId")
+        found = scan.newest_first(current()["chatrooms"], "userId")
     else:
         found = iter(chats.newest(chats.Filter(), newest))
     while batch := list(itertools.islice(found, size)):
@@ -274,12 +274,14 @@ def chat(chat_id: ObjectId) -> Document | None:
 # Messages of no chat.
 
 
-def chats_named(before: datetime, newest: int | None = None) -> Iterator[tuple[ObjectId, ObjectId]]:
+def message_chat_ids(
+    before: datetime, newest: int | None = None
+) -> Iterator[tuple[ObjectId, ObjectId]]:
     """Yield the ids of messages made before a time, each with its chat's, the newest chats first.
 
     newest -- only so many: no index leads to the newest messages of all chats together.
     """
-    found = walk.newest_first(current()["messages"], "chatId", {"chatId": 1})
+    found = scan.newest_first(current()["messages"], "chatId", {"chatId": 1})
     old = (row for row in found if row["_id"].generation_time < before)
     for row in itertools.islice(old, newest):
         yield row["_id"], row["chatId"]
@@ -297,26 +299,26 @@ def existing_ids(name: str, ids: Iterable[ObjectId]) -> set[ObjectId]:
 def chats_without_terms() -> Iterator[Document]:
     """Yield the chats that no search finds: their ids, owners and what names them."""
     named = {"userId": 1, "subject": 1, "userName": 1, "userEmail": 1}
-    rows = walk.newest_first(current()["chatrooms"], "userId", named)
+    rows = scan.newest_first(current()["chatrooms"], "userId", named)
     while batch := {row["_id"]: row for row in itertools.islice(rows, _TERMS_BATCH)}:
         known = existing_ids("chat_terms", batch)
         yield from (chat for chat_id, chat in batch.items() if chat_id not in known)
 
 
-def has_old_search() -> bool:
+def has_legacy_search_index() -> bool:
     """Tell whether chats were found by terms of their own here, as before version 0.1.0."""
     return _OLD_SEARCH in indexes_of("chatrooms")
 
 
-def drop_old_search() -> None:
+def drop_legacy_search_index() -> None:
     """Drop the index of these terms; another process may have done it."""
     with contextlib.suppress(OperationFailure):
         current()["chatrooms"].drop_index(_OLD_SEARCH)
 
 
-def delete_lost_terms(before: datetime) -> None:
+def delete_orphaned_terms(before: datetime) -> None:
     """Remove the search terms made before a time of chats that do not exist."""
-    rows = walk.newest_first(current()["chat_terms"], "userId", {"_id": 1})
+    rows = scan.newest_first(current()["chat_terms"], "userId", {"_id": 1})
     old = (row["_id"] for row in rows if row["_id"].generation_time < before)
     for some in chunked(old):
         lost = set(some) - existing_ids("chatrooms", some)

@@ -15,14 +15,14 @@ def insert(key: str, user_id: ObjectId, made_by: ObjectId, expires: datetime) ->
     password_links().insert_one(
         {"_id": key, "userId": user_id, "madeBy": made_by, "expiresAt": expires}
     )
-    expiry.sweep(password_links())
+    expiry.purge_expired(password_links())
 
 
 def by_key(key: str) -> Document | None:
     return password_links().find_one({"_id": key})
 
 
-def take(key: str) -> bool:
+def consume(key: str) -> bool:
     """Remove a link; tell whether this call removed it, so that one of two may use it."""
     return password_links().delete_one({"_id": key}).deleted_count > 0
 

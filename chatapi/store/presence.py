@@ -17,7 +17,7 @@ def emit(kind: str, **data: Any) -> None:
     now = clock.real()
     expires = now + timedelta(seconds=SIGNAL_SECONDS)
     signals().insert_one({"kind": kind, "at": now, "expiresAt": expires, **data})
-    expiry.sweep(signals())
+    expiry.purge_expired(signals())
 
 
 def heartbeat(process: str, people: list[Document]) -> None:
@@ -29,7 +29,7 @@ def heartbeat(process: str, people: list[Document]) -> None:
     expires = now + timedelta(seconds=SIGNAL_SECONDS)
     fields = {"people": people, "seenAt": now, "expiresAt": expires}
     presence().replace_one({"_id": process}, fields, upsert=True)
-    expiry.sweep(presence())
+    expiry.purge_expired(presence())
 
 
 def clear(process: str) -> None:

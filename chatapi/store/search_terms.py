@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 
 from bson import ObjectId
 
-from chatapi.store import walk
+from chatapi.store import scan
 from chatapi.store.database import Document, chat_terms, chatrooms, forms, users
-from chatapi.store.parts import aggregate_by_ids
+from chatapi.store.id_chunks import aggregate_by_ids
 
 _BATCH = 500
 _CHAT_FIELDS = {"userId": 1, "subject": 1, "userName": 1, "userEmail": 1}
@@ -20,20 +20,20 @@ _CHAT_FIELDS = {"userId": 1, "subject": 1, "userName": 1, "userEmail": 1}
 Change = tuple[ObjectId, list[str], list[str]]
 
 
-def form() -> int:
+def format_version() -> int:
     """Return the form in which all terms are stored; 1 is that of version 0.1.0."""
     found = forms().find_one({"_id": "searchTerms"})
     return int(found["form"]) if found else 1
 
 
-def set_form(number: int) -> None:
+def set_format_version(number: int) -> None:
     """Note that all terms are stored in this form."""
     forms().replace_one({"_id": "searchTerms"}, {"form": number}, upsert=True)
 
 
-def chats() -> Iterator[list[tuple[Document, list[str] | None]]]:
+def chat_batches() -> Iterator[list[tuple[Document, list[str] | None]]]:
     """Yield all chats, so many at a time, each with its terms, None if it has no such document."""
-    rows = walk.newest_first(chatrooms(), "userId", _CHAT_FIELDS)
+    rows = scan.newest_first(chatrooms(), "userId", _CHAT_FIELDS)
     while batch := list(itertools.islice(rows, _BATCH)):
         found = aggregate_by_ids(
             chat_terms(), [chat["_id"] for chat in batch], [{"$project": {"terms": 1}}]
@@ -42,7 +42,7 @@ def chats() -> Iterator[list[tuple[Document, list[str] | None]]]:
         yield [(chat, terms.get(chat["_id"])) for chat in batch]
 
 
-def change_chats(changes: Iterable[Change]) -> None:
+def change_chat_terms(changes: Iterable[Change]) -> None:
     """Remove and add terms of chats: (id, removed, added).
 
     What a chat gets meanwhile, such as its owner's new name, stays.
@@ -55,15 +55,15 @@ def change_chats(changes: Iterable[Change]) -> None:
             chat_terms().update_one(where, {"$pull": {"terms": {"$in": removed}}})
 
 
-def people() -> Iterator[list[Document]]:
+def user_batches() -> Iterator[list[Document]]:
     """Yield all users and guests, so many at a time: id, name, e-mail and terms."""
     shown = {"name": 1, "email": 1, "searchTerms": 1}
-    rows = walk.latest_first(users(), "createdAt", shown)
+    rows = scan.latest_first(users(), "createdAt", shown)
     while batch := list(itertools.islice(rows, _BATCH)):
         yield batch
 
 
-def set_person(person: Document, terms: list[str]) -> None:
+def set_user_terms(person: Document, terms: list[str]) -> None:
     """Store a person's terms, unless the name was changed meanwhile."""
     where = {"_id": person["_id"], "name": person["name"]}
     users().update_one(where, {"$set": {"searchTerms": terms}})

@@ -13,7 +13,7 @@ What that costs on MongoDB was not measured.
 - `store.chats` looks a millisecond further back than the last chat of a page: by an index of an
   equal field, the time (downwards) and `_id`, a `$gte` there leaves out what has the very time.
 - `store.chats` reads whole documents: to leave a field out copies the rest of the document there.
-- `store.walk` reads a collection in ranges of an indexed field: there the whole answer of a find
+- `store.scan` reads a collection in ranges of an indexed field: there the whole answer of a find
   is made before its first batch is sent, and a range over `_id` reads the whole collection.
 - `store.sessions` unwinds the user that `$lookup` found before it takes out the password's hash:
   a projection leaves nothing out of the documents of an array there.

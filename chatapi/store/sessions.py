@@ -16,7 +16,7 @@ from chatapi.store.disk import StorageFull
 
 def insert(session: Document) -> None:
     sessions().insert_one(session)
-    expiry.sweep(sessions())
+    expiry.purge_expired(sessions())
 
 
 def with_user(session_id: str) -> tuple[Document, Document] | None:

@@ -17,7 +17,7 @@ from pymongo.cursor import Cursor
 Document = dict[str, Any]
 
 
-def mark(value: Any) -> Any:
+def set_utc(value: Any) -> Any:
     """Say UTC of all times in a document or list, in place, and return it."""
     kind = type(value)
     if kind is dict:
@@ -26,48 +26,48 @@ def mark(value: Any) -> Any:
             if inner is datetime:
                 value[name] = each.replace(tzinfo=UTC)
             elif inner is dict or inner is list:
-                mark(each)
+                set_utc(each)
     elif kind is list:
         for place, each in enumerate(value):
-            value[place] = each.replace(tzinfo=UTC) if type(each) is datetime else mark(each)
+            value[place] = each.replace(tzinfo=UTC) if type(each) is datetime else set_utc(each)
     return value
 
 
-class MarkedCursor(Cursor[Any]):
+class UtcCursor(Cursor[Any]):
     """A cursor whose documents have times in UTC."""
 
     def next(self) -> Any:
         """Return the next document."""
-        return mark(super().next())
+        return set_utc(super().next())
 
     def __next__(self) -> Any:
-        return mark(super().next())
+        return set_utc(super().next())
 
 
-class MarkedCollection(Collection[Any]):
+class UtcCollection(Collection[Any]):
     """A collection whose documents have times in UTC, by whatever method they are read."""
 
-    def find(self, *args: Any, **options: Any) -> MarkedCursor:
+    def find(self, *args: Any, **options: Any) -> UtcCursor:
         """Return a cursor over the documents that a filter finds."""
-        return MarkedCursor(self, *args, **options)
+        return UtcCursor(self, *args, **options)
 
     def aggregate(self, *args: Any, **options: Any) -> Iterator[Any]:  # type: ignore[override]
         """Return what a pipeline makes of the documents."""
-        return map(mark, super().aggregate(*args, **options))
+        return map(set_utc, super().aggregate(*args, **options))
 
     def distinct(self, *args: Any, **options: Any) -> list[Any]:
         """Return the values that a field has."""
-        found: list[Any] = mark(super().distinct(*args, **options))
+        found: list[Any] = set_utc(super().distinct(*args, **options))
         return found
 
     def find_one_and_update(self, *args: Any, **options: Any) -> Any:
         """Change a document and return it."""
-        return mark(super().find_one_and_update(*args, **options))
+        return set_utc(super().find_one_and_update(*args, **options))
 
     def find_one_and_replace(self, *args: Any, **options: Any) -> Any:
         """Replace a document and return it."""
-        return mark(super().find_one_and_replace(*args, **options))
+        return set_utc(super().find_one_and_replace(*args, **options))
 
     def find_one_and_delete(self, *args: Any, **options: Any) -> Any:
         """Delete a document and return it."""
-        return mark(super().find_one_and_delete(*args, **options))
+        return set_utc(super().find_one_and_delete(*args, **options))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bson import ObjectId
 
+from chatapi.store.cache import CachedTotal
 from chatapi.store.database import Document, chatrooms
-from chatapi.store.remembered import Remembered
 
 Sum = tuple[int, int]  # chats with unread messages, and messages
 NOTHING: Sum = (0, 0)
@@ -16,17 +16,17 @@ def _by_admins() -> Sum:
 
 
 # What no agent has read.
-by_admins = Remembered(_by_admins)
+by_admins = CachedTotal(_by_admins)
 
 
-def moved(before: int, after: int) -> None:
+def record_change(before: int, after: int) -> None:
     """Add up that a chat's messages that no agent has read were so many and are so many now."""
 
     def change(known: Sum) -> Sum:
         chats, messages = known
         return chats + (after > 0) - (before > 0), messages + after - before
 
-    by_admins.move(change)
+    by_admins.apply(change)
 
 
 def by_user(user_id: ObjectId) -> Sum:

@@ -14,7 +14,7 @@ from chatapi.store.database import Document, translate_duplicate_key, users
 
 _ORDER = [("createdAt", DESCENDING), ("_id", DESCENDING)]
 # So many users made in one millisecond cost a page of a list no second query.
-SAME_TIME = 20
+TIE_ROWS = 20
 
 
 def insert(user: Document) -> None:
@@ -41,7 +41,7 @@ def update(user_id: ObjectId, fields: Document) -> Document | None:
 def insert_guest(guest: Document) -> None:
     """Add a guest, who expires at `expiresAt` unless `keep_guest` comes first."""
     insert(guest)
-    expiry.sweep(users())
+    expiry.purge_expired(users())
 
 
 def keep_guest(user_id: ObjectId) -> bool:
@@ -98,7 +98,7 @@ def newest(
     # A range of the index alone: the users of the same time that stand before the place are
     # read, too, and dropped here.
     where = {"createdAt": {"$lte": after.at}} | where
-    extra = SAME_TIME
+    extra = TIE_ROWS
     while True:
         rows = _read(where, limit + extra)
         left = [row for row in rows if (row["createdAt"], row["_id"]) < (after.at, after.id)]

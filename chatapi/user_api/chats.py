@@ -83,7 +83,7 @@ def list_chats(session: Session, query: dict[str, Any]) -> Any:
         query["limit"],
         query["cursor"],
         not_modified,
-        remembered=not request.cache_control.no_cache,
+        allow_cached=not request.cache_control.no_cache,
     )
     headers = {"ETag": f'"{page.etag}"', "X-Unread-Total": str(page.unread_messages)}
     if page.is_known:

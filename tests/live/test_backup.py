@@ -277,7 +277,7 @@ def test_nothing_that_a_process_or_a_browser_remembers_passes_for_what_is_restor
     messages.send(agent, chat["_id"], "After the restore")
     now, _ = chats.get(owner, chat["_id"])
     assert chats.etag(owner, now) != chats.etag(owner, remembered)
-    monkeypatch.setitem(stored_chats._seen, chat["_id"], remembered)
+    monkeypatch.setitem(stored_chats._last_seen, chat["_id"], remembered)
     messages.send(owner, chat["_id"], "Still here")
     history = assert_chat_is_consistent(database, chat["_id"])
     assert [row["content"] for row in history][1:] == ["After the restore", "Still here"]
@@ -555,7 +555,7 @@ def test_a_chat_deleted_after_it_was_copied_is_found_by_a_search_when_it_is_back
     file: Path,
 ) -> None:
     agent, chat = make_session("admin"), make_chat(subject="Parcel", message="Where is it?")
-    kept = maintenance.kept
+    kept = maintenance.backup_collections
 
     def deleting(**options: bool) -> list[str]:
         chats.delete(agent, chat["_id"])

@@ -22,7 +22,7 @@ from chatapi.cli.doctor import database as database_checks
 from chatapi.domain import clock
 from chatapi.services import accounts, chats, messages
 from chatapi.store import database as store_database
-from chatapi.store import indexes, maintenance, walk
+from chatapi.store import indexes, maintenance, scan
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import MakeChat, MakeSession
@@ -231,7 +231,7 @@ def test_messages_are_looked_through_by_their_chats_the_newest_first(
     make_chat: MakeChat,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(walk, "AT_ONCE", 10)
+    monkeypatch.setattr(scan, "AT_ONCE", 10)
     make_chat(message="Hello")
     chat_ids = [made(timedelta(hours=hours)) for hours in range(2, 82)]
     for number, chat_id in enumerate(chat_ids):
@@ -239,14 +239,14 @@ def test_messages_are_looked_through_by_their_chats_the_newest_first(
         add_message(live_database, timedelta(hours=2 + 80 - number), chat_id)
     before = clock.now() - timedelta(hours=1)
     wire.clear()
-    newest = [chat_id for _, chat_id in maintenance.chats_named(before, 15)]
+    newest = [chat_id for _, chat_id in maintenance.message_chat_ids(before, 15)]
     assert newest == chat_ids[:15]
     read = [each["filter"] for each in wire.commands if each["name"] == "find"]
     assert 1 < len(read) < 25
     # What a find matches is what the embedded database has in memory for it.
     counts = [live_database["messages"].count_documents(each) for each in read]
     assert sum(counts) < 40
-    everything = [chat_id for _, chat_id in maintenance.chats_named(before)]
+    everything = [chat_id for _, chat_id in maintenance.message_chat_ids(before)]
     assert everything == chat_ids
     finds = [each for each in wire.commands if each["name"] == "find"]
     assert all(list(each["filter"]) == ["chatId"] for each in finds)

@@ -9,7 +9,7 @@ from pymongo.database import Database
 from bench import data
 from chatapi.services import accounts
 from chatapi.store import chats
-from chatapi.store.chats import SAME_TIME
+from chatapi.store.chats import TIE_ROWS
 from chatapi.store.database import Document
 from tests.conftest import CLIENT, PASSWORD
 from tests.live.plans import examined
@@ -32,8 +32,8 @@ def test_a_page_of_a_list_looks_at_few_documents_more_than_it_shows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What lists of other tests reached in this process says nothing of this one.
-    monkeypatch.setattr(chats, "_reached", {})
-    monkeypatch.setattr(chats, "_apart", {})
+    monkeypatch.setattr(chats, "_page_ends", {})
+    monkeypatch.setattr(chats, "_gaps", {})
     agent = accounts.create_admin("Agent", "agent@example.org", PASSWORD)
     data.add_chats(CHATS, agent["_id"])
     client, token = live_app.test_client(), accounts.begin_session(agent, CLIENT)[1]
@@ -56,8 +56,8 @@ def test_a_page_of_a_list_looks_at_few_documents_more_than_it_shows(
         following = cursor
         # A page that follows another is about as far apart; one that was read is read again.
         assert PAGE < looked_at(following) < 1.5 * PAGE
-        assert PAGE <= looked_at(following) <= PAGE + SAME_TIME
-    assert PAGE <= looked_at("") <= PAGE + SAME_TIME
+        assert PAGE <= looked_at(following) <= PAGE + TIE_ROWS
+    assert PAGE <= looked_at("") <= PAGE + TIE_ROWS
     # A quarter of the chats is active: the others between them are looked at, no more.
     active = "&status=active"
     looked_at(active)

@@ -340,8 +340,8 @@ def test_paging_where_many_chats_have_one_time_scans_nothing(
     live_database: Database[Document],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stored_chats, "FEW_FOUND", 0)
-    monkeypatch.setattr(stored_chats, "WALKED_BATCH", 2)
+    monkeypatch.setattr(stored_chats, "MAX_SORTED", 0)
+    monkeypatch.setattr(stored_chats, "SCAN_BATCH", 2)
     at = datetime.now(UTC).replace(microsecond=0)
     live_database["chatrooms"].update_many({}, {"$set": {"lastMessageAt": at}})
     live_database["chatrooms"].update_one({}, {"$set": {"lastMessageAt": at - timedelta(days=9)}})

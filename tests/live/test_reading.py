@@ -20,11 +20,11 @@ from chatapi.realtime.hub import Hub, Listener
 from chatapi.realtime.session_cache import SessionCache
 from chatapi.realtime.tail import Tail
 from chatapi.services import access, accounts, chats, messages, stats
-from chatapi.store import changes, decoded, presence, remembered, sessions, unread, users
+from chatapi.store import cache, changes, document_cache, presence, sessions, unread, users
 from chatapi.store import chats as stored_chats
 from chatapi.store import database as store
+from chatapi.store.cache import change_tracker
 from chatapi.store.database import Document
-from chatapi.store.remembered import following
 from chatapi.store.server import SECANTUS_0_7
 from config import TestConfig
 from tests.conftest import CLIENT, PASSWORD, MakeChat, MakeSession
@@ -50,11 +50,11 @@ def test_a_list_is_one_find_of_whole_documents(
     agent = make_session("admin")
     for _ in range(3):
         make_chat()
-    monkeypatch.setattr(remembered.Remembered, "SECONDS", 60)
+    monkeypatch.setattr(cache.CachedTotal, "TTL", 60)
     etag = chats.list_chats(agent, chats.ChatFilters()).etag
     wire.clear()
     page = chats.list_chats(
-        agent, chats.ChatFilters(), knows=lambda own: known and own == etag, remembered=False
+        agent, chats.ChatFilters(), knows=lambda own: known and own == etag, allow_cached=False
     )
     assert (page.is_known, len(page.items)) == (known, 0 if known else 3)
     assert wire.sent == [("find", "chatrooms")]
@@ -90,11 +90,11 @@ def test_what_is_kept_of_lists_is_bounded(
 ) -> None:
     agent = make_session("admin")
     made = [make_chat()["_id"] for _ in range(5)]
-    monkeypatch.setattr(decoded, "MAX_KEPT", 2)
+    monkeypatch.setattr(document_cache, "MAX_KEPT", 2)
     for _ in range(2):
         items = chats.list_chats(agent, chats.ChatFilters()).items
         assert [item["_id"] for item in items] == made[::-1]
-        assert len(decoded._kept) <= 2
+        assert len(document_cache._cached) <= 2
 
 
 @pytest.fixture
@@ -141,14 +141,14 @@ def test_an_unchanged_list_and_the_counts_ask_nothing_while_changes_are_followed
         return chats.list_chats(agent, chats.ChatFilters(), knows=lambda _: True).etag
 
     # What this process has written comes back to it as its own, and changes nothing.
-    eventually(lambda: not following.awaits_own)
+    eventually(lambda: not change_tracker.awaits_own_write)
     first = etag()
     wire.clear()
     assert etag() == first
     assert stats.counts(agent, ["general"]) == before
     assert asked(wire) == []
     # Asked for certainty, it looks.
-    chats.list_chats(agent, chats.ChatFilters(), knows=lambda _: True, remembered=False)
+    chats.list_chats(agent, chats.ChatFilters(), knows=lambda _: True, allow_cached=False)
     assert asked(wire) == [("find", "chatrooms")]
     # The own write is seen at once, another process's a moment later.
     chats.update(agent, chat["_id"], priority="urgent")
@@ -194,11 +194,11 @@ def test_numbers_that_are_remembered_equal_those_counted_again(
                     {"_id": chat["_id"]},
                     {"$set": {"category": chance.choice(categories)}, "$inc": {"version": 1}},
                 )
-                stored_chats._seen.pop(chat["_id"], None)
-    eventually(lambda: not following.awaits_own)
+                stored_chats._last_seen.pop(chat["_id"], None)
+    eventually(lambda: not change_tracker.awaits_own_write)
     time.sleep(0.5)
     known = stats.counts(agent, categories)
-    remembered.forget_all()
+    cache.invalidate_all()
     assert stats.counts(agent, categories) == known
 
 
@@ -284,7 +284,7 @@ def test_another_process_ends_the_rest_of_a_tail(
     own.on_join, stream.on_foreign_change = tail.ensure_running, tail.wake
     stream.may_follow = True
     stream.find("no such session")
-    eventually(lambda: following.is_fresh)
+    eventually(lambda: change_tracker.is_fresh)
     user = make_session()
     chat = make_chat(user)
     own.join_chat(chat["_id"], listener)

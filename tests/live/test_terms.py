@@ -30,7 +30,7 @@ def test_chats_of_an_earlier_form_are_found(
     database["users"].update_many({}, {"$set": {"searchTerms": []}})
     new: Any = {"_id": ObjectId(), "userId": ObjectId()}
     chat_terms.upsert(new, search.terms(["lodz"]))
-    search_terms.set_form(1)
+    search_terms.set_format_version(1)
     consistency.renew_terms()
     filters = chats.ChatFilters(q="lodz วิทยุ")
     assert {chat["_id"] for chat in chats.list_chats(agent, filters).items} == old
@@ -38,4 +38,4 @@ def test_chats_of_an_earlier_form_are_found(
     assert row is not None
     assert "łodz" not in row["terms"]
     assert database["users"].count_documents({"searchTerms": []}) == 0
-    assert search_terms.form() == search.FORM
+    assert search_terms.format_version() == search.FORM

@@ -20,7 +20,7 @@ from chatapi.realtime import followers
 from chatapi.realtime import tail as tail_module
 from chatapi.realtime.hub import Hub, Listener
 from chatapi.realtime.tail import Tail
-from chatapi.store import changes, remembered, server
+from chatapi.store import cache, changes, server
 from chatapi.store.changes import Change, ChangeStreamsUnsupported, ResumeTokenLost
 from chatapi.store.database import Document
 from tests.waiting import eventually
@@ -254,7 +254,7 @@ def test_it_rests_longer_while_it_would_be_woken(
 ) -> None:
     embedded = dataclasses.replace(server.SECANTUS_0_7, tail_rest_seconds=0.01)
     monkeypatch.setattr(server, "current", lambda: embedded)
-    monkeypatch.setattr(remembered.Following, "is_fresh", True)
+    monkeypatch.setattr(cache.ChangeTracker, "is_fresh", True)
     monkeypatch.setattr(tail_module, "REPORTED_REST", 30)
     script.steps = [own(1), own(2), own(3)]
     tail.ensure_running()

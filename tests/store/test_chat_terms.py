@@ -32,7 +32,7 @@ def _bound(database: Database[Document]) -> None:
 def _found_so(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read the page from what was found, or from the newest chats."""
     if request.param == "many":
-        monkeypatch.setattr(chats, "FEW_FOUND", 0)
+        monkeypatch.setattr(chats, "MAX_SORTED", 0)
 
 
 def add(words: str, minute: int = 0, user_id: ObjectId | None = None, **more: Any) -> ObjectId:
@@ -169,7 +169,7 @@ def test_remaking_terms_goes_on_where_it_was_killed(
 ) -> None:
     monkeypatch.setattr(search_terms, "_BATCH", 2)
     chat_ids = {as_of_0_1_0(database, "Łódź") for _ in range(5)}
-    change = search_terms.change_chats
+    change = search_terms.change_chat_terms
     changed: list[search_terms.Change] = []
 
     def killed_at_the_second(changes: Iterable[search_terms.Change]) -> None:
@@ -179,14 +179,14 @@ def test_remaking_terms_goes_on_where_it_was_killed(
         change(changed)
 
     with monkeypatch.context() as patch:
-        patch.setattr(search_terms, "change_chats", killed_at_the_second)
+        patch.setattr(search_terms, "change_chat_terms", killed_at_the_second)
         with pytest.raises(Killed):
             consistency.renew_terms()
     assert len(searched("lodz")) == 2
-    assert search_terms.form() == 1
+    assert search_terms.format_version() == 1
     consistency.renew_terms()
     assert set(searched("lodz")) == chat_ids
-    assert search_terms.form() == search.FORM
+    assert search_terms.format_version() == search.FORM
 
 
 def test_terms_are_remade_once(
@@ -194,19 +194,19 @@ def test_terms_are_remade_once(
 ) -> None:
     as_of_0_1_0(database, "Łódź")
     consistency.renew_terms()
-    monkeypatch.setattr(search_terms, "chats", die)
+    monkeypatch.setattr(search_terms, "chat_batches", die)
     consistency.renew_terms()
 
 
 def test_the_index_of_an_earlier_form_is_dropped_by_whoever_comes_first(
     database: Database[Document],
 ) -> None:
-    assert not maintenance.has_old_search()
+    assert not maintenance.has_legacy_search_index()
     database["chatrooms"].create_index("searchTerms", name="search")
-    assert maintenance.has_old_search()
+    assert maintenance.has_legacy_search_index()
     for _ in range(2):
-        maintenance.drop_old_search()
-        assert not maintenance.has_old_search()
+        maintenance.drop_legacy_search_index()
+        assert not maintenance.has_legacy_search_index()
 
 
 def test_terms_of_no_chat_are_removed_when_nobody_can_be_about_to_open_it(
@@ -218,5 +218,5 @@ def test_terms_of_no_chat_are_removed_when_nobody_can_be_about_to_open_it(
     for chat_id in (old, opening):
         chat_terms.upsert({"_id": chat_id, "userId": ObjectId()}, ["parcel"])
     assert searched("parcel") == [there]
-    maintenance.delete_lost_terms(clock.now() - timedelta(hours=1))
+    maintenance.delete_orphaned_terms(clock.now() - timedelta(hours=1))
     assert set(database["chat_terms"].distinct("_id")) == {there, opening}

@@ -18,7 +18,7 @@ from chatapi.store.database import Document
 
 @pytest.fixture(autouse=True)
 def _never_looked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expiry, "_next_sweeps", {})
+    monkeypatch.setattr(expiry, "_next_purges", {})
 
 
 @pytest.fixture
@@ -37,33 +37,33 @@ def fill(things: Collection[Document], expired: int, valid: int) -> None:
 def test_what_has_expired_goes_and_the_rest_stays(things: Collection[Document]) -> None:
     fill(things, expired=3, valid=2)
     things.insert_one({"without": "a time"})
-    expiry.sweep(things)
+    expiry.purge_expired(things)
     assert things.count_documents({}) == 3
 
 
 def test_it_is_looked_for_every_few_seconds(
     things: Collection[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expiry.sweep(things)
+    expiry.purge_expired(things)
     fill(things, expired=1, valid=0)
-    expiry.sweep(things)
+    expiry.purge_expired(things)
     assert things.count_documents({}) == 1
-    monkeypatch.setattr(expiry, "SWEEP_SECONDS", 0)
-    monkeypatch.setattr(expiry, "_next_sweeps", {})
-    expiry.sweep(things)
+    monkeypatch.setattr(expiry, "PURGE_INTERVAL", 0)
+    monkeypatch.setattr(expiry, "_next_purges", {})
+    expiry.purge_expired(things)
     assert things.count_documents({}) == 0
     fill(things, expired=1, valid=0)
-    expiry.sweep(things)
+    expiry.purge_expired(things)
     assert things.count_documents({}) == 0
 
 
 def test_no_write_waits_for_many(
     things: Collection[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expiry, "SWEPT_BATCH", 2)
+    monkeypatch.setattr(expiry, "PURGE_BATCH", 2)
     fill(things, expired=5, valid=0)
     for left in (3, 1, 0):
-        expiry.sweep(things)
+        expiry.purge_expired(things)
         assert things.count_documents({}) == left
 
 
@@ -79,7 +79,7 @@ def test_what_was_prolonged_this_moment_stays(
         return delete_many(collection, where)
 
     monkeypatch.setattr(type(things), "delete_many", prolonged)
-    expiry.sweep(things)
+    expiry.purge_expired(things)
     assert things.count_documents({}) == 1
 
 

@@ -14,7 +14,7 @@ from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
 from chatapi.store import database as store
-from chatapi.store import parts, server
+from chatapi.store import id_chunks, server
 from chatapi.store.database import Document
 from chatapi.store.server import PLAIN, SECANTUS_0_7, Server
 
@@ -112,11 +112,11 @@ def test_ids_are_asked_for_in_parts_of_which_none_is_left_out(
 ) -> None:
     monkeypatch.setattr(server, "current", lambda: kind)
     ids = [ObjectId() for _ in range(120)]
-    assert [len(part) for part in parts.chunked(ids)] == sizes
+    assert [len(part) for part in id_chunks.chunked(ids)] == sizes
     database["things"].insert_many([{"_id": each} for each in ids])
-    found = parts.aggregate_by_ids(database["things"], ids, [{"$project": {"_id": 1}}])
+    found = id_chunks.aggregate_by_ids(database["things"], ids, [{"$project": {"_id": 1}}])
     assert {row["_id"] for row in found} == set(ids)
-    assert list(parts.chunked([])) == []
+    assert list(id_chunks.chunked([])) == []
 
 
 @pytest.mark.parametrize(("build_info", "seconds"), [(MONGODB, 4.0), (SECANTUS, None)])

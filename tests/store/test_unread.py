@@ -11,7 +11,7 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
-from chatapi.store import chats, remembered, unread
+from chatapi.store import cache, chats, unread
 from chatapi.store import database as store
 from chatapi.store.database import Document
 from tests.recording import recorded
@@ -75,7 +75,7 @@ def test_a_deleted_chat_counts_no_more() -> None:
 def test_a_chat_this_process_has_not_seen_is_summed_anew(sums: list[object]) -> None:
     chat_id = add(2)
     assert unread.by_admins.get() == (1, 2)
-    chats._seen.clear()
+    chats._last_seen.clear()
     assert change(chat_id, 1, 5)
     assert unread.by_admins.get() == (1, 5)
     assert len(sums) == 2
@@ -90,11 +90,11 @@ def test_what_others_write_is_seen_when_it_is_told_or_a_second_later(
     store.chatrooms().update_one({"_id": chat_id}, others)
     now = store.chatrooms().find_one({"_id": chat_id})
     assert now is not None
-    chats.told(now)
+    chats.invalidate_if_newer(now)
     assert unread.by_admins.get() == (1, 6)
     store.chatrooms().update_one({"_id": chat_id}, others | {"$set": {"unread.admin": 8}})
     assert unread.by_admins.get() == (1, 6)
-    monkeypatch.setattr(remembered.Remembered, "SECONDS", 0)
+    monkeypatch.setattr(cache.CachedTotal, "TTL", 0)
     assert unread.by_admins.get() == (1, 8)
 
 
@@ -104,7 +104,7 @@ def test_what_this_process_wrote_itself_is_no_news(sums: list[object]) -> None:
     assert change(chat_id, 1, 3)
     now = store.chatrooms().find_one({"_id": chat_id})
     assert now is not None
-    chats.told(now)
+    chats.invalidate_if_newer(now)
     assert unread.by_admins.get() == (1, 3)
     assert len(sums) == 1
 
@@ -132,7 +132,7 @@ def test_a_sum_made_during_a_write_is_not_kept(monkeypatch: pytest.MonkeyPatch, 
 def test_while_one_sums_the_others_get_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     add(2)
     assert unread.by_admins.get() == (1, 2)
-    monkeypatch.setattr(remembered.Remembered, "SECONDS", 0)
+    monkeypatch.setattr(cache.CachedTotal, "TTL", 0)
     begun, may_end = threading.Event(), threading.Event()
 
     def slowly(*_: object) -> unread.Sum:
@@ -170,7 +170,7 @@ def test_others_writes_are_seen_however_busy_this_process_is(
 ) -> None:
     busy, others = add(1), add(1)
     assert unread.by_admins.get() == (2, 2)
-    monkeypatch.setattr(remembered.Remembered, "SECONDS", 0)
+    monkeypatch.setattr(cache.CachedTotal, "TTL", 0)
     real, version = unread._sum, itertools.count(1)
 
     def meanwhile(where: Document, number: str) -> unread.Sum:
@@ -180,7 +180,7 @@ def test_others_writes_are_seen_however_busy_this_process_is(
     monkeypatch.setattr(unread, "_sum", meanwhile)
     store.chatrooms().update_one({"_id": others}, {"$set": {"unread.admin": 7}})
     assert unread.by_admins.get() == (2, 2)
-    monkeypatch.setattr(remembered.Remembered, "LONGEST", 0)
+    monkeypatch.setattr(cache.CachedTotal, "MAX_STALE", 0)
     assert unread.by_admins.get() == (2, 8)
 
 
@@ -189,7 +189,7 @@ def test_a_write_that_fails_leaves_nothing_remembered(
 ) -> None:
     add(2)
     assert unread.by_admins.get() == (1, 2)
-    with pytest.raises(ConnectionError), remembered.writing():
+    with pytest.raises(ConnectionError), cache.writing():
         raise ConnectionError
     assert unread.by_admins.get() == (1, 2)
     assert len(sums) == 2

@@ -145,7 +145,7 @@ def test_of_two_tabs_at_once_one_sets_the_password(
 ) -> None:
     user = make_user()
     token = made(admin, user)
-    take = password_links.take
+    take = password_links.consume
 
     def while_another_does(key: str) -> bool:
         monkeypatch.setattr(password_links, "take", take)

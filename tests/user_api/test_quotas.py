@@ -239,7 +239,7 @@ def test_a_guest_without_a_chat_expires_and_one_with_a_chat_stays(
     idle, busy, user = make_session("guest"), make_session("guest"), make_session()
     chats.create(busy, "Help")
     with clock.frozen(clock.now() + timedelta(days=2)):
-        expiry._next_sweeps.clear()
+        expiry._next_purges.clear()
         accounts.guest("Gil", "gil@example.org", CLIENT)
     left = {row["_id"] for row in database["users"].find()}
     assert idle.user_id not in left

@@ -10,7 +10,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from chatapi.domain import clock
-from chatapi.store import walk
+from chatapi.store import scan
 from chatapi.store.database import Document
 
 DAY = 24 * 3600
@@ -75,14 +75,14 @@ def test_each_is_read_once_the_newest_first(
     database: Database[Document], messages: Any, ago: tuple[float, ...]
 ) -> None:
     ids = store(database, *ago)
-    assert [row["chatId"] for row in walk.newest_first(messages, "chatId")] == ids
+    assert [row["chatId"] for row in scan.newest_first(messages, "chatId")] == ids
 
 
 def test_a_part_is_a_closed_range_and_is_read_when_it_is_asked_for(
     database: Database[Document], messages: Any
 ) -> None:
     store(database, 1, 4000, 4001, 90_000)
-    rows = walk.newest_first(messages, "chatId", {"chatId": 1})
+    rows = scan.newest_first(messages, "chatId", {"chatId": 1})
     assert messages.filters == []
     next(rows)
     assert len(messages.filters) == 1
@@ -104,9 +104,9 @@ def test_a_part_is_a_closed_range_and_is_read_when_it_is_asked_for(
 def test_a_part_is_as_long_as_the_documents_are_apart(
     database: Database[Document], messages: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walk, "AT_ONCE", 5)
+    monkeypatch.setattr(scan, "AT_ONCE", 5)
     store(database, *range(0, 1200, 20))
-    list(walk.newest_first(messages, "chatId"))
+    list(scan.newest_first(messages, "chatId"))
     counts = [database["messages"].count_documents(wanted) for wanted in messages.filters]
     assert sum(counts) == 60
     assert max(counts[1:]) <= 10
@@ -117,6 +117,6 @@ def test_documents_are_read_by_their_times_likewise(database: Database[Document]
     times = [now - timedelta(days=days) for days in (-2, 0, 1, 50, 900, 9000)]
     for number, at in enumerate(times):
         database["users"].insert_one({"loginKey": str(number), "createdAt": at})
-    found = [row["createdAt"] for row in walk.latest_first(database["users"], "createdAt")]
+    found = [row["createdAt"] for row in scan.latest_first(database["users"], "createdAt")]
     assert [at.replace(tzinfo=UTC) for at in found] == times
     assert all(isinstance(at, datetime) for at in found)
