@@ -103,7 +103,7 @@ def follower() -> Iterator[SessionCache]:
     follower = SessionCache()
     follower.may_follow = True
     follower.find("no such session")
-    eventually(lambda: follower.is_fresh and unread.by_admins._known is not None)
+    eventually(lambda: follower.is_fresh and unread.by_admins._cached is not None)
     yield follower
     follower.follower.stop()
 
@@ -115,7 +115,7 @@ def test_the_unread_total_is_asked_for_before_a_request_needs_it(
     agent, follower = make_session("admin"), SessionCache()
     try:
         follower.follower.ensure_running()
-        eventually(lambda: follower.is_fresh and unread.by_admins._known is not None)
+        eventually(lambda: follower.is_fresh and unread.by_admins._cached is not None)
         monkeypatch.setattr(unread.by_admins, "_compute", lambda: pytest.fail("asked again"))
         assert chats.list_chats(agent, chats.ChatFilters()).unread_messages == 1
     finally:

@@ -36,7 +36,7 @@ def database(listened_database: Database[Document]) -> Database[Document]:
 def followed(live_app: Flask) -> Iterator[None]:
     """The changes are followed, as in a process that serves."""
     session_cache.follower.ensure_running()
-    eventually(lambda: session_cache.is_fresh and unread.by_admins._known is not None)
+    eventually(lambda: session_cache.is_fresh and unread.by_admins._cached is not None)
     yield
     session_cache.follower.stop()
 
