@@ -56,7 +56,7 @@ def remove() -> None:
 @click.argument("email")
 def sign_in_attempts(email: str) -> None:
     """Print how many attempts to sign in the database has counted for an account."""
-    click.echo(maintenance.attempts_counted(attempts_key(email)))
+    click.echo(maintenance.login_attempts(attempts_key(email)))
 
 
 def _make(run: str, kind: str, name: str, password: str | None) -> dict[str, Any]:
@@ -86,12 +86,12 @@ def _expired_token(user: Document) -> str:
 def remove_all() -> int:
     """Remove the accounts of all runs with their chats; return how many there were."""
     found = [
-        user for user in maintenance.people_called(PREFIX) if _ADDRESS.fullmatch(user["email"])
+        user for user in maintenance.users_with_prefix(PREFIX) if _ADDRESS.fullmatch(user["email"])
     ]
     for user in found:
         # As an agent, so that the deletion reaches everybody who looks at the list.
         remover = accounts.session_for(user | {"role": "admin"})
-        for chat_id in maintenance.chats_of(user["_id"]):
+        for chat_id in maintenance.chat_ids_of_user(user["_id"]):
             chats.delete(remover, chat_id)
-        maintenance.delete_person(user["_id"])
+        maintenance.delete_user(user["_id"])
     return len(found)

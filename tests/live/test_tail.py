@@ -271,4 +271,4 @@ def test_where_the_place_is_lost_chats_are_read_again_and_inboxes_fetch(
             assert end.data["code"] == "restarting"
             user.send(chat_id, "And on it goes")
             events.until("message", lambda data: data["seq"] == 12)
-        assert "tail_place_lost" in server.log.read_text()
+        assert "resume_token_lost" in server.log.read_text()
