@@ -11,10 +11,11 @@ from marshmallow import ValidationError
 
 from chatapi.cli import consistency
 from chatapi.cli.acceptance import verify_deployment
-from chatapi.cli.backup import backup_data, restore_data
+from chatapi.cli.backup import backup_data
 from chatapi.cli.demo import seed_demo
 from chatapi.cli.doctor import run_doctor
 from chatapi.cli.imports import import_conversations
+from chatapi.cli.restore import restore_data
 from chatapi.cli.temporary_accounts import account_commands
 from chatapi.cli.terminal import DatabaseCommand
 from chatapi.domain.errors import ChatError

@@ -211,3 +211,20 @@ def _entry(
     except BSONError:
         raise BadArchive("it holds something that is no BSON document") from None
     return head[:1] == AGAIN, names[head[1]], document
+
+
+def count(header: Header, name: str) -> int:
+    """Return how many documents of a collection a backup has."""
+    return sum(int(row["count"]) for row in header["collections"] if row["name"] == name)
+
+
+def total(header: Header) -> int:
+    """Return how many documents a backup has."""
+    return sum(int(row["count"]) for row in header["collections"])
+
+
+def summary(header: Header) -> str:
+    """Return what a backup has, in words."""
+    named = (("chats", "chatrooms"), ("messages", "messages"), ("people", "users"))
+    parts = [f"{count(header, name):,} {words}" for words, name in named]
+    return f"{parts[0]}, {parts[1]} and {parts[2]}"

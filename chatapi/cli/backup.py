@@ -1,4 +1,4 @@
-"""`flask backup FILE` and `flask restore FILE`: all data, in one file, while people write.
+"""`flask backup FILE`: all data, in one file, while people write. `restore` brings it back.
 
 **Why a backup is consistent without stopping anything.** The chat document alone says how
 long a chat is (`services.messages`): a message is written first and counts only once the
@@ -20,17 +20,12 @@ Three things can still happen between the two reads, and each is settled at once
 
 Users are copied last: nobody is missing whom a chat names. Somebody renamed in these
 seconds may keep the old name on some of their chats.
-
-**Why nothing remembered passes for what is restored.** Processes and browsers remember a chat
-by its `version`, and a message is prepared for an `epoch`. A restored chat gets ones that
-nobody has seen.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -39,23 +34,16 @@ from bson.raw_bson import RawBSONDocument
 from flask import current_app
 from flask.cli import with_appcontext
 
-from chatapi.cli import archive, archive_check, consistency
-from chatapi.cli.terminal import cli_errors, progress, regular_file
+from chatapi.cli import archive
+from chatapi.cli.terminal import cli_errors, progress
 from chatapi.domain import clock
-from chatapi.services import chats
 from chatapi.services.messages import MAX_PREVIEW_LENGTH, no_longer_unread
-from chatapi.store import database, deletions, indexes, maintenance
+from chatapi.store import deletions, maintenance
 from chatapi.store.database import AWARE, Document
 
 CHATS_BATCH = 100
-INSERTED_BATCH = 1000
-INSERTED_BYTES = 8_000_000
+BATCH = 1000
 MAX_ATTEMPTS = 100
-# More changes than a chat has seen since any backup of it.
-AHEAD = 1_000_000
-# A process with people connected says so more often than this.
-IN_USE_SECONDS = 20
-MAX_SHOWN = 20
 # In this order: who comes later may only be named by who came earlier.
 _SPECIAL = ("chatrooms", "messages", "users", "deletions")
 
@@ -97,51 +85,7 @@ def backup_data(file: Path, sessions: bool, overwrite: bool) -> None:
         except OSError as error:
             raise click.ClickException(f"{file} cannot be written: {error.strerror}.") from None
     seconds = time.monotonic() - begun
-    click.echo(f"Saved {_told(header)} in {seconds:.1f} s: {file} ({_size(file)}).")
-
-
-@click.command("restore")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--replace", is_flag=True, help="Delete what is in the database now.")
-@click.option("--check", "only_check", is_flag=True, help="Check FILE and change nothing.")
-@with_appcontext
-def restore_data(file: Path, replace: bool, only_check: bool) -> None:
-    """Bring back what `backup` has saved to FILE. Stop the product first.
-
-    FILE may be a pipe, or - for standard input. All of it is decoded and checked before anything
-    is touched; --check ends there. A database that holds anything
-    is refused unless --replace is given. If it is cut off, run it again: it starts over.
-    Everybody signs in again afterwards, unless the backup has the sessions.
-    """
-    with (
-        cli_errors(f"flask --app wsgi restore {file}"),
-        regular_file(file) as readable,
-    ):
-        begun = time.monotonic()
-        try:
-            # Its bytes are read once, and then its documents.
-            with progress(2 * _bytes(readable), "Checking the file") as bar:
-                header = archive_check.check(readable, bar.update)
-        except archive.BadArchive as error:
-            raise click.ClickException(f"{file}: {error}. Nothing was changed.") from None
-        if only_check:
-            click.echo(f"{file} of {header['createdAt']} can be restored: {_told(header)}.")
-            return
-        _refuse_to_replace(replace=replace)
-        with progress(_total(header), "Restoring") as bar:
-            load(readable, header, step=bar.update)
-        problems = finish(header)
-    seconds = time.monotonic() - begun
-    if problems:
-        for problem in problems[:MAX_SHOWN]:
-            click.echo(problem, err=True)
-        raise click.ClickException(
-            f"Restored {_told(header)}, but {len(problems)} things are not as they should be."
-        )
-    click.echo(
-        f"Restored {_told(header)} of {header['createdAt']} in {seconds:.1f} s; every chat "
-        "agrees with its history. Start the product now."
-    )
+    click.echo(f"Saved {archive.summary(header)} in {seconds:.1f} s: {file} ({_size(file)}).")
 
 
 def save(file: Path, *, sessions: bool = False, step: Step = lambda _: None) -> archive.Header:
@@ -153,13 +97,13 @@ def save(file: Path, *, sessions: bool = False, step: Step = lambda _: None) -> 
             copy.take(batch)
         names = set(maintenance.backup_collections(sessions=sessions))
         for name in [*sorted(names - set(_SPECIAL)), "users", "deletions"]:
-            for batch in maintenance.batches(name, INSERTED_BATCH):
+            for batch in maintenance.batches(name, BATCH):
                 for document in batch:
                     if name != "deletions" or document["_id"] not in copy.gone:
                         writer.add(name, document)
                 step(len(batch))
         for begun in (*map(deletions.note, copy.gone), *copy.begun):
-            writer.add("deletions", _raw(begun))
+            writer.add("deletions", to_raw(begun))
         return writer.close(
             {
                 "createdAt": clock.iso(started),
@@ -273,111 +217,12 @@ def _as_copied(
         copied["lastMessage"] = copied["lastMessage"] | {"content": text}
     for message in deleted:
         copied |= no_longer_unread(copied, decode(message.raw, AWARE))
-    return _raw(copied) if copied != before else chat
+    return to_raw(copied) if copied != before else chat
 
 
-def _raw(document: Document) -> RawBSONDocument:
+def to_raw(document: Document) -> RawBSONDocument:
+    """Return a document as it is stored."""
     return RawBSONDocument(encode(document))
-
-
-def _refuse_to_replace(*, replace: bool) -> None:
-    if maintenance.in_use(clock.now() - timedelta(seconds=IN_USE_SECONDS)):
-        raise click.ClickException(
-            "People are connected. Stop the product, wait "
-            f"{IN_USE_SECONDS} seconds, and restore again. Nothing was changed."
-        )
-    names = set(maintenance.backup_collections(sessions=True))
-    if replace or maintenance.unfinished_restore() or maintenance.is_empty(names):
-        return
-    name = current_app.config["DATABASE_NAME"]
-    raise click.ClickException(
-        f"The database {name} is not empty. Give --replace to delete what is in it. "
-        "Nothing was changed."
-    )
-
-
-def load(file: Path, header: archive.Header, step: Step = lambda _: None) -> None:
-    """Put a checked backup in the place of what is in the database.
-
-    Until `finish` has run, a note in the database says that this is not complete.
-    """
-    maintenance.begin_restore({"backup": header["createdAt"], "startedAt": clock.now()})
-    maintenance.clear()
-    waiting: dict[str, list[RawBSONDocument]] = {}
-    sizes: dict[str, int] = {}
-
-    def flush(name: str) -> None:
-        if waiting.get(name):
-            maintenance.insert(name, waiting[name])
-            step(len(waiting[name]))
-        waiting[name], sizes[name] = [], 0
-
-    for again, name, saved in archive.entries(file, header):
-        document = _moved_on(saved) if name == "chatrooms" else saved
-        if again:
-            flush(name)
-            maintenance.replace(name, [document])
-            continue
-        waiting.setdefault(name, []).append(document)
-        sizes[name] = sizes.get(name, 0) + len(document.raw)
-        if len(waiting[name]) >= INSERTED_BATCH or sizes[name] >= INSERTED_BYTES:
-            flush(name)
-    for name in list(waiting):
-        flush(name)
-
-
-def _moved_on(chat: RawBSONDocument) -> RawBSONDocument:
-    document = decode(chat.raw, AWARE)
-    return _raw(document | {name: document[name] + AHEAD for name in ("version", "epoch")})
-
-
-def finish(header: archive.Header) -> list[str]:
-    """Check what was loaded, make the indexes, and return what is wrong, as sentences.
-
-    A chat that was inconsistent when it was saved is so again; all of it is there.
-    """
-    missing = [
-        f"{row['name']} has {there:,} documents, the file {row['count']:,}."
-        for row in header["collections"]
-        if (there := maintenance.count(row["name"])) != row["count"]
-    ]
-    # What `init-db` does.
-    indexes.ensure(database.current())
-    chats.finish_deletions()
-    # A chat that was deleted while the backup ran came without its terms.
-    consistency.complete_terms()
-    consistency.renew_terms()
-    consistency.remove_lost_terms()
-    differing: list[str] = []
-    with progress(_count(header, "chatrooms"), "Comparing chats and histories") as bar:
-        for compared, found in consistency.problems():
-            differing += found
-            bar.update(compared)
-    if not missing:
-        maintenance.finish_restore()
-    return missing + differing
-
-
-def _count(header: archive.Header, name: str) -> int:
-    return sum(row["count"] for row in header["collections"] if row["name"] == name)
-
-
-def _total(header: archive.Header) -> int:
-    return sum(row["count"] for row in header["collections"])
-
-
-def _told(header: archive.Header) -> str:
-    said: Iterable[tuple[str, str]] = (
-        ("chats", "chatrooms"),
-        ("messages", "messages"),
-        ("people", "users"),
-    )
-    parts = [f"{_count(header, name):,} {words}" for words, name in said]
-    return f"{parts[0]}, {parts[1]} and {parts[2]}"
-
-
-def _bytes(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
 
 
 def _size(file: Path) -> str:

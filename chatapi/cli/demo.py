@@ -22,8 +22,9 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from chatapi.cli import demo_texts
-from chatapi.cli.demo_texts import Person, PlannedChat
+from chatapi.cli import demo_people, demo_plan
+from chatapi.cli.demo_people import People, Person
+from chatapi.cli.demo_plan import PlannedChat
 from chatapi.cli.terminal import cli_errors, progress
 from chatapi.domain import clock
 from chatapi.domain.errors import EmailTaken
@@ -66,7 +67,7 @@ def seed(data_dir: Path, base_url: str, categories: tuple[str, ...] | list[str])
     of; nothing is written then.
     """
     complete, begun = data_dir / "demo.json", data_dir / "demo.json.part"
-    everybody = demo_texts.people()
+    everybody = demo_people.people()
     known = _read(complete)
     if known and not begun.exists() and accounts.find(known["admin"]["email"]):
         if known["baseUrl"] != base_url:
@@ -78,7 +79,7 @@ def seed(data_dir: Path, base_url: str, categories: tuple[str, ...] | list[str])
     if unfinished is None:
         _refuse_strangers(logins)
         _write_private(begun, logins)
-    planned = demo_texts.plan(clock.now())
+    planned = demo_plan.plan(clock.now())
     with (
         ThreadPoolExecutor(max_workers=2) as hashing,
         progress(sum(len(chat.lines) for chat in planned), "Loading demo data") as bar,
@@ -106,9 +107,7 @@ class _Cast:
     loading: the chats of those who are ready need not wait for the others.
     """
 
-    def __init__(
-        self, everybody: demo_texts.People, logins: Logins, hashing: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, everybody: People, logins: Logins, hashing: ThreadPoolExecutor) -> None:
         self._guests = {guest.email: guest for guest in everybody.guests}
         self._sessions: dict[str, Session] = {}
         self._admin = logins["admin"]["email"]
@@ -117,7 +116,7 @@ class _Cast:
             *(("admin", row) for row in logins["agents"]),
             *(("user", row) for row in logins["users"]),
         ]
-        joined = clock.now() - timedelta(days=demo_texts.DAYS + 1)
+        joined = clock.now() - timedelta(days=demo_plan.DAYS + 1)
         self._accounts: dict[str, Future[Session]] = {}
         for number, (role, row) in enumerate(rows):
             at = joined + timedelta(minutes=17 * number)
@@ -203,7 +202,7 @@ def _load(chat: PlannedChat, cast: _Cast, categories: tuple[str, ...] | list[str
         chats.update(agent, room["_id"], **changes)
 
 
-def _logins(everybody: demo_texts.People, base_url: str, known: Logins | None) -> Logins:
+def _logins(everybody: People, base_url: str, known: Logins | None) -> Logins:
     """Return everybody's e-mail and password, those already known unchanged."""
     passwords_known: dict[str, str] = {}
     if known:

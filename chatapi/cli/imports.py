@@ -1,6 +1,6 @@
 """`flask import-conversations FILE`: load conversations kept as JSON lines, each exactly once.
 
-A line is `{"id", "subject", "messages": [{"role": "user" | "admin", "text"}]}`. Each
+`import_file` says what a line of the file is. Each
 conversation gets a user of its own, `import+ID@import.invalid`, whom nobody can sign in as
 (there is no password), and the conversation is that user's one chat. So the file's id leads
 to the chat again: a conversation that is there is left alone, one that a crash cut off is
@@ -10,9 +10,6 @@ the import.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,55 +17,22 @@ from typing import Any
 
 import click
 from flask.cli import with_appcontext
-from marshmallow import ValidationError
 
+from chatapi.cli.import_file import DOMAIN, BadLine, Conversation, read
 from chatapi.cli.terminal import cli_errors, progress, regular_file
-from chatapi.domain import clock, spelling
+from chatapi.domain import clock
 from chatapi.domain.enums import OPEN_STATUSES, STATUSES
 from chatapi.domain.errors import EmailTaken
-from chatapi.domain.lengths import MAX_MESSAGE_LENGTH, MAX_SUBJECT_LENGTH
-from chatapi.http.endpoint import finite_number, refuse_constant
-from chatapi.schemas import field_types
+from chatapi.domain.strict_json import shortened
 from chatapi.services import accounts, bulk_import, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.services.bulk_import import ImportedMessage
 from chatapi.store.database import Document
 
-DOMAIN = "import.invalid"  # RFC 2606: no mail will ever be delivered there
 AGENT_EMAIL = f"agent@{DOMAIN}"
 AGENT_NAME = "Imported agent"
-ROLES = ("user", "admin")
 MAX_SHOWN = 50
-_PLAIN_ID = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 _PAGE = 200
-
-_ID = field_types.Text(1, 64)
-_SUBJECT = field_types.Text(1, MAX_SUBJECT_LENGTH)
-_TEXT = field_types.Text(1, MAX_MESSAGE_LENGTH, multiline=True)
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """One line of the file. `lines` are pairs of role and text."""
-
-    id: str
-    subject: str
-    lines: tuple[tuple[str, str], ...]
-
-    @property
-    def email(self) -> str:
-        """The address of the conversation's user: the same id, the same address.
-
-        An id that could be mistaken for another one in an address (addresses know no case)
-        is replaced by its SHA-256.
-        """
-        plain = len(self.id) <= 40 and _PLAIN_ID.fullmatch(self.id)
-        digest = hashlib.sha256(self.id.encode()).hexdigest()
-        return f"import+{self.id if plain else 'sha256.' + digest[:40]}@{DOMAIN}"
-
-    @property
-    def user_name(self) -> str:
-        return spelling.clean_name(f"Customer {self.id}")
 
 
 @dataclass
@@ -80,14 +44,6 @@ class Report:
     there: int = 0
     messages: int = 0
     problems: list[str] = field(default_factory=list)
-
-
-class BadLine(Exception):
-    """A line that cannot be imported; `problems` has one text for each field."""
-
-    def __init__(self, *problems: str) -> None:
-        self.problems = problems
-        super().__init__("; ".join(problems))
 
 
 class Differs(Exception):
@@ -138,109 +94,6 @@ def import_conversations(
     if report.problems:
         _list(report.problems)
         raise click.ClickException(f"{len(report.problems):,} conversations differ; see above.")
-
-
-def read(file: Path, *, trim: bool = False) -> Iterator[tuple[int, Conversation | BadLine]]:
-    """Yield each line's number and its conversation, or what is wrong with it.
-
-    Blank lines are passed over. An id that an earlier line had is bad, too.
-    """
-    first_seen: dict[str, int] = {}
-    with file.open("rb") as lines:
-        for number, raw in enumerate(lines, start=1):
-            if not raw.strip():
-                continue
-            try:
-                conversation = parse(raw, trim=trim)
-                earlier = first_seen.setdefault(conversation.id, number)
-                if earlier != number:
-                    raise BadLine(f"id: {conversation.id!r} is on line {earlier} already")
-            except BadLine as problem:
-                yield number, problem
-            else:
-                yield number, conversation
-
-
-def parse(raw: bytes, *, trim: bool = False) -> Conversation:
-    """Return the conversation on a line. Raises BadLine naming every bad field.
-
-    What is accepted comes back from the chat character by character: a text that the chat
-    would trim is refused unless `trim` allows it.
-    """
-    try:
-        found = json.loads(
-            raw.decode("utf-8-sig"),
-            object_pairs_hook=_once_each,
-            parse_float=finite_number,
-            parse_constant=refuse_constant,
-        )
-    except UnicodeDecodeError as error:
-        raise BadLine(f"not UTF-8 (byte {error.start + 1})") from None
-    except (ValueError, RecursionError) as error:
-        raise BadLine(f"not valid JSON ({error})") from None
-    problems: list[str] = []
-    row = _object(found, "", ("id", "subject", "messages"), problems)
-    conversation_id = _text(row, "id", "id", _ID, False, problems)
-    subject = _text(row, "subject", "subject", _SUBJECT, trim, problems)
-    lines = []
-    spoken = row.get("messages", [])
-    if "messages" in row and not (isinstance(spoken, list) and spoken):
-        problems.append("messages: must be a list of at least one message")
-        spoken = []
-    for index, item in enumerate(spoken):
-        name = f"messages[{index}]"
-        message = _object(item, name, ("role", "text"), problems)
-        role = message.get("role")
-        if "role" in message and role not in ROLES:
-            problems.append(f"{name}.role: must be one of user, admin, not {_short(role)}")
-        text = _text(message, "text", f"{name}.text", _TEXT, trim, problems)
-        lines.append((str(role), text))
-    if problems:
-        raise BadLine(*problems)
-    return Conversation(conversation_id, subject, tuple(lines))
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a name that stands twice in an object: one of its values would be lost."""
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise BadLine(f"{_short(key)} stands twice in one object")
-        found[key] = value
-    return found
-
-
-def _object(value: Any, name: str, keys: tuple[str, ...], problems: list[str]) -> dict[str, Any]:
-    prefix = f"{name}." if name else ""
-    if not isinstance(value, dict):
-        problems.append(f"{name or 'line'}: must be an object, not {_short(value)}")
-        return {}
-    problems += [f"{prefix}{key}: is missing" for key in keys if key not in value]
-    problems += [f"{prefix}{_short(key)}: unknown field" for key in value if key not in keys]
-    return value
-
-
-def _text(
-    row: dict[str, Any],
-    key: str,
-    name: str,
-    kind: field_types.Text,
-    trim: bool,
-    problems: list[str],
-) -> str:
-    """Return a text as the chat will keep it, noting what is wrong with it."""
-    if key not in row:
-        return ""
-    try:
-        kept: str = kind.deserialize(row[key])
-    except ValidationError as error:
-        problems += [f"{name}: {reason}" for reason in error.messages]
-        return ""
-    if kept != row[key] and not trim:
-        problems.append(
-            f"{name}: begins or ends with white space, which the chat trims (--trim allows it)"
-        )
-    return kept
 
 
 def _checked(
@@ -383,7 +236,7 @@ def _compare(conversation: Conversation, chat: Document, owner: Session) -> None
     """Raise Differs unless what the chat holds is how the conversation begins."""
     where = f"the chat {chat['_id']}"
     if chat["subject"] != conversation.subject:
-        raise Differs(f"{where} has the subject {_short(chat['subject'])}")
+        raise Differs(f"{where} has the subject {shortened(chat['subject'])}")
     seq = 0
     while seq < min(chat["lastSeq"], len(conversation.lines)):
         _, found = messages.history(owner, chat["_id"], after=seq, limit=_PAGE)
@@ -461,8 +314,3 @@ def _list(problems: list[str]) -> None:
         click.echo(problem, err=True)
     if len(problems) > MAX_SHOWN:
         click.echo(f"... and {len(problems) - MAX_SHOWN:,} more", err=True)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -8,8 +8,6 @@ problem documents need no workaround.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +15,7 @@ from typing import Any
 from flask import Blueprint, Request, Response, current_app, request
 from marshmallow import Schema, ValidationError, fields
 
-from chatapi.domain import errors
+from chatapi.domain import errors, strict_json
 from chatapi.domain.errors import ChatError
 from chatapi.http import identity
 from chatapi.http.limits import rate_limit
@@ -165,42 +163,9 @@ def _json_object(incoming: Request) -> Any:
     if not raw:
         return {}
     try:
-        return decode_json(raw.decode("utf-8-sig"))
+        return strict_json.decode(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise errors.BadJson from None
-
-
-def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object that names a member twice: readers disagree on which one counts."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("A name stands twice in an object.")
-    return found
-
-
-def finite_number(text: str) -> float:
-    """Refuse what is too large for a number: it would go out as Infinity, which is no JSON."""
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError("A number is too large.")
-    return number
-
-
-def refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON.")
-
-
-_decoder = json.JSONDecoder(
-    object_pairs_hook=without_doubles, parse_float=finite_number, parse_constant=refuse_constant
-)
-
-
-def decode_json(text: str) -> Any:
-    """Return what a client's JSON says. Raises ValueError, RecursionError for what is none.
-
-    Python would take NaN, Infinity and 1e400, and write them so that no browser reads them.
-    """
-    return _decoder.decode(text)
 
 
 def _load_query(schema: Schema) -> Any:

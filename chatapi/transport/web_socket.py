@@ -29,7 +29,7 @@ from wsproto.events import (
 from wsproto.handshake import H11Handshake
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from chatapi.domain import errors
+from chatapi.domain import errors, strict_json
 from chatapi.domain.log_events import LogEvent
 from chatapi.http import endpoint, identity, limits, problems, quotas
 from chatapi.schemas.events import SocketMessages
@@ -312,7 +312,7 @@ def _json(event: str, ref: Any, data: Any) -> str:
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        asked = endpoint.decode_json(text)
+        asked = strict_json.decode(text)
     except (ValueError, RecursionError):
         raise errors.BadJson from None
     if not isinstance(asked, dict):

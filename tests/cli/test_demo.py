@@ -17,7 +17,7 @@ from flask import Flask
 from pymongo.database import Database
 
 from chatapi import create_app
-from chatapi.cli import demo, demo_texts
+from chatapi.cli import demo, demo_people, demo_plan
 from chatapi.domain.enums import OPEN_STATUSES, PRIORITIES, STATUSES
 from chatapi.domain.lengths import MAX_MESSAGE_LENGTH, MAX_SUBJECT_LENGTH
 from chatapi.schemas import field_types
@@ -32,8 +32,8 @@ NOW = datetime(2026, 3, 12, 15, 30, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def plan() -> list[demo_texts.PlannedChat]:
-    return demo_texts.plan(NOW)
+def plan() -> list[demo_plan.PlannedChat]:
+    return demo_plan.plan(NOW)
 
 
 @pytest.fixture
@@ -44,18 +44,18 @@ def data_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(app: Flask, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Flask:
     """The app with a data directory of its own and a demo of few chats."""
-    monkeypatch.setattr(demo_texts, "CLOSED_CHATS", 6)
-    monkeypatch.setattr(demo_texts, "OPEN_CHATS", 5)
-    monkeypatch.setattr(demo_texts, "LONG_CHAT_MESSAGES", 8)
+    monkeypatch.setattr(demo_plan, "CLOSED_CHATS", 6)
+    monkeypatch.setattr(demo_plan, "OPEN_CHATS", 5)
+    monkeypatch.setattr(demo_plan, "LONG_CHAT_MESSAGES", 8)
     everybody = _few_people()
-    monkeypatch.setattr(demo_texts, "people", lambda: everybody)
+    monkeypatch.setattr(demo_people, "people", lambda: everybody)
     app.config.update(DATA_DIR=str(data_dir), PORT=8123)
     return app
 
 
-def _few_people() -> demo_texts.People:
-    everybody = demo_texts.people()
-    return demo_texts.People(
+def _few_people() -> demo_people.People:
+    everybody = demo_people.people()
+    return demo_people.People(
         everybody.admin, everybody.agents[:2], everybody.users[:8], everybody.guests[:4]
     )
 
@@ -75,7 +75,7 @@ def stored(database: Database[Document]) -> dict[str, list[Document]]:
     }
 
 
-def test_plan_has_what_a_console_shows(plan: list[demo_texts.PlannedChat]) -> None:
+def test_plan_has_what_a_console_shows(plan: list[demo_plan.PlannedChat]) -> None:
     assert len(plan) >= 120
     statuses = Counter(chat.status for chat in plan)
     assert set(statuses) == set(STATUSES)
@@ -86,12 +86,12 @@ def test_plan_has_what_a_console_shows(plan: list[demo_texts.PlannedChat]) -> No
     assert {chat.read_by_agents == len(chat.lines) for chat in plan} == {True, False}
     assert {chat.read_by_user == len(chat.lines) for chat in plan} == {True, False}
     assert max(len(chat.lines) for chat in plan) == 1500
-    everybody = demo_texts.people()
+    everybody = demo_people.people()
     assert len(everybody.agents) >= 3
     assert len(everybody.users) >= 20
 
 
-def test_plan_never_gives_anybody_two_chats_at_a_time(plan: list[demo_texts.PlannedChat]) -> None:
+def test_plan_never_gives_anybody_two_chats_at_a_time(plan: list[demo_plan.PlannedChat]) -> None:
     ended: dict[str, datetime] = {}
     for chat in plan:
         times = [line.at for line in chat.lines]
@@ -103,7 +103,7 @@ def test_plan_never_gives_anybody_two_chats_at_a_time(plan: list[demo_texts.Plan
 
 
 def test_every_text_of_the_plan_is_one_that_the_api_takes(
-    plan: list[demo_texts.PlannedChat],
+    plan: list[demo_plan.PlannedChat],
 ) -> None:
     text = field_types.Text(1, MAX_MESSAGE_LENGTH, multiline=True)
     for chat in plan:
@@ -115,12 +115,12 @@ def test_every_text_of_the_plan_is_one_that_the_api_takes(
         assert chat.lines[0].speaker == "user"
 
 
-def test_plan_of_the_same_moment_is_the_same(plan: list[demo_texts.PlannedChat]) -> None:
-    assert demo_texts.plan(NOW) == plan
+def test_plan_of_the_same_moment_is_the_same(plan: list[demo_plan.PlannedChat]) -> None:
+    assert demo_plan.plan(NOW) == plan
 
 
 def test_people_have_accounts_of_their_own() -> None:
-    everybody = demo_texts.people()
+    everybody = demo_people.people()
     emails = [
         person.email
         for person in (

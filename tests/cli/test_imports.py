@@ -17,7 +17,7 @@ from flask import Flask
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
-from chatapi.cli import imports
+from chatapi.cli import import_file, imports
 from chatapi.services import accounts, chats
 from chatapi.store.database import Document
 from tests.cli.conftest import BreakWrites
@@ -322,14 +322,14 @@ def test_own_agent_stays_while_it_is_the_only_one(app: Flask, write: Write) -> N
 def test_nobody_can_sign_in_as_the_imported(app: Flask, write: Write) -> None:
     run(app, write(conversation()))
     client = app.test_client()
-    for email in (imports.AGENT_EMAIL, f"import+talk_1@{imports.DOMAIN}"):
+    for email in (imports.AGENT_EMAIL, f"import+talk_1@{import_file.DOMAIN}"):
         assert accounts.find(email)
         for password in ("", PASSWORD, "None"):
             answer = client.post("/api/auth/login", json={"email": email, "password": password})
             assert answer.status_code in {401, 422}
 
 
-@pytest.mark.parametrize("email", [f"import+talk_1@{imports.DOMAIN}", imports.AGENT_EMAIL])
+@pytest.mark.parametrize("email", [f"import+talk_1@{import_file.DOMAIN}", imports.AGENT_EMAIL])
 def test_import_gives_nothing_to_somebody_who_took_the_address(
     app: Flask, database: Database[Document], make_user: MakeUser, write: Write, email: str
 ) -> None:

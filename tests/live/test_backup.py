@@ -30,6 +30,7 @@ from pymongo.database import Database
 from chatapi import create_app
 from chatapi.cli import archive
 from chatapi.cli import backup as backup_command
+from chatapi.cli import restore as restore_command
 from chatapi.domain import clock
 from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
@@ -79,7 +80,7 @@ def moved_on(saved: dict[str, list[Document]]) -> dict[str, list[Document]]:
     """Return the same as it is once restored: as states of chats that nobody has seen."""
 
     def moved(chat: Document) -> Document:
-        return chat | {name: chat[name] + backup_command.AHEAD for name in ("version", "epoch")}
+        return chat | {name: chat[name] + restore_command.AHEAD for name in ("version", "epoch")}
 
     return saved | {"chatrooms": [moved(chat) for chat in saved["chatrooms"]]}
 

@@ -17,7 +17,7 @@ from click.testing import Result
 from pymongo.database import Database
 
 from chatapi import create_app
-from chatapi.cli import demo_texts
+from chatapi.cli import demo_plan
 from chatapi.cli.doctor import database as database_checks
 from chatapi.domain import clock
 from chatapi.services import accounts, chats, messages
@@ -140,9 +140,9 @@ def test_commands_read_whole_collections_only_where_it_says_why(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(demo_texts, "CLOSED_CHATS", 4)
-    monkeypatch.setattr(demo_texts, "OPEN_CHATS", 4)
-    monkeypatch.setattr(demo_texts, "LONG_CHAT_MESSAGES", 8)
+    monkeypatch.setattr(demo_plan, "CLOSED_CHATS", 4)
+    monkeypatch.setattr(demo_plan, "OPEN_CHATS", 4)
+    monkeypatch.setattr(demo_plan, "LONG_CHAT_MESSAGES", 8)
     monkeypatch.setattr(database_checks, "MAX_COMPARED", 2)
     settings = {
         "DATA_DIR": str(tmp_path / "var"),

@@ -1,4 +1,4 @@
-"""What the demo shows: people and conversations of a made-up shop for indoor gardens.
+"""Which conversations the demo has, between whom and when.
 
 Nothing here touches the database. `plan` is the same for the same moment, on every machine,
 so a screenshot can be taken again.
@@ -6,13 +6,15 @@ so a screenshot can be taken again.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
+
+from chatapi.cli import demo_people
+from chatapi.cli.demo_details import Details
+from chatapi.cli.demo_people import People, Person, read_data
 
 DAYS = 30
 CLOSED_CHATS = 100
@@ -20,46 +22,8 @@ OPEN_CHATS = 48
 LONG_CHAT_MESSAGES = 1500
 THE_LONG_CHAT = "the long chat"
 
-_DATA = Path(__file__).parent / "data"
-_CITIES = [
-    "Basel",
-    "Bergen",
-    "Cork",
-    "Gdańsk",
-    "Ghent",
-    "Izmir",
-    "Leeds",
-    "Lyon",
-    "Porto",
-    "Tampere",
-    "Trieste",
-    "Utrecht",
-    "Valencia",
-]
-_PLANTERS = ("Fernhill One", "Fernhill Mini", "Fernhill Trio", "Fernhill Shelf")
-_WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
-_STREETS = ("Kanalweg 12", "14 Orchard Lane", "Rua das Flores 8", "Plaza Mayor 3", "Torvet 21")
 _PRIORITIES = ("low", "medium", "high", "urgent")
 _PRIORITY_WEIGHTS = (15, 60, 18, 7)
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody in the demo. `languages` are those besides English that they write."""
-
-    name: str
-    email: str
-    called: str
-    languages: tuple[str, ...] = ()
-    keeps: str | None = None
-
-
-@dataclass(frozen=True)
-class People:
-    admin: Person
-    agents: tuple[Person, ...]
-    users: tuple[Person, ...]
-    guests: tuple[Person, ...]
 
 
 @dataclass(frozen=True)
@@ -92,24 +56,13 @@ class PlannedChat:
     ended: datetime | None = None
 
 
-def people() -> People:
-    """Return everybody in the demo."""
-    found = _read("demo_people.json")
-    return People(
-        admin=_person(found["admin"]),
-        agents=tuple(_person(row) for row in found["agents"]),
-        users=tuple(_person(row) for row in found["users"]),
-        guests=tuple(_person(row) for row in found["guests"]),
-    )
-
-
 def plan(now: datetime) -> list[PlannedChat]:
     """Return the demo's chats, the long one and then the others by their first message.
 
     Each owner has at most one open chat, and none of their chats begins before the one
     before it has ended. No time lies after `now`.
     """
-    planner = _Planner(now, people())
+    planner = _Planner(now, demo_people.people())
     chats = [*planner.closed_chats(), *planner.open_chats()]
     return [planner.long_chat(), *sorted(chats, key=lambda chat: chat.lines[0].at)]
 
@@ -121,6 +74,7 @@ class _Planner:
         self.now = now
         self.random = random.Random(2026)  # noqa: S311 - the same demo everywhere
         self.people = everybody
+        self.details = Details(self.random, now)
         self.customers = [
             person for person in (*everybody.users, *everybody.guests) if person.keeps is None
         ]
@@ -128,7 +82,7 @@ class _Planner:
             (person.email for person in self.customers), now - timedelta(days=DAYS + 1)
         )
         self.had: set[tuple[str, str]] = set()
-        self.deck = self._deal(_read("demo_dialogues.json"))
+        self.deck = self._deal(read_data("demo_dialogues.json"))
 
     def _deal(self, dialogues: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yield every dialogue once before any comes a second time."""
@@ -169,14 +123,14 @@ class _Planner:
 
     def long_chat(self) -> PlannedChat:
         """Return the one chat that goes on for a month: the logbook of a pilot."""
-        found = _read("demo_long_chat.json")
+        found = read_data("demo_long_chat.json")
         owner = next(person for person in self.people.users if person.keeps == THE_LONG_CHAT)
         agent = self.people.agents[0]
-        details = self._details(owner, agent)
+        details = self.details.of_chat(owner, agent)
         spoken = [line.format(**details) for line in found["opening"]]
         while len(spoken) < LONG_CHAT_MESSAGES:
             exchange = self.random.choice(found["exchanges"])
-            details = self._measurements(found["plants"])
+            details = self.details.measurements(found["plants"])
             spoken += [line.format(**details) for line in exchange]
         del spoken[LONG_CHAT_MESSAGES:]
         begin = self.now - timedelta(days=DAYS - 1)
@@ -233,7 +187,7 @@ class _Planner:
         agents = [a for a in self.people.agents if not language or language in a.languages]
         agent = self.random.choice(agents or self.people.agents)
         other = self.random.choice([a for a in self.people.agents if a is not agent])
-        details = self._details(owner, agent)
+        details = self.details.of_chat(owner, agent)
         lines = [
             Line(self.now, *_split(line.format(**details))) for line in dialogue["messages"][:kept]
         ]
@@ -314,66 +268,7 @@ class _Planner:
             times.append(times[-1] - gap)
         return times[::-1]
 
-    def _details(self, owner: Person, agent: Person) -> dict[str, Any]:
-        number = self.random.randint
-        return {
-            "name": owner.called,
-            "email": owner.email,
-            "agent": agent.called,
-            "order": f"FH-{number(100000, 999999)}",
-            "invoice": f"{self.now.year}-{number(10000, 99999)}",
-            "tracking": f"FX{number(10**8, 10**9 - 1)}NL",
-            "serial": f"{number(2, 9)}K{number(10, 99)}-{number(1000, 9999)}",
-            "version": f"{number(3, 5)}.{number(0, 12)}.{number(0, 9)}",
-            "amount": f"€{number(9, 249)}.{self.random.choice(('00', '50', '90', '95'))}",
-            "count": number(12, 40),
-            "product": self.random.choice(_PLANTERS),
-            "city": self.random.choice(_CITIES),
-            "street": self.random.choice(_STREETS),
-            "day": self.random.choice(_WEEKDAYS),
-        }
-
-    def _measurements(self, plants: Sequence[str]) -> dict[str, Any]:
-        number, exact = self.random.randint, self.random.uniform
-        return {
-            "shelf": f"{self.random.choice('ABCD')}{number(1, 6)}",
-            "plant": self.random.choice(plants),
-            "ph": f"{exact(5.6, 6.7):.1f}",
-            "ec": f"{exact(1.1, 2.3):.2f}",
-            "temp": f"{exact(17, 25):.1f}",
-            "percent": number(31, 92),
-            "small": number(2, 19),
-            "litres": number(3, 38),
-            "watt": number(4, 12) * 10,
-            "grams": number(110, 990),
-            "grams2": number(110, 990),
-            "grams3": number(40, 300),
-            "kwh": f"{exact(3, 7):.1f}",
-            "count": number(6, 40),
-            "batch": f"{self.random.choice('KLMNP')}-{number(10, 99)}",
-            "time": f"{number(6, 21):02d}:{number(0, 59):02d}",
-            "version": f"2.{number(0, 9)}.{number(0, 9)}",
-            "serial": f"{number(2, 9)}K{number(10, 99)}-{number(1000, 9999)}",
-            "day": self.random.choice(_WEEKDAYS),
-            "db": number(28, 37),
-        }
-
 
 def _split(line: str) -> tuple[str, str]:
     speaker, _, text = line.partition(": ")
     return speaker, text
-
-
-def _person(row: dict[str, Any]) -> Person:
-    languages = [row["language"]] if "language" in row else row.get("languages", [])
-    return Person(
-        name=row["name"],
-        email=row["email"],
-        called=row.get("called") or row["name"].split()[0],
-        languages=tuple(languages),
-        keeps=row.get("keeps"),
-    )
-
-
-def _read(name: str) -> Any:
-    return json.loads((_DATA / name).read_text(encoding="utf-8"))
