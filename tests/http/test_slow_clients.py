@@ -12,10 +12,14 @@ from gevent import socket
 from gunicorn.http.body import Body as GunicornBody
 from gunicorn.http.body import EOFReader, LengthReader
 from gunicorn.http.unreader import IterUnreader
+from pymongo.database import Database
 
+from chatapi import create_app
 from chatapi.domain import errors
 from chatapi.domain.networks import SITE_FACTOR, network_of
 from chatapi.http.slow_clients import Body, Pace, SlowClients, Unfinished
+from chatapi.store.database import Document
+from config import TestConfig
 from deploy.worker import _has_body
 
 HERE = network_of("192.0.2.1")
@@ -89,6 +93,25 @@ def test_a_body_that_does_not_keep_the_pace_ends_its_connection(
     assert not unfinished._counts
     assert ours.gettimeout() is None
     sender.kill()
+
+
+def test_a_body_that_does_not_arrive_in_time_is_answered_408(
+    links: tuple[socket.socket, socket.socket], database: Database[Document]
+) -> None:
+    ours, _ = links
+    source = Source(ours)
+    app = create_app(TestConfig, database=database, REQUEST_BODY_SECONDS=0.01)
+    answer = app.test_client().post(
+        "/api/auth/login",
+        environ_overrides={
+            "gunicorn.socket": ours,
+            "wsgi.input": source,
+            "CONTENT_LENGTH": "40",
+            "CONTENT_TYPE": "application/json",
+        },
+    )
+    assert (answer.status_code, answer.get_json()["code"]) == (408, "request_timeout")
+    assert source.failed
 
 
 def test_a_network_has_so_many_unfinished_requests_and_its_site_more() -> None:

@@ -27,6 +27,8 @@ from tests.live.clients import CUT_OFF, Client, register, register_agent
 from tests.servers import AppServer, DatabaseServer, start_app
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 Kill = Callable[[AppServer, DatabaseServer], None]
 
 

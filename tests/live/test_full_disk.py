@@ -21,6 +21,8 @@ from tests.live.supervisor import Supervisor
 from tests.servers import request
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.long
+
 MEGABYTE = 1024 * 1024
 PASSWORD = "a long password 77"
 

@@ -19,6 +19,8 @@ from tests.live.clients import CUT_OFF, Answer, Client, register, register_agent
 from tests.servers import AppServer, DatabaseServer, start_app
 from tests.streams import EventStream, Gone, Refused, Stream, WebSocket
 
+pytestmark = pytest.mark.long
+
 ENV = {"RATELIMIT_ENABLED": "false"}
 # gunicorn's graceful_timeout is 10 s; the streams must not use it up.
 STOPS_WITHIN = 6.0

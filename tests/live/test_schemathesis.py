@@ -19,6 +19,8 @@ from schemathesis.checks import CHECKS
 from tests.conftest import PASSWORD, MakeUser
 from tests.servers import AppServer
 
+pytestmark = pytest.mark.long
+
 # Streams do not end, and a WebSocket is no request and answer.
 LEFT_OUT = {"chatEvents", "inboxEvents", "websocket"}
 EXAMPLES = 12

@@ -9,7 +9,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from deploy import run
+
+pytestmark = pytest.mark.long
 
 
 def test_a_short_soak_ends_with_everything_in_agreement() -> None:

@@ -1,4 +1,4 @@
-"""What the API answers where no more passwords can be hashed at once."""
+"""What the API answers where too much is done at once: to a chat, or with passwords."""
 
 from __future__ import annotations
 
@@ -6,7 +6,20 @@ import pytest
 
 from chatapi.domain import errors
 from chatapi.services import passwords
+from chatapi.store import chats as stored_chats
 from tests.user_api.callers import BODIES, WITH_BODY, Caller, Route, refused
+
+
+def test_a_chat_that_too_many_write_to_is_busy_and_says_so(
+    user: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/api/chat/{user.open_chat()['_id']}"
+    with monkeypatch.context() as patch:
+        patch.setattr(stored_chats, "replace", lambda *_: False)
+        answer = user.post(f"{path}/messages", {"content": "Hello"})
+    assert refused(answer, 503, "busy")["retryAfter"] == 1
+    assert answer.headers["Retry-After"] == "1"
+    assert user.get(f"{path}/messages").json == []
 
 
 @pytest.mark.parametrize("route", WITH_BODY, ids=str)
