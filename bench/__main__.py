@@ -1,4 +1,4 @@
-"""Run every measurement and write bench/results.md.
+"""Run every measurement and write bench/requests.md and bench/streams.md.
 
 The embedded database, one gevent worker, everything on: authentication, validation,
 limits, logging, compression, as browsers ask for it. What counts is the app's CPU per
@@ -27,7 +27,7 @@ from config import Config, DevelopmentConfig
 from deploy import run
 from tests.servers import AppServer, DatabaseServer, start_app, start_database
 
-RESULTS = Path(__file__).parent / "results.md"
+FOLDER = Path(__file__).parent
 # What is measured is never refused, by whatever limit there is.
 WIDE = {
     name: "1000000000 per minute"
@@ -115,8 +115,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one short round, and fewer rows")
     parser.add_argument("--chats", type=int, default=100_000)
     parser.add_argument("--messages", type=int, default=20_000)
-    parser.add_argument("--write", action="store_true", help="write bench/results.md")
-    parser.add_argument("--only", choices=("requests", "streams"), help="one half, not written")
+    parser.add_argument(
+        "--write", action="store_true", help="write bench/requests.md and bench/streams.md"
+    )
+    parser.add_argument("--only", choices=tuple(PAGES), help="one page")
     parser.add_argument("--against", metavar="COMMIT", help="this version beside another")
     parser.add_argument("--rounds", type=int, default=against.ROUNDS, help="with --against")
     parser.add_argument("--rows", help="with --against: some rows, separated by commas")
@@ -124,16 +126,12 @@ def main() -> None:
     if options.against:
         _beside(options)
         return
-    if options.only and options.write:
-        parser.error("--write takes both halves")
-    report = heading()
-    if options.only != "streams":
-        report += requests(options)
-    if options.only != "requests":
-        report += real_time(options)
-    print("\n" + "\n".join(report))
-    if options.write:
-        RESULTS.write_text("\n".join(report) + "\n")
+    for name, measured in PAGES.items():
+        if options.only in {None, name}:
+            report = [*heading(name), *measured(options)]
+            print("\n" + "\n".join(report), flush=True)
+            if options.write:
+                (FOLDER / f"{name}.md").write_text("\n".join(report) + "\n")
 
 
 def _beside(options: argparse.Namespace) -> None:
@@ -175,6 +173,10 @@ def real_time(options: argparse.Namespace) -> list[str]:
             pass  # It prepares the database.
         environment = {"LOG_LEVEL": "INFO", **WIDE}
         return streams.report(streams.measure(database, environment, options.quick))
+
+
+# The pages of the report, each measured by a function.
+PAGES = {"requests": requests, "streams": real_time}
 
 
 def figures(bench: Bench, floor: Floor, rows: int, length: int) -> None:
@@ -249,14 +251,9 @@ def _etag(bench: Bench, path: str, token: str) -> str:
     return str(headers["etag"])
 
 
-def heading() -> list[str]:
-    """Return what stands above the report."""
-    return [
-        "# What the product costs",
-        "",
-        page.origin("make bench"),
-        "",
-    ]
+def heading(name: str) -> list[str]:
+    """Return what stands above the figures of a page."""
+    return [f"# What the product costs: {name}", "", page.origin("make bench"), ""]
 
 
 def written(bench: Bench, rows: int, length: int) -> list[str]:
@@ -282,8 +279,6 @@ def written(bench: Bench, rows: int, length: int) -> list[str]:
         (f"304 / full chat of {length:,}", ratio(f"{long_open}, 304", long_open), 0.4),
     ]
     lines = [
-        "## Requests",
-        "",
         str(__doc__).partition("\n\n")[2].strip(),
         "",
         "| ratio of app CPU | measured | budget |",

@@ -281,7 +281,7 @@ def times(values: Sequence[float]) -> str:
 
 def report(results: Sequence[Found]) -> list[str]:
     """Return the section "Real time" of the report."""
-    lines = ["## Real time", "", str(__doc__).partition("\n\n")[2].strip(), ""]
+    lines = [str(__doc__).partition("\n\n")[2].strip(), ""]
     lines += ["| what | measured | budget |", "|---|---|---|"]
     for found in results:
         lines += [f"| {what} | {value} | {budget} |" for what, value, budget in found.lines]

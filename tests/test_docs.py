@@ -112,7 +112,7 @@ def test_all_code_that_is_named_exists(document: Path) -> None:
 
 def test_the_documents_are_found_and_their_code_is_seen() -> None:
     names = {str(path.relative_to(ROOT)) for path in DOCUMENTS}
-    assert {"README.md", "CHANGELOG.md", "docs/architecture.md", "bench/results.md"} <= names
+    assert {"README.md", "CHANGELOG.md", "docs/architecture.md", "bench/requests.md"} <= names
     deployment = code(ROOT / "docs" / "deployment.md")
     assert "make run" in deployment
     assert any("deploy/livechat restore --replace" in snippet for snippet in deployment)
