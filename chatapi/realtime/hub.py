@@ -64,7 +64,7 @@ class Listener:
         self.end: Event | None = None
         self.on_event: Callable[[], None] = _do_nothing
 
-    def put(self, event: Event) -> None:
+    def enqueue(self, event: Event) -> None:
         """Queue an event, unless the listener is too slow: then it ends."""
         if self.end is not None:
             return
@@ -197,7 +197,7 @@ class Hub:
                 if not self.owners[owner]:
                     del self.owners[owner]
 
-    def begin(self, chat: Document) -> Document:
+    def newest_state(self, chat: Document) -> Document:
         """Take a chat as a listener has read it; return its newest state that is known here.
 
         A read may come from a server that lags behind what the tail has told already, and
@@ -214,7 +214,7 @@ class Hub:
 
     @contextlib.contextmanager
     def writing(self, chat: Document) -> Iterator[None]:
-        """Say that the block writes the chat's next version, and calls `written` if it has.
+        """Expect that the block writes the chat's next version and then calls `publish_own_write`.
 
         The tail may hear of it earlier than the writer: then it leaves it to the writer. Where
         another process was first, or nobody knows what happened, the tail's is told at the end.
@@ -227,11 +227,11 @@ class Hub:
         try:
             yield
         finally:
-            heard = self._expected.pop(key, None)
-            if heard is not None:
-                self._publish_safely(heard)
+            reported = self._expected.pop(key, None)
+            if reported is not None:
+                self._publish_safely(reported)
 
-    def written(self, chat: Document, message: Document | None = None) -> None:
+    def publish_own_write(self, chat: Document, message: Document | None = None) -> None:
         """Deliver what this process has just written, without waiting for the tail.
 
         chat -- exactly as it is stored now; message -- the one that this write added, if any.
@@ -242,21 +242,21 @@ class Hub:
     def _publish_safely(self, chat: Document, message: Document | None = None) -> None:
         """Deliver, for a request that must not fail by it: listeners read later what they miss."""
         try:
-            self.changed(chat, message)
+            self.publish_chat(chat, message)
         except Exception as error:
             log.warning(
                 LogEvent.CHANGE_DELIVERY_FAILED, kind="chat", id=str(chat["_id"]), exc_info=error
             )
 
-    def heard(self, chat: Document) -> bool:
+    def publish_from_stream(self, chat: Document) -> bool:
         """Take a chat's state from the tail; return whether another process wrote it."""
         key = chat["_id"], _version(chat)
         if key in self._expected:
             self._expected[key] = chat
             return False
-        return self.changed(chat)
+        return self.publish_chat(chat)
 
-    def changed(self, chat: Document, message: Document | None = None) -> bool:
+    def publish_chat(self, chat: Document, message: Document | None = None) -> bool:
         """Deliver a chat's new state: its new messages, its read receipts, then the chat.
 
         Return whether it was new: what was `written` here comes again by the tail.
@@ -271,7 +271,7 @@ class Hub:
             # Listeners of the chat itself get it below, after its messages.
             outside = [each for each in (*self.inbox, *owners) if each not in inside]
         for listener in outside:
-            listener.put(event)
+            listener.enqueue(event)
         self._note_delivered(chat)
         if topic is None:
             return True
@@ -291,7 +291,7 @@ class Hub:
             topic.chat = chat
         for listener in list(topic.listeners):
             for each in events:
-                listener.put(each)
+                listener.enqueue(each)
         return True
 
     def _was_delivered(self, chat: Document) -> bool:
@@ -304,16 +304,16 @@ class Hub:
             self._delivered.clear()
         self._delivered[chat["_id"]] = (_version(chat), time.monotonic())
 
-    def removed(self, chat_id: ObjectId) -> None:
+    def publish_deletion(self, chat_id: ObjectId) -> None:
         """Deliver the deletion of a chat, in case the process that deleted it has not."""
         event = Event("deleted", {"chatId": chat_id, "seq": None})
         with self._lock:
             topic = self.topics.get(chat_id)
-            heard = list(topic.listeners) if topic is not None else []
-        for listener in heard:
-            listener.put(event)
+            listeners = list(topic.listeners) if topic is not None else []
+        for listener in listeners:
+            listener.enqueue(event)
 
-    def signalled(self, signal: Document) -> None:
+    def publish_ephemeral(self, signal: Document) -> None:
         """Deliver an ephemeral event."""
         if signal["kind"] == "presence":
             self.on_presence()
@@ -321,25 +321,25 @@ class Hub:
         event = Event(signal["kind"], signal)
         with self._lock:
             # A set: one listener may be in the chat and in an inbox.
-            heard = {*self.inbox, *self.owners.get(signal["userId"], ())}
+            listeners = {*self.inbox, *self.owners.get(signal["userId"], ())}
             topic = self.topics.get(signal["chatId"])
             if topic is not None:
-                heard |= topic.listeners
-        for listener in heard:
+                listeners |= topic.listeners
+        for listener in listeners:
             if signal["kind"] == "deleted" and signal["seq"] is not None:
                 listener.redact(signal["chatId"], signal["seq"], signal["at"])
-            listener.put(event)
+            listener.enqueue(event)
 
-    def present(self, event: Event, chat_id: ObjectId | None) -> None:
+    def publish_presence(self, event: Event, chat_id: ObjectId | None) -> None:
         """Deliver presence to the listeners of a chat, or with None to the agents' inboxes."""
         with self._lock:
             if chat_id is None:
-                heard = list(self.inbox)
+                listeners = list(self.inbox)
             else:
                 topic = self.topics.get(chat_id)
-                heard = list(topic.listeners) if topic is not None else []
-        for listener in heard:
-            listener.put(event)
+                listeners = list(topic.listeners) if topic is not None else []
+        for listener in listeners:
+            listener.enqueue(event)
 
     def listened_chats(self) -> list[ObjectId]:
         """Return the chats that have listeners."""
@@ -349,8 +349,8 @@ class Hub:
     def interrupt(self, retry_after: float) -> None:
         """Send the inboxes' listeners to fetch again: something may have been missed."""
         with self._lock:
-            heard = [*self.inbox, *(each for group in self.owners.values() for each in group)]
-        for listener in heard:
+            listeners = [*self.inbox, *(each for group in self.owners.values() for each in group)]
+        for listener in listeners:
             listener.close("restarting", retry_after)
 
     def is_idle(self) -> bool:

@@ -32,8 +32,8 @@ POLL_SECONDS = 1.0
 OVERLAP = timedelta(seconds=5)
 IDLE_SECONDS = 60.0
 # See `_rest`. An answer that took less than FULL_WAIT did not come for want of changes.
-FOREIGN_SECONDS = 60.0
-REPORTED_REST = 0.7
+FOREIGN_TTL = 60.0
+WOKEN_PAUSE = 0.7
 FULL_WAIT = changes.WAIT_MS / 1000 * 0.8
 
 
@@ -49,12 +49,12 @@ class Tail:
         # Set to end a rest.
         self._woken = threading.Event()
         self._idle_since = 0.0
-        self._foreign_at = -FOREIGN_SECONDS
+        self._foreign_write_at = -FOREIGN_TTL
         self.last_seen_at = 0.0
         self.lag_ms: float | None = None
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.mode, self.connected = "off", False
         self._token: Any = None
         self._polled_until: datetime | None = None
@@ -105,7 +105,7 @@ class Tail:
         except Exception as error:
             self.connected = False
             if isinstance(error, changes.ResumeTokenLost):
-                _note(log.warning, LogEvent.RESUME_TOKEN_LOST)
+                _log_safely(log.warning, LogEvent.RESUME_TOKEN_LOST)
             has_place = self._token is not None or self._polled_until is not None
             # What cannot be read, such as bad BSON, would be the next thing again for ever.
             if not has_place or not isinstance(error, PyMongoError):
@@ -124,11 +124,11 @@ class Tail:
         started = self.mode != "off"
         if not self.follower.stopping.is_set() and not (started and self.hub.is_idle()):
             return False
-        self._forget()
+        self._reset()
         self._following.clear()
         return True
 
-    def _goes_on(self) -> bool:
+    def _should_continue(self) -> bool:
         """Return whether there is a listener, or was one a short while ago."""
         now = time.monotonic()
         if not self.hub.is_idle():
@@ -144,19 +144,19 @@ class Tail:
                 self._resync()
             self._token, self._polled_until, self._polled = stream.token, None, {}
             self.mode, self.connected = "stream", True
-            self._begin()
-            while self._goes_on():
+            self._mark_following()
+            while self._should_continue():
                 started = time.monotonic()
                 change = stream.next()
                 self.follower.succeeded()
                 self._dispatch(change)
                 self._token = stream.token
                 if not stream.has_more:
-                    self._rest(started)
+                    self._pause(started)
         finally:
             stream.close()
 
-    def _rest(self, asked_at: float) -> None:
+    def _pause(self, asked_at: float) -> None:
         """Wait before asking again while only this process writes, if the server wants it.
 
         What this process writes is delivered without the stream, and each request for more costs
@@ -164,9 +164,9 @@ class Tail:
         POLL_INTERVAL; else the first change of another process after a quiet minute is late by the
         shorter rest.
         """
-        rest, now = server.current().tail_rest_seconds, time.monotonic()
-        if rest and now - asked_at < FULL_WAIT and now - self._foreign_at > FOREIGN_SECONDS:
-            self._woken.wait(REPORTED_REST if change_tracker.is_fresh else rest)
+        pause, now = server.current().tail_pause_seconds, time.monotonic()
+        if pause and now - asked_at < FULL_WAIT and now - self._foreign_write_at > FOREIGN_TTL:
+            self._woken.wait(WOKEN_PAUSE if change_tracker.is_fresh else pause)
             self._woken.clear()
 
     def _resync(self) -> None:
@@ -176,11 +176,11 @@ class Tail:
             asked = listened[start : start + at_once]
             found = changes.chats_now(asked)
             for chat in found:
-                self.hub.changed(chat)
+                self.hub.publish_chat(chat)
             for chat_id in set(asked) - {chat["_id"] for chat in found}:
-                self.hub.removed(chat_id)
+                self.hub.publish_deletion(chat_id)
 
-    def _begin(self) -> None:
+    def _mark_following(self) -> None:
         """Let those who wait read now; those who may have missed a change read again."""
         # Locked: a caller whose wait times out meanwhile is interrupted or sees that it has begun.
         with self._lock:
@@ -195,7 +195,7 @@ class Tail:
             reason = "The database has no change streams."
             log.warning(LogEvent.CHANGE_STREAMS_UNSUPPORTED, reason=reason)
         self.mode = "poll"
-        while self._goes_on():
+        while self._should_continue():
             started = clock.now()
             if self._polled_until is None:
                 self._resync()
@@ -212,7 +212,7 @@ class Tail:
             self.last_seen_at = time.monotonic()
             self.connected = True
             self.follower.succeeded()
-            self._begin()
+            self._mark_following()
             self.follower.stopping.wait(POLL_SECONDS)
 
     def _dispatch(self, change: changes.Change | None) -> None:
@@ -227,18 +227,18 @@ class Tail:
             if kind == "chat":
                 chats.invalidate_if_newer(document)
                 # What this process wrote was delivered already.
-                if self.hub.heard(document):
-                    self._foreign_at = self.last_seen_at
+                if self.hub.publish_from_stream(document):
+                    self._foreign_write_at = self.last_seen_at
                 return
             if kind == "signal":
-                self.hub.signalled(document)
+                self.hub.publish_ephemeral(document)
             else:
                 unread.by_admins.invalidate()
-                self.hub.removed(document["_id"])
+                self.hub.publish_deletion(document["_id"])
         except PyMongoError:
             raise
         except Exception as error:  # noqa: BLE001 - one that nobody can read must not stop others
-            _note(
+            _log_safely(
                 log.error,
                 LogEvent.CHANGE_DELIVERY_FAILED,
                 kind=kind,
@@ -247,7 +247,7 @@ class Tail:
             )
 
 
-def _note(write: Callable[..., Any], event: str, **facts: Any) -> None:
+def _log_safely(write: Callable[..., Any], event: str, **facts: Any) -> None:
     """Log what happened. Where that fails, as on a full disk, clients go on waiting."""
     with contextlib.suppress(Exception):
         write(event, **facts)

@@ -35,13 +35,13 @@ from chatapi.services.accounts import Session
 from chatapi.store import messages
 from chatapi.store.database import Document
 
-__all__ = ["Event", "Feed", "register", "stream_limits"]
+__all__ = ["Event", "Feed", "feed_registry", "stream_limits"]
 
 log = structlog.get_logger("chat.streams")
 
-CATCH_UP_PAGE = 200
+BACKFILL_PAGE = 200
 # A session is checked again after so long, although the change stream reports its end.
-SWEEP_SECONDS = 300.0
+SESSION_CHECK_INTERVAL = 300.0
 
 
 @dataclass
@@ -63,9 +63,9 @@ class FeedRegistry:
         self._lock = threading.Lock()
         self._feeds: set[Feed] = set()
         self._counts: dict[object, int] = {}
-        self.ending = False
+        self.is_shutting_down = False
         self.on_open: Callable[[], None] = lambda: None
-        self.on_arrival: Callable[[], None] = lambda: None  # of an agent, somewhere
+        self.on_agent_connect: Callable[[], None] = lambda: None  # of an agent, somewhere
 
     def add(self, feed: Feed) -> None:
         """Add an open feed. Raises TooManyRequests where its account or network has too many."""
@@ -81,7 +81,7 @@ class FeedRegistry:
             self._feeds.add(feed)
             for key, _ in most:
                 self._counts[key] = self._counts.get(key, 0) + 1
-        if self.ending:
+        if self.is_shutting_down:
             # It came through the door that is just closing.
             feed.listener.close("restarting", 1)
         try:
@@ -112,7 +112,7 @@ class FeedRegistry:
 
 
 stream_limits = StreamLimits()
-register = FeedRegistry()
+feed_registry = FeedRegistry()
 
 
 class Subscription:
@@ -149,12 +149,12 @@ class Feed:
         self.listener = Listener()
         self.is_finished = False
         # Spread, so that those who came together are not all looked at together.
-        self.checked_at = time.monotonic() - random.uniform(0, SWEEP_SECONDS)  # noqa: S311
+        self.checked_at = time.monotonic() - random.uniform(0, SESSION_CHECK_INTERVAL)  # noqa: S311
         # Since when the present write to the client has lasted.
         self.writing_since: float | None = None
         self._subscriptions: dict[ObjectId, Subscription] = {}
         self._inbox = False
-        register.add(self)
+        feed_registry.add(self)
         if not session_cache.is_cached(session.id):
             # Perhaps its end was told just before there was a feed to end: look soon.
             self.checked_at = -math.inf
@@ -169,17 +169,17 @@ class Feed:
         self.unsubscribe(key)
         subscription = self._subscriptions[key] = Subscription()
         hub.join_chat(key, self.listener)
-        self._arrive()
-        return self._opening(key, subscription, after)
+        self._notify_presence()
+        return self._snapshot(key, subscription, after)
 
-    def _opening(
+    def _snapshot(
         self, chat_id: ObjectId, subscription: Subscription, after: int | None
     ) -> Iterator[Event]:
         try:
             # Read anew: what was written before we joined, nobody will tell us.
-            chat = hub.begin(access_chat(self.session, chat_id))
+            chat = hub.newest_state(access_chat(self.session, chat_id))
         except errors.ChatNotFound:
-            yield from self._deleted(Event("deleted", {"chatId": chat_id, "seq": None}))
+            yield from self._unsubscribe_deleted(Event("deleted", {"chatId": chat_id, "seq": None}))
             return
         last = chat["lastSeq"]
         subscription.version, subscription.read = chat["version"], dict(chat["readSeq"])
@@ -187,11 +187,11 @@ class Feed:
         subscription.seq = last if after is None else min(after, last)
         subscription.is_open = True
         yield Event("chat", chat)
-        yield from self._until(chat, subscription)
+        yield from self._backfill(chat, subscription)
         for side, seq in chat["readSeq"].items():
             if seq:
                 yield read_receipt(chat, side)
-        yield from presence.present.in_chat(chat_id)
+        yield from presence.presence_tracker.viewers_of(chat_id)
 
     def unsubscribe(self, chat_id: ObjectId) -> None:
         """Leave a chat, if it was joined."""
@@ -202,24 +202,24 @@ class Feed:
         """Join the caller's inbox: an agent's is every chat. Yields who is there, to agents."""
         self._inbox = True
         hub.join_inbox(self._owner, self.listener)
-        self._arrive()
-        return self._inbox_opening()
+        self._notify_presence()
+        return self._inbox_snapshot()
 
-    def _inbox_opening(self) -> Iterator[Event]:
+    def _inbox_snapshot(self) -> Iterator[Event]:
         if self.session.is_admin:
-            yield from presence.present.everywhere()
+            yield from presence.presence_tracker.online_agents()
 
-    def _arrive(self) -> None:
+    def _notify_presence(self) -> None:
         if self.is_present:
-            register.on_arrival()
+            feed_registry.on_agent_connect()
 
-    def start(self, first: Event, opening: Iterator[Event]) -> None:
+    def enqueue_opening(self, first: Event, opening: Iterator[Event]) -> None:
         """Queue an event and what a subscription opens with, for whoever reads the feed."""
-        self.listener.put(Event("opening", {"events": itertools.chain([first], opening)}))
+        self.listener.enqueue(Event("opening", {"events": itertools.chain([first], opening)}))
 
-    def tell(self, event: Event) -> None:
+    def enqueue(self, event: Event) -> None:
         """Queue an event for this feed alone."""
-        self.listener.put(event)
+        self.listener.enqueue(event)
 
     def next(self, timeout: float) -> Iterator[Event]:
         """Wait for the next event; return it with what is missing before it, if anything.
@@ -228,9 +228,9 @@ class Feed:
         last event is `end`.
         """
         event = self.listener.get(timeout)
-        return self.guarded(self._tell(event) if event is not None else ())
+        return self.until_end(self._deliver(event) if event is not None else ())
 
-    def guarded(self, events: Iterable[Event]) -> Iterator[Event]:
+    def until_end(self, events: Iterable[Event]) -> Iterator[Event]:
         """Yield events up to the end of the feed, which may come in between.
 
         When the database goes away, the feed ends.
@@ -248,7 +248,7 @@ class Feed:
             self.is_finished = True
             yield end
 
-    def _tell(self, event: Event) -> Iterator[Event]:
+    def _deliver(self, event: Event) -> Iterator[Event]:
         if event.name == "opening":
             yield from event.data["events"]
         elif event.name == "presence":
@@ -275,7 +275,7 @@ class Feed:
         """Yield the events of a subscribed chat, except those that were delivered before."""
         if event.name == "chat":
             if event.data["version"] > subscription.version:
-                yield from self._until(event.data, subscription)
+                yield from self._backfill(event.data, subscription)
                 for side, seq in event.data["readSeq"].items():
                     if seq > subscription.read[side]:
                         subscription.read[side] = seq
@@ -287,7 +287,7 @@ class Feed:
                 subscription.read[event.data["readerRole"]] = event.data["seq"]
                 yield event
         elif event.name == "deleted" and event.data.get("seq") is None:
-            yield from self._deleted(event)
+            yield from self._unsubscribe_deleted(event)
         elif not self._is_own(event):
             yield event
 
@@ -300,30 +300,30 @@ class Feed:
             or event.seq <= subscription.seq
         ):
             return
-        yield from self._until(event.data["chat"], subscription, event.seq - 1)
-        if self._is_in(event.data["chat"], subscription):
+        yield from self._backfill(event.data["chat"], subscription, event.seq - 1)
+        if self._is_current(event.data["chat"], subscription):
             subscription.seq = event.seq
             yield event
 
-    def _until(
+    def _backfill(
         self, chat: Document, subscription: Subscription, last: int | None = None
     ) -> Iterator[Event]:
         """Yield the messages of the history that were not delivered yet, up to a seq."""
         last = chat["lastSeq"] if last is None else last
-        while subscription.seq < last and self._is_in(chat, subscription):
-            upper = min(subscription.seq + CATCH_UP_PAGE, last)
+        while subscription.seq < last and self._is_current(chat, subscription):
+            upper = min(subscription.seq + BACKFILL_PAGE, last)
             for row in messages.between(chat["_id"], subscription.seq + 1, upper):
-                if not self._is_in(chat, subscription):
+                if not self._is_current(chat, subscription):
                     return
                 subscription.seq = row["seq"]
                 yield Event("message", {"chat": chat, "message": row}, row["seq"])
             subscription.seq = upper
 
-    def _is_in(self, chat: Document, subscription: Subscription) -> bool:
+    def _is_current(self, chat: Document, subscription: Subscription) -> bool:
         """Return whether this is still the subscription of the chat: not left, not joined again."""
         return self._subscriptions.get(chat["_id"]) is subscription
 
-    def _deleted(self, event: Event) -> Iterator[Event]:
+    def _unsubscribe_deleted(self, event: Event) -> Iterator[Event]:
         self.unsubscribe(event.data["chatId"])
         yield event
 
@@ -332,7 +332,7 @@ class Feed:
         return event.name == "typing" and bool(event.data["senderId"] == self.session.user_id)
 
     @property
-    def listens(self) -> bool:
+    def is_subscribed(self) -> bool:
         """Return whether the feed has a subscription."""
         return bool(self._subscriptions or self._inbox)
 
@@ -354,7 +354,7 @@ class Feed:
         finally:
             self.writing_since = None
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """Shut the socket down, so that a blocked read or write of it returns at once."""
         if self.sock is not None:
             with contextlib.suppress(OSError):
@@ -362,7 +362,7 @@ class Feed:
 
     def close(self) -> None:
         """Leave the hub, and give the place in the registry back."""
-        register.remove(self)
+        feed_registry.remove(self)
         for chat_id in self.chats:
             self.unsubscribe(chat_id)
         if self._inbox:

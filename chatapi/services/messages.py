@@ -443,7 +443,7 @@ def _replace(
         if not chats.replace(chat["_id"], chat["version"], fields):
             return None
         now = chat | fields | {"version": chat["version"] + 1}
-        hub.written(now, message)
+        hub.publish_own_write(now, message)
     return now
 
 

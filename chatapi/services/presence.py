@@ -27,67 +27,67 @@ class Presence:
     """What this process says of its people, and what it has told of all."""
 
     def __init__(self) -> None:
-        self._mine: dict[Place, Document] = {}
-        self._known: dict[ObjectId, tuple[Document, set[ObjectId]]] = {}
+        self._local: dict[Place, Document] = {}
+        self._published: dict[ObjectId, tuple[Document, set[ObjectId]]] = {}
 
-    def everywhere(self) -> Iterator[Event]:
+    def online_agents(self) -> Iterator[Event]:
         """Yield who is there, as far as it was told of yet."""
-        for person, places in list(self._known.values()):
+        for person, places in list(self._published.values()):
             yield _event(person, online=True, chat_id=_one_of(places))
 
-    def in_chat(self, chat_id: ObjectId) -> Iterator[Event]:
+    def viewers_of(self, chat_id: ObjectId) -> Iterator[Event]:
         """Yield who looks at a chat, as far as it was told of yet."""
-        for person, places in list(self._known.values()):
+        for person, places in list(self._published.values()):
             if chat_id in places:
                 yield _event(person, online=True, chat_id=chat_id)
 
-    def keep(self, mine: dict[Place, Document], *, is_due: bool, is_heard: bool) -> None:
+    def update(self, local: dict[Place, Document], *, is_due: bool, has_listeners: bool) -> None:
         """Say who is connected here, and tell who has come and gone anywhere.
 
         is_due -- whether it is time to say it again though nobody came. is_heard -- whether
         anybody listens here. Raises PyMongoError.
         """
-        came, left = mine.keys() - self._mine.keys(), self._mine.keys() - mine.keys()
+        came, left = local.keys() - self._local.keys(), self._local.keys() - local.keys()
         if left and not is_due:
             # A page that is loaded again is not gone: who leaves is missed a little later.
-            mine = mine | {place: self._mine[place] for place in left}
+            local = local | {place: self._local[place] for place in left}
             left = set()
-        if mine and (is_due or came):
-            presence.heartbeat(PROCESS, list(mine.values()))
-        elif left and not mine:
+        if local and (is_due or came):
+            presence.heartbeat(PROCESS, list(local.values()))
+        elif left and not local:
             presence.clear(PROCESS)
-        self._mine = mine
+        self._local = local
         if came or left:
             presence.emit("presence")
-        if is_heard:
-            self._tell()
+        if has_listeners:
+            self._publish_changes()
 
     @property
-    def is_over(self) -> bool:
+    def is_empty(self) -> bool:
         """Tell whether everybody has left, and that was said."""
-        return not self._mine
+        return not self._local
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget what was told: nobody here has heard it."""
-        self._known = {}
+        self._published = {}
 
-    def _tell(self) -> None:
+    def _publish_changes(self) -> None:
         now_here = {
             person["userId"]: (person, places)
             for person, places in _by_user(presence.online_since(clock.now() - PRESENCE_TTL))
         }
-        before, self._known = self._known, now_here
+        before, self._published = self._published, now_here
         for user_id in before.keys() | now_here.keys():
             person, places = now_here.get(user_id) or (before[user_id][0], set())
             was_in = before[user_id][1] if user_id in before else set()
             online = user_id in now_here
             # Who listens to a chat and to the inbox hears last where the agent is now.
             for chat_id in was_in - places:
-                hub.present(_event(person, online=online, chat_id=None), chat_id)
+                hub.publish_presence(_event(person, online=online, chat_id=None), chat_id)
             for chat_id in places - was_in:
-                hub.present(_event(person, online=True, chat_id=chat_id), chat_id)
+                hub.publish_presence(_event(person, online=True, chat_id=chat_id), chat_id)
             if was_in != places or online != (user_id in before):
-                hub.present(_event(person, online=online, chat_id=_one_of(places)), None)
+                hub.publish_presence(_event(person, online=online, chat_id=_one_of(places)), None)
 
 
 def _by_user(people: list[Document]) -> Iterator[tuple[Document, set[ObjectId]]]:
@@ -113,4 +113,4 @@ def _event(person: Document, *, online: bool, chat_id: ObjectId | None) -> Event
     return Event("presence", data | {"online": online, "chatId": chat_id})
 
 
-present = Presence()
+presence_tracker = Presence()

@@ -70,7 +70,7 @@ class Server:
     # SecantusDB answers a waiting `getMore` of a change stream after each write to any collection,
     # mostly with nothing. While no other process writes, the tail rests between two: for so long,
     # or for REPORTED_REST where another stream would end the rest.
-    tail_rest_seconds: float
+    tail_pause_seconds: float
 
 
 # MongoDB, and mongomock, which stands in for it in tests.
@@ -82,7 +82,7 @@ PLAIN = Server(
     tells_last_write=True,
     stops_at_limit=True,
     ids_at_once=1000,
-    tail_rest_seconds=0.0,
+    tail_pause_seconds=0.0,
 )
 # Measured on 0.7.0b3; any other version takes this path, too.
 SECANTUS_0_7 = Server(
@@ -93,7 +93,7 @@ SECANTUS_0_7 = Server(
     tells_last_write=False,
     stops_at_limit=False,
     ids_at_once=50,
-    tail_rest_seconds=0.2,
+    tail_pause_seconds=0.2,
 )
 
 # The database that was asked last, with its answer.

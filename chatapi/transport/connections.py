@@ -31,7 +31,7 @@ log = structlog.get_logger("chat.streams")
 
 TICK_SECONDS = 1.0
 # Those that came together are not all written to together: messages would wait for it.
-TICK_PARTS = 20
+TICK_GROUPS = 20
 TICK_BATCH = 100  # How many connections are looked at before others get their turn.
 READ_SIZE = 4096
 # A client whose network is gone closes nothing and acknowledges nothing, no heartbeat either.
@@ -54,13 +54,13 @@ class Connection(abc.ABC):
     One greenlet at a time writes, and one at a time reads; whichever ends last closes.
     """
 
-    __slots__ = ("_between", "_is_over", "_is_reading", "_is_writing", "_watcher", "feed", "sock")
+    __slots__ = ("_is_over", "_is_reading", "_is_writing", "_urgent", "_watcher", "feed", "sock")
 
     def __init__(self, sock: socket.socket, feed: Feed) -> None:
         self.sock, self.feed = sock, feed
         self._is_over = self._is_reading = False
         self._is_writing = True
-        self._between: tuple[Event, ...] = ()
+        self._urgent: tuple[Event, ...] = ()
 
     def start(self, head: bytes, events: Iterable[Event]) -> None:
         """Write the head of the response, then these events, then those of the feed.
@@ -69,7 +69,7 @@ class Connection(abc.ABC):
         connection cannot be taken over, the feed is closed.
         """
         try:
-            self._take_over()
+            self._detach()
         except BaseException:
             self.feed.close()
             raise
@@ -84,11 +84,11 @@ class Connection(abc.ABC):
             self.feed.listener.close("closed", 0)
         self._write(events)
 
-    def _take_over(self) -> None:
+    def _detach(self) -> None:
         # The server closes its own when it has done with the request.
         sock = self.sock.dup()
         try:
-            _tune(sock)
+            _set_socket_options(sock)
             self._watcher = gevent.get_hub().loop.io(sock.fileno(), READABLE)
             self._watcher.start(self._readable)
         except BaseException:
@@ -131,7 +131,7 @@ class Connection(abc.ABC):
         What is given while others still wait for that takes their place.
         """
         if self._is_writing:
-            self._between = tuple(events)
+            self._urgent = tuple(events)
         else:
             self._is_writing = True
             gevent.spawn(self._write, events)
@@ -145,8 +145,8 @@ class Connection(abc.ABC):
             while True:
                 for event in events:
                     self.send_event(event)
-                    self._send_between()
-                self._send_between()
+                    self._send_urgent()
+                self._send_urgent()
                 if not self.feed.listener.has_more or self.feed.is_finished:
                     self.flush()
                 self.on_drained()
@@ -168,10 +168,10 @@ class Connection(abc.ABC):
         if not self._is_reading:
             self._close()
 
-    def _send_between(self) -> None:
+    def _send_urgent(self) -> None:
         # A long catch-up must not keep a client from being asked whether it is alive.
-        while self._between and not self.feed.is_finished:
-            events, self._between = self._between, ()
+        while self._urgent and not self.feed.is_finished:
+            events, self._urgent = self._urgent, ()
             for event in events:
                 self.send_event(event)
 
@@ -182,30 +182,30 @@ class Connection(abc.ABC):
             gevent.spawn(self._read)
 
     def _read(self) -> None:
-        goes_on = False
+        keep_reading = False
         try:
             data = self.sock.recv(READ_SIZE)
             if data:
-                goes_on = self.on_data(data)
+                keep_reading = self.on_data(data)
             else:
-                self._client_left()
+                self._on_disconnect()
         except ConnectionClosed:
             self.feed.listener.close("closed", 0)
         except OSError:
-            self._client_left()
+            self._on_disconnect()
         except Exception as error:
             # It ends this client's connection only.
             log.exception(LogEvent.STREAM_FAILED, exc_info=error)
-            self._client_left()
+            self._on_disconnect()
         self._is_reading = False
         if self._is_over:
             self._close()
-        elif goes_on:
+        elif keep_reading:
             self._watcher.start(self._readable)
 
-    def _client_left(self) -> None:
+    def _on_disconnect(self) -> None:
         self.feed.listener.close("closed", 0)
-        self.feed.cut()
+        self.feed.abort()
 
     def _close(self) -> None:
         # Whatever fails on the way, nothing of it may be left behind.
@@ -218,7 +218,7 @@ class Connection(abc.ABC):
             self._watcher.close()
 
 
-def _tune(sock: socket.socket) -> None:
+def _set_socket_options(sock: socket.socket) -> None:
     """Have the kernel end a connection that nothing gets through, and keep little unsent,
     where it knows how to."""
     if sock.family not in {socket.AF_INET, socket.AF_INET6}:
@@ -252,7 +252,7 @@ class ConnectionRegistry:
     def _tick_all(self) -> None:
         """Look at every connection once, in TICK_SECONDS."""
         waiting = list(self._connections)
-        size = -(-len(waiting) // TICK_PARTS) or 1
+        size = -(-len(waiting) // TICK_GROUPS) or 1
         parts = [waiting[start : start + size] for start in range(0, len(waiting), size)]
         begun = time.monotonic()
         for turn, part in enumerate(parts, 1):
@@ -271,7 +271,7 @@ class ConnectionRegistry:
             # It ends this client's connection only.
             log.exception(LogEvent.STREAM_FAILED, exc_info=error)
             connection.feed.listener.close("closed", 0)
-            connection.feed.cut()
+            connection.feed.abort()
 
 
 def _spawn(_: str, run: Callable[[], None]) -> None:

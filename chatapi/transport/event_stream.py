@@ -36,7 +36,7 @@ def respond(session: Session, subscribe: Callable[[Feed], Iterator[Event]]) -> R
     """
     feed = open_feed(session)
     # Joined before the client sees the stream open: what it fetches then is not too old.
-    events = feed.guarded(subscribe(feed))
+    events = feed.until_end(subscribe(feed))
     sock = socket_of(request)
     if request.method != "HEAD" and sock is not None:
         connection = _EventConnection(sock, feed)
@@ -80,7 +80,7 @@ class _EventConnection(Connection):
 
     def on_drained(self) -> None:
         """Close the stream when the feed has no subscription left: the chat was deleted."""
-        if not self.feed.listens:
+        if not self.feed.is_subscribed:
             self.feed.listener.close("forbidden", 0)
 
     def on_data(self, data: bytes) -> bool:
@@ -106,7 +106,7 @@ def _body(feed: Feed, events: Iterator[Event]) -> Iterator[bytes]:
     while True:
         for event in events:
             yield encoding.sse(event, feed.session)
-        if feed.is_finished or not feed.listens:
+        if feed.is_finished or not feed.is_subscribed:
             break
         yield HEARTBEAT
         events = feed.next(_heartbeat(feed.session))

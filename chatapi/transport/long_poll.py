@@ -24,8 +24,8 @@ def wait_for_messages(
         return chat, found
     end = time.monotonic() + seconds
     with Feed(session, address, is_present=False) as feed:
-        arrived = _has_message(feed.guarded(feed.subscribe(chat_id, after)))
-        while not arrived and feed.listens and not feed.is_finished:
+        arrived = _has_message(feed.until_end(feed.subscribe(chat_id, after)))
+        while not arrived and feed.is_subscribed and not feed.is_finished:
             left = end - time.monotonic()
             if left <= 0:
                 break

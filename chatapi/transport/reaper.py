@@ -20,8 +20,8 @@ from chatapi.domain import clock
 from chatapi.domain.log_events import LogEvent
 from chatapi.realtime.followers import Follower
 from chatapi.realtime.session_cache import session_cache
-from chatapi.services.feeds import SWEEP_SECONDS, Feed, register
-from chatapi.services.presence import Place, present
+from chatapi.services.feeds import SESSION_CHECK_INTERVAL, Feed, feed_registry
+from chatapi.services.presence import Place, presence_tracker
 from chatapi.store import server, sessions
 from chatapi.store.database import Document
 
@@ -37,10 +37,10 @@ class StreamReaper:
     """Looks after the feeds, in a thread (under gevent: a greenlet) of its own."""
 
     def __init__(self) -> None:
-        self.follower = Follower("reaper", self._look, self._may_end)
+        self.follower = Follower("reaper", self._run_once, self._may_end)
         self._wake = threading.Event()
         self._ticked_at = 0.0
-        self._swept_at = -math.inf
+        self._checked_all_at = -math.inf
         self._marked: set[object] = set()
         self._generation = 0
 
@@ -60,7 +60,7 @@ class StreamReaper:
         self._marked.add(key)
         self._wake.set()
 
-    def _look(self) -> None:
+    def _run_once(self) -> None:
         self._wake.wait(max(0.0, self._ticked_at + TICK_SECONDS - time.monotonic()))
         self._wake.clear()
         self.tick()
@@ -69,37 +69,42 @@ class StreamReaper:
         time.sleep(0.1)
 
     def _may_end(self) -> bool:
-        if len(register) or not present.is_over:
+        if len(feed_registry) or not presence_tracker.is_empty:
             return False
-        present.forget()
+        presence_tracker.reset()
         return True
 
     def tick(self) -> None:
-        open_feeds = register.all()
+        open_feeds = feed_registry.all()
         is_due = time.monotonic() - self._ticked_at >= TICK_SECONDS
         if is_due:
             self._ticked_at = time.monotonic()
             close_slow_consumers(open_feeds, SLOW_SECONDS)
-        self._attempt(self._check_sessions, open_feeds, is_due)
-        self._attempt(present.keep, _people(open_feeds), is_due=is_due, is_heard=bool(open_feeds))
+        self._run_safely(self._check_sessions, open_feeds, is_due)
+        self._run_safely(
+            presence_tracker.update,
+            _people(open_feeds),
+            is_due=is_due,
+            has_listeners=bool(open_feeds),
+        )
 
     def _check_sessions(self, open_feeds: list[Feed], is_due: bool) -> None:
         """Check the sessions that the change stream reported and those that expire; now and then,
         or where no stream reports any, check all."""
         marked, self._marked = self._marked, set()
         generation = session_cache.generation
-        everybody = is_due and (not session_cache.is_fresh or generation != self._generation)
+        is_all_stale = is_due and (not session_cache.is_fresh or generation != self._generation)
         now, moment = clock.now(), time.monotonic()
-        sweeps = is_due and moment - self._swept_at >= RECHECK_INTERVAL
+        is_full_check = is_due and moment - self._checked_all_at >= RECHECK_INTERVAL
         to_recheck = [
             feed
             for feed in open_feeds
-            if everybody
+            if is_all_stale
             or feed.session.id in marked
             or feed.session.user_id in marked
             or (is_due and feed.session.expires_at <= now)
             or (is_due and feed.checked_at == -math.inf)
-            or (sweeps and moment - feed.checked_at > SWEEP_SECONDS)
+            or (is_full_check and moment - feed.checked_at > SESSION_CHECK_INTERVAL)
         ]
         try:
             at_once = server.current().ids_at_once
@@ -108,12 +113,12 @@ class StreamReaper:
         except PyMongoError:
             self._marked |= marked
             raise
-        if sweeps:
-            self._swept_at = moment
-        if everybody:
+        if is_full_check:
+            self._checked_all_at = moment
+        if is_all_stale:
             self._generation = generation
 
-    def _attempt(self, work: Callable[..., None], *arguments: Any, **options: Any) -> None:
+    def _run_safely(self, work: Callable[..., None], *arguments: Any, **options: Any) -> None:
         try:
             work(*arguments, **options)
         except PyMongoError as error:
@@ -141,7 +146,7 @@ def close_slow_consumers(open_feeds: list[Feed], seconds: float) -> None:
     for feed in open_feeds:
         if feed.writing_since is not None and feed.writing_since < longest_since:
             feed.listener.close("too_slow", 0)
-            feed.cut()
+            feed.abort()
 
 
 def _people(open_feeds: list[Feed]) -> dict[Place, Document]:

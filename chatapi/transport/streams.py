@@ -8,17 +8,17 @@ from chatapi.realtime import followers
 from chatapi.realtime.hub import hub
 from chatapi.realtime.session_cache import session_cache
 from chatapi.realtime.tail import tail
-from chatapi.services.feeds import register
+from chatapi.services.feeds import feed_registry
 from chatapi.services.presence import PROCESS
 from chatapi.transport.reaper import close_slow_consumers, reaper
 
-GOODBYE_STUCK_SECONDS = 2.0
+SHUTDOWN_SLOW_SECONDS = 2.0
 
 
 def shutdown() -> None:
     """Close every stream; clients reconnect to another process, for this one is about to end."""
-    register.ending = True
-    open_feeds = register.all()
+    feed_registry.is_shutting_down = True
+    open_feeds = feed_registry.all()
     for number, feed in enumerate(open_feeds):
         # Spread over two seconds, so that they do not all come back in one moment.
         feed.listener.close("restarting", 0.2 + 2 * number / len(open_feeds))
@@ -26,12 +26,12 @@ def shutdown() -> None:
 
 def close_slow() -> None:
     """Close streams whose client does not read, when the process waits for nothing else."""
-    close_slow_consumers(register.all(), GOODBYE_STUCK_SECONDS)
+    close_slow_consumers(feed_registry.all(), SHUTDOWN_SLOW_SECONDS)
 
 
 def state() -> dict[str, Any]:
     """Return the state of real time in this process, for monitoring."""
-    open_feeds = register.all()
+    open_feeds = feed_registry.all()
     return {
         "process": PROCESS[:8],
         "streams": len(open_feeds),
@@ -46,6 +46,6 @@ def start() -> None:
     """Connect the parts of real time: each learns of the others by these calls alone."""
     hub.on_join = tail.ensure_running
     session_cache.on_foreign_change = tail.wake
-    register.on_open = reaper.ensure_running
-    register.on_arrival = hub.on_presence = reaper.wake
+    feed_registry.on_open = reaper.ensure_running
+    feed_registry.on_agent_connect = hub.on_presence = reaper.wake
     session_cache.on_change = reaper.mark_for_recheck

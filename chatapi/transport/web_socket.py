@@ -54,7 +54,7 @@ LINGER_SECONDS, LINGER_BYTES = 1.0, 16 * 1024 * 1024
 CLOSE_CODES = {"session_ended": 4401, "forbidden": 4403, "too_slow": 4408, "restarting": 1012}
 
 
-def asks_for_upgrade() -> bool:
+def is_upgrade_request() -> bool:
     """Return whether the request may be upgraded: HEAD and HTTP/1.0 may not."""
     return (
         request.method == "GET"
@@ -63,7 +63,7 @@ def asks_for_upgrade() -> bool:
     )
 
 
-def shake_hands() -> tuple[bytes, Protocol]:
+def accept_handshake() -> tuple[bytes, Protocol]:
     """Return our side of the handshake and the open protocol. Raises UpgradeRequired."""
     handshake = H11Handshake(ConnectionType.SERVER)
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
@@ -87,7 +87,7 @@ class WebSocketConnection(Connection):
     """
 
     __slots__ = (
-        *("_app", "_counted_at", "_received_at", "_is_pong_due", "_length", "_lock", "_pinged_at"),
+        *("_app", "_refilled_at", "_received_at", "_is_pong_due", "_length", "_lock", "_pinged_at"),
         *("_protocol", "_request_id", "_violations", "_text", "_token", "_tokens", "session"),
     )
 
@@ -103,7 +103,7 @@ class WebSocketConnection(Connection):
         self._length = self._violations = 0
         self._tokens = BURST
         self._is_pong_due = False
-        self._counted_at = self._received_at = time.monotonic()
+        self._refilled_at = self._received_at = time.monotonic()
         # Spread, so that clients that connected together are not all pinged together.
         self._pinged_at = self._received_at - random.uniform(0, self._timeouts()[0])  # noqa: S311
 
@@ -137,7 +137,7 @@ class WebSocketConnection(Connection):
         """Send a ping now and then, and close the connection of a client that does not answer."""
         ping, silence = self._timeouts()
         if now - self._received_at >= silence:
-            self.feed.cut()
+            self.feed.abort()
         elif now - self._pinged_at >= ping:
             self._pinged_at = now
             self.write([ALIVE])
@@ -165,7 +165,7 @@ class WebSocketConnection(Connection):
             self._send(event.response())
             raise ConnectionClosed
         if isinstance(event, Ping):
-            self._consume_token()
+            self._count_unanswered()
             self._send(event.response())
         elif isinstance(event, BytesMessage):
             self._close_with(1003, "Text frames only.")
@@ -173,14 +173,14 @@ class WebSocketConnection(Connection):
             self._collect(event)
         elif isinstance(event, Pong):
             if not self._is_pong_due:
-                self._consume_token()
+                self._count_unanswered()
             self._is_pong_due = False
         else:
             raise ConnectionClosed
 
     def _collect(self, part: TextMessage) -> None:
         if not part.message_finished and (part.frame_finished or not part.data):
-            self._consume_token()  # one of many that make a message, or nothing
+            self._count_unanswered()  # one of many that make a message, or nothing
         self._text.append(part.data)
         self._length += len(part.data.encode())
         if self._length > MAX_FRAME_BYTES:
@@ -192,7 +192,7 @@ class WebSocketConnection(Connection):
     def _answer(self, text: str) -> None:
         ref = None
         try:
-            if not self._may_go_on():
+            if not self._take_token():
                 raise errors.TooManyRequests(retryAfter=1)
             asked = _parsed(text)
             if _depth(asked.get("ref")) > MAX_REF_DEPTH:
@@ -211,19 +211,19 @@ class WebSocketConnection(Connection):
             if isinstance(refusal, (errors.BadJson, errors.TooManyRequests)):
                 self._record_violation()
 
-    def _may_go_on(self) -> bool:
+    def _take_token(self) -> bool:
         """Take a token for a frame; return False where the bucket is empty."""
         now = time.monotonic()
-        self._tokens = min(BURST, self._tokens + (now - self._counted_at) * FRAMES_A_SECOND)
-        self._counted_at = now
+        self._tokens = min(BURST, self._tokens + (now - self._refilled_at) * FRAMES_A_SECOND)
+        self._refilled_at = now
         if self._tokens < 1:
             return False
         self._tokens -= 1
         return True
 
-    def _consume_token(self) -> None:
+    def _count_unanswered(self) -> None:
         """Count a frame that gets no answer of ours."""
-        if not self._may_go_on():
+        if not self._take_token():
             self._record_violation()
 
     def _record_violation(self) -> None:
@@ -268,7 +268,7 @@ class WebSocketConnection(Connection):
         # Answered in the feed's order: all that comes after the answer is of this chat, too.
         answer = Event("ok", {"chatId": given["chatId"]})
         answer.frames["ws", self.session.side] = _json("ok", ref, answer.data)
-        self.feed.start(answer, opening)
+        self.feed.enqueue_opening(answer, opening)
 
     def _do_unsubscribe(self, given: dict[str, Any]) -> Any:
         self.feed.unsubscribe(access_chat(self.session, given["chatId"])["_id"])

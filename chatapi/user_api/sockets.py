@@ -7,7 +7,7 @@ from flask import Response, request
 from chatapi.domain import errors
 from chatapi.http import endpoint, identity, limits
 from chatapi.transport.connections import DetachedResponse, open_feed, socket_of
-from chatapi.transport.web_socket import WebSocketConnection, asks_for_upgrade, shake_hands
+from chatapi.transport.web_socket import WebSocketConnection, accept_handshake, is_upgrade_request
 from chatapi.user_api import blueprint
 
 
@@ -17,9 +17,9 @@ def websocket() -> Response:
     session = identity.required()
     identity.check_origin()
     sock = socket_of(request)
-    if sock is None or not asks_for_upgrade():
+    if sock is None or not is_upgrade_request():
         raise errors.UpgradeRequired
-    head, protocol = shake_hands()
+    head, protocol = accept_handshake()
     feed = open_feed(session)
     connection = WebSocketConnection(sock, feed, protocol)
     return DetachedResponse(lambda _: connection.start(head, ()), status=101)

@@ -25,7 +25,7 @@ TEXT = "山" * 1500  # three bytes each
 
 
 @pytest.fixture(scope="module")
-def guarded(
+def until_end(
     database_server: DatabaseServer, _prepared_database: Database[Document]
 ) -> Iterator[AppServer]:
     settings = {
@@ -89,9 +89,9 @@ def stored(database: Database[Document]) -> int:
     ids=["one address", "one /64"],
 )
 def test_one_network_has_so_many_bytes_written(
-    guarded: AppServer, live_database: Database[Document], addresses: list[str]
+    until_end: AppServer, live_database: Database[Document], addresses: list[str]
 ) -> None:
-    with Guests(guarded) as guests:
+    with Guests(until_end) as guests:
         for address in addresses:
             guests.write(address, messages=5)
     assert guests.statuses[201] >= 5
@@ -100,11 +100,11 @@ def test_one_network_has_so_many_bytes_written(
 
 
 def test_a_thousand_networks_have_so_many_bytes_written_together(
-    guarded: AppServer, live_database: Database[Document]
+    until_end: AppServer, live_database: Database[Document]
 ) -> None:
-    agent = register_agent(guarded)
+    agent = register_agent(until_end)
     without = stored(live_database)
-    with Guests(guarded) as guests:
+    with Guests(until_end) as guests:
         first = guests.write("100.64.0.1")
         path = f"/api/chat/{first['chat']}/messages"
         assert agent.call("POST", path, {"content": "How can I help?"})[0] == 201

@@ -217,7 +217,7 @@ def test_a_send_is_two_commands_whether_or_not_somebody_listens(
     messages.send(user, chat["_id"], "The first reads the chat")
     if listened:
         own.join_chat(chat["_id"], listener)
-        own.begin(access.access_chat(user, chat["_id"]))
+        own.newest_state(access.access_chat(user, chat["_id"]))
     wire.clear()
     for number in range(5):
         messages.send(user, chat["_id"], f"Number {number}")
@@ -240,7 +240,7 @@ def test_a_tail_beside_its_own_process_writes_asks_five_times_a_second(
     user = make_session()
     chat = make_chat(user)
     own.join_chat(chat["_id"], listener)
-    own.begin(access.access_chat(user, chat["_id"]))
+    own.newest_state(access.access_chat(user, chat["_id"]))
     try:
         wire.clear()
         started = time.monotonic()
@@ -252,7 +252,7 @@ def test_a_tail_beside_its_own_process_writes_asks_five_times_a_second(
         follower.stop()
     names = [name for name, _ in wire.sent]
     # Each question that is answered at once is followed by a rest; the first may be under way.
-    assert 1 <= names.count("getMore") <= taken / SECANTUS_0_7.tail_rest_seconds + 1
+    assert 1 <= names.count("getMore") <= taken / SECANTUS_0_7.tail_pause_seconds + 1
     assert names.count("insert") == names.count("update") == 20
     # Nothing that was told is read again.
     assert ("find", "messages") not in wire.sent
@@ -288,7 +288,7 @@ def test_another_process_ends_the_rest_of_a_tail(
     user = make_session()
     chat = make_chat(user)
     own.join_chat(chat["_id"], listener)
-    own.begin(access.access_chat(user, chat["_id"]))
+    own.newest_state(access.access_chat(user, chat["_id"]))
     try:
         for number in range(5):
             messages.send(user, chat["_id"], f"Number {number}")

@@ -25,19 +25,19 @@ from tests.conftest import MakeChat, MakeSession
 def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Neither tail nor reaper: the test tells the hub itself."""
     monkeypatch.setattr(hub, "on_join", lambda: None)
-    monkeypatch.setattr(feeds.register, "on_open", lambda: None)
+    monkeypatch.setattr(feeds.feed_registry, "on_open", lambda: None)
     yield
-    for feed in feeds.register.all():
+    for feed in feeds.feed_registry.all():
         feed.close()
     assert hub.is_idle()
-    assert not feeds.register._counts
+    assert not feeds.feed_registry._counts
 
 
 def tell(chat: Document) -> None:
     """Do as the tail does when a chat has changed."""
     now = stored_chats.by_id(chat["_id"])
     assert now is not None
-    hub.changed(now)
+    hub.publish_chat(now)
 
 
 def drain(feed: Feed) -> list[Event]:
@@ -66,7 +66,7 @@ def test_every_message_comes_once_and_in_order(
     for _ in range(dice.randrange(5)):
         messages.send(user, chat["_id"], "Before")
     feed = Feed(user, "192.0.2.2")
-    opening = feed.guarded(feed.subscribe(chat["_id"], after=0))
+    opening = feed.until_end(feed.subscribe(chat["_id"], after=0))
     got: list[Event] = []
     for _ in range(30):
         action = dice.randrange(6)
@@ -97,7 +97,7 @@ def test_a_subscription_among_others_is_opened_in_its_turn(
     opening = feed.subscribe(chat["_id"], after=0)
     messages.send(user, chat["_id"], "Hello")
     tell(chat)  # It comes before the opening, and must not overtake it.
-    feed.start(Event("ok", {}), opening)
+    feed.enqueue_opening(Event("ok", {}), opening)
     got = drain(feed)
     assert [event.name for event in got] == ["ok", "chat", "message"]
 
@@ -110,7 +110,7 @@ def test_a_feed_ends_in_the_middle_of_a_long_opening(
     for _ in range(5):
         messages.send(user, chat["_id"], "Hello")
     feed = Feed(user, "192.0.2.1")
-    events = feed.guarded(feed.subscribe(chat["_id"], after=0))
+    events = feed.until_end(feed.subscribe(chat["_id"], after=0))
     assert [next(events).name, next(events).name] == ["chat", "message"]
     feed.listener.close("session_ended", 0)
     assert [event.name for event in events] == ["end"]
@@ -123,12 +123,12 @@ def test_after_unsubscribing_nothing_more_is_told(
     user = make_session()
     chat = make_chat(user)
     feed = Feed(user, "192.0.2.1")
-    list(feed.guarded(feed.subscribe(chat["_id"])))
+    list(feed.until_end(feed.subscribe(chat["_id"])))
     messages.send(user, chat["_id"], "Hello")
     tell(chat)
     feed.unsubscribe(chat["_id"])
     assert drain(feed) == []
-    assert not feed.listens
+    assert not feed.is_subscribed
 
 
 @pytest.mark.parametrize("listens", ["chat", "inbox"])
@@ -148,7 +148,7 @@ def test_the_text_of_a_deleted_message_does_not_reach_a_client_that_reads_late(
         messages.delete(agent, chat["_id"], 2)
         tell(chat)
         for signal in database["signals"].find({"kind": "deleted"}):
-            hub.signalled(signal)
+            hub.publish_ephemeral(signal)
         got = drain(feed)
         told = b"".join(encoding.sse(event, agent) for event in got)
         assert b"password" not in told
@@ -168,8 +168,8 @@ def test_a_chat_deleted_while_it_is_opened_is_told_as_deleted(
     feed = Feed(user, "192.0.2.1")
     opening = feed.subscribe(chat["_id"])
     chats.delete(agent, chat["_id"])
-    assert [event.name for event in feed.guarded(opening)] == ["deleted"]
-    assert not feed.listens
+    assert [event.name for event in feed.until_end(opening)] == ["deleted"]
+    assert not feed.is_subscribed
 
 
 def test_nobody_is_let_into_a_strange_chat(make_chat: MakeChat, make_session: MakeSession) -> None:
@@ -193,7 +193,7 @@ def test_accounts_addresses_and_processes_have_caps(
     opened += [Feed(ben, "192.0.2.4"), Feed(make_session(), "192.0.2.4")]
     with pytest.raises(errors.TooManyRequests):
         Feed(ben, "192.0.2.4")
-    assert len(feeds.register) == 4
+    assert len(feeds.feed_registry) == 4
     opened[0].close()
     opened[0].close()
     Feed(ana, "192.0.2.3")
@@ -219,9 +219,9 @@ def test_the_addresses_of_one_network_share_its_streams(
     with pytest.raises(errors.TooManyRequests):
         Feed(make_session(), "2001:db8:0:ffff::1")
     Feed(make_session(), "2001:db8:1:ffff::1")
-    for feed in feeds.register.all():
+    for feed in feeds.feed_registry.all():
         feed.close()
-    assert not feeds.register._counts
+    assert not feeds.feed_registry._counts
 
 
 def test_a_feed_that_nobody_can_look_after_is_not_counted(
@@ -230,17 +230,17 @@ def test_a_feed_that_nobody_can_look_after_is_not_counted(
     def fail() -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(feeds.register, "on_open", fail)
+    monkeypatch.setattr(feeds.feed_registry, "on_open", fail)
     with pytest.raises(RuntimeError):
         Feed(make_session(), "192.0.2.1")
-    assert not len(feeds.register)
+    assert not len(feeds.feed_registry)
 
 
 def test_a_process_that_ends_sends_newcomers_on(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     early = Feed(make_session(), "192.0.2.1")
-    monkeypatch.setattr(feeds.register, "ending", False)
+    monkeypatch.setattr(feeds.feed_registry, "is_shutting_down", False)
     streams.shutdown()
     late = Feed(make_session(), "192.0.2.1")
     for feed in (early, late):

@@ -49,8 +49,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 def test_a_change_is_its_messages_its_readings_and_the_chat(asked: list[tuple[int, int]]) -> None:
     hub, listener = Hub(), Listener()
     hub.join_chat(CHAT, listener)
-    hub.begin(chat(1, 3))
-    hub.changed(chat(2, 5, readSeq={"user": 0, "admin": 4}))
+    hub.newest_state(chat(1, 3))
+    hub.publish_chat(chat(2, 5, readSeq={"user": 0, "admin": 4}))
     assert names(listener) == ["message 4", "message 5", "read", "chat"]
     assert asked == [(4, 5)]
 
@@ -58,9 +58,9 @@ def test_a_change_is_its_messages_its_readings_and_the_chat(asked: list[tuple[in
 def test_what_was_told_is_not_told_again(asked: list[tuple[int, int]]) -> None:
     hub, listener = Hub(), Listener()
     hub.join_chat(CHAT, listener)
-    hub.begin(chat(5, 1))
+    hub.newest_state(chat(5, 1))
     for version in (4, 5, 3):
-        hub.changed(chat(version, 1))
+        hub.publish_chat(chat(version, 1))
     assert names(listener) == []
 
 
@@ -68,8 +68,8 @@ def test_all_listeners_share_one_event(asked: list[tuple[int, int]]) -> None:
     hub, listeners = Hub(), [Listener(), Listener()]
     for listener in listeners:
         hub.join_chat(CHAT, listener)
-    hub.begin(chat(1))
-    hub.changed(chat(2, 1))
+    hub.newest_state(chat(1))
+    hub.publish_chat(chat(2, 1))
     one, two = (listener.get(0) for listener in listeners)
     assert one is two is not None
     assert asked == [(1, 1)]
@@ -78,8 +78,8 @@ def test_all_listeners_share_one_event(asked: list[tuple[int, int]]) -> None:
 def test_a_chat_that_grew_a_lot_is_left_to_its_listeners(asked: list[tuple[int, int]]) -> None:
     hub, listener = Hub(), Listener()
     hub.join_chat(CHAT, listener)
-    hub.begin(chat(1))
-    hub.changed(chat(2, MAX_BATCH + 1))
+    hub.newest_state(chat(1))
+    hub.publish_chat(chat(2, MAX_BATCH + 1))
     assert names(listener) == ["chat"]
     assert asked == []
 
@@ -87,18 +87,18 @@ def test_a_chat_that_grew_a_lot_is_left_to_its_listeners(asked: list[tuple[int, 
 def test_a_read_that_lags_gives_way_to_what_was_told() -> None:
     hub, listener = Hub(), Listener()
     hub.join_chat(CHAT, listener)
-    hub.changed(chat(7))
-    assert hub.begin(chat(5))["version"] == 7
-    assert hub.begin(chat(9))["version"] == 9
+    hub.publish_chat(chat(7))
+    assert hub.newest_state(chat(5))["version"] == 7
+    assert hub.newest_state(chat(9))["version"] == 9
 
 
 def test_who_is_in_a_chat_and_in_the_inbox_hears_once(asked: list[tuple[int, int]]) -> None:
     hub, listener = Hub(), Listener()
     hub.join_chat(CHAT, listener)
     hub.join_inbox(None, listener)
-    hub.begin(chat(1))
-    hub.changed(chat(2, 1))
-    hub.signalled({"kind": "typing", "chatId": CHAT, "userId": OWNER})
+    hub.newest_state(chat(1))
+    hub.publish_chat(chat(2, 1))
+    hub.publish_ephemeral({"kind": "typing", "chatId": CHAT, "userId": OWNER})
     assert names(listener) == ["message 1", "chat", "typing"]
 
 
@@ -107,8 +107,8 @@ def test_an_inbox_hears_of_its_own_chats_only() -> None:
     hub.join_inbox(OWNER, own)
     hub.join_inbox(OTHER, other)
     hub.join_inbox(None, agents)
-    hub.changed(chat(1))
-    hub.signalled({"kind": "deleted", "chatId": CHAT, "userId": OWNER, "seq": None})
+    hub.publish_chat(chat(1))
+    hub.publish_ephemeral({"kind": "deleted", "chatId": CHAT, "userId": OWNER, "seq": None})
     assert names(own) == names(agents) == ["chat", "deleted"]
     assert names(other) == []
 
@@ -118,7 +118,7 @@ def test_a_listener_that_is_too_slow_ends_and_the_others_do_not() -> None:
     for listener in (slow, quick):
         hub.join_inbox(None, listener)
     for version in range(MAX_QUEUE_LENGTH + 10):
-        hub.changed(chat(version))
+        hub.publish_chat(chat(version))
         assert quick.get(0) is not None
     end = slow.get(0)
     assert end is not None
@@ -129,10 +129,10 @@ def test_a_listener_that_is_too_slow_ends_and_the_others_do_not() -> None:
 
 def test_the_first_reason_to_end_is_the_one_that_is_told() -> None:
     listener = Listener()
-    listener.put(Event("chat", {}))
+    listener.enqueue(Event("chat", {}))
     listener.close("session_ended", 0)
     listener.close("restarting", 1)
-    listener.put(Event("chat", {}))
+    listener.enqueue(Event("chat", {}))
     assert names(listener) == ["end"]
     assert listener.end is not None
     assert listener.end.data["code"] == "session_ended"
@@ -166,25 +166,25 @@ def test_what_this_process_writes_is_told_once(asked: list[tuple[int, int]]) -> 
     hub, inside, inbox = Hub(), Listener(), Listener()
     hub.join_chat(CHAT, inside)
     hub.join_inbox(None, inbox)
-    hub.begin(chat(1))
+    hub.newest_state(chat(1))
     with hub.writing(chat(1)):
-        hub.written(chat(2, 1), {"chatId": CHAT, "seq": 1})
+        hub.publish_own_write(chat(2, 1), {"chatId": CHAT, "seq": 1})
     assert names(inside) == ["message 1", "chat"]
     assert names(inbox) == ["chat"]
     assert asked == []
-    assert not hub.heard(chat(2, 1))
+    assert not hub.publish_from_stream(chat(2, 1))
     assert names(inside) == names(inbox) == []
 
 
 def test_a_message_is_read_where_others_stand_before_it(asked: list[tuple[int, int]]) -> None:
     hub, inside = Hub(), Listener()
     hub.join_chat(CHAT, inside)
-    hub.begin(chat(1))
-    hub.written(chat(5, 3), {"chatId": CHAT, "seq": 3})
+    hub.newest_state(chat(1))
+    hub.publish_own_write(chat(5, 3), {"chatId": CHAT, "seq": 3})
     assert asked == [(1, 3)]
     # After a restore an older version is news.
     hub._delivered[CHAT] = (hub._delivered[CHAT][0], -hub_module.DELIVERED_TTL)
-    assert hub.heard(chat(2, 1))
+    assert hub.publish_from_stream(chat(2, 1))
 
 
 def test_what_the_tail_hears_before_the_writer_knows_is_left_to_the_writer() -> None:
@@ -192,17 +192,17 @@ def test_what_the_tail_hears_before_the_writer_knows_is_left_to_the_writer() -> 
     hub.join_inbox(None, inbox)
     after, later = chat(2), chat(3)
     with hub.writing(chat(1)):
-        assert not hub.heard(after)
+        assert not hub.publish_from_stream(after)
         assert not inbox.has_more
-        hub.written(after)
+        hub.publish_own_write(after)
     assert inbox.backlog == 1
-    assert not hub.heard(after)
+    assert not hub.publish_from_stream(after)
     # Another process was first: its version is told, though not by its writer.
     with hub.writing(after):
-        assert not hub.heard(later)
+        assert not hub.publish_from_stream(later)
     assert inbox.backlog == 2
     # And where nobody knows what became of the write.
     with contextlib.suppress(ConnectionError), hub.writing(later):
-        hub.heard(chat(4))
+        hub.publish_from_stream(chat(4))
         raise ConnectionError
     assert inbox.backlog == 3

@@ -24,7 +24,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     def present(event: Event, chat_id: ObjectId | None) -> None:
         said.append((chat_id, event.data["online"], event.data["chatId"]))
 
-    monkeypatch.setattr(hub, "present", present)
+    monkeypatch.setattr(hub, "publish_presence", present)
     return said
 
 
@@ -34,7 +34,7 @@ def look(present: Presence, monkeypatch: pytest.MonkeyPatch, *places: ObjectId |
         {"userId": ANA, "name": "Ana", "role": "admin", "chatId": place} for place in places
     ]
     monkeypatch.setattr(presence, "online_since", lambda _: people)
-    present.keep({}, is_due=False, is_heard=True)
+    present.update({}, is_due=False, has_listeners=True)
 
 
 def test_who_hears_of_the_chats_and_the_inbox_hears_last_where_the_agent_is(

@@ -78,20 +78,20 @@ class Script:
         yield from step
 
 
-class Heard(Hub):
+class RecordingHub(Hub):
     """A hub that notes what it is told."""
 
     def __init__(self) -> None:
         super().__init__()
         self.told: list[Any] = []
 
-    def changed(self, chat: Document, _: Document | None = None) -> bool:
+    def publish_chat(self, chat: Document, _: Document | None = None) -> bool:
         if chat.get("poison"):
             raise KeyError("version")
         self.told.append(chat["n"])
         return not chat.get("own")
 
-    def signalled(self, signal: Document) -> None:
+    def publish_ephemeral(self, signal: Document) -> None:
         self.told.append(signal["kind"])
 
 
@@ -108,14 +108,14 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
 
 
 @pytest.fixture
-def hub() -> Heard:
-    found = Heard()
+def hub() -> RecordingHub:
+    found = RecordingHub()
     found.join_inbox(None, Listener())
     return found
 
 
 @pytest.fixture
-def tail(hub: Heard, script: Script) -> Iterator[Tail]:
+def tail(hub: RecordingHub, script: Script) -> Iterator[Tail]:
     found = Tail(hub)
     yield found
     found.stop()
@@ -130,7 +130,7 @@ def chat(number: int) -> Change:
     return "chat", {"_id": ObjectId(), "n": number, "version": 1}
 
 
-def test_it_resumes_by_token_after_every_failure(tail: Tail, hub: Heard, script: Script) -> None:
+def test_it_resumes_by_token_after_every_failure(tail: Tail, hub: RecordingHub, script: Script) -> None:
     script.steps = [chat(1), AutoReconnect("gone"), chat(2), AutoReconnect("again"), chat(3)]
     tail.ensure_running()
     eventually(lambda: hub.told == [1, 2, 3])
@@ -139,7 +139,7 @@ def test_it_resumes_by_token_after_every_failure(tail: Tail, hub: Heard, script:
 
 
 def test_where_the_place_is_lost_it_begins_anew_and_then_interrupts(
-    tail: Tail, hub: Heard, script: Script
+    tail: Tail, hub: RecordingHub, script: Script
 ) -> None:
     (inbox,) = hub.inbox
     script.now = [{"_id": ObjectId(), "n": "now", "version": 1}]
@@ -156,7 +156,7 @@ def test_where_the_place_is_lost_it_begins_anew_and_then_interrupts(
 @pytest.mark.parametrize(("kind", "sizes"), [(server.PLAIN, [60]), (server.SECANTUS_0_7, [50, 10])])
 def test_as_many_chats_are_read_again_together_as_the_server_takes(
     tail: Tail,
-    hub: Heard,
+    hub: RecordingHub,
     script: Script,
     monkeypatch: pytest.MonkeyPatch,
     kind: server.Server,
@@ -189,7 +189,7 @@ def test_who_joins_after_a_place_was_lost_waits_for_the_new_beginning(
 
 
 def test_a_document_nobody_can_read_does_not_stop_the_others(
-    tail: Tail, hub: Heard, script: Script
+    tail: Tail, hub: RecordingHub, script: Script
 ) -> None:
     script.steps = [chat(1), ("chat", {"_id": 1, "poison": True}), chat(2)]
     tail.ensure_running()
@@ -198,7 +198,7 @@ def test_a_document_nobody_can_read_does_not_stop_the_others(
 
 
 def test_what_cannot_be_decoded_is_passed_over_and_everybody_reads_again(
-    tail: Tail, hub: Heard, script: Script
+    tail: Tail, hub: RecordingHub, script: Script
 ) -> None:
     """To go on at the same place would meet the same bytes for ever."""
     (inbox,) = hub.inbox
@@ -224,9 +224,9 @@ def test_on_mongodb_it_asks_again_at_once(tail: Tail, script: Script) -> None:
 
 
 def test_it_asks_less_often_while_only_this_process_writes(
-    tail: Tail, hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
+    tail: Tail, hub: RecordingHub, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedded = dataclasses.replace(server.SECANTUS_0_7, tail_rest_seconds=0.03)
+    embedded = dataclasses.replace(server.SECANTUS_0_7, tail_pause_seconds=0.03)
     monkeypatch.setattr(server, "current", lambda: embedded)
     started = time.monotonic()
     script.steps = [own(1), None, own(2), None]
@@ -252,10 +252,10 @@ def test_it_asks_less_often_while_only_this_process_writes(
 def test_it_rests_longer_while_it_would_be_woken(
     tail: Tail, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedded = dataclasses.replace(server.SECANTUS_0_7, tail_rest_seconds=0.01)
+    embedded = dataclasses.replace(server.SECANTUS_0_7, tail_pause_seconds=0.01)
     monkeypatch.setattr(server, "current", lambda: embedded)
     monkeypatch.setattr(cache.ChangeTracker, "is_fresh", True)
-    monkeypatch.setattr(tail_module, "REPORTED_REST", 30)
+    monkeypatch.setattr(tail_module, "WOKEN_PAUSE", 30)
     script.steps = [own(1), own(2), own(3)]
     tail.ensure_running()
     eventually(lambda: len(script.steps) == 2)
@@ -267,7 +267,7 @@ def test_it_rests_longer_while_it_would_be_woken(
     assert len(script.steps) == 1
 
 
-def test_a_poll_tells_each_version_once(tail: Tail, hub: Heard, script: Script) -> None:
+def test_a_poll_tells_each_version_once(tail: Tail, hub: RecordingHub, script: Script) -> None:
     script.opening = [ChangeStreamsUnsupported()]
     first, second = chat(1), chat(2)
     script.polls = [[first], [first, second], [first, second], [second]]
@@ -278,7 +278,7 @@ def test_a_poll_tells_each_version_once(tail: Tail, hub: Heard, script: Script) 
 
 
 def test_a_poll_that_fails_goes_on_from_where_it_was(
-    tail: Tail, hub: Heard, script: Script
+    tail: Tail, hub: RecordingHub, script: Script
 ) -> None:
     script.opening = [ChangeStreamsUnsupported(), AutoReconnect("away"), ChangeStreamsUnsupported()]
     script.polls = [[], [], AutoReconnect("away"), [chat(1)]]
@@ -292,7 +292,7 @@ def test_a_poll_that_fails_goes_on_from_where_it_was(
 
 
 def test_a_poll_under_a_clock_that_was_set_back_looks_from_the_present_on(
-    tail: Tail, hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
+    tail: Tail, hub: RecordingHub, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script.opening = [ChangeStreamsUnsupported()]
     present, ahead = clock.now(), clock.now() + timedelta(days=31)
@@ -304,7 +304,7 @@ def test_a_poll_under_a_clock_that_was_set_back_looks_from_the_present_on(
 
 
 def test_it_ends_when_nobody_listens_and_begins_again(
-    tail: Tail, hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
+    tail: Tail, hub: RecordingHub, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_module, "IDLE_SECONDS", 0.0)
     (inbox,) = hub.inbox
@@ -319,7 +319,7 @@ def test_it_ends_when_nobody_listens_and_begins_again(
 
 
 def test_whoever_joins_while_it_ends_is_heard(
-    hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
+    hub: RecordingHub, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_module, "IDLE_SECONDS", 0.0)
     tail = Tail(hub)
@@ -343,7 +343,7 @@ def test_whoever_joins_while_it_ends_is_heard(
 
 @pytest.mark.parametrize("last", [[], [ChangeStreamsUnsupported()]], ids=["stream", "poll"])
 def test_an_inbox_that_could_not_wait_for_the_beginning_fetches_again(
-    tail: Tail, hub: Heard, script: Script, last: list[Exception]
+    tail: Tail, hub: RecordingHub, script: Script, last: list[Exception]
 ) -> None:
     (inbox,) = hub.inbox
     script.opening = [*(AutoReconnect("away") for _ in range(4)), *last]
@@ -365,7 +365,7 @@ def test_an_inbox_that_could_not_wait_for_the_beginning_fetches_again(
 
 
 def test_a_chat_that_was_deleted_while_the_place_was_lost_is_told(
-    tail: Tail, hub: Heard, script: Script
+    tail: Tail, hub: RecordingHub, script: Script
 ) -> None:
     (_, kept), (_, gone) = chat(1), chat(2)
     there, away = Listener(), Listener()
@@ -395,7 +395,7 @@ class BrokenLog:
 
 
 def test_a_log_that_fails_does_not_make_it_deaf(
-    tail: Tail, hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
+    tail: Tail, hub: RecordingHub, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_module, "log", BrokenLog())
     poison: Change = ("chat", {"_id": 1, "poison": True})
@@ -408,7 +408,7 @@ def test_a_log_that_fails_does_not_make_it_deaf(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_it_is_not_connected_once_its_thread_is_dead(
-    tail: Tail, hub: Heard, script: Script, monkeypatch: pytest.MonkeyPatch
+    tail: Tail, hub: RecordingHub, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(_: object) -> None:
         raise SystemExit

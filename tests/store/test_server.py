@@ -100,7 +100,7 @@ def test_mongodb_takes_the_plain_path() -> None:
     """No pause, no search for a page; parts only so that a command stays small."""
     assert PLAIN.stops_at_limit
     assert PLAIN.tells_last_write
-    assert not PLAIN.tail_rest_seconds
+    assert not PLAIN.tail_pause_seconds
     assert not PLAIN.has_one_log
     assert not PLAIN.updates_by_id_alone
     assert PLAIN.ids_at_once >= 1000

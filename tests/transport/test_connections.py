@@ -60,14 +60,14 @@ class PlainConnection(Connection):
 def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Neither tail nor reaper, and no connection is left behind."""
     monkeypatch.setattr(hub, "on_join", lambda: None)
-    monkeypatch.setattr(feeds.register, "on_open", lambda: None)
+    monkeypatch.setattr(feeds.feed_registry, "on_open", lambda: None)
     monkeypatch.setattr(connections, "TICK_SECONDS", 0.01)
     yield
-    for feed in feeds.register.all():
+    for feed in feeds.feed_registry.all():
         feed.listener.close("closed", 0)
     gevent.sleep(0.02)
     assert not len(connections.connections)
-    assert not len(feeds.register)
+    assert not len(feeds.feed_registry)
     assert hub.is_idle()
 
 
@@ -115,7 +115,7 @@ def carried(ends: tuple[socket.socket, socket.socket], feed: Feed) -> PlainConne
 
 def is_open(feed: Feed) -> bool:
     gevent.sleep(0.02)
-    return feed in feeds.register.all()
+    return feed in feeds.feed_registry.all()
 
 
 def test_connections_are_looked_at_in_parts_and_all_within_a_pulse(
@@ -225,7 +225,7 @@ def test_a_connection_that_waits_has_no_greenlet(
     spawn, spawned = gevent.spawn, []
     monkeypatch.setattr(gevent, "spawn", lambda *given: spawned.append(spawn(*given)))
     carried(ends, feed)
-    feed.tell(Event("second", {}))
+    feed.enqueue(Event("second", {}))
     ends[1].sendall(b"hello")
     assert ends[1].recv(100) == b"second\n"
     assert is_open(feed)
@@ -239,11 +239,11 @@ def test_what_comes_while_the_client_does_not_read_is_written_later_and_in_order
 ) -> None:
     carried(ends, feed)
     big = "x" * 1_000_000
-    feed.tell(Event(big, {}))
+    feed.enqueue(Event(big, {}))
     gevent.sleep(0.02)
     assert feed.writing_since is not None
     for name in ("second", "third"):
-        feed.tell(Event(name, {}))
+        feed.enqueue(Event(name, {}))
     got = b""
     while not got.endswith(b"third\n"):
         got += ends[1].recv(65536)
@@ -256,7 +256,7 @@ def test_a_client_that_reads_slowly_is_seen_to_go_on(
 ) -> None:
     carried(tcp_ends, feed)
     big = "x" * 4_000_000
-    feed.tell(Event(big, {}))
+    feed.enqueue(Event(big, {}))
     got, waits = 0, []
     while got < len(big):
         gevent.sleep(0.01)
@@ -284,7 +284,7 @@ def test_a_client_that_reads_nothing_is_seen_to_stand_still(
     tcp_ends: tuple[socket.socket, socket.socket], feed: Feed
 ) -> None:
     carried(tcp_ends, feed)
-    feed.tell(Event("x" * 4_000_000, {}))
+    feed.enqueue(Event("x" * 4_000_000, {}))
     gevent.sleep(0.1)
     since = feed.writing_since
     gevent.sleep(0.1)
@@ -299,7 +299,7 @@ def test_a_sign_of_life_does_not_wait_for_the_end_of_a_long_catch_up(
     gevent.sleep(0.01)
     for _ in range(3):
         connection.write([connections.ALIVE])  # Once is enough, however often it was due.
-    feed.tell(Event("live", {}))
+    feed.enqueue(Event("live", {}))
     got = b""
     while not got.endswith(b"live\n"):
         got += ends[1].recv(65536)
@@ -320,7 +320,7 @@ def test_a_client_that_goes_in_the_middle_of_a_write_is_noticed(
     ends: tuple[socket.socket, socket.socket], feed: Feed
 ) -> None:
     carried(ends, feed)
-    feed.tell(Event("x" * 1_000_000, {}))
+    feed.enqueue(Event("x" * 1_000_000, {}))
     assert is_open(feed)
     ends[1].close()
     assert not is_open(feed)
@@ -351,7 +351,7 @@ def test_a_feed_that_ended_before_it_was_carried_ends_the_connection(
     ends: tuple[socket.socket, socket.socket], feed: Feed
 ) -> None:
     feed.listener.close("restarting", 1)
-    PlainConnection(ends[0], feed).start(b"head\n", feed.guarded(()))
+    PlainConnection(ends[0], feed).start(b"head\n", feed.until_end(()))
     ends[0].close()
     gevent.sleep(0.01)
     assert ends[1].recv(100) == b"head\nend\n"
@@ -410,12 +410,12 @@ def test_an_event_stream_without_a_connection_to_take_over(
     # What this process writes arrives without the tail.
     messages.send(make_session("admin"), chat["_id"], "Two")
     assert next(parts).startswith(b"event: message\nid: 2\n")
-    assert len(feeds.register) == 1
+    assert len(feeds.feed_registry) == 1
     response.close()
-    assert not len(feeds.register)
+    assert not len(feeds.feed_registry)
     with client.head(path, headers=agent) as head:
         assert (head.status_code, head.data) == (200, b"")
-    assert not len(feeds.register)
+    assert not len(feeds.feed_registry)
 
 
 def test_who_talks_on_an_event_stream_is_still_missed_when_gone(
@@ -468,7 +468,7 @@ def test_a_connection_that_cannot_be_taken_over_leaves_no_feed(
     monkeypatch.setattr(socket.socket, "dup", _fail)
     with pytest.raises(OSError, match="Too many open files"):
         client.get(path, headers=agent | headers, environ_overrides={"gunicorn.socket": ends[0]})
-    assert not len(feeds.register)
+    assert not len(feeds.feed_registry)
 
 
 @pytest.mark.parametrize(("path", "headers"), [*STREAMS, ("/api/events", None)])
@@ -486,11 +486,13 @@ def test_an_answer_that_fails_before_it_is_written_leaves_no_feed(
     app.after_request_funcs.setdefault(None, []).append(_fail)
     taken = {} if headers is None else {"gunicorn.socket": ends[0]}
     opened: list[Feed] = []
-    monkeypatch.setattr(feeds.register, "on_open", lambda: opened.extend(feeds.register.all()))
+    monkeypatch.setattr(
+        feeds.feed_registry, "on_open", lambda: opened.extend(feeds.feed_registry.all())
+    )
     answer = client.get(path, headers=agent | (headers or {}), environ_overrides=taken)
     assert answer.status_code == 500
     assert len(opened) == 1
-    assert not len(feeds.register)
+    assert not len(feeds.feed_registry)
 
 
 def test_a_connection_that_cannot_begin_leaves_neither_feed_nor_descriptor(
@@ -501,7 +503,7 @@ def test_a_connection_that_cannot_begin_leaves_neither_feed_nor_descriptor(
         PlainConnection(ends[0], feed).start(b"head\n", ())
     ends[0].close()
     assert ends[1].recv(100) == b""
-    assert not len(feeds.register)
+    assert not len(feeds.feed_registry)
 
 
 def test_a_message_and_its_chat_go_to_an_event_stream_in_one_write(

@@ -25,9 +25,9 @@ from tests.conftest import MakeSession
 @pytest.fixture(autouse=True)
 def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The test is the reaper."""
-    monkeypatch.setattr(feeds.register, "on_open", lambda: None)
+    monkeypatch.setattr(feeds.feed_registry, "on_open", lambda: None)
     yield
-    for feed in feeds.register.all():
+    for feed in feeds.feed_registry.all():
         feed.close()
 
 
@@ -63,10 +63,10 @@ def test_a_session_is_looked_at_when_the_database_tells_of_it(
     reaping._generation = session_cache.generation
     reaping._check_sessions(opened, True)
     assert looked == []
-    opened[0].checked_at -= feeds.SWEEP_SECONDS + 1
+    opened[0].checked_at -= feeds.SESSION_CHECK_INTERVAL + 1
     reaping._check_sessions(opened, True)
     assert looked == []  # Those of half a minute are looked at together.
-    reaping._swept_at -= reaper.RECHECK_INTERVAL
+    reaping._checked_all_at -= reaper.RECHECK_INTERVAL
     reaping._check_sessions(opened, True)
     assert looked == [opened[0].session]
     opened[0].checked_at = time.monotonic()

@@ -19,12 +19,12 @@ from config import TestConfig
 def test_an_app_connects_the_parts_of_real_time(
     database: Database[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub, cache, register = Hub(), SessionCache(), FeedRegistry()
-    for name, part in (("hub", hub), ("session_cache", cache), ("register", register)):
+    hub, cache, feed_registry = Hub(), SessionCache(), FeedRegistry()
+    for name, part in (("hub", hub), ("session_cache", cache), ("feed_registry", feed_registry)):
         monkeypatch.setattr(streams, name, part)
     create_app(TestConfig, database=database)
     assert hub.on_join == tail.ensure_running
     assert cache.on_foreign_change == tail.wake
     assert cache.on_change == reaper.mark_for_recheck
-    assert register.on_open == reaper.ensure_running
-    assert register.on_arrival == hub.on_presence == reaper.wake
+    assert feed_registry.on_open == reaper.ensure_running
+    assert feed_registry.on_agent_connect == hub.on_presence == reaper.wake
