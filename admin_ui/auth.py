@@ -80,7 +80,7 @@ def _agent(given: dict[str, str]) -> tuple[Session, str]:
             email, given["password"], identity.client(), is_known_device=device is not None
         )
     if not session.is_admin:
-        accounts.end_token(token)
+        accounts.revoke_token(token)
         raise errors.AdminOnly("This account has no access: the console is for support agents.")
     return session, token
 

@@ -46,7 +46,7 @@ def index(session: Session) -> Response:
     query = forms.query(forms.InboxQuery())
     kept = _kept(session, query["keep"])
 
-    def knows(etag: str) -> bool:
+    def has_etag(etag: str) -> bool:
         return htmx.wants_fragment() and not_modified(_list_etag(session, etag, kept))
 
     page = chats.list_chats(
@@ -54,11 +54,11 @@ def index(session: Session) -> Response:
         forms.filters(query),
         query["limit"],
         query["cursor"],
-        knows,
+        has_etag,
         allow_cached=not request.cache_control.no_cache,
     )
     etag = _list_etag(session, page.etag, kept)
-    if page.is_known:
+    if page.is_unchanged:
         return htmx.vary(unchanged(etag))
     return answer(PAGE, ROWS, etag, **_list(session, query, page, kept))
 
@@ -102,7 +102,7 @@ _SENT = ("message", "clientMessageId", "status")
 
 def _written(given: dict[str, Any]) -> dict[str, Any]:
     if "message" not in given:
-        raise InvalidInput.of("message", "Write something first.")
+        raise InvalidInput.for_field("message", "Write something first.")
     given["client_message_id"] = given.pop("clientMessageId", None)
     return given
 
@@ -188,7 +188,7 @@ def undo(session: Session) -> Response:
     """Take a closing or an assignment back, where the chat was not changed meanwhile."""
     given = forms.form(forms.UndoForm())
     if len(given["before"]) != len(given["ids"]):
-        raise InvalidInput.of("before", "Must have one value for each id.")
+        raise InvalidInput.for_field("before", "Must have one value for each id.")
     before = list(zip(given["ids"], given["before"], strict=True))
     results = chats.restore(session, given["name"], given["after"], before)
     if len(results) == 1 and results[0]["problem"] is not None:

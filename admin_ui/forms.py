@@ -104,7 +104,7 @@ def changes(schema: Schema, session: Session) -> dict[str, Any]:
         chosen = loaded.pop("adminId")
         loaded["admin_id"] = str(session.user_id) if chosen == "me" else chosen
     if not loaded.keys() - {"ids"}:
-        raise InvalidInput.of("status", "Choose what to change.")
+        raise InvalidInput.for_field("status", "Choose what to change.")
     return loaded
 
 

@@ -26,7 +26,7 @@ def bulk_update(session: Session, body: dict[str, Any]) -> Any:
     """Apply the same change to up to 200 chats; each id gets its own result."""
     ids = body.pop("ids")
     if not body:
-        raise InvalidInput.of("body", "Name a status, priority, category or adminId to set.")
+        raise InvalidInput.for_field("body", "Name a status, priority, category or adminId to set.")
     results = chats.bulk_update(session, ids, **as_changes(body))
     return {
         "results": [

@@ -220,7 +220,7 @@ class InvalidInput(ChatError):
         super().__init__(detail or f"{first[0]}: {' '.join(first[1])}", fields=fields)
 
     @classmethod
-    def of(cls, field: str, reason: str) -> InvalidInput:
+    def for_field(cls, field: str, reason: str) -> InvalidInput:
         """Return the refusal of one field."""
         return cls({field: [reason]})
 

@@ -17,7 +17,7 @@ from bson import ObjectId
 from chatapi.domain.errors import InvalidInput
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LONGEST = 64
+MAX_CURSOR_LENGTH = 64
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ def decode(cursor: str | None) -> Position | None:
     if cursor is None:
         return None
     try:
-        if len(cursor) > _LONGEST:
+        if len(cursor) > MAX_CURSOR_LENGTH:
             raise ValueError("too long")
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         if len(raw) != 20:
             raise ValueError("wrong length")
         at = _EPOCH + timedelta(milliseconds=int.from_bytes(raw[:8], "big", signed=True))
     except (ValueError, OverflowError, binascii.Error):
-        raise InvalidInput.of("cursor", "Not a cursor that this API gave out.") from None
+        raise InvalidInput.for_field("cursor", "Not a cursor that this API gave out.") from None
     return Position(at, ObjectId(raw[8:]))
 
 

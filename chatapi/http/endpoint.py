@@ -173,7 +173,7 @@ def _load_query(schema: Schema) -> Any:
     for name, values in request.args.lists():
         many = isinstance(schema.fields.get(name), fields.List)
         if len(values) > 1 and not many:
-            raise errors.InvalidInput.of(name, "May be given once.")
+            raise errors.InvalidInput.for_field(name, "May be given once.")
         given[name] = values if many else values[0]
     try:
         return check(schema, given)

@@ -198,7 +198,7 @@ def sign_in(response: Response, session: Session, token: str) -> Response:
     """Set the session's cookie. The session that the browser had before ends."""
     before = cookie_token(request)
     if before and before != token:
-        accounts.end_token(before)
+        accounts.revoke_token(before)
     forget_csrf()
     login_user(CurrentUser(session))
     csrf_store.clear()  # It keeps the token of the forms, and nothing of who is signed in.

@@ -124,7 +124,7 @@ def guest(name: str, email: str, client: ClientInfo) -> tuple[Session, str]:
     known = _by_email(email)
     if known is not None and known["role"] == "admin":
         # What a guest writes must not seem to come from the team.
-        raise errors.InvalidInput.of("email", "This address cannot be used here.")
+        raise errors.InvalidInput.for_field("email", "This address cannot be used here.")
     user = new_user(name, email, "guest", None)
     user["loginKey"] = f"guest:{user['_id']}"
     user["expiresAt"] = clock.now() + lifetimes.guest_without_chat
@@ -257,7 +257,7 @@ def logout(session: Session) -> None:
     _end(session.id)
 
 
-def end_token(token: str) -> None:
+def revoke_token(token: str) -> None:
     """End whatever session a token opens; signing in again must not leave the old one."""
     _end(session_id(token))
 
@@ -329,51 +329,53 @@ def update_user(
         raise errors.UserNotFound
     role = changes.get("role", before["role"])
     if role != before["role"] and before["role"] == "guest":
-        raise errors.InvalidInput.of("role", "A guest has no account and stays a guest.")
+        raise errors.InvalidInput.for_field("role", "A guest has no account and stays a guest.")
     if role != before["role"] and role == "guest":
-        raise errors.InvalidInput.of("role", "Somebody with an account cannot become a guest.")
+        raise errors.InvalidInput.for_field(
+            "role", "Somebody with an account cannot become a guest."
+        )
     image = changes.get("image")
     if image and image != before.get("image") and not is_shown(image):
-        raise errors.InvalidInput.of(
+        raise errors.InvalidInput.for_field(
             "image", "Must be on this server or on a host that the setting IMAGE_HOSTS names."
         )
-    leaves = assignment.is_agent(before) and not assignment.is_agent(before | changes)
-    if leaves and users.count_active_admins() == 1:
+    loses_access = assignment.is_agent(before) and not assignment.is_agent(before | changes)
+    if loses_access and users.count_active_admins() == 1:
         raise errors.LastAdmin
-    if leaves and key == session.user_id:
-        _refuse_to_leave(changes)
-    if leaves:
+    if loses_access and key == session.user_id:
+        _refuse_own_removal(changes)
+    if loses_access:
         # Before the agent is: a crash in between must not leave open chats with them.
         unassignments.begin(before["_id"])
-    after = _changed(before, changes)
-    if leaves and users.count_active_admins() == 0:
+    after = _apply_changes(before, changes)
+    if loses_access and users.count_active_admins() == 0:
         # Two who demoted each other at once: both are refused rather than none.
-        _changed(after, {name: before.get(name) for name in changes})
+        _apply_changes(after, {name: before.get(name) for name in changes})
         raise errors.LastAdmin
     if after["disabled"]:
         sessions.delete_of_user(after["_id"])
         session_cache.forget(after["_id"])
     if not changes.keys().isdisjoint({"role", "disabled"}) and not assignment.is_agent(after):
         # Even if they had left already: a crash may have cut this off the last time.
-        assignment.unassign_chats_of(after["_id"])
+        assignment.unassign_all(after["_id"])
     if not changes.keys().isdisjoint({"name", "image"}):
         # Even if the user had them already: a crash may have cut this off the last time.
-        _show_on_chats(after)
+        _update_chats_of(after)
     return after
 
 
-def _refuse_to_leave(changes: Document) -> None:
+def _refuse_own_removal(changes: Document) -> None:
     """Refuse that agents take their own access: it is nearly always a slip, and has no undo."""
     if changes.get("disabled"):
-        raise errors.InvalidInput.of(
+        raise errors.InvalidInput.for_field(
             "disabled", "You cannot disable your own account. Ask another agent to do it."
         )
-    raise errors.InvalidInput.of(
+    raise errors.InvalidInput.for_field(
         "role", "You cannot take your own agent role. Ask another agent to do it."
     )
 
 
-def _changed(user: Document, changes: Document) -> Document:
+def _apply_changes(user: Document, changes: Document) -> Document:
     """Write what differs and return the user as it is then."""
     fields = {name: value for name, value in changes.items() if user.get(name) != value}
     if not fields:
@@ -387,7 +389,7 @@ def _changed(user: Document, changes: Document) -> Document:
     return after
 
 
-def _show_on_chats(user: Document) -> None:
+def _update_chats_of(user: Document) -> None:
     """Show a user's name and image on their chats, whoever else renames them meanwhile."""
     now: Document | None = user
     while now is not None:

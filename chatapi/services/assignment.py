@@ -37,7 +37,7 @@ def fields_for(agent_id: object) -> dict[str, Any]:
     key = object_id(agent_id)
     agent = users.by_id(key) if key else None
     if agent is None or not is_agent(agent):
-        raise errors.InvalidInput.of("adminId", "Not the id of an active agent.")
+        raise errors.InvalidInput.for_field("adminId", "Not the id of an active agent.")
     return {"adminId": key, "adminName": agent["name"], "adminImage": agent["image"]}
 
 
@@ -60,7 +60,7 @@ def confirm(chat: Document) -> Document:
     return chats.by_id(chat["_id"]) or chat
 
 
-def unassign_chats_of(agent_id: ObjectId) -> int:
+def unassign_all(agent_id: ObjectId) -> int:
     """Unassign all open chats of an agent who left, in batches; return how many there were."""
     unassigned = 0
     while ids := chats.open_chats_assigned_to(agent_id):
@@ -80,5 +80,5 @@ def finish_unassignments() -> int:
             # Noted, but the crash came before the agent was disabled.
             unassignments.finish(agent_id)
         else:
-            unassigned += unassign_chats_of(agent_id)
+            unassigned += unassign_all(agent_id)
     return unassigned

@@ -30,23 +30,23 @@ class ImportedMessage:
     client_message_id: str
 
 
-def bulk_append(chat_id: object, said: Sequence[ImportedMessage]) -> Document:
+def bulk_append(chat_id: object, rows: Sequence[ImportedMessage]) -> Document:
     """Append messages to an open chat, in this order, and return the chat.
 
     All of them are durable when this returns. A call repeated with the same ids adds
     nothing. Raises ChatNotFound, NotYourChat, ChatClosed, Busy.
     """
     chat: Document | None = None
-    for sender in dict.fromkeys(one.sender for one in said):
+    for sender in dict.fromkeys(row.sender for row in rows):
         chat = access_chat(sender, chat_id)
     if chat is None:
-        raise errors.InvalidInput.of("said", "Must have at least one message.")
+        raise errors.InvalidInput.for_field("rows", "Must have at least one message.")
     if chat["isOpen"]:
         after = chat
         new = []
-        for one in said:
-            with clock.frozen(one.at):
-                message = messages.new(one.sender, after, one.content, one.client_message_id)
+        for row in rows:
+            with clock.frozen(row.at):
+                message = messages.new(row.sender, after, row.content, row.client_message_id)
             after = after | messages.apply_message(after, message)
             new.append(message)
         try:
@@ -62,9 +62,9 @@ def bulk_append(chat_id: object, said: Sequence[ImportedMessage]) -> Document:
         except Duplicate:
             pass
     # Another writer, or what a crash has left, stands in the way: one by one this is settled.
-    for one in said:
-        with clock.frozen(one.at):
+    for row in rows:
+        with clock.frozen(row.at):
             chat, _, _ = messages.append(
-                one.sender, access_chat(one.sender, chat_id), one.content, one.client_message_id
+                row.sender, access_chat(row.sender, chat_id), row.content, row.client_message_id
             )
     return chat

@@ -48,19 +48,19 @@ class ChatFilters:
 class ChatPage(paging.Page):
     """A page of chats, its ETag, and what the caller has not read in all of theirs.
 
-    is_known -- the caller has this page already; it comes without its items.
+    is_unchanged -- the caller has this page already; it comes without its items.
     """
 
     etag: str
     unread_chats: int
     unread_messages: int
-    is_known: bool = False
+    is_unchanged: bool = False
 
 
 PageKey = tuple[ObjectId, str, chats.Filter, int, paging.Position | None]
 # The pages that were read last, each under the number of changes that it was read at.
-_known_pages: dict[PageKey, tuple[int, ChatPage]] = {}
-MAX_KNOWN_PAGES = 5000
+_cached_pages: dict[PageKey, tuple[int, ChatPage]] = {}
+MAX_CACHED_PAGES = 5000
 
 
 def create(
@@ -88,12 +88,12 @@ def create(
         first = messages.new(session, chat, message, client_message_id)
         chat |= messages.apply_message(chat, first)
         chat["createdAt"] = first["timestamp"]
-    found_by = terms(chat)
-    quota.chat(session, chat, chat_terms.to_document(chat, found_by), first)
+    search_terms = terms(chat)
+    quota.chat(session, chat, chat_terms.to_document(chat, search_terms), first)
     if session.role == "guest" and not users.keep_guest(session.user_id):
         raise errors.SessionExpired
     for _ in range(messages.MAX_ATTEMPTS):
-        if _insert(chat, found_by, first):
+        if _insert(chat, search_terms, first):
             return (
                 present_chat(session, chat),
                 [messages.present_message(chat, first)] if first else [],
@@ -101,20 +101,20 @@ def create(
             )
         if client_message_id is not None and (made := _find_created_by(session, client_message_id)):
             return *made, False
-        in_the_way = chats.open_chat_of(session.user_id)
-        if in_the_way is not None:
-            raise errors.ChatOpen(chatId=str(in_the_way["_id"]))
+        open_chat = chats.open_chat_of(session.user_id)
+        if open_chat is not None:
+            raise errors.ChatOpen(chatId=str(open_chat["_id"]))
         # It was closed in this very moment.
     raise errors.Busy(retryAfter=1)
 
 
-def _insert(chat: Document, found_by: Sequence[str], first: Document | None) -> bool:
+def _insert(chat: Document, search_terms: Sequence[str], first: Document | None) -> bool:
     """Write a new chat with its first message; False while the user has an open chat."""
     if first is not None:
         # Written before the chat it belongs to: a chat never lacks its first message.
         stored_messages.insert(first)
     try:
-        chats.insert(chat, found_by)
+        chats.insert(chat, search_terms)
     except Duplicate:
         if first is not None:
             stored_messages.delete(first["_id"])
@@ -152,21 +152,21 @@ def list_chats(
     filters: ChatFilters,
     limit: int = 50,
     cursor: str | None = None,
-    knows: Callable[[str], bool] | None = None,
+    has_etag: Callable[[str], bool] | None = None,
     *,
     allow_cached: bool = True,
 ) -> ChatPage:
     """Return a page of the chats the caller may see, the latest message first.
 
-    knows -- tells of an ETag whether the caller has that page; its items are left out then.
-    remembered -- whether that may be decided without asking the database, while it reports
+    has_etag -- return whether the caller has the page with an ETag; its items are left out then.
+    allow_cached -- whether that may be decided without asking the database, while it reports
     every change: another process's is known a fifth of a second after it was made.
     Raises InvalidInput on `assigned` or `cursor`.
     """
     wanted, after = _filter(session, filters), paging.decode(cursor)
     key = session.user_id, session.side, wanted, limit, after
-    known = _known_page(key) if allow_cached and knows is not None else None
-    if known is not None and knows is not None and knows(known.etag):
+    known = _cached_page(key) if allow_cached and has_etag is not None else None
+    if known is not None and has_etag is not None and has_etag(known.etag):
         return known
     changes = change_tracker.changes
     rows = chats.newest(wanted, limit + 1, after)
@@ -177,21 +177,21 @@ def list_chats(
     digest = hashlib.blake2b(repr(facts).encode(), digest_size=16)
     digest.update(b"".join([row["_id"].binary for row in rows[:limit]]))
     etag = digest.hexdigest()
-    known = ChatPage([], None, etag, unread_chats, unread_messages, is_known=True)
+    known = ChatPage([], None, etag, unread_chats, unread_messages, is_unchanged=True)
     if change_tracker.is_fresh and changes == change_tracker.changes:
-        if len(_known_pages) >= MAX_KNOWN_PAGES:
-            _known_pages.clear()
-        _known_pages[key] = changes, known
-    if knows is not None and knows(etag):
+        if len(_cached_pages) >= MAX_CACHED_PAGES:
+            _cached_pages.clear()
+        _cached_pages[key] = changes, known
+    if has_etag is not None and has_etag(etag):
         return known
     page = paging.page(rows, limit, "lastMessageAt")
     items = [present_chat(session, row) for row in page.items]
     return ChatPage(items, page.next_cursor, etag, unread_chats, unread_messages)
 
 
-def _known_page(key: PageKey) -> ChatPage | None:
+def _cached_page(key: PageKey) -> ChatPage | None:
     """Return what is remembered of a page, without its items, if no chat has changed since."""
-    changes, known = _known_pages.get(key, (-1, None))
+    changes, known = _cached_pages.get(key, (-1, None))
     return known if change_tracker.is_fresh and changes == change_tracker.changes else None
 
 
@@ -468,7 +468,7 @@ def check_categories(wanted: Sequence[str], offered: Sequence[str]) -> None:
         if category not in offered and not chats.has_category(category):
             allowed = ", ".join(offered)
             text = f"Must be one of: {allowed}; or a category that a chat has."
-            raise errors.InvalidInput.of("category", text)
+            raise errors.InvalidInput.for_field("category", text)
 
 
 def _filter(session: Session, filters: ChatFilters) -> chats.Filter:
@@ -478,7 +478,9 @@ def _filter(session: Session, filters: ChatFilters) -> chats.Filter:
     elif filters.assigned not in {None, "none"}:
         admin_id = object_id(filters.assigned)
         if admin_id is None:
-            raise errors.InvalidInput.of("assigned", "Must be 'me', 'none' or an agent's id.")
+            raise errors.InvalidInput.for_field(
+                "assigned", "Must be 'me', 'none' or an agent's id."
+            )
     return chats.Filter(
         user_id=None if session.is_admin else session.user_id,
         statuses=tuple(filters.status),

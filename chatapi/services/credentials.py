@@ -41,7 +41,7 @@ def change_password(
     if user is None or "passwordHash" not in user:
         raise errors.Forbidden("A guest has no password.")
     if not passwords.matches(user["passwordHash"], current, priority_of(user["role"])):
-        raise errors.InvalidInput.of("current", "This is not the current password.")
+        raise errors.InvalidInput.for_field("current", "This is not the current password.")
     password_rules.check(new, user["role"], user["name"], user["email"], "new")
     password_hash = _hash_to_store(user, new)
     # Before as well: a client that repeats this after a crash finds the new password set, and
@@ -125,7 +125,7 @@ def use_link(token: str, new: str) -> Document:
 
 def _require_account(user: Document) -> None:
     if user["role"] == "guest":
-        raise errors.InvalidInput.of("role", "A guest has no account and no password.")
+        raise errors.InvalidInput.for_field("role", "A guest has no account and no password.")
 
 
 def _hash_to_store(user: Document, new: str) -> str:

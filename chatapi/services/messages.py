@@ -105,7 +105,9 @@ def mark_read(session: Session, chat_id: object, seq: int) -> Document:
 
     def decide(chat: Document) -> dict[str, Any]:
         if seq > chat["lastSeq"]:
-            raise errors.InvalidInput.of("seq", f"The chat's last message is {chat['lastSeq']}.")
+            raise errors.InvalidInput.for_field(
+                "seq", f"The chat's last message is {chat['lastSeq']}."
+            )
         return read_receipt_fields(chat, session.side, seq)
 
     return change(lambda: access_chat(session, chat_id), decide)

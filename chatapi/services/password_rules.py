@@ -35,7 +35,7 @@ def check(password: str, role: str, name: str, email: str, field: str = "passwor
         reason = "This is one of the most common passwords. Choose another one."
     else:
         return
-    raise InvalidInput.of(field, reason)
+    raise InvalidInput.for_field(field, reason)
 
 
 @functools.cache

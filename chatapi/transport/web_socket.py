@@ -196,7 +196,9 @@ class WebSocketConnection(Connection):
                 raise errors.TooManyRequests(retryAfter=1)
             asked = _parsed(text)
             if _depth(asked.get("ref")) > MAX_REF_DEPTH:
-                raise errors.InvalidInput.of("ref", f"May be nested {MAX_REF_DEPTH} levels deep.")
+                raise errors.InvalidInput.for_field(
+                    "ref", f"May be nested {MAX_REF_DEPTH} levels deep."
+                )
             ref = asked.get("ref")
             self._do(asked, ref)
             self._violations = 0
@@ -236,7 +238,9 @@ class WebSocketConnection(Connection):
         limits.count("send" if kind == "send" else "default", limits.key_for(self.session))
         schema = SocketMessages.get(kind) if isinstance(kind, str) else None
         if schema is None:
-            raise errors.InvalidInput.of("type", f"Must be one of: {', '.join(SocketMessages)}.")
+            raise errors.InvalidInput.for_field(
+                "type", f"Must be one of: {', '.join(SocketMessages)}."
+            )
         given = endpoint.check(schema, asked)
         self._admit()
         if kind == "subscribe":

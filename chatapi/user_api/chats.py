@@ -86,7 +86,7 @@ def list_chats(session: Session, query: dict[str, Any]) -> Any:
         allow_cached=not request.cache_control.no_cache,
     )
     headers = {"ETag": f'"{page.etag}"', "X-Unread-Total": str(page.unread_messages)}
-    if page.is_known:
+    if page.is_unchanged:
         return unchanged(page.etag, headers)
     if page.next_cursor:
         headers["X-Next-Cursor"] = page.next_cursor

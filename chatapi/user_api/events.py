@@ -66,5 +66,5 @@ def _place(after: int | None) -> int | None:
     if not last:
         return after
     if not last.isascii() or not last.isdigit() or int(last[:12]) > MAX_SEQ:
-        raise errors.InvalidInput.of("Last-Event-ID", "Must be the seq of a message.")
+        raise errors.InvalidInput.for_field("Last-Event-ID", "Must be the seq of a message.")
     return int(last[:12])

@@ -54,9 +54,9 @@ def test_a_list_is_one_find_of_whole_documents(
     etag = chats.list_chats(agent, chats.ChatFilters()).etag
     wire.clear()
     page = chats.list_chats(
-        agent, chats.ChatFilters(), knows=lambda own: known and own == etag, allow_cached=False
+        agent, chats.ChatFilters(), has_etag=lambda own: known and own == etag, allow_cached=False
     )
-    assert (page.is_known, len(page.items)) == (known, 0 if known else 3)
+    assert (page.is_unchanged, len(page.items)) == (known, 0 if known else 3)
     assert wire.sent == [("find", "chatrooms")]
     assert "projection" not in wire.commands[0]
 
@@ -138,7 +138,7 @@ def test_an_unchanged_list_and_the_counts_ask_nothing_while_changes_are_followed
     before = stats.counts(agent, ["general"])
 
     def etag() -> str:
-        return chats.list_chats(agent, chats.ChatFilters(), knows=lambda _: True).etag
+        return chats.list_chats(agent, chats.ChatFilters(), has_etag=lambda _: True).etag
 
     # What this process has written comes back to it as its own, and changes nothing.
     eventually(lambda: not change_tracker.awaits_own_write)
@@ -148,7 +148,7 @@ def test_an_unchanged_list_and_the_counts_ask_nothing_while_changes_are_followed
     assert stats.counts(agent, ["general"]) == before
     assert asked(wire) == []
     # Asked for certainty, it looks.
-    chats.list_chats(agent, chats.ChatFilters(), knows=lambda _: True, allow_cached=False)
+    chats.list_chats(agent, chats.ChatFilters(), has_etag=lambda _: True, allow_cached=False)
     assert asked(wire) == [("find", "chatrooms")]
     # The own write is seen at once, another process's a moment later.
     chats.update(agent, chat["_id"], priority="urgent")

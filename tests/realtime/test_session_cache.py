@@ -106,7 +106,7 @@ def test_what_this_process_ends_is_over_at_once(sign_in: SignIn, make_session: M
     admin = make_session("admin")
     for end in (
         lambda session, _: accounts.logout(session),
-        lambda _, token: accounts.end_token(token),
+        lambda _, token: accounts.revoke_token(token),
         lambda session, _: accounts.revoke_session(session, str(session.public_id)),
         lambda session, _: accounts.update_user(admin, session.user_id, {"disabled": True}),
     ):

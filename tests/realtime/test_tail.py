@@ -130,7 +130,9 @@ def chat(number: int) -> Change:
     return "chat", {"_id": ObjectId(), "n": number, "version": 1}
 
 
-def test_it_resumes_by_token_after_every_failure(tail: Tail, hub: RecordingHub, script: Script) -> None:
+def test_it_resumes_by_token_after_every_failure(
+    tail: Tail, hub: RecordingHub, script: Script
+) -> None:
     script.steps = [chat(1), AutoReconnect("gone"), chat(2), AutoReconnect("again"), chat(3)]
     tail.ensure_running()
     eventually(lambda: hub.told == [1, 2, 3])

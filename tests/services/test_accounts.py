@@ -261,7 +261,7 @@ def test_logging_out_ends_this_session_only() -> None:
     accounts.logout(first)
     assert accounts.open_session(token) is None
     assert accounts.open_session(other) is not None
-    accounts.end_token(other)
+    accounts.revoke_token(other)
     assert accounts.open_session(other) is None
 
 
