@@ -1,8 +1,8 @@
-"""Numbers over all chats, which cost a read of all of them and are therefore remembered.
+"""Cached totals over all chats, because computing one reads all of them.
 
-A process adds up what it writes itself. What other processes write it hears of by the change
-stream that `realtime.session_cache` follows. While that is followed, a number is valid until
-another process has changed it; otherwise it is for a second.
+A process updates its totals with its own writes. The change stream that `realtime.session_cache`
+follows reports the writes of other processes and invalidates the totals. Without a change stream a
+total is valid for a second.
 """
 
 from __future__ import annotations
@@ -19,59 +19,59 @@ T = TypeVar("T")
 
 
 class ChangeTracker:
-    """Whether this process hears of every change of a chat, and how many there were.
+    """Track whether the change stream reports every change of a chat, and count the changes.
 
-    changes -- grows with each change that this process makes or hears of: what was read under a
-    number that has passed may be out of date.
+    changes -- incremented with each change, by this process or reported. A result that was read
+    with a smaller number may be out of date.
     """
 
-    # A stream that was not heard from for so many seconds counts for nothing.
+    # The change stream is stale when it has not responded for so long.
     FRESH_SECONDS = 2.0
     MAX_EXPECTED = 2000
 
     def __init__(self) -> None:
         self.changes = 0
         self._last_response_at: float | None = None
-        # The versions of chats that this process writes, each with whether it is to be heard of.
+        # The versions of chats that this process writes; True until the stream has reported one.
         self._expected: dict[tuple[object, int], bool] = {}
 
     @property
     def is_fresh(self) -> bool:
-        """Tell whether the database reports every change at this moment."""
+        """Return whether the change stream reports every change now."""
         last = self._last_response_at
         return last is not None and time.monotonic() - last < self.FRESH_SECONDS
 
     def start(self) -> None:
-        """Note that following begins: what happened before was not heard."""
+        """Start tracking. Earlier changes were not reported, so invalidate all totals."""
         self.changes += 1
         self._expected.clear()
         invalidate_all()
         self._last_response_at = time.monotonic()
 
     def mark_alive(self) -> None:
-        """Note that the stream answered, with a change or without."""
+        """Record that the stream responded, with a change or without."""
         self._last_response_at = time.monotonic()
 
     def stop(self) -> None:
-        """Note that following was interrupted."""
+        """Record that the stream was interrupted."""
         self._last_response_at = None
 
     def expect_write(self, chat_id: object, version: int) -> None:
-        """Note that this process is about to write this version of a chat."""
+        """Expect that this process writes this version of a chat."""
         if len(self._expected) >= self.MAX_EXPECTED:
-            # What is then heard of counts as another process's, which is safe.
+            # Reported changes then count as another process's, which is safe.
             self._expected.clear()
         self._expected[chat_id, version] = True
 
     def cancel_write(self, chat_id: object, version: int) -> None:
-        """Note that another writer was first."""
+        """Cancel an expected write, because another process was first."""
         if not self._expected.pop((chat_id, version), False):
-            # That one's write may have been heard of, and taken for this process's.
+            # The other write may have been reported already and counted as this process's.
             invalidate_all()
             self.changes += 1
 
     def is_own(self, chat_id: object, version: object) -> bool:
-        """Tell of a change that is heard of whether this process has made it."""
+        """Return whether this process made a reported change."""
         key: Any = chat_id, version
         if key not in self._expected:
             return False
@@ -80,7 +80,7 @@ class ChangeTracker:
 
     @property
     def awaits_own_write(self) -> bool:
-        """Tell whether a write of this process is still to be heard of."""
+        """Return whether the stream has not yet reported a write of this process."""
         return any(self._expected.values())
 
 
@@ -89,9 +89,9 @@ change_tracker = ChangeTracker()
 
 
 class CachedTotal(Generic[T]):
-    """A number over all chats.
+    """A total over all chats.
 
-    compute -- asks the database for it.
+    compute -- reads it from the database.
     """
 
     TTL = 1.0
@@ -109,7 +109,7 @@ class CachedTotal(Generic[T]):
         _totals.append(self)
 
     def get(self) -> T:
-        """Return the number. One caller at a time computes; others get what is known."""
+        """Return the total. One caller at a time computes it; others get the cached one."""
         if self._database is not current():
             self._database, self._cached = current(), None
         cached = self._cached
@@ -138,8 +138,8 @@ class CachedTotal(Generic[T]):
         cached = self._cached
         if cached is None and not is_exact:
             return found
-        # Nothing tells whether the database's answer has seen a write that was made meanwhile.
-        # What is known has all of them: for some time that is the better number.
+        # A concurrent write may or may not be part of the result. The cached total includes all
+        # own writes, so it is kept for some time.
         if cached is None or is_exact or started - self._exact_at > self.MAX_STALE:
             cached = self._cached = found
             self._exact_at, self._is_exact = started, is_exact
@@ -147,40 +147,40 @@ class CachedTotal(Generic[T]):
         return cached
 
     def apply(self, change: Callable[[T], T]) -> None:
-        """Take a write of this process into account."""
+        """Apply a write of this process to the cached total."""
         if self._cached is not None:
             self._cached = change(self._cached)
 
     def invalidate(self) -> None:
-        """Compute it the next time."""
+        """Drop the cached total; the next `get` computes it."""
         self._writes += 1
         self._cached = None
 
     def begin_write(self) -> None:
-        """Note that a write begins that may change the number."""
+        """Record the start of a write that may change the total."""
         self._active_writes += 1
 
     def end_write(self) -> None:
-        """Note that it has ended; if it was made, `move` or `forget` was called."""
+        """Record its end. If it succeeded, `apply` or `invalidate` was called before."""
         self._active_writes -= 1
         self._writes += 1
 
 
 def invalidate_all() -> None:
-    """Compute every number the next time."""
+    """Invalidate every total."""
     for each in _totals:
         each.invalidate()
 
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Say that the block writes to a chat."""
+    """Mark that the block writes to a chat."""
     for each in _totals:
         each.begin_write()
     try:
         yield
     except BaseException:
-        invalidate_all()  # Perhaps it was written.
+        invalidate_all()  # The write may have succeeded.
         raise
     finally:
         for each in _totals:

@@ -1,8 +1,7 @@
-"""What has changed in the database: its change stream, or polling where it has none.
+"""Changes in the database, from its change stream, or by polling where it has none.
 
-The write of a chat is the event; nothing is published beside it, so nothing can be written
-and not be told. `signals` are what is told and never kept: typing, and which message or
-chat was deleted.
+The write of a chat is the event, so no write can be without its event. `signals` holds ephemeral
+events: typing, presence, and the deletion of messages and chats.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from pymongo.errors import OperationFailure, PyMongoError
 from chatapi.store.database import Document, chatrooms, current, signals
 from chatapi.store.times import set_utc
 
-# A server says with these codes that it has no change streams, or none for us,
+# With these codes a server reports that it has no change streams, or none for this user.
 NO_STREAMS = frozenset({40573, 40324, 115, 59, 20, 13, 303})
-# and with these that the place to go on from is gone.
+# With these codes a server reports that it no longer has the position of a resume token.
 TOO_OLD = frozenset({280, 286, 260})
 WAIT_MS = 500
 
@@ -54,7 +53,7 @@ ACCESS: Document = {
         {"ns.coll": "signals", "operationType": "insert"},
     ]
 }
-# What remembered answers need to know of a chat that changed; the document is not read.
+# The fields that cached totals need of a changed chat. The stream does not read the document.
 LISTED = ("version", "status", "priority", "category", "adminId")
 _SHORT: Document = {
     "_id": 1,
@@ -66,15 +65,15 @@ _SHORT: Document = {
 
 
 class ChangeStreamsUnsupported(Exception):
-    """This server has no change streams; poll instead."""
+    """The server has no change streams; poll instead."""
 
 
 class ResumeTokenLost(Exception):
-    """Changes since the last token are gone; whoever follows must look at everything."""
+    """Changes since the last resume token are lost; the follower must read everything."""
 
 
 class Stream:
-    """The change stream from now, or from a token, on.
+    """A change stream that starts now or after a resume token.
 
     watched -- which changes: CHATS or ACCESS.
     Raises ChangeStreamsUnsupported, ResumeTokenLost, and PyMongoError while the database is away.
@@ -127,12 +126,12 @@ class Stream:
 
     @property
     def has_more(self) -> bool:
-        """Tell whether the server has sent changes that `next` returns without asking it."""
-        # The driver's own word for it; without it, each change would be a batch of its own.
+        """Return whether `next` has a change in its buffer, so that it sends no request."""
+        # The driver has no public method for this.
         return bool(self._cursor._cursor._has_next())  # noqa: SLF001
 
     def close(self) -> None:
-        """Give the cursor back."""
+        """Close the cursor."""
         with contextlib.suppress(PyMongoError):
             self._cursor.close()
 
@@ -147,7 +146,7 @@ def _raise_named(error: OperationFailure) -> NoReturn:
 
 
 def since(at: datetime) -> Iterator[Change]:
-    """Yield all chats changed and signals sent since a time, as a poll sees them."""
+    """Yield all chats that changed and ephemeral events that were sent since a time, for polling."""
     for chat in chatrooms().find({"changedAt": {"$gte": at}}):
         yield "chat", chat
     for signal in signals().find({"at": {"$gte": at}}):
@@ -155,5 +154,5 @@ def since(at: datetime) -> Iterator[Change]:
 
 
 def chats_now(chat_ids: list[ObjectId]) -> list[Document]:
-    """Return the present state of some chats."""
+    """Return the current state of some chats."""
     return list(chatrooms().find({"_id": {"$in": chat_ids}}))

@@ -1,4 +1,4 @@
-"""How many chats there are of each combination of status, priority, category and assignee."""
+"""The number of chats by combination of status, priority, category and assignee."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATUSES = ("active", "pending", "closed", "archived")
 
 
 def _count() -> Counter[Group]:
-    """Ask the database. The filter names every status, so that an index finds the chats."""
+    """Count in the database. The filter lists every status, so that an index is used."""
     pipeline: list[Document] = [
         {"$match": {"status": {"$in": list(STATUSES)}}},
         {"$group": {"_id": {name: f"${name}" for name in FIELDS}, "n": {"$sum": 1}}},
@@ -28,14 +28,14 @@ groups = CachedTotal(_count)
 
 
 def record_change(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> None:
-    """Take into account that a chat was `before` and is `after`; None where there is none."""
+    """Apply a chat's change from `before` to `after` to the counts; None: it does not exist."""
     left = _group(before) if before is not None else None
     joined = _group(after) if after is not None else None
     if left == joined:
         return
 
     def change(known: Counter[Group]) -> Counter[Group]:
-        # A copy: another thread may be reading the one that was known.
+        # A copy, because another thread may be reading the cached one.
         counts = known.copy()
         if left is not None:
             counts[left] -= 1

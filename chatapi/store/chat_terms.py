@@ -1,7 +1,7 @@
-"""The `chat_terms` collection: by which words a chat is found, one document a chat.
+"""The `chat_terms` collection: the search terms of chats, one document for each chat.
 
-They stand apart from the chat, which is updated with every message: a chat has a term for each
-beginning of each word, and an update costs the more, the more entries of indexes a document has.
+The terms are not in the chat's document, which is updated with every message: a chat has a term for
+each prefix of each word, and an update costs more the more index entries a document has.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from chatapi.store.id_chunks import aggregate_by_ids
 
 
 def upsert(chat: Document, terms: Sequence[str]) -> None:
-    """Let a chat be found by these terms, unless it is found by any already."""
+    """Store a chat's search terms, unless it has some already."""
     document = to_document(chat, terms)
     where = {"_id": document.pop("_id")}
     chat_terms().update_one(where, {"$setOnInsert": document}, upsert=True)
 
 
 def to_document(chat: Document, terms: Sequence[str]) -> Document:
-    """Return what is stored for a chat."""
+    """Return the document to store for a chat."""
     return {"_id": chat["_id"], "userId": chat["userId"], "terms": list(terms)}
 
 
 def add(chat_ids: Sequence[ObjectId], terms: Sequence[str]) -> None:
-    """Let chats be found by these terms, too."""
+    """Add search terms to chats."""
     where = {"_id": {"$in": list(chat_ids)}}
     chat_terms().update_many(where, {"$addToSet": {"terms": {"$each": list(terms)}}})
 
@@ -38,15 +38,15 @@ def delete(chat_id: ObjectId) -> None:
 
 def query(term: str, user_id: ObjectId | None = None) -> Document:
     """Return the MongoDB filter for a term, of one user's chats or of all."""
-    # The user's own are few: they come first.
+    # First the user, because a user has few chats.
     return ({} if user_id is None else {"userId": user_id}) | {"terms": term}
 
 
 def search(terms: Sequence[str], user_id: ObjectId | None, most: int) -> set[ObjectId] | None:
     """Return the ids of the chats with all these terms, of one user's chats or of all.
 
-    None if each of the terms alone has more than `most`. Each is an equality on the index;
-    the longest, mostly the rarest, is asked for first, and the others only of what it has.
+    None if each term alone has more than `most` chats. Each term is an equality on the index. The
+    longest one, usually the rarest, is queried first, the others only among its chats.
     """
     for term in sorted(terms, key=len, reverse=True):
         rows = chat_terms().find(query(term, user_id), {"_id": 1}).limit(most + 1)

@@ -1,4 +1,4 @@
-"""The database that this process talks to, and what its answers are called here."""
+"""The process's database and its collections."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pymongo.errors import DuplicateKeyError
 Document = dict[str, Any]
 
 
-# For what is decoded elsewhere than by the collections, whose times `times.set_utc` sets.
+# For documents that are not decoded by the collections; those get UTC from `times.set_utc`.
 AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
-DUPLICATE_KEY = 11000  # the code with which a unique index refuses
+DUPLICATE_KEY = 11000  # the error code of a unique index
 
 _bound: list[Database[Document]] = []
 _collections: dict[str, Collection[Document]] = {}
 
 
 class Duplicate(Exception):
-    """A unique index refused a write; `index` is what the server said of it."""
+    """A write violates a unique index; `index` is the server's message."""
 
     def __init__(self, index: str) -> None:
         self.index = index
@@ -33,11 +33,11 @@ class Duplicate(Exception):
 
 
 def client_timeouts(timeout_ms: int) -> dict[str, int | bool]:
-    """Return the options of a client whose calls end in time when the database is away.
+    """Return the timeouts of a client, so that calls fail in time if the database is unavailable.
 
-    After so many milliseconds where it cannot be reached, and after twice as many where it
-    takes a call and does not answer. It does not try again by itself: a call would last as
-    long once more, and who asks is told to.
+    A call fails after `timeout_ms` if the server cannot be reached, and after twice as long if the
+    server does not respond. The client does not retry, which would double the time; the caller gets
+    503 and retries.
     """
     return {
         "serverSelectionTimeoutMS": timeout_ms,
@@ -60,12 +60,12 @@ def current() -> Database[Document]:
 
 
 def ping() -> None:
-    """Ask the database whether it is there. Raises PyMongoError when it is not."""
+    """Ping the database. Raises PyMongoError if it is not available."""
     current().command("ping")
 
 
 def _collection(name: str) -> Collection[Document]:
-    # Kept: to make one costs a tenth of what a write costs.
+    # Cached, because creating one costs a tenth of a write.
     found = _collections.get(name)
     if found is None:
         found = _collections[name] = current()[name]
@@ -122,7 +122,7 @@ def forms() -> Collection[Document]:
 
 @contextmanager
 def translate_duplicate_key() -> Iterator[None]:
-    """Let a unique index's refusal leave the block as Duplicate."""
+    """Raise Duplicate where the block violates a unique index."""
     try:
         yield
     except DuplicateKeyError as error:
@@ -130,7 +130,7 @@ def translate_duplicate_key() -> Iterator[None]:
 
 
 def object_id(text: object) -> ObjectId | None:
-    """Return the id that a text stands for, or None if it is none."""
+    """Return the ObjectId that a text represents, or None if it is no ObjectId."""
     if isinstance(text, ObjectId):
         return text
     if isinstance(text, str) and len(text) == 24 and ObjectId.is_valid(text):

@@ -1,5 +1,5 @@
-"""The `deletions` collection: chats and messages whose deletion has begun, so that a crash
-cannot leave half of one behind."""
+"""The `deletions` collection: deletions of chats and messages that have begun, so that `init-db`
+can finish those that a crash interrupted."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from chatapi.store.database import Document, deletions
 
 
 def note(chat_id: ObjectId, seq: int | None = None) -> Document:
-    """Return what stands here while a message, or with no seq a whole chat, is deleted.
+    """Return the record of a deletion, of a message or, without a seq, of a whole chat.
 
-    Each deletion of a message has a note of its own: who ends one cannot end another's.
+    Each deletion of a message has its own record, so that finishing one does not finish another.
     """
     return {"_id": chat_id} if seq is None else {"_id": ObjectId(), "chatId": chat_id, "seq": seq}
 
 
 def begin(chat_id: ObjectId, seq: int | None = None, **facts: Any) -> Document:
-    """Note that a deletion begins, with what its end needs to know, and return the note."""
+    """Store and return the record of a deletion, with the facts that finishing it needs."""
     begun = note(chat_id, seq) | facts
     deletions().replace_one({"_id": begun["_id"]}, begun, upsert=True)
     return begun

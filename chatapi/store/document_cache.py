@@ -1,7 +1,6 @@
-"""Chats as lists read them, each decoded once: the same bytes are the same document.
+"""A cache of decoded chats by their bytes, for lists.
 
-A list that is read again has mostly the documents of the last time, which need not be decoded
-again.
+A list that is read again contains mostly the same documents, which are then not decoded again.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def find(
     order: Sequence[tuple[str, int]],
     limit: int,
 ) -> list[Document]:
-    """Return what a filter finds, in order. The documents are shared: change only a copy."""
+    """Return the documents of a filter, in order. They are shared: change only a copy."""
     stored: object = collection
     if not isinstance(stored, Collection):
         # A stand-in, in memory.
@@ -46,7 +45,7 @@ def find(
 
 
 def _documents_in(batch: Any) -> Iterator[bytes]:
-    """Yield the documents of a batch: each begins with its length in bytes."""
+    """Yield the documents of a batch: each starts with its length in bytes."""
     start = 0
     while start < len(batch):
         end = start + int.from_bytes(batch[start : start + 4], "little")

@@ -1,8 +1,8 @@
-"""How durable the two writes of a send are, by what kind of server takes them.
+"""The write concerns of the two writes of a send, by the kind of server.
 
-A message counts only once the chat has been moved onto it. Where one server with one log takes
-both writes, the sync of the second carries the first: the message is written without a sync of
-its own, and the compare-and-set on its chat with one.
+A message is committed by the update of its chat. Where one server with one log takes both writes, the
+sync of the second includes the first: the message is written without a sync of its own, and the
+compare-and-set on its chat with one.
 
 - One log (a standalone MongoDB, the embedded server): message `j: false`, chat `j: true`.
 - Replica set: both `w: majority`, unless MONGO_URI names another `w`. A failover could roll back
@@ -12,9 +12,8 @@ its own, and the compare-and-set on its chat with one.
 The embedded server has one log, although it calls itself a replica set (`store.server`). A failover
 was not tried.
 
-With one log there is no other member that a write could be repeated on, so both go out as plain
-commands (`DirectCollection`) in one session of the driver, which costs the application less than
-its general methods.
+With one log the driver has no other member to retry a write on, so both go out as plain commands
+(`DirectCollection`) in one session of the driver, which costs less CPU than its general methods.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ from chatapi.store.database import DUPLICATE_KEY, Document, current
 from chatapi.store.disk import free_space
 from chatapi.store.server import Server
 
-# A standalone server can be made a member of a replica set while we are connected.
+# A standalone server can become a member of a replica set while the process is connected.
 ASK_INTERVAL = 60.0
 
 
 class Topology(enum.Enum):
-    """What takes the writes."""
+    """The kind of server that takes the writes."""
 
     ONE_LOG = "one log"
     REPLICA_SET = "replica set"
@@ -53,7 +52,7 @@ class Topology(enum.Enum):
 
 
 def topology(hello: Mapping[str, Any], kind: Server) -> Topology:
-    """Return what the answer to `hello` means on this kind of server."""
+    """Return the topology from the response to `hello` on this kind of server."""
     if hello.get("msg") == "isdbgrid":
         return Topology.SHARDED
     if "setName" not in hello or kind.has_one_log:
@@ -96,7 +95,7 @@ class DirectCollection:
         self._write({"insert": self.name, "documents": [document]})
 
     def set_fields(self, key: ObjectId, version: int, fields: Document) -> bool:
-        """Set fields of a document that has this version, and count that up; tell whether it had.
+        """Set fields and increment the version if it is this one; return whether it was.
 
         Raises DuplicateKeyError, PyMongoError.
         """
@@ -134,7 +133,7 @@ class DriverCollection:
         self._collection.insert_one(document)
 
     def set_fields(self, key: ObjectId, version: int, fields: Document) -> bool:
-        """Set fields of a document that has this version, and count that up; tell whether it had.
+        """Set fields and increment the version if it is this one; return whether it was.
 
         Raises DuplicateKeyError, PyMongoError.
         """
@@ -209,20 +208,20 @@ _collections = _Collections()
 
 
 def before_commit(name: str) -> DirectCollection | DriverCollection:
-    """Return a collection for a write that only the next one makes count."""
+    """Return a collection for a write that the next write commits."""
     return _collections.get(name, commits=False)
 
 
 def to_commit(name: str) -> DirectCollection | DriverCollection:
-    """Return a collection for a write that is durable, with all before it, when it returns."""
+    """Return a collection whose write is durable, with all earlier writes, when it returns."""
     return _collections.get(name, commits=True)
 
 
 def wait_for_others() -> None:
-    """Return when what was read before is durable, whoever wrote it.
+    """Wait until writes that were read before are durable, also those of other processes.
 
-    A write may be read before it is synced, and be lost again. The sync of a later one carries
-    it; an update that changes nothing would not be synced, hence a document that expires.
+    A write can be read before it is synced, and then be lost. The sync of a later write includes
+    it. An update that changes nothing would not be synced, so this inserts a document that expires.
     """
     expires = clock.real() + timedelta(seconds=60)
     to_commit("presence").insert_one({"_id": ObjectId(), "expiresAt": expires})

@@ -24,10 +24,10 @@ _next_purges: dict[str, float] = {}
 
 
 def purge_expired(collection: Collection[Document], field: str = "expiresAt") -> None:
-    """Remove some of the documents whose time in `field` has come, if it is time to look.
+    """Delete a batch of documents whose time in `field` has passed, if a purge is due.
 
-    Looks every SWEEP_SECONDS in each process, and at once again while there are more. Raises
-    nothing: what was written before it stands.
+    A purge is due every PURGE_INTERVAL seconds in each process, or immediately if there were more.
+    Raises nothing, because the caller's own write has already succeeded.
     """
     now = time.monotonic()
     if now < _next_purges.get(collection.full_name, 0):
@@ -44,6 +44,6 @@ def _remove(collection: Collection[Document], field: str) -> int:
     expired = {field: {"$lt": clock.now()}}
     found = [row["_id"] for row in collection.find(expired, {"_id": 1}).limit(PURGE_BATCH)]
     if found:
-        # Only what is still expired: a session may have been used this moment.
+        # Only if still expired: a session may have been used in the meantime.
         collection.delete_many({"_id": {"$in": found}, **expired})
     return len(found)

@@ -1,4 +1,4 @@
-"""Many ids in a query, a few at a time."""
+"""Queries by many ids, in chunks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chatapi.store.database import Document
 
 
 def chunked(ids: Iterable[ObjectId]) -> Iterator[list[ObjectId]]:
-    """Yield as many ids at a time as one `$in` of the server's may have."""
+    """Yield the ids in chunks of the size that the server takes in one `$in`."""
     left = iter(ids)
     while part := list(itertools.islice(left, server.current().ids_at_once)):
         yield part
@@ -22,6 +22,6 @@ def chunked(ids: Iterable[ObjectId]) -> Iterator[list[ObjectId]]:
 def aggregate_by_ids(
     collection: Collection[Document], ids: Iterable[ObjectId], stages: Sequence[Document]
 ) -> Iterator[Document]:
-    """Yield what an aggregation makes of the documents with these ids, in no order."""
+    """Yield the results of an aggregation over the documents with these ids, in no order."""
     for part in chunked(ids):
         yield from collection.aggregate([{"$match": {"_id": {"$in": part}}}, *stages])

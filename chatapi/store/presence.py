@@ -1,4 +1,4 @@
-"""The `signals` and `presence` collections: what is true for seconds only."""
+"""The `signals` and `presence` collections: ephemeral events and heartbeats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNAL_SECONDS = 60
 
 
 def emit(kind: str, **data: Any) -> None:
-    """Tell all processes something that nobody keeps."""
+    """Send an ephemeral event to all processes."""
     now = clock.real()
     expires = now + timedelta(seconds=SIGNAL_SECONDS)
     signals().insert_one({"kind": kind, "at": now, "expiresAt": expires, **data})
@@ -21,9 +21,9 @@ def emit(kind: str, **data: Any) -> None:
 
 
 def heartbeat(process: str, people: list[Document]) -> None:
-    """Note who is connected to a process now: `{userId, name, role, chatId}` each.
+    """Record the agents connected to a process now: `{userId, name, role, chatId}` each.
 
-    One document a process, however many are there: a beat is one write.
+    One document for each process, so a heartbeat is one write.
     """
     now = clock.real()
     expires = now + timedelta(seconds=SIGNAL_SECONDS)
@@ -33,12 +33,12 @@ def heartbeat(process: str, people: list[Document]) -> None:
 
 
 def clear(process: str) -> None:
-    """Take a process's beat back, when nobody is left there."""
+    """Remove a process's heartbeat, when no agent is connected to it."""
     presence().delete_one({"_id": process})
 
 
 def online_since(seen_since: datetime) -> list[Document]:
-    """Return everybody in the beats that are recent enough to believe, and not of the future."""
+    """Return the agents in heartbeats since a time; heartbeats from the future are ignored."""
     seen = {"$gte": seen_since, "$lte": clock.now() + clock.TOLERANCE}
     rows = presence().find({"seenAt": seen})
     return [person for row in rows for person in row["people"]]

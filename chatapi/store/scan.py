@@ -1,9 +1,9 @@
-"""Reading all of a collection a part at a time, along an index.
+"""Read a whole collection in batches, along an index.
 
-A part is one query, a range of an indexed field other than `_id`, so none takes long and no
-cursor stays open between two parts, on any server. The field holds times, or ids of MongoDB's,
-which begin with the second in which they were made: a part is a stretch of time. It is as long
-as about AT_ONCE documents are apart in the part before.
+A batch is one query: a range of an indexed field other than `_id`. So no query takes long, and no
+cursor stays open between two batches, on any server. The field holds times or ObjectIds, which start
+with the second of their creation, so a batch is a time span. Its length is estimated from the
+previous batch, for about AT_ONCE documents.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from chatapi.domain import clock
 from chatapi.store.database import Document
 
 AT_ONCE = 1000
-# In seconds. A part after a long gap, of which nothing is known, is no longer than the longest.
+# In seconds. A batch after a long gap is limited to the longest span.
 _FIRST_SPAN, _MAX_SPAN = 300, 90 * 24 * 3600
-# What is older, which only wrong clocks make, is one part. It is 1 January 2009.
+# 1 January 2009. Older documents come from wrong clocks only, and are one batch.
 _BEGINNING = 1_230_768_000
 
 
@@ -31,8 +31,8 @@ def newest_first(
 ) -> Iterator[Document]:
     """Yield the documents by the ids in an indexed field, those of the newest ids first.
 
-    A part is read when its first document is asked for, not before. A document that comes or
-    goes meanwhile may be missing; all others are there, each once.
+    Each batch is read lazily. A document that is inserted or deleted meanwhile may be missing; all
+    others are yielded exactly once.
     """
     return _parts(collection, field, shown, _id_of)
 
@@ -40,7 +40,7 @@ def newest_first(
 def latest_first(
     collection: Collection[Document], field: str, shown: Document | None = None
 ) -> Iterator[Document]:
-    """Yield the documents by the times in an indexed field, the latest first, likewise."""
+    """Yield the documents by the times in an indexed field, the latest first, as above."""
     return _parts(collection, field, shown, lambda second: datetime.fromtimestamp(second, UTC))
 
 
@@ -49,7 +49,7 @@ def _parts(
 ) -> Iterator[Document]:
     span = _FIRST_SPAN
     start = int(clock.real().timestamp()) - span
-    below: Document = {}  # Nothing for the first part: clocks may have been ahead.
+    below: Document = {}  # The first batch has no upper bound: clocks may have been ahead.
     while True:
         if start < _BEGINNING:
             start = 0
@@ -66,5 +66,5 @@ def _parts(
 
 
 def _id_of(second: int) -> ObjectId:
-    """Return the first id that can have been made in a second."""
+    """Return the smallest id that can have been created in a second."""
     return ObjectId(second.to_bytes(4, "big") + bytes(8))

@@ -1,7 +1,4 @@
-"""The search terms of chats and users as a whole: in which form they are, and remaking them.
-
-For `init-db` and `restore`; no request comes here.
-"""
+"""The format version of all search terms, and how `init-db` and `restore` recompute them."""
 
 from __future__ import annotations
 
@@ -21,18 +18,18 @@ Change = tuple[ObjectId, list[str], list[str]]
 
 
 def format_version() -> int:
-    """Return the form in which all terms are stored; 1 is that of version 0.1.0."""
+    """Return the format version of all stored terms; 1 is that of release 0.1.0."""
     found = forms().find_one({"_id": "searchTerms"})
     return int(found["form"]) if found else 1
 
 
 def set_format_version(number: int) -> None:
-    """Note that all terms are stored in this form."""
+    """Store the format version of all terms."""
     forms().replace_one({"_id": "searchTerms"}, {"form": number}, upsert=True)
 
 
 def chat_batches() -> Iterator[list[tuple[Document, list[str] | None]]]:
-    """Yield all chats, so many at a time, each with its terms, None if it has no such document."""
+    """Yield all chats in batches, each with its terms, or None if it has no terms document."""
     rows = scan.newest_first(chatrooms(), "userId", _CHAT_FIELDS)
     while batch := list(itertools.islice(rows, _BATCH)):
         found = aggregate_by_ids(
@@ -45,7 +42,7 @@ def chat_batches() -> Iterator[list[tuple[Document, list[str] | None]]]:
 def change_chat_terms(changes: Iterable[Change]) -> None:
     """Remove and add terms of chats: (id, removed, added).
 
-    What a chat gets meanwhile, such as its owner's new name, stays.
+    Terms that are added meanwhile, such as for its owner's new name, stay.
     """
     for chat_id, removed, added in changes:
         where = {"_id": chat_id}
@@ -56,7 +53,7 @@ def change_chat_terms(changes: Iterable[Change]) -> None:
 
 
 def user_batches() -> Iterator[list[Document]]:
-    """Yield all users and guests, so many at a time: id, name, e-mail and terms."""
+    """Yield all users and guests in batches: id, name, e-mail and terms."""
     shown = {"name": 1, "email": 1, "searchTerms": 1}
     rows = scan.latest_first(users(), "createdAt", shown)
     while batch := list(itertools.islice(rows, _BATCH)):
@@ -64,6 +61,6 @@ def user_batches() -> Iterator[list[Document]]:
 
 
 def set_user_terms(person: Document, terms: list[str]) -> None:
-    """Store a person's terms, unless the name was changed meanwhile."""
+    """Store a user's terms, unless the name was changed meanwhile."""
     where = {"_id": person["_id"], "name": person["name"]}
     users().update_one(where, {"$set": {"searchTerms": terms}})

@@ -1,8 +1,8 @@
-"""Times leave the store with their zone: BSON keeps none, and all of them are UTC.
+"""Set the time zone of stored times: BSON has none, and all times are UTC.
 
-pymongo's own `tz_aware` calls Python's `utcoffset` for each time it decodes, and a type registry
-makes it decode each answer twice. So the client decodes times without a zone, and the collections
-say UTC of them here.
+pymongo's own `tz_aware` calls Python's `utcoffset` for each decoded time, and a type registry makes
+pymongo decode each response twice. So the client decodes times without a zone, and these collections
+set UTC.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Document = dict[str, Any]
 
 
 def set_utc(value: Any) -> Any:
-    """Say UTC of all times in a document or list, in place, and return it."""
+    """Set UTC on all times in a document or list, in place, and return it."""
     kind = type(value)
     if kind is dict:
         for name, each in value.items():
@@ -45,18 +45,18 @@ class UtcCursor(Cursor[Any]):
 
 
 class UtcCollection(Collection[Any]):
-    """A collection whose documents have times in UTC, by whatever method they are read."""
+    """A collection whose documents have times in UTC, with every method that reads."""
 
     def find(self, *args: Any, **options: Any) -> UtcCursor:
-        """Return a cursor over the documents that a filter finds."""
+        """Return a cursor over the documents of a filter."""
         return UtcCursor(self, *args, **options)
 
     def aggregate(self, *args: Any, **options: Any) -> Iterator[Any]:  # type: ignore[override]
-        """Return what a pipeline makes of the documents."""
+        """Return the results of an aggregation pipeline."""
         return map(set_utc, super().aggregate(*args, **options))
 
     def distinct(self, *args: Any, **options: Any) -> list[Any]:
-        """Return the values that a field has."""
+        """Return the distinct values of a field."""
         found: list[Any] = set_utc(super().distinct(*args, **options))
         return found
 

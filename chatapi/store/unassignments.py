@@ -1,5 +1,5 @@
-"""The `unassignments` collection: agents who left and whose open chats may still be theirs, so
-that a crash cannot leave chats with an agent who does not answer."""
+"""The `unassignments` collection: agents who lost access and whose open chats may still be assigned
+to them, so that `init-db` can finish what a crash interrupted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chatapi.store.database import unassignments
 
 
 def begin(agent_id: ObjectId) -> None:
-    """Note that this agent's open chats are about to become unassigned."""
+    """Record that this agent's open chats are about to become unassigned."""
     unassignments().replace_one({"_id": agent_id}, {"_id": agent_id}, upsert=True)
 
 

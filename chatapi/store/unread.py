@@ -1,4 +1,4 @@
-"""How much is unread: the numbers beside the lists, over all chats."""
+"""Unread totals over all chats."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def _by_admins() -> Sum:
     return _sum({"unreadByAdmin": True}, "$unread.admin")
 
 
-# What no agent has read.
+# The total of messages that no agent has read.
 by_admins = CachedTotal(_by_admins)
 
 
 def record_change(before: int, after: int) -> None:
-    """Add up that a chat's messages that no agent has read were so many and are so many now."""
+    """Apply a change of a chat's number of messages that no agent has read to the total."""
 
     def change(known: Sum) -> Sum:
         chats, messages = known
@@ -30,7 +30,7 @@ def record_change(before: int, after: int) -> None:
 
 
 def by_user(user_id: ObjectId) -> Sum:
-    """Return what a user has not read of agents' messages."""
+    """Return the total of agents' messages that a user has not read."""
     return _sum({"userId": user_id, "unread.user": {"$gt": 0}}, "$unread.user")
 
 

@@ -1,4 +1,4 @@
-"""The `upgrades` collection: guests who become users and whose chats may still be a guest's."""
+"""The `upgrades` collection: guests who become users, and whose chats may not be updated yet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from chatapi.store.database import Document, upgrades
 
 
 def begin(user_id: ObjectId) -> None:
-    """Note that this guest is about to become a user."""
+    """Record that this guest is about to become a user."""
     upgrades().replace_one({"_id": user_id}, {"_id": user_id}, upsert=True)
 
 
