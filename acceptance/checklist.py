@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from acceptance import access, answers, chat, code, console, stored
+from acceptance import access, answers, attacks, chat, code, console, stored
 from acceptance.run import Check
 
 
@@ -41,8 +41,10 @@ CHECKLIST = (
             Item("No sensitive data in code (passwords, keys, tokens)", code.no_secret_in_code),
             Item("Authorization checks in all API routes", access.documented_routes_refuse),
             Item("Input validation on all API endpoints", answers.inputs_validated),
-            Item("SQL injection / NoSQL injection prevention (Mongoose schemas)", access.injection),
-            Item("CORS configured correctly", access.cors),
+            Item(
+                "SQL injection / NoSQL injection prevention (Mongoose schemas)", attacks.injection
+            ),
+            Item("CORS configured correctly", attacks.cors),
             Item("Environment variables not hardcoded", code.settings_from_environment),
         ),
     ),
@@ -69,8 +71,8 @@ CHECKLIST = (
                 "NextAuth.js configured with production providers",
                 confirm="that signing in by e-mail and password, and as a guest, is what you want",
             ),
-            Item("NEXTAUTH_SECRET set to secure random value", access.secret_key),
-            Item("NEXTAUTH_URL matches production domain", access.public_url),
+            Item("NEXTAUTH_SECRET set to secure random value", attacks.secret_key),
+            Item("NEXTAUTH_URL matches production domain", attacks.public_url),
             Item("Session validation working for all roles (user, admin)", access.roles),
             Item("Role-based access control tested:", access.agents_only_refuse),
             Item("Users can only access their own chats", access.others_chats),
@@ -195,10 +197,10 @@ CHECKLIST = (
                 "User cannot change chat properties (status, priority)",
                 access.users_cannot_change("status", "priority"),
             ),
-            Item("Session hijacking attempts blocked", access.hijacking),
-            Item("XSS protection enabled (Next.js default)", access.headers),
-            Item("CSRF tokens working (if needed)", access.csrf),
-            Item("Rate limiting considered for API", access.rate_limits),
+            Item("Session hijacking attempts blocked", attacks.hijacking),
+            Item("XSS protection enabled (Next.js default)", attacks.headers),
+            Item("CSRF tokens working (if needed)", attacks.csrf),
+            Item("Rate limiting considered for API", attacks.rate_limits),
             Item("Sensitive data not logged", answers.nothing_secret_logged),
         ),
     ),
