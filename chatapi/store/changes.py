@@ -146,7 +146,7 @@ def _raise_named(error: OperationFailure) -> NoReturn:
 
 
 def since(at: datetime) -> Iterator[Change]:
-    """Yield all chats that changed and ephemeral events that were sent since a time, for polling."""
+    """Yield chats changed and ephemeral events sent since a time, for polling."""
     for chat in chatrooms().find({"changedAt": {"$gte": at}}):
         yield "chat", chat
     for signal in signals().find({"at": {"$gte": at}}):

@@ -1,7 +1,7 @@
-"""The `chatrooms` collection: a chat's state, with all that a list shows of it.
+"""The `chatrooms` collection: the state of chats, with everything that a list shows.
 
-Every change is a compare-and-set on `version`, so nothing is lost between two writers and
-the version tells a poll whether anything is new.
+Every change is a compare-and-set on `version`, so two writers never overwrite each other, and a
+poll sees by the version whether the chat has changed.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ _PLACES = {"lastMessageAt": 1}
 MAX_CACHED = 2000
 MAX_PAGE_ENDS = 2000
 CHANGED_BATCH = 100
-# Where more chats have a word, a page is read from the newest chats.
+# If more chats have a word, the newest chats are scanned instead of sorting all matches.
 MAX_SORTED = 5000
 SCAN_BATCH = 500
-# How far back a page that was never read is looked for at first, and at most.
+# The initial and the maximum time span in which a page is searched that was never read.
 INITIAL_SPAN = timedelta(minutes=1)
 MAX_SPAN = timedelta(days=3650)
-# So many chats more are read with a page, for those whose last message has its place's time.
+# The number of extra chats read with a page, because several may have the time of its position.
 TIE_ROWS = 3
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-# The time of the last chat of each page that was read; _BEGINNING where all there are were read.
+# The time of the last chat of each page that was read; _BEGINNING if it was the last page.
 _page_ends: dict[tuple[Filter, int, Position | None], datetime] = {}
-# How far the times of neighbours are apart in a list, a little more than on the page read last.
+# The average time between neighbours in a list, from the page that was read last.
 _gaps: dict[Filter, timedelta] = {}
 _last_seen: dict[ObjectId, Document] = {}
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which chats a list asks for. An empty tuple or None does not narrow it."""
+    """The filter of a list of chats. An empty tuple or None does not restrict it."""
 
     user_id: ObjectId | None = None
     statuses: tuple[str, ...] = ()
@@ -68,11 +68,11 @@ class Filter:
 
 
 def insert(chat: Document, terms: Sequence[str] = ()) -> None:
-    """Add a chat that is found by these terms.
+    """Insert a chat with its search terms.
 
     Raises Duplicate while the user has another open one.
     """
-    # Before the chat: there is never one that nobody finds.
+    # The terms first, so that no chat is ever without them.
     chat_terms.upsert(chat, terms)
     try:
         with translate_duplicate_key(), cache.writing():
@@ -93,16 +93,16 @@ def by_id(chat_id: ObjectId) -> Document | None:
 
 
 def last_seen(chat_id: ObjectId) -> Document | None:
-    """Return the chat as this process last saw it, without asking the database.
+    """Return the chat as this process last read or wrote it, without a query.
 
-    It may be out of date in all but its id and user: good enough to prepare a `replace`,
-    which then refuses, and for nothing else.
+    Everything but its id and user may be out of date. Use it only to prepare a `replace`, which
+    fails if the version has changed.
     """
     return _last_seen.get(chat_id)
 
 
 def invalidate_if_newer(chat: Document) -> None:
-    """Take note of a chat's state as the database tells of it."""
+    """Invalidate the unread total if the database reports a newer version than was cached."""
     seen = _last_seen.get(chat["_id"])
     if seen is None or seen["version"] < chat["version"]:
         # Another process has written it.
@@ -110,7 +110,7 @@ def invalidate_if_newer(chat: Document) -> None:
 
 
 def apply_reported_change(change: Document) -> bool:
-    """Take note of a change of a chat as `changes.ACCESS` reports it: without the document.
+    """Apply a change that `changes.ACCESS` reports, without the document, to the cached totals.
 
     Return whether another process may have made it.
     """
@@ -141,14 +141,14 @@ def open_chat_of(user_id: ObjectId) -> Document | None:
 
 
 def made_with(user_id: ObjectId, create_key: str) -> Document | None:
-    """Return the user's chat that was opened with this key."""
+    """Return the user's chat that was created with this key."""
     return chatrooms().find_one({"userId": user_id, "createKey": create_key})
 
 
 def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
-    """Set fields if the chat still has this version; tell whether it had.
+    """Set fields if the chat still has this version; return whether it had.
 
-    Raises Duplicate when the change opens a second chat of the same user.
+    Raises Duplicate if the change reopens a second chat of the same user.
     """
     with translate_duplicate_key(), cache.writing():
         cache.change_tracker.expect_write(chat_id, version + 1)
@@ -173,17 +173,17 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
 
 
 def rename_user(user_id: ObjectId, fields: Document, terms: Sequence[str]) -> None:
-    """Show a user's new name on their chats, which are then found by both names."""
+    """Set a user's new name on their chats, and add its search terms."""
     _rename({"userId": user_id}, fields, terms)
 
 
 def rename_admin(admin_id: ObjectId, fields: Document) -> None:
-    """Show an agent's new name on the chats assigned to them."""
+    """Set an agent's new name on the chats assigned to them."""
     _rename({"adminId": admin_id}, fields, ())
 
 
 def _rename(whose: Document, fields: Document, terms: Sequence[str]) -> None:
-    """Set the fields in the chats that differ, so many at a time: no command takes long."""
+    """Set the fields in the chats that differ, in batches, so that no command takes long."""
     found = chatrooms().find(whose, dict.fromkeys(fields, 1))
     left = iter([c["_id"] for c in found if any(c.get(n) != v for n, v in fields.items())])
     while ids := list(itertools.islice(left, CHANGED_BATCH)):
@@ -220,7 +220,7 @@ def delete(chat_id: ObjectId) -> bool:
 
 
 def query(wanted: Filter) -> Document:
-    """Return the MongoDB filter of a list, its terms and place aside. The live tests explain it."""
+    """Return the MongoDB filter of a list, without its terms and position."""
     where: Document = {}
     if wanted.user_id is not None:
         where["userId"] = wanted.user_id
@@ -240,23 +240,21 @@ def query(wanted: Filter) -> Document:
     if wanted.unread_by_user is not None:
         where["unread.user"] = {"$gt": 0} if wanted.unread_by_user else 0
     if wanted.solved is not None:
-        # Chats of before there was such a mark have no field.
+        # Chats of older releases lack the field.
         where["solvedAt"] = {"$ne": None} if wanted.solved else None
     return where
 
 
 def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Document]:
-    """Return up to `limit` chats, the latest message first, from a place in the list on.
+    """Return up to `limit` chats after a position, the latest message first.
 
-    The documents are shared with other lists: who changes one changes a copy.
-
-    Whole documents: the embedded server does not gain by leaving out the few other fields. Where
-    a server (`store.server`) does not stop at the limit, a page looks back only as far as the same
-    page reached the last time, or as its neighbours' times are apart, and further until it is full.
+    The documents are shared with other lists: change only a copy. If the server (`store.server`)
+    does not stop at the limit, the query is restricted to the time range that the page needed the
+    last time, or to an estimated one, which is extended until the page is full.
     """
     if wanted.terms:
         return _search_page(wanted, limit, after)
-    # One person has few chats.
+    # A user has few chats.
     if wanted.user_id is not None or server.current().stops_at_limit:
         return _page(wanted, limit, after, None)
     key = wanted, limit, after
@@ -272,20 +270,20 @@ def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Do
 def _page(
     wanted: Filter, limit: int, after: Position | None, since: datetime | None
 ) -> list[Document]:
-    """Read a page of a list: what lies after a place, and not before a time."""
-    # The time first: the index of the list's order is the one to read.
+    """Read a page of a list: the chats after a position, and not before a time."""
+    # The time first, so that the index of the list's order is used.
     earliest = {} if since is None else {"$gte": since}
     bounds = ({"$lte": after.at} if after else {}) | earliest
     where = ({"lastMessageAt": bounds} if bounds else {}) | query(wanted)
     if after is None:
         return document_cache.find(chatrooms(), where, _ORDER, limit)
-    # Those of the place's own time come first, and some of them stand before it.
+    # Chats with the position's own time come first; some of them belong to earlier pages.
     rows = document_cache.find(chatrooms(), where, _ORDER, limit + TIE_ROWS)
     left = [row for row in rows if _is_after(row, after)]
     if len(left) >= limit or len(rows) < limit + TIE_ROWS:
         return left[:limit]
-    # More chats than that have the very time of the place: they are read first, then the older
-    # ones: the embedded server takes no index for one `$or` of both (`store.server`).
+    # Even more chats have the position's time. They are read first, then the older ones, because
+    # the embedded server uses no index for one `$or` of both (`store.server`).
     same = {"lastMessageAt": after.at, "_id": {"$lt": after.id}} | query(wanted)
     page = document_cache.find(chatrooms(), same, _ORDER, limit)
     if len(page) < limit:
@@ -299,13 +297,13 @@ def _is_after(chat: Document, place: Position | None) -> bool:
 
 
 def _estimate_start(wanted: Filter, limit: int, after: Position | None) -> datetime:
-    """Return how far back to look for a page that was never read."""
+    """Return the start of the time range for a page that was never read."""
     span = _gaps.get(wanted, INITIAL_SPAN / limit) * limit
     return (after.at if after else clock.now()) - span
 
 
 def _extend_range(since: datetime, after: Position | None, found: int, limit: int) -> datetime:
-    """Return how far back to look next, where fewer chats than wanted were found."""
+    """Return an earlier start of the time range, after one with too few chats."""
     start = after.at if after else clock.now()
     factor = min(64.0, max(2.0, 1.5 * limit / found)) if found else 8.0
     span = max(start - since, INITIAL_SPAN / 10) * factor
@@ -321,16 +319,16 @@ def _cache_page_end(key: tuple[Filter, int, Position | None], rows: list[Documen
         _page_ends[key] = _BEGINNING
         return
     first, last = rows[0]["lastMessageAt"], rows[-1]["lastMessageAt"]
-    # A little further: the embedded server may leave out the very time (`store.server`).
+    # A millisecond earlier: the embedded server may exclude the bound itself (`store.server`).
     _page_ends[key] = last - timedelta(milliseconds=1)
     _gaps[wanted] = (first - last) * 1.25 / limit
 
 
 def _search_page(wanted: Filter, limit: int, after: Position | None) -> list[Document]:
-    """Read a page of the chats that a search finds.
+    """Read a page of the matches of a search.
 
-    Up to FEW_FOUND are all read, and sorted. Where each word has more, the newest chats are
-    gone through until the page is full: the more there are, the sooner it is.
+    Up to MAX_SORTED matches are all read and sorted. If each word has more, the newest chats are
+    scanned until the page is full, which is fast because matches are frequent.
     """
     ids = chat_terms.search(wanted.terms, wanted.user_id, MAX_SORTED)
     if ids is None:
@@ -340,7 +338,7 @@ def _search_page(wanted: Filter, limit: int, after: Position | None) -> list[Doc
     rows.sort(key=lambda chat: (chat["lastMessageAt"], chat["_id"]), reverse=True)
     page: list[Document] = []
     while rows and len(page) < limit:
-        # Once more where a chat is deleted in between: a short page would be the last one.
+        # Read further if a chat was deleted in between: a short page would mean the end.
         next_ids = [row["_id"] for row in rows[: limit - len(page)]]
         rows = rows[len(next_ids) :]
         read = {chat["_id"]: chat for chat in aggregate_by_ids(chatrooms(), next_ids, [])}
@@ -349,7 +347,7 @@ def _search_page(wanted: Filter, limit: int, after: Position | None) -> list[Doc
 
 
 def _scan_matches(wanted: Filter, after: Position | None) -> Iterator[Document]:
-    """Yield the chats that a search finds, the newest first, as they are come across."""
+    """Yield the matches of a search from a scan of all chats, the newest first."""
     all_of_them = dataclasses.replace(wanted, terms=())
     while batch := newest(all_of_them, SCAN_BATCH, after):
         ids = chat_terms.filter_by_terms([chat["_id"] for chat in batch], wanted.terms)
@@ -358,5 +356,5 @@ def _scan_matches(wanted: Filter, after: Position | None) -> Iterator[Document]:
 
 
 def has_category(category: str) -> bool:
-    """Say whether any chat has a category."""
+    """Return whether any chat has a category."""
     return chatrooms().find_one({"category": category}, {"_id": 1}) is not None

@@ -1,7 +1,7 @@
-"""Free space where the database keeps its files: with too little, writes are refused.
+"""Reject writes while the database's disk has too little free space.
 
-An engine that cannot write its journal panics, and then answers nothing until a restart. So
-every write is refused while there still is a reserve, and allowed again when there is room.
+An engine that cannot write its journal panics, and then does not respond until a restart. So writes
+are rejected while a reserve is still free, and accepted again when there is enough space.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ DELETES = ("delete_one", "delete_many", "find_one_and_delete")
 
 
 class StorageFull(PyMongoError):
-    """There is too little free space for this write. Reads go on."""
+    """There is too little free space for this write. Reads still work."""
 
 
 class FreeSpace:
-    """The free space of the file system that a directory is on, looked at a few times a second."""
+    """The free space of a directory's file system, checked a few times a second."""
 
     def __init__(self) -> None:
         self.watch(None, 0)
 
     def watch(self, directory: Path | None, reserve: int) -> None:
-        """Look at this directory from now on; with None nothing is ever low.
+        """Watch this directory from now on; with None there is always enough space.
 
         reserve -- bytes that have to stay free.
         """
@@ -60,7 +60,7 @@ class FreeSpace:
     def require_for_deletion(self) -> None:
         """Raise StorageFull when less than half of the reserve is free.
 
-        A deletion writes little, ends sessions, and makes room in the end.
+        A deletion writes little, may end sessions, and frees space later.
         """
         if self._is_below(self.reserve // 2):
             raise StorageFull("The disk of the database is full.")
@@ -73,7 +73,7 @@ class FreeSpace:
             self._next_check = now + CHECK_SECONDS
             try:
                 self._free = shutil.disk_usage(self.directory).free
-            except OSError:  # The directory is gone: the database says so better.
+            except OSError:  # The directory does not exist: the database reports that itself.
                 self._free = self.reserve
         return self._free < wanted
 
@@ -82,7 +82,7 @@ free_space = FreeSpace()
 
 
 class GuardedCollection(UtcCollection):
-    """The product's collection: it refuses writes while there is too little free space."""
+    """A collection that rejects writes while there is too little free space."""
 
     def with_options(
         self,
@@ -104,13 +104,13 @@ class GuardedCollection(UtcCollection):
 
 
 class GuardedDatabase(Database[Any]):
-    """A database whose collections refuse writes while there is too little free space."""
+    """A database whose collections reject writes while there is too little free space."""
 
     def __getitem__(self, name: str) -> GuardedCollection:
         return GuardedCollection(self, name)
 
     def get_collection(self, name: str, *args: Any, **options: Any) -> GuardedCollection:
-        """Return a collection with options of its own, guarded too."""
+        """Return a collection with other options, guarded too."""
         return self[name].with_options(*args, **options)
 
     def with_options(self, *args: Any, **options: Any) -> GuardedDatabase:

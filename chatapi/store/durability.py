@@ -1,7 +1,7 @@
 """The write concerns of the two writes of a send, by the kind of server.
 
-A message is committed by the update of its chat. Where one server with one log takes both writes, the
-sync of the second includes the first: the message is written without a sync of its own, and the
+A message is committed by the update of its chat. Where one server with one log takes both writes,
+the sync of the second includes the first: the message is written without a sync of its own, and the
 compare-and-set on its chat with one.
 
 - One log (a standalone MongoDB, the embedded server): message `j: false`, chat `j: true`.

@@ -43,7 +43,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("userId", UP), ("createdAt", DOWN)], name="user_created"),
         IndexModel([("adminId", UP), ("createdAt", DOWN)], name="admin_created"),
         IndexModel([("status", UP)], name="status"),
-        # At most one open chat a user: the rule of last resort, in the database itself.
+        # At most one open chat for each user, enforced by the database.
         IndexModel(
             [("userId", UP)],
             unique=True,
@@ -77,11 +77,11 @@ INDEXES: dict[str, list[IndexModel]] = {
 }
 
 
-# What a tail that polls asks by: only where there are no change streams to follow.
+# The index for polling, only on servers without change streams.
 POLLED = IndexModel([("changedAt", UP)], name="changes")
-# Indexes of `chatrooms` that release 0.1.0 made. Each adds to what a message writes. A category
-# is found along `recent`, the counts are remembered, and the few chats of one person are found by
-# `user_created` and sorted.
+# Indexes of `chatrooms` that release 0.1.0 created and that are dropped, because each one makes
+# sending slower. A category is found along `recent`, the counts are cached, and the few chats of a
+# user are found by `user_created` and sorted.
 DROPPED = ("category_recent", "counts", "user_recent")
 
 

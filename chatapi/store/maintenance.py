@@ -1,7 +1,4 @@
-"""The database as a whole: what it is, what is in it, and how all of it is copied.
-
-For `verify`, `backup` and `restore`; no request comes here.
-"""
+"""Queries over the whole database, for `doctor`, `backup` and `restore`; no request uses them."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from chatapi.store import server as servers
 from chatapi.store.database import AWARE, Document, current
 from chatapi.store.id_chunks import chunked
 
-# What is true for seconds, counts attempts, or lets somebody in.
+# Collections that give access, and those with short-lived data and counters.
 SECRET = frozenset({"sessions", "passwordLinks"})
 SHORT_LIVED = frozenset(
     {"signals", "presence", "attempts", "attemptWindows", "counters", "windows", "maintenance"}
@@ -37,10 +34,10 @@ _NOT_PLANNED = frozenset({"rejectedPlans", "parsedQuery"})
 
 
 def server() -> Document:
-    """Return the server's name and version, what it is, and how many connections it has left.
+    """Return the server's name, version, form, and number of available connections.
 
-    `form` is "standalone", "replica set" or "sharded cluster". A number the server does not
-    tell is None. Raises PyMongoError when it does not answer.
+    `form` is "standalone", "replica set" or "sharded cluster". A number that the server does not
+    report is None. Raises PyMongoError if it does not respond.
     """
     database, kind = current(), servers.current()
     hello = database.command("hello")
@@ -62,7 +59,7 @@ def server() -> Document:
 
 
 def _told(database: Database[Document], command: str) -> Document:
-    """Return a command's answer, nothing if we may not ask."""
+    """Return the response to a command, or {} if the user may not run it."""
     try:
         return database.command(command)
     except OperationFailure:
@@ -70,17 +67,17 @@ def _told(database: Database[Document], command: str) -> Document:
 
 
 def pool_size() -> int:
-    """Return how many connections this process's client keeps at most."""
+    """Return the maximum number of connections of this process's client."""
     return int(current().client.options.pool_options.max_pool_size or 0)
 
 
 def write_concern() -> Document:
-    """Return what the client asks of a write before it counts as done."""
+    """Return the client's write concern."""
     return dict(current().write_concern.document)
 
 
 def acknowledged() -> bool:
-    """Tell whether writes wait for the server's answer."""
+    """Return whether writes wait for the server's acknowledgement."""
     return current().write_concern.acknowledged
 
 
@@ -151,13 +148,13 @@ def login_attempts(key: str) -> int:
 
 
 def backup_collections(*, sessions: bool) -> list[str]:
-    """Return the names of the collections that a backup holds, whoever made them."""
+    """Return the names of the collections that a backup contains, also unknown ones."""
     left_out = SHORT_LIVED if sessions else SHORT_LIVED | SECRET
     return sorted(set(collections()) - left_out)
 
 
 def estimate(names: Iterable[str]) -> int:
-    """Return about how many documents there are in these."""
+    """Return the estimated number of documents in these collections."""
     return sum(current()[name].estimated_document_count() for name in names)
 
 
@@ -174,10 +171,7 @@ def _raw(name: str) -> Collection[RawBSONDocument]:
 
 
 def batches(name: str, size: int) -> Iterator[list[RawBSONDocument]]:
-    """Yield a collection's documents as they are stored, so many at a time.
-
-    A batch is read when it is asked for, not before.
-    """
+    """Yield a collection's documents as they are stored, in batches that are read lazily."""
     batch: list[RawBSONDocument] = []
     for document in _raw(name).find(batch_size=size):
         batch.append(document)
@@ -193,7 +187,7 @@ def raw_chat(chat_id: ObjectId) -> RawBSONDocument | None:
 
 
 def raw_messages(chat_ids: Sequence[ObjectId]) -> Iterator[RawBSONDocument]:
-    """Yield the messages of some chats, in no order, those never committed included."""
+    """Yield the messages of some chats, in no order, including uncommitted ones."""
     yield from _raw("messages").find({"chatId": {"$in": list(chat_ids)}})
 
 
@@ -202,40 +196,40 @@ def raw_messages_from(chat_id: ObjectId, seq: int) -> Iterator[RawBSONDocument]:
 
 
 def insert(name: str, documents: Sequence[RawBSONDocument]) -> None:
-    """Add documents as they are."""
+    """Insert documents without any change."""
     _raw(name).insert_many(documents, ordered=False)
 
 
 def replace(name: str, documents: Sequence[RawBSONDocument]) -> None:
-    """Put documents in the place of those with their ids, or add them."""
+    """Replace the documents with the same ids, or insert them."""
     for document in documents:
         _raw(name).replace_one({"_id": document["_id"]}, document, upsert=True)
 
 
 def in_use(since: datetime) -> bool:
-    """Tell whether anybody typed, came or went since then, or an agent was connected.
+    """Return whether the product was in use since a time: typing, presence, connected agents.
 
-    What was deleted a command may have deleted.
+    Deletions do not count, because a command may have made them.
     """
     recently = {"$gte": since, "$lte": clock.now() + clock.TOLERANCE}
     connected = current()["presence"].find_one({"seenAt": recently})
-    told = {"at": recently, "kind": {"$ne": "deleted"}}
-    return bool(connected or current()["signals"].find_one(told))
+    ephemeral = {"at": recently, "kind": {"$ne": "deleted"}}
+    return bool(connected or current()["signals"].find_one(ephemeral))
 
 
 def clear() -> None:
-    """Drop everything that a backup replaces, and what belongs to the people in it."""
+    """Drop every collection that a backup replaces, and those that refer to its users."""
     for name in {*backup_collections(sessions=True), *SECRET, "signals", "presence"}:
         current().drop_collection(name)
 
 
 def begin_restore(facts: Document) -> None:
-    """Note that the database is being filled."""
+    """Record that a restore has started."""
     current()["maintenance"].replace_one(_RESTORE, _RESTORE | facts, upsert=True)
 
 
 def unfinished_restore() -> Document | None:
-    """Return what was noted of a restore that has not come to its end."""
+    """Return the record of a restore that has not finished, or None."""
     return current()["maintenance"].find_one(_RESTORE)
 
 
@@ -247,7 +241,7 @@ def finish_restore() -> None:
 
 
 def chat_batches(size: int, newest: int | None = None) -> Iterator[list[Document]]:
-    """Yield chats, so many at a time: all, or only those of the latest messages."""
+    """Yield chats in batches: all, or only those with the newest messages."""
     if newest is None:
         found = scan.newest_first(current()["chatrooms"], "userId")
     else:
@@ -277,9 +271,9 @@ def chat(chat_id: ObjectId) -> Document | None:
 def message_chat_ids(
     before: datetime, newest: int | None = None
 ) -> Iterator[tuple[ObjectId, ObjectId]]:
-    """Yield the ids of messages made before a time, each with its chat's, the newest chats first.
+    """Yield (message id, chat id) of messages created before a time, the newest chats first.
 
-    newest -- only so many: no index leads to the newest messages of all chats together.
+    newest -- the maximum number, because no index has the newest messages of all chats.
     """
     found = scan.newest_first(current()["messages"], "chatId", {"chatId": 1})
     old = (row for row in found if row["_id"].generation_time < before)
@@ -297,7 +291,7 @@ def existing_ids(name: str, ids: Iterable[ObjectId]) -> set[ObjectId]:
 
 
 def chats_without_terms() -> Iterator[Document]:
-    """Yield the chats that no search finds: their ids, owners and what names them."""
+    """Yield the chats without search terms: their ids, owners, subjects and names."""
     named = {"userId": 1, "subject": 1, "userName": 1, "userEmail": 1}
     rows = scan.newest_first(current()["chatrooms"], "userId", named)
     while batch := {row["_id"]: row for row in itertools.islice(rows, _TERMS_BATCH)}:
@@ -306,18 +300,18 @@ def chats_without_terms() -> Iterator[Document]:
 
 
 def has_legacy_search_index() -> bool:
-    """Tell whether chats were found by terms of their own here, as before version 0.1.0."""
+    """Return whether the search index of releases before 0.1.0 exists."""
     return _OLD_SEARCH in indexes_of("chatrooms")
 
 
 def drop_legacy_search_index() -> None:
-    """Drop the index of these terms; another process may have done it."""
+    """Drop that index; another process may have done it."""
     with contextlib.suppress(OperationFailure):
         current()["chatrooms"].drop_index(_OLD_SEARCH)
 
 
 def delete_orphaned_terms(before: datetime) -> None:
-    """Remove the search terms made before a time of chats that do not exist."""
+    """Delete orphaned search terms: of chats that do not exist, created before a time."""
     rows = scan.newest_first(current()["chat_terms"], "userId", {"_id": 1})
     old = (row["_id"] for row in rows if row["_id"].generation_time < before)
     for some in chunked(old):

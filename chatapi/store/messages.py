@@ -1,7 +1,7 @@
 """The `messages` collection, one document a message, in the order of `seq`.
 
-A message is part of its chat once the chat's `lastSeq` has reached its `seq`; one beyond
-it was written but never committed, and no reader asks for it (see `services.messages`).
+A message is committed when the chat's `lastSeq` has reached its `seq`. One with a larger `seq` is
+uncommitted, and no reader gets it (see `services.messages`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chatapi.store.database import (
 
 
 def insert(message: Document) -> None:
-    """Add a message, which is durable when `chats.replace` has made it part of its chat.
+    """Insert a message, which is durable when `chats.replace` has committed it.
 
     Raises Duplicate when its seq or its send key is taken.
     """
@@ -32,9 +32,9 @@ def insert(message: Document) -> None:
 
 
 def insert_many(rows: Sequence[Document]) -> None:
-    """Add messages in this order, up to the first whose seq or send key is taken.
+    """Insert messages in this order, up to the first whose seq or send key is taken.
 
-    Raises Duplicate if there is such a one.
+    Raises Duplicate if there is one.
     """
     try:
         messages().insert_many(rows)
@@ -73,6 +73,6 @@ def delete_of_chat(chat_id: ObjectId) -> None:
 
 
 def redact(chat_id: ObjectId, seq: int, content: str, when: datetime) -> None:
-    """Put a tombstone's text in the place of a message's."""
+    """Replace a message's text by the tombstone's."""
     where = {"chatId": chat_id, "seq": seq}
     messages().update_one(where, {"$set": {"content": content, "deletedAt": when}})

@@ -1,5 +1,5 @@
-"""The `passwordLinks` collection: links that set a forgotten password. The key is the SHA-256
-of the token in the link."""
+"""The `passwordLinks` collection: links to set a new password. The key is the SHA-256 of the token
+in the link."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def by_key(key: str) -> Document | None:
 
 
 def consume(key: str) -> bool:
-    """Remove a link; tell whether this call removed it, so that one of two may use it."""
+    """Delete a link; return whether this call deleted it, so that it is used only once."""
     return password_links().delete_one({"_id": key}).deleted_count > 0
 
 

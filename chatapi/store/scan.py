@@ -1,8 +1,8 @@
 """Read a whole collection in batches, along an index.
 
 A batch is one query: a range of an indexed field other than `_id`. So no query takes long, and no
-cursor stays open between two batches, on any server. The field holds times or ObjectIds, which start
-with the second of their creation, so a batch is a time span. Its length is estimated from the
+cursor stays open between two batches, on any server. The field holds times or ObjectIds, which
+start with the second of their creation, so a batch is a time span. Its length is estimated from the
 previous batch, for about AT_ONCE documents.
 """
 

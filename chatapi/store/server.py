@@ -1,32 +1,35 @@
-"""What differs between the database servers, each with its version and reason.
+"""The differences between the database servers, each with its version and reason.
 
-The product runs on MongoDB and, beside `make run`, on SecantusDB 0.7.0b3, the embedded server. No
-other module of `chatapi` names the latter. What the code does differently there is a field of
-`Server`, asked by `current().FIELD`; the numbers are in `docs/upstream.md`.
+The product runs on MongoDB and, with `make run`, on SecantusDB 0.7.0b3, the embedded server. No
+other module of `chatapi` names the latter. Each difference in behaviour is a field of `Server`,
+read as `current().FIELD`; `docs/upstream.md` has the measurements.
 
-Other code suits SecantusDB 0.7.0b3 and is right on MongoDB as well, so both take the same path.
-What that costs on MongoDB was not measured.
+Other code suits SecantusDB 0.7.0b3 and is correct on MongoDB as well, so both use it. Its cost on
+MongoDB was not measured.
 
-- `store.chats` and `store.users` page without `$or`: a filter with `$or` takes no index there.
-- `store.chats` puts the time first in the filter: of two fields the first one with an index
-  decides there, and the list's order needs that of the time.
-- `store.chats` looks a millisecond further back than the last chat of a page: by an index of an
-  equal field, the time (downwards) and `_id`, a `$gte` there leaves out what has the very time.
-- `store.chats` reads whole documents: to leave a field out copies the rest of the document there.
-- `store.scan` reads a collection in ranges of an indexed field: there the whole answer of a find
-  is made before its first batch is sent, and a range over `_id` reads the whole collection.
-- `store.sessions` unwinds the user that `$lookup` found before it takes out the password's hash:
-  a projection leaves nothing out of the documents of an array there.
-- `store.chat_terms` stand apart from the chats: with each update of a document more is written
-  there for each term that is indexed, and a chat is updated with each message.
-- `store.indexes` has no more indexes than the queries need: each adds to each update there, also
-  when none of its fields changes. It has no text index: SecantusDB refuses one (code 67).
-- `chatapi.http.counters` reads a counter and writes it if it is unchanged: `find_one_and_update`
-  reads the whole collection there, and of two upserts by it at once one answers nothing.
-- `store.expiry` removes what has expired, for the collections without a TTL index and for all of
-  them there: `deploy/secantus_server.py` starts the server without the sweeper that holds its lock.
-- `realtime.session_cache` reads its change stream five times a second: a waiting `getMore` is
-  answered there after each write to any collection.
+- `store.chats` and `store.users` page without `$or`: SecantusDB uses no index for a filter with
+  `$or`.
+- `store.chats` puts the time first in the filter: SecantusDB uses the index of the first field that
+  has one, and the order of a list needs the index of the time.
+- `store.chats` reads a millisecond further back than the last chat of a page: with an index of an
+  equality field, the time (descending) and `_id`, SecantusDB treats `$gte` as `$gt`.
+- `store.chats` reads whole documents: SecantusDB copies the rest of a document to exclude a field.
+- `store.scan` reads a collection in ranges of an indexed field: SecantusDB computes the whole
+  result of a find before it sends the first batch, and reads the whole collection for a range over
+  `_id`.
+- `store.sessions` unwinds the user of a `$lookup` before it excludes the password's hash:
+  SecantusDB excludes no field of documents in an array.
+- `store.chat_terms` is separate from the chats: SecantusDB writes more with each update the more
+  index entries a document has, and a chat is updated with each message.
+- `store.indexes` has only the indexes that queries need: SecantusDB writes more for each index,
+  also if none of its fields changes. It has no text index: SecantusDB rejects one (code 67).
+- `chatapi.http.counters` reads a counter and writes it if it is unchanged: in SecantusDB
+  `find_one_and_update` reads the whole collection, and one of two concurrent upserts returns None.
+- `store.expiry` deletes expired documents, in collections without a TTL index and, on SecantusDB,
+  in all: `deploy/secantus_server.py` starts the server without its TTL sweeper, which holds the
+  lock.
+- `realtime.session_cache` reads its change stream five times a second: SecantusDB responds to a
+  waiting `getMore` after each write to any collection.
 """
 
 from __future__ import annotations
@@ -43,21 +46,20 @@ from chatapi.store import database
 
 @dataclass(frozen=True)
 class Server:
-    """A kind of server: what the code decides by it.
+    """The properties of a kind of server.
 
-    Each comment says what SecantusDB 0.7.0b3 does, and what is done about it.
+    Each comment says what SecantusDB 0.7.0b3 does, and how the product handles it.
     """
 
-    # What people call the server.
+    # The server's name.
     name: str
-    # SecantusDB is meant for one machine: `verify` refuses it in production.
+    # SecantusDB is meant for one machine: `doctor` fails in production.
     is_embedded: bool
-    # SecantusDB says in `hello` that it is a replica set, which it needs for change streams. It
-    # is one server with one log all the same, and one sync is enough for the two writes of a send.
-    # What MongoDB says in `hello` is believed.
+    # SecantusDB reports in `hello` that it is a replica set, which it needs for change streams. It
+    # is one server with one log, so one sync is enough for the two writes of a send.
     has_one_log: bool
-    # SecantusDB goes through all indexes several times for the filter of an update with more than
-    # `_id`, a third of what the update costs. So the version is compared in the update there.
+    # SecantusDB reads all indexes several times for the filter of an update with more than `_id`,
+    # a third of the update's cost. So the version is compared in the update itself.
     updates_by_id_alone: bool
     # SecantusDB says in `hello` that its last write was now, whenever it was: it is not believed.
     tells_last_write: bool
@@ -84,7 +86,7 @@ PLAIN = Server(
     ids_at_once=1000,
     tail_pause_seconds=0.0,
 )
-# Measured on 0.7.0b3; any other version takes this path, too.
+# Measured on 0.7.0b3; other versions are treated the same.
 SECANTUS_0_7 = Server(
     name="SecantusDB",
     is_embedded=True,
@@ -96,14 +98,14 @@ SECANTUS_0_7 = Server(
     tail_pause_seconds=0.2,
 )
 
-# The database that was asked last, with its answer.
+# The bound database with its kind of server.
 _known: list[tuple[object, Server]] = []
 
 
 def current() -> Server:
-    """Return the kind of server that the process's database is on, asked once for each `bind`.
+    """Return the kind of the process's database server, which is queried once for each `bind`.
 
-    Raises PyMongoError when it must be asked and is away.
+    Raises PyMongoError if the query fails.
     """
     bound = database.current()
     if not _known or _known[0][0] is not bound:
@@ -121,8 +123,8 @@ def _ask(bound: object) -> Server:
 def seconds_since_write() -> float | None:
     """Read a document and return how many seconds ago a write was acknowledged, if known.
 
-    The document is what the supervisor of the embedded server writes every few seconds. A MongoDB
-    replica set writes to its oplog every 10 s by itself; a standalone MongoDB tells nothing.
+    The supervisor of the embedded server writes the document every few seconds. A MongoDB
+    replica set writes to its oplog every 10 s by itself; a standalone MongoDB reports nothing.
     Raises PyMongoError.
     """
     bound: object = database.current()
@@ -140,9 +142,9 @@ def seconds_since_write() -> float | None:
 
 
 def has_change_streams(bound: object) -> bool:
-    """Tell whether the server reports changes: a replica set or a sharded cluster does.
+    """Return whether the server has change streams: a replica set or a sharded cluster has.
 
-    SecantusDB 0.7.0b3 calls itself a replica set, and has them.
+    SecantusDB 0.7.0b3 reports that it is a replica set, and has them.
     """
     if not isinstance(bound, Database):
         return False  # a stand-in, in memory

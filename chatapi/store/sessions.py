@@ -1,4 +1,4 @@
-"""The `sessions` collection: who is signed in. The key is the SHA-256 of the token."""
+"""The `sessions` collection. The key is the SHA-256 of the token."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def insert(session: Document) -> None:
 def with_user(session_id: str) -> tuple[Document, Document] | None:
     """Return a session and its user, read in one round trip, or None.
 
-    The user comes without the password's hash: it does not leave the database.
+    The user comes without the password's hash, which does not leave the database.
     """
     found = sessions().aggregate(
         [
@@ -35,8 +35,8 @@ def with_user(session_id: str) -> tuple[Document, Document] | None:
                     "as": "user",
                 }
             },
-            # First: the embedded server takes no field out of an array's documents
-            # (`store.server`).
+            # Before `$project`, because the embedded server excludes no field of documents in an
+            # array (`store.server`).
             {"$unwind": "$user"},
             {"$project": {"user.passwordHash": 0, "user.searchTerms": 0}},
         ]
@@ -47,9 +47,9 @@ def with_user(session_id: str) -> tuple[Document, Document] | None:
 
 
 def touch(session_id: str, times: Document) -> None:
-    """Note when a session was used and how long it lives from now on.
+    """Store when a session was used and when it expires.
 
-    Without room for it the session still serves: reads go on.
+    On a full disk the session still works, because reads do.
     """
     with contextlib.suppress(StorageFull):
         sessions().update_one({"_id": session_id}, {"$set": times})
@@ -64,13 +64,13 @@ def delete(session_id: str) -> bool:
 
 
 def delete_public(user_id: ObjectId, public_id: ObjectId) -> bool:
-    """End one of a user's own sessions by the id that lists show."""
+    """Delete one of a user's sessions by its public id."""
     where = {"userId": user_id, "publicId": public_id}
     return sessions().delete_one(where).deleted_count > 0
 
 
 def delete_of_user(user_id: ObjectId, keep: str | None = None) -> None:
-    """End a user's sessions, all but the one to keep."""
+    """Delete a user's sessions, except the one to keep."""
     where: Document = {"userId": user_id}
     if keep is not None:
         where["_id"] = {"$ne": keep}
@@ -78,9 +78,9 @@ def delete_of_user(user_id: ObjectId, keep: str | None = None) -> None:
 
 
 def delete_least_recent(user_id: ObjectId, most: int, keep: str) -> list[str]:
-    """End the sessions that a user has too many, the least recently used first; return them.
+    """Delete a user's sessions above a maximum, the least recently used first; return their ids.
 
-    keep -- the one that has just begun.
+    keep -- the session that was just created.
     """
     rows = list(sessions().find({"userId": user_id}, {"lastSeenAt": 1, "createdAt": 1}))
     others = [row for row in rows if row["_id"] != keep]

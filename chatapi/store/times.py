@@ -1,8 +1,8 @@
 """Set the time zone of stored times: BSON has none, and all times are UTC.
 
 pymongo's own `tz_aware` calls Python's `utcoffset` for each decoded time, and a type registry makes
-pymongo decode each response twice. So the client decodes times without a zone, and these collections
-set UTC.
+pymongo decode each response twice. So the client decodes times without a zone, and these
+collections set UTC.
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ from chatapi.store import expiry
 from chatapi.store.database import Document, translate_duplicate_key, users
 
 _ORDER = [("createdAt", DESCENDING), ("_id", DESCENDING)]
-# So many users made in one millisecond cost a page of a list no second query.
+# The number of extra users read with a page, because several may have the position's time.
 TIE_ROWS = 20
 
 
 def insert(user: Document) -> None:
-    """Add a user. Raises Duplicate when the login key is taken."""
+    """Insert a user. Raises Duplicate if the login key is taken."""
     with translate_duplicate_key():
         users().insert_one(user)
 
@@ -32,20 +32,20 @@ def by_login_key(login_key: str) -> Document | None:
 
 
 def update(user_id: ObjectId, fields: Document) -> Document | None:
-    """Set fields and return the user as it is then, or None if there is none."""
+    """Set fields and return the updated user, or None if there is none."""
     if not users().update_one({"_id": user_id}, {"$set": fields}).matched_count:
         return None
     return by_id(user_id)
 
 
 def insert_guest(guest: Document) -> None:
-    """Add a guest, who expires at `expiresAt` unless `keep_guest` comes first."""
+    """Insert a guest, who expires at `expiresAt` unless `keep_guest` is called before."""
     insert(guest)
     expiry.purge_expired(users())
 
 
 def keep_guest(user_id: ObjectId) -> bool:
-    """Let a guest expire no more; False if it has expired."""
+    """Remove a guest's expiry; return False if the guest has expired already."""
     return bool(users().update_one({"_id": user_id}, {"$unset": {"expiresAt": ""}}).matched_count)
 
 
@@ -85,7 +85,7 @@ def newest(
     disabled: bool | None = None,
     terms: Sequence[str] = (),
 ) -> list[Document]:
-    """Return up to `limit` users, the newest first, from after a place in that order."""
+    """Return up to `limit` users after a position, the newest first."""
     where: dict[str, Any] = {}
     if role is not None:
         where["role"] = role
@@ -95,8 +95,8 @@ def newest(
         where["searchTerms"] = {"$all": list(terms)}
     if after is None:
         return _read(where, limit)
-    # A range of the index alone: the users of the same time that stand before the place are
-    # read, too, and dropped here.
+    # A range of the index. It includes users with the position's time that belong to earlier
+    # pages; these are dropped here.
     where = {"createdAt": {"$lte": after.at}} | where
     extra = TIE_ROWS
     while True:
