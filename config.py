@@ -21,6 +21,9 @@ from limits import parse
 from pymongo.errors import ConfigurationError, InvalidURI
 from pymongo.uri_parser import parse_uri
 
+# The release. Everything that shows a version reads it here (tests/test_version.py).
+__version__ = "0.1.0"
+
 # What the environment may set; the rest of a configuration is not for a deployment to change.
 SETTINGS = frozenset(
     {
@@ -122,7 +125,7 @@ class Config:
     APP_ENV = "base"
     DEBUG = False
     TESTING = False
-    VERSION = "0.1.0"
+    VERSION = __version__
 
     SECRET_KEY = ""
     MONGO_URI = "mongodb://127.0.0.1:27017/livechat?retryWrites=false&w=1&journal=true"

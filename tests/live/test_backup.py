@@ -39,7 +39,7 @@ from chatapi.store import database as store_database
 from chatapi.store import indexes, maintenance
 from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
-from config import TestConfig
+from config import TestConfig, __version__
 from deploy import run
 from tests.conftest import PASSWORD, MakeChat, MakeSession
 from tests.consistency import assert_all_chats_are_consistent, assert_chat_is_consistent
@@ -204,6 +204,7 @@ def test_an_existing_file_is_replaced_only_when_told(
     assert file.read_text() == "something dear"
     saved(database, file, "--overwrite")
     assert header_of(file)["format"] == archive.FORMAT
+    assert header_of(file)["product"] == __version__
 
 
 def test_a_backup_that_fails_leaves_no_file(
