@@ -11,5 +11,5 @@ FOLDER = Path(__file__).parent
 
 # The templates belong to the release: it is part of each ETag, and after an update no page
 # keeps what the old one made.
-files = StaticFiles(FOLDER / "static", entries=("console.js",), also=(FOLDER / "templates",))
+files = StaticFiles(FOLDER / "static", entries=("console.js",), watched=(FOLDER / "templates",))
 files.register(blueprint, "/static")

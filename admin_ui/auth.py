@@ -9,7 +9,7 @@ from admin_ui import blueprint, forms, htmx, problems
 from admin_ui.views import answer, refused
 from chatapi.domain import errors
 from chatapi.domain.errors import ChatError
-from chatapi.http import devices, identity, restore_guard
+from chatapi.http import data_guard, devices, identity
 from chatapi.http.limits import rate_limit
 from chatapi.http.login_limits import login_attempts
 from chatapi.services import accounts
@@ -38,7 +38,7 @@ def login() -> Response:
 def _no_agent() -> bool:
     """Tell whether the first agent is still to be made; no, when the database does not answer."""
     try:
-        restore_guard.check()
+        data_guard.check()
         return not accounts.list_admins()
     except PyMongoError:
         return False  # the page itself needs no database

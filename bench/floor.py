@@ -35,7 +35,7 @@ def two_writes(chat_id: str) -> Any:
     content, seq = request.get_json()["content"], next(numbers)
     now = datetime.now(UTC)
     message = MESSAGE | {"_id": ObjectId(), "chatId": NOWHERE, "seq": seq, "content": content}
-    message |= {"sendKey": str(seq), "timestamp": now}
+    message |= {"idempotencyKey": str(seq), "timestamp": now}
     database.messages.insert_one(message)
     database.chatrooms.update_one(
         {"_id": ObjectId(chat_id)},
@@ -56,7 +56,7 @@ def _take_shape() -> None:
     session = accounts.session_for(user)
     chat = chats.new_chat(session, "A subject", "general", "medium")
     MESSAGE.update(messages.new(session, chat, "A message of a usual length, no more.", "key"))
-    MESSAGE["sendKey"] = "floor"
+    MESSAGE["idempotencyKey"] = "floor"
     CHANGES.update(messages.apply_message(chat, MESSAGE))
     CHANGES.pop("lastSeq")
 

@@ -12,12 +12,14 @@ from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 from pymongo import MongoClient
 from pymongo.database import Database
+from pymongo.driver_info import DriverInfo
 from pymongo.uri_parser import parse_uri
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config as configuration
 from chatapi import cli
 from chatapi.http import (
+    data_guard,
     headers,
     health,
     identity,
@@ -26,7 +28,6 @@ from chatapi.http import (
     openapi,
     problems,
     quotas,
-    restore_guard,
     slow_clients,
     static_files,
 )
@@ -38,7 +39,7 @@ from chatapi.services import accounts, credentials, password_rules, passwords
 from chatapi.services.feeds import stream_limits
 from chatapi.services.quota import quota
 from chatapi.store import database as store_database
-from chatapi.store import disk
+from chatapi.store import disk, server
 from chatapi.transport import streams
 
 DEFAULT_DATABASE = "livechat"
@@ -81,7 +82,7 @@ def create_app(
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=count, x_proto=count, x_host=count
         )
-    restore_guard.init_app(app)
+    data_guard.init_app(app)
     limits.init_app(app)
     login_attempts.init_app(app, shared=database is None)
     app.extensions["unknown_tokens"] = UnknownTokens()
@@ -130,6 +131,7 @@ def _connect(app: Flask, database: Database[Any] | None) -> None:
         mongo.init_app(
             app,
             maxPoolSize=app.config["DATABASE_POOL_SIZE"],
+            driver=DriverInfo(server.DRIVER, app.config["VERSION"]),
             **options,
         )
         client: MongoClient[Any] = mongo.cx  # type: ignore[assignment]

@@ -26,7 +26,7 @@ from chatapi.realtime.session_cache import session_cache
 from chatapi.realtime.tail import tail
 from chatapi.services import accounts, chats
 from chatapi.services.accounts import ClientInfo, Session
-from chatapi.store import indexes
+from chatapi.store import indexes, migrations
 from chatapi.store.database import Document
 from config import Config, TestConfig
 from tests import cheap_apps
@@ -147,8 +147,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def database() -> Database[Document]:
-    """An empty database in memory, with the product's indexes."""
+    """An empty database in memory, of this release, with the product's indexes."""
     mongo: MongoClient[Document] = mongomock.MongoClient(tz_aware=True)
+    migrations.run(mongo["test"])
     indexes.ensure(mongo["test"], validators=False)
     return mongo["test"]
 

@@ -61,7 +61,7 @@ def assert_all_chats_are_consistent(database: Database[Any]) -> None:
 
 
 def _assert_messages(chat: Document, history: list[Document]) -> None:
-    keys = Counter((row["senderId"], row["sendKey"]) for row in history)
+    keys = Counter((row["senderId"], row["idempotencyKey"]) for row in history)
     assert not [key for key, count in keys.items() if count > 1], "a message stands twice"
     running = {"user": 0, "admin": 0}
     epoch = 0
@@ -72,7 +72,7 @@ def _assert_messages(chat: Document, history: list[Document]) -> None:
         assert epoch <= row["epoch"] <= chat["epoch"], "from before a closing"
         epoch = row["epoch"]
         if row["clientMessageId"] is not None:
-            assert row["sendKey"] == f"client:{row['clientMessageId']}"
+            assert row["idempotencyKey"] == f"client:{row['clientMessageId']}"
 
 
 def _assert_numbers(chat: Document, history: list[Document]) -> None:
@@ -81,7 +81,7 @@ def _assert_numbers(chat: Document, history: list[Document]) -> None:
         assert chat["counts"][side] == sum(row["side"] == side for row in history)
         assert 0 <= chat["readSeq"][side] <= chat["lastSeq"]
         later = [r for r in history if r["side"] == other and r["seq"] > chat["readSeq"][side]]
-        buried = {each["seq"] for each in chat.get("burying", ())}
+        buried = {each["seq"] for each in chat.get("pendingRedactions", ())}
         unread = [r for r in later if not r.get("deletedAt") and r["seq"] not in buried]
         assert chat["unread"][side] == len(unread), f"what the {side} has not read"
         listed = [e["seq"] for e in chat.get("deletedUnread", ()) if e["side"] == other]
@@ -95,7 +95,7 @@ def _assert_preview(chat: Document, history: list[Document]) -> None:
         assert chat["lastMessageAt"] == chat["createdAt"]
         return
     last = history[-1]
-    hidden = any(each["seq"] == last["seq"] for each in chat.get("burying", ()))
+    hidden = any(each["seq"] == last["seq"] for each in chat.get("pendingRedactions", ()))
     assert chat["lastMessage"] == {
         "content": TOMBSTONE if hidden else last["content"][:MAX_PREVIEW_LENGTH],
         "senderRole": last["senderRole"],

@@ -15,6 +15,7 @@ from chatapi.cli.backup import backup_data
 from chatapi.cli.demo import seed_demo
 from chatapi.cli.doctor import run_doctor
 from chatapi.cli.imports import import_conversations
+from chatapi.cli.migrate import migrate
 from chatapi.cli.restore import restore_data
 from chatapi.cli.temporary_accounts import account_commands
 from chatapi.cli.terminal import DatabaseCommand
@@ -48,6 +49,7 @@ def init_app(app: Flask) -> None:
 def init_db(sweep: bool) -> None:
     """Create missing collections, indexes and validators; safe on every start."""
     _refuse_half_restored()
+    migrate()
     indexes.ensure(database.current())
     consistency.renew_terms()
     finished = chats.finish_deletions()

@@ -3,7 +3,8 @@
 A checksum says that a file is what `backup` wrote, not that a database takes it: a file may have
 been made or changed by other means. So each document is decoded and held against the rules that the
 database will apply to it (`store.indexes`): the required fields and their types, and the unique
-indexes. Whether a chat agrees with its history is not asked here: a backup of a damaged database
+indexes. The fields that an older release named otherwise are looked at under their new names, since
+`restore` renames them. Whether a chat agrees with its history is not asked here: a backup of a damaged database
 is restored as it is, and `restore` then names what is wrong.
 """
 
@@ -22,7 +23,7 @@ from bson.int64 import Int64
 
 from chatapi.cli import archive
 from chatapi.cli.archive import BadArchive, Header
-from chatapi.store import indexes, maintenance
+from chatapi.store import indexes, maintenance, migrations
 from chatapi.store.database import AWARE, Document
 
 # What restoring reads of a document, besides what the validators require.
@@ -58,6 +59,7 @@ def check(path: Path, seen: Callable[[int], None] = lambda _: None) -> Header:
             document = decode(saved.raw, AWARE)
         except (BSONError, ValueError, OverflowError, RecursionError) as error:
             raise BadArchive(f"{where} is no BSON document ({error})") from None
+        document = migrations.renamed(name, document)
         _check_fields(name, document, where)
         unique.add(name, document, again=again, where=where)
         counts[name] += not again

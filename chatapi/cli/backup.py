@@ -155,7 +155,8 @@ class _Copy:
 
     def _note_begun(self, chat: RawBSONDocument) -> None:
         """Note the deletions that may be over when `deletions` is copied."""
-        self.begun += [deletions.note(chat["_id"], each["seq"]) for each in chat.get("burying", ())]
+        pending = chat.get("pendingRedactions", ())
+        self.begun += [deletions.note(chat["_id"], each["seq"]) for each in pending]
 
     def _add(self, chat: RawBSONDocument) -> None:
         if chat["isOpen"]:

@@ -63,12 +63,12 @@ def wrong_with(chat: Document, messages: Sequence[Document]) -> list[str]:
         found.append(f"messageCount is {chat['messageCount']}, not {len(history)}")
     if chat["isOpen"] != (chat["status"] in OPEN_STATUSES):
         found.append(f"isOpen is {chat['isOpen']} and the status {chat['status']}")
-    keys = {(message["senderId"], message["sendKey"]) for message in history}
+    keys = {(message["senderId"], message["idempotencyKey"]) for message in history}
     if len(keys) != len(history):
         found.append("a message stands in it twice")
     # Messages deleted under an older release count until they are read: only these do not.
     not_counted = {each["seq"] for each in chat.get("deletedUnread", ())}
-    buried = {each["seq"] for each in chat.get("burying", ())}
+    buried = {each["seq"] for each in chat.get("pendingRedactions", ())}
     found += [
         f"message {message['seq']} is in deletedUnread and is not deleted"
         for message in history

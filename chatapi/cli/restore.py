@@ -20,6 +20,7 @@ from flask.cli import with_appcontext
 
 from chatapi.cli import archive, archive_check, consistency
 from chatapi.cli.backup import to_raw
+from chatapi.cli.migrate import migrate
 from chatapi.cli.terminal import cli_errors, progress, regular_file
 from chatapi.domain import clock
 from chatapi.services import chats
@@ -144,6 +145,7 @@ def finish(header: archive.Header) -> list[str]:
         if (there := maintenance.count(row["name"])) != row["count"]
     ]
     # What `init-db` does.
+    migrate()
     indexes.ensure(database.current())
     chats.finish_deletions()
     # A chat that was deleted while the backup ran came without its terms.

@@ -82,18 +82,21 @@ class Chat(TypedDict):
     unread: PerSide  # messages that each side has not read
     unreadByAdmin: bool  # whether unread.admin is more than 0: lists filter by it
     deletedUnread: NotRequired[list[DeletedUnread]]
-    burying: NotRequired[list[Redaction]]  # messages that are being redacted
-    createKey: NotRequired[str | None]  # the client's id of the request that opened the chat
+    pendingRedactions: NotRequired[list[Redaction]]  # messages that are being redacted
+    idempotencyKey: NotRequired[str | None]  # the client's id of the request that opened the chat
 
 
 class Message(TypedDict):
-    """A document of `messages`. `{chatId, seq}` and `{chatId, senderId, sendKey}` are unique."""
+    """A document of `messages`.
+
+    `{chatId, seq}` and `{chatId, senderId, idempotencyKey}` are unique.
+    """
 
     _id: ObjectId
     chatId: ObjectId
     seq: int  # 1, 2, 3 … in each chat
     epoch: int  # the chat's when it was written
-    sendKey: str  # made of clientMessageId, or unique: the same key is the same message
+    idempotencyKey: str  # made of clientMessageId, or unique: the same key is the same message
     clientMessageId: str | None
     senderId: ObjectId
     senderName: str  # as it was when the message was sent
@@ -104,7 +107,7 @@ class Message(TypedDict):
     timestamp: datetime
     counts: PerSide  # messages of each side up to this one
     hasRead: NotRequired[bool]  # its sender has read all messages before it
-    also: NotRequired[dict[str, object]]  # fields of the chat that change with it
+    chatChanges: NotRequired[dict[str, object]]  # fields of the chat that change with it
     deletedAt: NotRequired[datetime]
 
 

@@ -256,6 +256,13 @@ class DatabaseUnavailable(ChatError):
     default_detail = "The service cannot reach its database right now. Please try again."
 
 
+class MigrationMissing(DatabaseUnavailable):
+    default_detail = (
+        "The database was written by an older release. Until `flask init-db` of this release has "
+        "run, nothing is read or written here."
+    )
+
+
 class StorageFull(ChatError):
     """Carries `retryAfter` in seconds. Nothing was stored; reads go on."""
 

@@ -81,7 +81,7 @@ def count_message(
         raise errors.AnswerPending
     size = len(text.encode()) + len(session.name.encode()) + MESSAGE_OVERHEAD
     if client_message_id:
-        size += 2 * len(client_message_id.encode())  # It is part of the send key, too.
+        size += 2 * len(client_message_id.encode())  # It is part of the idempotency key, too.
     if session.image:
         size += len(session.image.encode())
     limits.count("unanswered_messages", network)

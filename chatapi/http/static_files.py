@@ -89,13 +89,13 @@ class StaticFiles:
 
     folder -- where they are.
     entries -- the modules in it that begin a bundle; `url("app.bundle.js")` is its address.
-    also -- folders that decide as well how a page looks, such as its templates.
+    watched -- folders beside it that decide how a page looks, such as its templates.
     """
 
     def __init__(
-        self, folder: Path, *, entries: Iterable[str] = (), also: Iterable[Path] = ()
+        self, folder: Path, *, entries: Iterable[str] = (), watched: Iterable[Path] = ()
     ) -> None:
-        self.folder, self.entries, self.also = folder, tuple(entries), tuple(also)
+        self.folder, self.entries, self.watched = folder, tuple(entries), tuple(watched)
         self._endpoint = ""
         self._release: _Release | None = None
         self._signature: object = None
@@ -135,7 +135,7 @@ class StaticFiles:
         return self._release
 
     def _paths(self) -> list[Path]:
-        folders = (self.folder, *self.also)
+        folders = (self.folder, *self.watched)
         return sorted(path for folder in folders for path in folder.rglob("*.*") if path.is_file())
 
     def _read(self) -> _Release:

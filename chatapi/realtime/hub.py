@@ -99,8 +99,8 @@ class Listener:
             if each.name == "message" and each.seq == seq:
                 chat = each.data["chat"]
                 if chat["_id"] == chat_id:
-                    burying = [*chat.get("burying", ()), {"seq": seq, "at": at}]
-                    each.data["chat"] = chat | {"burying": burying}
+                    pending = [*chat.get("pendingRedactions", ()), {"seq": seq, "at": at}]
+                    each.data["chat"] = chat | {"pendingRedactions": pending}
                     each.frames.clear()
 
     def close(self, code: str, retry_after: float) -> None:

@@ -82,7 +82,7 @@ def create(
     if client_message_id is not None and (made := _find_created_by(session, client_message_id)):
         return *made, False
     chat = new_chat(session, subject, category or DEFAULT_CATEGORY, priority or "medium")
-    chat["createKey"] = client_message_id
+    chat["idempotencyKey"] = client_message_id
     first = None
     if message is not None:
         first = messages.new(session, chat, message, client_message_id)

@@ -14,9 +14,9 @@ moment a process or the database dies, the chat and its history agree.
 - The chat is closed and opened again in between: `epoch`, which each reopening counts up
   and which stands in the message too, tells that the message is void.
 
-A message is deleted the same way: one compare-and-set names it in the chat's `burying` and
-takes its text out of the preview. From then on the text is not shown (`present_message`), and
-only then is it overwritten.
+A message is deleted the same way: one compare-and-set names it in the chat's
+`pendingRedactions` and takes its text out of the preview. From then on the text is not shown
+(`present_message`), and only then is it overwritten.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def finish_deletion(begun: Document) -> None:
     with contextlib.suppress(errors.ChatNotFound):
         message = messages.at(chat_id, seq)
         chat = change(there, lambda now: _with_pending_redaction(now, seq, message))
-        at = next(each["at"] for each in chat["burying"] if each["seq"] == seq)
+        at = next(each["at"] for each in chat["pendingRedactions"] if each["seq"] == seq)
         messages.redact(chat_id, seq, TOMBSTONE, at)
         presence.emit("deleted", chatId=chat_id, userId=chat["userId"], seq=seq)
         change(there, lambda now: _without_pending_redaction(now, seq))
@@ -200,11 +200,11 @@ def finish_deletion(begun: Document) -> None:
 
 def _with_pending_redaction(chat: Document, seq: int, message: Document | None) -> dict[str, Any]:
     """Return what changes in a chat when nobody is to be shown a message any more."""
-    burying = chat.get("burying", [])
-    if any(each["seq"] == seq for each in burying):
+    pending = chat.get("pendingRedactions", [])
+    if any(each["seq"] == seq for each in pending):
         return {}
     now = clock.now()
-    fields = {"burying": [*burying, {"seq": seq, "at": now}], "updatedAt": now}
+    fields = {"pendingRedactions": [*pending, {"seq": seq, "at": now}], "updatedAt": now}
     if chat["lastSeq"] == seq:
         fields["lastMessage"] = chat["lastMessage"] | {"content": TOMBSTONE}
     return fields | (no_longer_unread(chat, message) if message else {})
@@ -228,8 +228,9 @@ def no_longer_unread(chat: Document, message: Document) -> dict[str, Any]:
 
 
 def _without_pending_redaction(chat: Document, seq: int) -> dict[str, Any]:
-    left = [each for each in chat["burying"] if each["seq"] != seq]
-    return {"burying": left} if left != chat["burying"] else {}
+    pending = chat.get("pendingRedactions", [])
+    left = [each for each in pending if each["seq"] != seq]
+    return {"pendingRedactions": left} if left != pending else {}
 
 
 def present_message(chat: Document, message: Document) -> Document:
@@ -240,7 +241,7 @@ def present_message(chat: Document, message: Document) -> Document:
     """
     reader = "admin" if message["side"] == "user" else "user"
     seen = message | {"isRead": message["seq"] <= chat["readSeq"][reader]}
-    for each in chat.get("burying", ()):
+    for each in chat.get("pendingRedactions", ()):
         if each["seq"] == message["seq"]:
             seen |= {"content": TOMBSTONE, "deletedAt": each["at"]}
     return seen
@@ -249,13 +250,14 @@ def present_message(chat: Document, message: Document) -> Document:
 def new(session: Session, chat: Document, content: str, client_message_id: str | None) -> Document:
     """Return the document of a chat's next message, not yet written."""
     message_id = ObjectId()
+    key = _idempotency_key(client_message_id) if client_message_id else f"own:{message_id}"
     side = session.side
     return {
         "_id": message_id,
         "chatId": chat["_id"],
         "seq": chat["lastSeq"] + 1,
         "epoch": chat["epoch"],
-        "sendKey": _send_key(client_message_id) if client_message_id else f"own:{message_id}",
+        "idempotencyKey": key,
         "clientMessageId": client_message_id,
         "senderId": session.user_id,
         "senderName": session.name,
@@ -301,8 +303,8 @@ def apply_message(chat: Document, message: Document) -> dict[str, Any]:
             fields["deletedUnread"] = _deleted_unread_after(chat, reader, message["seq"])
         if side == "admin":
             fields["unreadByAdmin"] = False
-    also: dict[str, Any] = message.get("also", {})
-    return fields | also
+    changes: dict[str, Any] = message.get("chatChanges", {})
+    return fields | changes
 
 
 def _repeated_over_quota(
@@ -327,16 +329,16 @@ def append(
     chat: Document,
     content: str,
     client_message_id: str | None = None,
-    also: Mapping[str, Any] | None = None,
+    chat_changes: Mapping[str, Any] | None = None,
     *,
     read: bool = False,
     reopen: bool = False,
 ) -> tuple[Document, Document, bool]:
     """Append a message to a chat the caller was let to; return both and whether it is new.
 
-    also, read -- fields of the chat that change, and whether the caller's side has read
+    chat_changes, read -- fields of the chat that change, and whether the caller's side has read
     everything, in the same write. reopen -- a closed chat is reopened, in that write too;
-    `also` says how. A repeated client_message_id changes nothing of all this.
+    `chat_changes` says how. A repeated client_message_id changes nothing of all this.
     Raises ChatClosed, ChatNotFound, Busy, Duplicate when it would be the user's second open
     chat.
     """
@@ -344,7 +346,7 @@ def append(
     if repeated is not None:
         return chat, repeated, False
     with durability.session():
-        return _append(session, chat, content, client_message_id, also, read, reopen)
+        return _append(session, chat, content, client_message_id, chat_changes, read, reopen)
 
 
 def _append(
@@ -352,7 +354,7 @@ def _append(
     chat: Document,
     content: str,
     client_message_id: str | None,
-    also: Mapping[str, Any] | None,
+    chat_changes: Mapping[str, Any] | None,
     read: bool,
     reopen: bool,
 ) -> tuple[Document, Document, bool]:
@@ -371,8 +373,8 @@ def _append(
                 )
         message = new(session, chat, content, client_message_id)
         # These stand in the message so that whoever commits that does all of it.
-        if also:
-            message["also"] = dict(also)
+        if chat_changes:
+            message["chatChanges"] = dict(chat_changes)
         if read:
             message["hasRead"] = True
         try:
@@ -449,7 +451,7 @@ def _replace(
     return now
 
 
-def _send_key(client_message_id: str) -> str:
+def _idempotency_key(client_message_id: str) -> str:
     """Return the key that no message without such an id can have."""
     return f"client:{client_message_id}"
 
@@ -468,7 +470,8 @@ def find_by_idempotency_key(
     """Return the message that a client_message_id was first used for, if it is in the chat."""
     if client_message_id is None:
         return None
-    found = messages.by_send_key(chat["_id"], session.user_id, _send_key(client_message_id))
+    key = _idempotency_key(client_message_id)
+    found = messages.by_idempotency_key(chat["_id"], session.user_id, key)
     return found if found and found["seq"] <= chat["lastSeq"] else None
 
 

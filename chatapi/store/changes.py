@@ -15,7 +15,7 @@ from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
-from chatapi.store.database import Document, chatrooms, current, signals
+from chatapi.store.database import Document, chatrooms, current, ephemeral_events
 from chatapi.store.times import set_utc
 
 # With these codes a server reports that it has no change streams, or none for this user.
@@ -36,7 +36,7 @@ CHATS: Document = {
             "ns.coll": "chatrooms",
             "operationType": {"$in": ["insert", "update", "replace", "delete"]},
         },
-        {"ns.coll": "signals", "operationType": "insert"},
+        {"ns.coll": "ephemeralEvents", "operationType": "insert"},
     ]
 }
 ACCESS: Document = {
@@ -50,7 +50,7 @@ ACCESS: Document = {
             "ns.coll": "chatrooms",
             "operationType": {"$in": ["insert", "update", "replace", "delete", "drop", "rename"]},
         },
-        {"ns.coll": "signals", "operationType": "insert"},
+        {"ns.coll": "ephemeralEvents", "operationType": "insert"},
     ]
 }
 # The fields that cached totals need of a changed chat. The stream does not read the document.
@@ -115,7 +115,7 @@ class Stream:
         if event["ns"]["coll"] in {"sessions", "users"}:
             return "access", event.get("documentKey", {})
         if self._is_short:
-            is_signal = event["ns"]["coll"] == "signals"
+            is_signal = event["ns"]["coll"] == "ephemeralEvents"
             return ("signalled", {}) if is_signal else ("listed", event)
         if event["operationType"] == "delete":
             return "removed", event["documentKey"]
@@ -149,7 +149,7 @@ def since(at: datetime) -> Iterator[Change]:
     """Yield chats changed and ephemeral events sent since a time, for polling."""
     for chat in chatrooms().find({"changedAt": {"$gte": at}}):
         yield "chat", chat
-    for signal in signals().find({"at": {"$gte": at}}):
+    for signal in ephemeral_events().find({"at": {"$gte": at}}):
         yield "signal", signal
 
 

@@ -140,9 +140,9 @@ def open_chat_of(user_id: ObjectId) -> Document | None:
     return chatrooms().find_one({"userId": user_id, "isOpen": True})
 
 
-def made_with(user_id: ObjectId, create_key: str) -> Document | None:
+def made_with(user_id: ObjectId, key: str) -> Document | None:
     """Return the user's chat that was created with this key."""
-    return chatrooms().find_one({"userId": user_id, "createKey": create_key})
+    return chatrooms().find_one({"userId": user_id, "idempotencyKey": key})
 
 
 def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:

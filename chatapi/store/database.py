@@ -92,8 +92,8 @@ def messages() -> Collection[Document]:
     return _collection("messages")
 
 
-def signals() -> Collection[Document]:
-    return _collection("signals")
+def ephemeral_events() -> Collection[Document]:
+    return _collection("ephemeralEvents")
 
 
 def presence() -> Collection[Document]:

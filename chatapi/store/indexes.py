@@ -60,7 +60,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("terms", UP)], name="search"),
         IndexModel([("userId", UP)], name="user"),
     ],
-    "signals": [
+    "ephemeralEvents": [
         IndexModel([("at", UP)], name="recent"),
         IndexModel([("expiresAt", UP)], expireAfterSeconds=0, name="expiry"),
     ],
@@ -71,7 +71,9 @@ INDEXES: dict[str, list[IndexModel]] = {
     "messages": [
         IndexModel([("chatId", UP), ("seq", UP)], unique=True, name="order"),
         IndexModel(
-            [("chatId", UP), ("senderId", UP), ("sendKey", UP)], unique=True, name="send_once"
+            [("chatId", UP), ("senderId", UP), ("idempotencyKey", UP)],
+            unique=True,
+            name="idempotency",
         ),
     ],
 }
@@ -130,7 +132,7 @@ VALIDATORS: dict[str, dict[str, Any]] = {
         {
             "chatId": _ID,
             "seq": {**_NUMBER, "minimum": 1},
-            "sendKey": _TEXT,
+            "idempotencyKey": _TEXT,
             "senderId": _ID,
             "senderRole": {"enum": list(SENDER_ROLES)},
             "content": _TEXT,

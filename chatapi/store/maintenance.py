@@ -23,7 +23,15 @@ from chatapi.store.id_chunks import chunked
 # Collections that give access, and those with short-lived data and counters.
 SECRET = frozenset({"sessions", "passwordLinks"})
 SHORT_LIVED = frozenset(
-    {"signals", "presence", "attempts", "attemptWindows", "counters", "windows", "maintenance"}
+    {
+        "ephemeralEvents",
+        "presence",
+        "attempts",
+        "attemptWindows",
+        "counters",
+        "windows",
+        "maintenance",
+    }
     | {"probes"}
 )
 _RAW = AWARE.with_options(document_class=RawBSONDocument)
@@ -214,12 +222,12 @@ def in_use(since: datetime) -> bool:
     recently = {"$gte": since, "$lte": clock.now() + clock.TOLERANCE}
     connected = current()["presence"].find_one({"seenAt": recently})
     ephemeral = {"at": recently, "kind": {"$ne": "deleted"}}
-    return bool(connected or current()["signals"].find_one(ephemeral))
+    return bool(connected or current()["ephemeralEvents"].find_one(ephemeral))
 
 
 def clear() -> None:
     """Drop every collection that a backup replaces, and those that refer to its users."""
-    for name in {*backup_collections(sessions=True), *SECRET, "signals", "presence"}:
+    for name in {*backup_collections(sessions=True), *SECRET, "ephemeralEvents", "presence"}:
         current().drop_collection(name)
 
 
@@ -253,7 +261,7 @@ def chat_batches(size: int, newest: int | None = None) -> Iterator[list[Document
 def histories(chat_ids: Sequence[ObjectId]) -> dict[ObjectId, list[Document]]:
     """Return all messages of some chats by chat, ascending."""
     found: dict[ObjectId, list[Document]] = {chat_id: [] for chat_id in chat_ids}
-    shown = {"senderImage": 0, "clientMessageId": 0, "also": 0}
+    shown = {"senderImage": 0, "clientMessageId": 0, "chatChanges": 0}
     for message in current()["messages"].find({"chatId": {"$in": list(chat_ids)}}, shown):
         found[message["chatId"]].append(message)
     for history in found.values():

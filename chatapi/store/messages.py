@@ -25,7 +25,7 @@ from chatapi.store.database import (
 def insert(message: Document) -> None:
     """Insert a message, which is durable when `chats.replace` has committed it.
 
-    Raises Duplicate when its seq or its send key is taken.
+    Raises Duplicate when its seq or its idempotency key is taken.
     """
     with translate_duplicate_key():
         durability.before_commit("messages").insert_one(message)
@@ -49,8 +49,8 @@ def at(chat_id: ObjectId, seq: int) -> Document | None:
     return messages().find_one({"chatId": chat_id, "seq": seq})
 
 
-def by_send_key(chat_id: ObjectId, sender_id: ObjectId, send_key: str) -> Document | None:
-    return messages().find_one({"chatId": chat_id, "senderId": sender_id, "sendKey": send_key})
+def by_idempotency_key(chat_id: ObjectId, sender_id: ObjectId, key: str) -> Document | None:
+    return messages().find_one({"chatId": chat_id, "senderId": sender_id, "idempotencyKey": key})
 
 
 def between(chat_id: ObjectId, first: int, last: int) -> list[Document]:

@@ -1,4 +1,4 @@
-"""The `signals` and `presence` collections: ephemeral events and heartbeats."""
+"""The `ephemeralEvents` and `presence` collections: ephemeral events and heartbeats."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from chatapi.domain import clock
 from chatapi.store import expiry
-from chatapi.store.database import Document, presence, signals
+from chatapi.store.database import Document, ephemeral_events, presence
 
-SIGNAL_SECONDS = 60
+EVENT_TTL_SECONDS = 60
 
 
 def emit(kind: str, **data: Any) -> None:
     """Send an ephemeral event to all processes."""
     now = clock.real()
-    expires = now + timedelta(seconds=SIGNAL_SECONDS)
-    signals().insert_one({"kind": kind, "at": now, "expiresAt": expires, **data})
-    expiry.purge_expired(signals())
+    expires = now + timedelta(seconds=EVENT_TTL_SECONDS)
+    ephemeral_events().insert_one({"kind": kind, "at": now, "expiresAt": expires, **data})
+    expiry.purge_expired(ephemeral_events())
 
 
 def heartbeat(process: str, people: list[Document]) -> None:
@@ -26,7 +26,7 @@ def heartbeat(process: str, people: list[Document]) -> None:
     One document for each process, so a heartbeat is one write.
     """
     now = clock.real()
-    expires = now + timedelta(seconds=SIGNAL_SECONDS)
+    expires = now + timedelta(seconds=EVENT_TTL_SECONDS)
     fields = {"people": people, "seenAt": now, "expiresAt": expires}
     presence().replace_one({"_id": process}, fields, upsert=True)
     expiry.purge_expired(presence())

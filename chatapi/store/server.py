@@ -43,6 +43,9 @@ from pymongo.database import Database
 from chatapi.domain import clock
 from chatapi.store import database
 
+# What our connections say they are, beside the driver's own name.
+DRIVER = "livechat"
+
 
 @dataclass(frozen=True)
 class Server:

@@ -129,7 +129,7 @@ def outcome(database: Database[Document]) -> list[str]:
 
 
 def lasts(key: str, value: Any) -> bool:
-    return key not in {"version", "sendKey"} and not isinstance(value, datetime | ObjectId)
+    return key not in {"version", "idempotencyKey"} and not isinstance(value, datetime | ObjectId)
 
 
 def break_database(patch: pytest.MonkeyPatch, survived: int) -> None:

@@ -114,7 +114,8 @@ def test_a_document_that_is_not_described_is_found() -> None:
     assert mistakes(row | {"admin": "2"}, documents.PerSide, "counts")
     assert mistakes({"seq": 1, "at": None}, documents.Redaction, "redaction")
     assert mistakes("closing", documents.Status, "status")
-    assert mistakes([{"seq": 1, "at": datetime.now()}, {}], list[documents.Redaction], "burying")  # noqa: DTZ005
+    local = datetime.now()  # noqa: DTZ005
+    assert mistakes([{"seq": 1, "at": local}, {}], list[documents.Redaction], "pendingRedactions")
     assert mistakes(ObjectId(), ObjectId | None, "adminId") == []
 
 

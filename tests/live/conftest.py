@@ -18,7 +18,7 @@ from flask import Flask
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from chatapi.store import disk, indexes
+from chatapi.store import disk, indexes, migrations
 from chatapi.store.database import Document
 from tests.live.wire import Wire
 from tests.servers import AppServer, DatabaseServer, start_app, start_database
@@ -36,15 +36,16 @@ def _prepared_database(database_server: DatabaseServer) -> Iterator[Database[Doc
     client: MongoClient[dict[str, Any]] = MongoClient(database_server.uri, tz_aware=True)
     with client:
         database = client.get_default_database()
+        migrations.run(database)
         indexes.ensure(database)
         yield database
 
 
 @pytest.fixture
 def live_database(_prepared_database: Database[Document]) -> Database[Document]:
-    """The shared server's database, emptied; the indexes and validators stay."""
+    """The shared server's database, emptied; indexes, validators and migrations stay."""
     for name in _prepared_database.list_collection_names():
-        if not name.startswith("system."):
+        if not name.startswith("system.") and name != "migrations":
             _prepared_database[name].delete_many({})
     return _prepared_database
 

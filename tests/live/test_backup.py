@@ -176,12 +176,12 @@ def test_the_file_is_private_and_says_what_is_in_it(
 def test_secrets_and_what_lasts_seconds_are_left_out(
     database: Database[Document], target: Database[Document], conversation: Document, file: Path
 ) -> None:
-    for name in ("signals", "presence", "attempts"):
+    for name in ("ephemeralEvents", "presence", "attempts"):
         database[name].insert_one({"here": True})
     database["later"].insert_one({"kind": "a collection of later work"})
     assert database["sessions"].count_documents({}) > 0
     restored(target, saved(database, file))
-    for name in ("sessions", "signals", "presence", "attempts"):
+    for name in ("sessions", "ephemeralEvents", "presence", "attempts"):
         assert target[name].count_documents({}) == 0
     assert target["later"].count_documents({}) == 1
     database.drop_collection("later")
@@ -242,7 +242,7 @@ def test_a_database_that_holds_something_is_replaced_only_when_told(
     assert target["sessions"].count_documents({}) == 0
 
 
-@pytest.mark.parametrize(("name", "field"), [("presence", "seenAt"), ("signals", "at")])
+@pytest.mark.parametrize(("name", "field"), [("presence", "seenAt"), ("ephemeralEvents", "at")])
 def test_a_database_with_people_connected_is_not_replaced(
     database: Database[Document],
     target: Database[Document],

@@ -78,7 +78,7 @@ def add_message(database: Database[Document], ago: timedelta, chat_id: ObjectId)
     there = database["messages"].find_one()
     assert there is not None
     copy_id = made(ago)
-    copy = there | {"_id": copy_id, "chatId": chat_id, "sendKey": str(ObjectId())}
+    copy = there | {"_id": copy_id, "chatId": chat_id, "idempotencyKey": str(ObjectId())}
     database["messages"].insert_one(copy)
     return copy_id
 

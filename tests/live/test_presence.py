@@ -199,9 +199,9 @@ def test_typing_is_told_to_the_others_on_every_server(
         link.silent_for(0.1, "typing")
     # Nothing of it is in the chat, and what carried it goes by itself.
     assert "typing" not in str(live_database["chatrooms"].find_one())
-    (signal,) = live_database["signals"].find({"kind": "typing"})
+    (signal,) = live_database["ephemeralEvents"].find({"kind": "typing"})
     assert (signal["expiresAt"] - signal["at"]).total_seconds() <= 60
-    assert "expiry" in live_database["signals"].index_information()
+    assert "expiry" in live_database["ephemeralEvents"].index_information()
 
 
 @pytest.mark.parametrize(("status", "answer"), [("active", 204), ("closed", 409)])

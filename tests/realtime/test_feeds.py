@@ -147,7 +147,7 @@ def test_the_text_of_a_deleted_message_does_not_reach_a_client_that_reads_late(
         assert any(b"password" in each for each in encoded)
         messages.delete(agent, chat["_id"], 2)
         tell(chat)
-        for signal in database["signals"].find({"kind": "deleted"}):
+        for signal in database["ephemeralEvents"].find({"kind": "deleted"}):
             hub.publish_ephemeral(signal)
         got = drain(feed)
         told = b"".join(encoding.sse(event, agent) for event in got)

@@ -21,7 +21,15 @@ from chatapi.store import chat_terms, chats, deletions, messages, presence, user
 CALLS = {
     chats: ("insert", "by_id", "open_chat_of", "replace", "delete"),
     chat_terms: ("upsert", "add", "delete"),
-    messages: ("insert", "at", "by_send_key", "between", "delete", "delete_of_chat", "redact"),
+    messages: (
+        "insert",
+        "at",
+        "by_idempotency_key",
+        "between",
+        "delete",
+        "delete_of_chat",
+        "redact",
+    ),
     deletions: ("begin", "finish", "unfinished"),
     presence: ("emit",),
     users: ("by_id", "update", "count_active_admins"),

@@ -546,7 +546,7 @@ def test_a_deletion_that_was_cut_off_is_finished_at_the_next_start(
     assert chats.finish_deletions() == 1
     for collection in ("chatrooms", "chat_terms", "messages", "deletions"):
         assert database[collection].count_documents({}) == 0
-    told = database["signals"].find_one({"kind": "deleted", "seq": None})
+    told = database["ephemeralEvents"].find_one({"kind": "deleted", "seq": None})
     assert told is not None
     assert (told["chatId"], told["userId"]) == (chat["_id"], user.user_id)
     assert chats.finish_deletions() == 0

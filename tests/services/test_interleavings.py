@@ -629,7 +629,7 @@ def test_a_message_is_deleted_for_everybody_or_nobody_wherever_that_is_killed(
         # What has begun is brought to its end: the text is nowhere any more.
         stored = repr([list(database[name].find()) for name in ("chatrooms", "messages")])
         assert (text in stored) == (shown and not begun)
-        assert here.now().get("burying", []) == []
+        assert here.now().get("pendingRedactions", []) == []
         assert database["deletions"].count_documents({}) == 0
         here.history()
 
@@ -651,7 +651,7 @@ def test_a_message_that_two_delete_at_once_is_deleted_though_one_is_killed(
     def check(run: Run) -> None:
         chats.finish_deletions()
         assert [row["content"] for row in here.history()] == ["before 0", messages.TOMBSTONE]
-        assert here.now()["burying"] == []
+        assert here.now()["pendingRedactions"] == []
         assert database["deletions"].count_documents({}) == 0
 
     assert explore(scenario, check, switches=2, kills=1) > 100

@@ -672,7 +672,7 @@ def test_a_deleted_message_is_not_counted_as_unread(
     assert_chat_is_consistent(database, long_chat["_id"])
 
 
-@pytest.mark.parametrize("key", ["deletedUnread", "burying"])
+@pytest.mark.parametrize("key", ["deletedUnread", "pendingRedactions"])
 def test_a_chat_of_before_deletions_were_counted_out_is_counted_as_before(
     database: Database[Document], agent: Session, long_chat: Document, key: str
 ) -> None:

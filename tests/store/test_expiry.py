@@ -85,7 +85,7 @@ def test_what_was_prolonged_this_moment_stays(
 
 WRITES = {
     "sessions": lambda: sessions.insert({"_id": "new"}),
-    "signals": lambda: presence.emit("new"),
+    "ephemeralEvents": lambda: presence.emit("new"),
     "presence": lambda: presence.heartbeat("new", []),
 }
 

@@ -22,7 +22,7 @@ def _bound(database: Database[Document]) -> None:
 
 def message(seq: int, key: str, chat: ObjectId = CHAT, sender: ObjectId = SENDER) -> Document:
     ids = {"_id": ObjectId(), "chatId": chat, "senderId": sender}
-    return ids | {"seq": seq, "sendKey": key, "content": key}
+    return ids | {"seq": seq, "idempotencyKey": key, "content": key}
 
 
 def test_a_seq_is_taken_once_in_a_chat() -> None:
@@ -30,7 +30,7 @@ def test_a_seq_is_taken_once_in_a_chat() -> None:
     with pytest.raises(Duplicate):
         messages.insert(message(1, "b", sender=ObjectId()))
     messages.insert(message(1, "b", chat=ObjectId()))
-    assert messages.at(CHAT, 1)["sendKey"] == "a"  # type: ignore[index]
+    assert messages.at(CHAT, 1)["idempotencyKey"] == "a"  # type: ignore[index]
 
 
 def test_a_key_is_used_once_by_a_sender_in_a_chat() -> None:
@@ -39,8 +39,8 @@ def test_a_key_is_used_once_by_a_sender_in_a_chat() -> None:
         messages.insert(message(2, "a"))
     messages.insert(message(2, "a", sender=ObjectId()))
     messages.insert(message(2, "a", chat=ObjectId()))
-    assert messages.by_send_key(CHAT, SENDER, "a")["seq"] == 1  # type: ignore[index]
-    assert messages.by_send_key(CHAT, SENDER, "A") is None
+    assert messages.by_idempotency_key(CHAT, SENDER, "a")["seq"] == 1  # type: ignore[index]
+    assert messages.by_idempotency_key(CHAT, SENDER, "A") is None
 
 
 def test_a_range_is_ascending_and_includes_both_ends() -> None:

@@ -44,7 +44,7 @@ def made(second: float) -> ObjectId:
 def store(database: Database[Document], *ago: float) -> list[ObjectId]:
     ids = [made(each) for each in ago]
     for chat_id in ids:
-        database["messages"].insert_one({"chatId": chat_id, "seq": 1, "sendKey": "a"})
+        database["messages"].insert_one({"chatId": chat_id, "seq": 1, "idempotencyKey": "a"})
     return sorted(ids, reverse=True)
 
 

@@ -9,7 +9,7 @@ from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
 from chatapi.domain import clock
-from chatapi.http import restore_guard
+from chatapi.http import data_guard
 from chatapi.store import maintenance
 from chatapi.store.database import Document
 from tests.conftest import SignIn
@@ -78,7 +78,7 @@ def test_a_running_process_refuses_to_write_when_a_restore_begins(
     headers = sign_in()
     assert client.get("/api/chat", headers=headers).status_code == 200
     maintenance.begin_restore({"backup": "2026-01-01T00:00:00.000Z", "startedAt": clock.now()})
-    monkeypatch.setattr(restore_guard, "RECHECK_SECONDS", 0.0)
+    monkeypatch.setattr(data_guard, "RECHECK_SECONDS", 0.0)
     answer = client.post("/api/chat", headers=headers, json={"subject": "Too early"})
     assert answer.status_code == 503
     assert database["chatrooms"].count_documents({}) == 0

@@ -1,6 +1,7 @@
-"""Refuse to serve a database whose restore has not come to its end.
+"""Refuse to serve a database that is not ready: half restored, or of an older release.
 
-What is written to it would be deleted by the next restore, and what is read from it is not all.
+What is written to a half restored one would be deleted by the next restore, and what is read from
+it is not all. In one that lacks a migration this release does not find what the older one stored.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from flask import Flask, current_app
 from flask.globals import request_ctx
 
 from chatapi.domain import errors
-from chatapi.store import maintenance
+from chatapi.store import database, maintenance, migrations
 
 # A running process looks again before a write, at most this often, in seconds.
 RECHECK_SECONDS = 5.0
@@ -30,14 +31,15 @@ _UNGUARDED = frozenset(
 )
 
 
-class RestoreGuard:
-    """Remembers for a moment that no restore is unfinished."""
+class DataGuard:
+    """Remembers for a moment that no restore is unfinished, and for good that all is migrated."""
 
     def __init__(self) -> None:
         self._checked_at: float | None = None
+        self._is_migrated = False
 
     def check(self, *, again: bool) -> None:
-        """Raise RestoreUnfinished while a restore has not come to its end.
+        """Raise RestoreUnfinished or MigrationMissing while the database is not ready.
 
         again -- look again if the last look is RECHECK_SECONDS old.
         """
@@ -50,14 +52,18 @@ class RestoreGuard:
         self._checked_at = None
         if maintenance.unfinished_restore():
             raise errors.RestoreUnfinished(retryAfter=RETRY_SECONDS)
+        if not self._is_migrated:
+            if migrations.missing(database.current()):
+                raise errors.MigrationMissing(retryAfter=RETRY_SECONDS)
+            self._is_migrated = True
         self._checked_at = now
 
 
 def init_app(app: Flask) -> None:
     """Look before the app's first request, and now and then before those that write."""
-    guard = app.extensions["restore_guard"] = RestoreGuard()
+    guard = app.extensions["data_guard"] = DataGuard()
 
-    def refuse_while_restoring() -> None:
+    def refuse_unready_data() -> None:
         asked = request_ctx.request  # once: each look through the proxy costs
         path = asked.path
         if not path.startswith(_GUARDED) or "/static/" in path:
@@ -65,10 +71,10 @@ def init_app(app: Flask) -> None:
         if asked.endpoint not in _UNGUARDED:
             guard.check(again=asked.method not in READING or path == "/readyz")
 
-    app.before_request(refuse_while_restoring)
+    app.before_request(refuse_unready_data)
 
 
 def check() -> None:
-    """Raise RestoreUnfinished, in a view that is not guarded, while a restore is unfinished."""
-    guard: RestoreGuard = current_app.extensions["restore_guard"]
+    """Raise RestoreUnfinished or MigrationMissing in a view that is not guarded."""
+    guard: DataGuard = current_app.extensions["data_guard"]
     guard.check(again=False)
