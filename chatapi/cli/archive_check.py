@@ -3,9 +3,9 @@
 A checksum says that a file is what `backup` wrote, not that a database takes it: a file may have
 been made or changed by other means. So each document is decoded and held against the rules that the
 database will apply to it (`store.indexes`): the required fields and their types, and the unique
-indexes. The fields that an older release named otherwise are looked at under their new names, since
-`restore` renames them. Whether a chat agrees with its history is not asked here: a backup of a damaged database
-is restored as it is, and `restore` then names what is wrong.
+indexes. Fields of an older release are checked under their new names, since `restore` renames them.
+Whether a chat agrees with its history is not asked here: a backup of a damaged database is restored
+as it is, and `restore` then names what is wrong.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from chatapi.store import walk
+from chatapi.store import scan
 from chatapi.store.migrations import MigrationRefused, Step, serving
 
 BATCH = 1000
@@ -97,7 +97,7 @@ def _parts(collection: Collection[Any], field: str) -> Iterator[dict[str, Any]]:
 
     The field comes first in each filter, for the embedded server (`store.server`).
     """
-    rows = walk.newest_first(collection, field, {"_id": 0, field: 1})
+    rows = scan.newest_first(collection, field, {"_id": 0, field: 1})
     while batch := list(itertools.islice(rows, BATCH)):
         yield {field: {"$gte": batch[-1][field], "$lte": batch[0][field]}}
 
