@@ -32,7 +32,7 @@ def insert(message: Document) -> None:
 
 
 def insert_many(rows: Sequence[Document]) -> None:
-    """Insert messages in this order, up to the first whose seq or send key is taken.
+    """Insert messages in this order, up to the first whose seq or idempotency key is taken.
 
     Raises Duplicate if there is one.
     """
