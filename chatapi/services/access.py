@@ -1,4 +1,4 @@
-"""The one door to a chat: who may see it is decided here and nowhere else."""
+"""The authorization check for a chat. No other module decides who may access one."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from chatapi.store.database import Document, object_id
 
 
 def access_chat(session: Session, chat_id: object) -> Document:
-    """Return the chat if the session's user may see it.
+    """Return the chat if the session's user may access it.
 
-    Raises ChatNotFound for an id that is none or names no chat, NotYourChat.
+    Raises ChatNotFound for an invalid or unknown id, NotYourChat.
     """
     key = object_id(chat_id)
     return _admit(session, chats.by_id(key) if key else None)
 
 
 def access_chat_to_write(session: Session, chat_id: object) -> Document:
-    """Return the same chat for a compare-and-set, perhaps as it was a moment ago.
+    """Return the same chat for a compare-and-set, possibly an outdated state from the cache.
 
-    Whose chat it is never changes; everything else the write itself checks.
+    The owner of a chat never changes; the write itself checks everything else.
     """
     key = object_id(chat_id)
     chat = chats.last_seen(key) if key else None

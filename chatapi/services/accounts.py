@@ -1,4 +1,4 @@
-"""Accounts and sessions: who somebody is and how long we believe it."""
+"""Accounts and sessions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from chatapi.services.quota import quota
 from chatapi.store import chats, sessions, unassignments, upgrades, users
 from chatapi.store.database import Document, Duplicate, object_id
 
-# Each use moves a session's end on. Written down each time, it would be a third write with a send.
+# Each use extends a session. Storing that each time would be a third write for each message.
 TOUCH_INTERVAL = timedelta(minutes=5)
 
 
 @dataclass
 class Lifetimes:
-    """How long a session lives without use and in all, and how many a user has at most."""
+    """The idle and absolute lifetime of a session, and the maximum number for each user."""
 
     idle: timedelta = timedelta(days=7)
     absolute: timedelta = timedelta(days=30)
@@ -38,7 +38,7 @@ lifetimes = Lifetimes()
 
 @dataclass(frozen=True)
 class ClientInfo:
-    """Where a sign-in came from, for the list of one's sessions."""
+    """The client of a sign-in, for the user's list of sessions."""
 
     user_agent: str = ""
     address: str = ""
@@ -46,7 +46,7 @@ class ClientInfo:
 
 @dataclass(frozen=True)
 class Session:
-    """Somebody who is signed in. `id` is the SHA-256 of the token, in hex."""
+    """A signed-in user. `id` is the SHA-256 of the token, in hex."""
 
     id: str
     public_id: ObjectId
@@ -65,7 +65,7 @@ class Session:
 
     @property
     def side(self) -> str:
-        """The side of a chat this session stands on: "user" or "admin"."""
+        """The session's side of a chat: "user" or "admin"."""
         return "admin" if self.is_admin else "user"
 
     @property
@@ -79,7 +79,7 @@ class Session:
 
 
 def register(name: str, email: str, password: str, client: ClientInfo) -> tuple[Session, str]:
-    """Make a user's account and sign it in; return the session and its token.
+    """Create a user's account and sign in; return the session and its token.
 
     Takes the same time whether or not the e-mail is known. Raises EmailTaken.
     """
@@ -90,9 +90,9 @@ def register(name: str, email: str, password: str, client: ClientInfo) -> tuple[
 def create_user(
     name: str, email: str, password: str | None, role: str = "user", image: str | None = None
 ) -> Document:
-    """Make an account without signing it in. Raises EmailTaken.
+    """Create an account without signing in. Raises EmailTaken.
 
-    password -- None for an account that nobody can sign in to, such as an imported one.
+    password -- None for an account without sign-in, such as an imported one.
     """
     user = new_user(name, email, role, image) | {"loginKey": normal_email(email)}
     quota.account(user)
@@ -110,20 +110,20 @@ def create_user(
 
 
 def create_admin(name: str, email: str, password: str) -> Document:
-    """Make a support agent's account. Raises EmailTaken."""
+    """Create a support agent's account. Raises EmailTaken."""
     password_rules.check(password, "admin", name, email)
     return create_user(name, email, password, role="admin")
 
 
 def guest(name: str, email: str, client: ClientInfo) -> tuple[Session, str]:
-    """Sign somebody in without an account; the token is all they have.
+    """Sign in a guest, whose token is their only access.
 
-    Their e-mail is what they say it is: it opens no account and no other guest's chats. Raises
-    InvalidInput on `email` for an agent's.
+    The e-mail is not verified: it gives no access to an account or another guest's chats. Raises
+    InvalidInput on `email` for an agent's address.
     """
     known = _by_email(email)
     if known is not None and known["role"] == "admin":
-        # What a guest writes must not seem to come from the team.
+        # A guest's messages must not look like an agent's.
         raise errors.InvalidInput.for_field("email", "This address cannot be used here.")
     user = new_user(name, email, "guest", None)
     user["loginKey"] = f"guest:{user['_id']}"
@@ -134,13 +134,13 @@ def guest(name: str, email: str, client: ClientInfo) -> tuple[Session, str]:
 
 
 def upgrade_guest(session: Session, password: str) -> Session:
-    """Make the caller, a guest, a user with a password; return the session as it is now.
+    """Turn the caller, a guest, into a user with a password; return the updated session.
 
-    The id, the chats and the session stay. From now on their e-mail and the password open
-    the account. Raises Forbidden for anyone but a guest, EmailTaken.
+    The id, the chats and the session stay the same. From now on the user can sign in with e-mail
+    and password. Raises Forbidden for users and agents, EmailTaken.
     """
     if session.role != "guest":
-        # A crash may have cut the upgrade off, and the client repeats it.
+        # A crash may have interrupted the upgrade, and the client repeats it.
         finish_upgrades(session.user_id)
         raise errors.Forbidden("You have an account already.")
     password_rules.check(password, "user", session.name, session.email)
@@ -155,14 +155,14 @@ def upgrade_guest(session: Session, password: str) -> Session:
     known = _by_email(session.email)
     if known is not None and known["_id"] != session.user_id:
         raise errors.EmailTaken
-    # Before the guest is a user: a crash in between must not leave the chats a guest's.
+    # Before the role changes, so that `init-db` updates the chats after a crash in between.
     upgrades.begin(session.user_id)
     try:
         user = users.upgrade_guest(session.user_id, fields)
     except Duplicate:
         raise errors.EmailTaken from None
     if user is None:
-        # Another request of the same guest was first.
+        # A concurrent request of the same guest was first.
         raise errors.Forbidden("You have an account already.")
     session_cache.forget(session.user_id)
     finish_upgrades(session.user_id)
@@ -170,9 +170,9 @@ def upgrade_guest(session: Session, password: str) -> Session:
 
 
 def finish_upgrades(only: ObjectId | None = None) -> int:
-    """Let the chats of guests who have become users say so; return how many users there were.
+    """Update the chats of guests who have become users; return the number of users.
 
-    For `init-db`, or of one user: a crash may have cut this off.
+    For `init-db`, or for one user, because a crash may have interrupted this.
     """
     finished = 0
     for user_id in upgrades.unfinished(only):
@@ -204,8 +204,7 @@ def login(
     if known_hash and (passwords.is_outdated(known_hash) or form != passwords.canonical(password)):
         users.rehash(user["_id"], known_hash, passwords.make(password, priority))
     session, token = begin_session(user, client)
-    # A password that is changed at this moment must not leave this session behind, nor may a
-    # refusal to look at it.
+    # If the password was changed meanwhile, or cannot be checked again, the new session ends.
     try:
         now = users.by_id(user["_id"])
         stored = now.get("passwordHash") if now else None
@@ -218,7 +217,7 @@ def login(
 
 
 def open_session(token: str) -> Session | None:
-    """Return the session that a token opens, or None if it is unknown, over or revoked."""
+    """Return the session of a token, or None if it is unknown, expired or revoked."""
     found = session_cache.find(session_id(token))
     if found is None:
         return None
@@ -228,7 +227,7 @@ def open_session(token: str) -> Session | None:
         return None
     since = now - session["lastSeenAt"]
     if since >= min(TOUCH_INTERVAL, lifetimes.idle / 10) or since < -clock.TOLERANCE:
-        # The end, too, may have been set under a clock that was ahead.
+        # The absolute end may have been set when the clock was ahead.
         absolute = min(session["absoluteExpiresAt"], now + lifetimes.absolute)
         times = {
             "lastSeenAt": now,
@@ -246,7 +245,7 @@ def find(email: str) -> Document | None:
 
 
 def session_for(user: Document) -> Session:
-    """Return a session that is stored nowhere, to act as a user in a command."""
+    """Return a session that is not stored, to act as a user in a command."""
     now = clock.now()
     row = {"_id": "", "publicId": ObjectId(), "createdAt": now, "expiresAt": now}
     return _session(row, user)
@@ -258,7 +257,7 @@ def logout(session: Session) -> None:
 
 
 def revoke_token(token: str) -> None:
-    """End whatever session a token opens; signing in again must not leave the old one."""
+    """End the session of a token, if there is one, before its user signs in again."""
     _end(session_id(token))
 
 
@@ -331,9 +330,7 @@ def update_user(
     if role != before["role"] and before["role"] == "guest":
         raise errors.InvalidInput.for_field("role", "A guest has no account and stays a guest.")
     if role != before["role"] and role == "guest":
-        raise errors.InvalidInput.for_field(
-            "role", "Somebody with an account cannot become a guest."
-        )
+        raise errors.InvalidInput.for_field("role", "A user with an account cannot become a guest.")
     image = changes.get("image")
     if image and image != before.get("image") and not is_shown(image):
         raise errors.InvalidInput.for_field(
@@ -345,27 +342,27 @@ def update_user(
     if loses_access and key == session.user_id:
         _refuse_own_removal(changes)
     if loses_access:
-        # Before the agent is: a crash in between must not leave open chats with them.
+        # Before the account changes, so that `init-db` unassigns the chats after a crash.
         unassignments.begin(before["_id"])
     after = _apply_changes(before, changes)
     if loses_access and users.count_active_admins() == 0:
-        # Two who demoted each other at once: both are refused rather than none.
+        # Two agents demoted each other concurrently: both changes are undone.
         _apply_changes(after, {name: before.get(name) for name in changes})
         raise errors.LastAdmin
     if after["disabled"]:
         sessions.delete_of_user(after["_id"])
         session_cache.forget(after["_id"])
     if not changes.keys().isdisjoint({"role", "disabled"}) and not assignment.is_agent(after):
-        # Even if they had left already: a crash may have cut this off the last time.
+        # Also if the agent had no access before: a crash may have interrupted this.
         assignment.unassign_all(after["_id"])
     if not changes.keys().isdisjoint({"name", "image"}):
-        # Even if the user had them already: a crash may have cut this off the last time.
+        # Also if the user had them already: a crash may have interrupted this.
         _update_chats_of(after)
     return after
 
 
 def _refuse_own_removal(changes: Document) -> None:
-    """Refuse that agents take their own access: it is nearly always a slip, and has no undo."""
+    """Raise InvalidInput, because agents cannot undo the removal of their own access."""
     if changes.get("disabled"):
         raise errors.InvalidInput.for_field(
             "disabled", "You cannot disable your own account. Ask another agent to do it."
@@ -376,7 +373,7 @@ def _refuse_own_removal(changes: Document) -> None:
 
 
 def _apply_changes(user: Document, changes: Document) -> Document:
-    """Write what differs and return the user as it is then."""
+    """Store the differing fields and return the updated user."""
     fields = {name: value for name, value in changes.items() if user.get(name) != value}
     if not fields:
         return user
@@ -390,7 +387,7 @@ def _apply_changes(user: Document, changes: Document) -> Document:
 
 
 def _update_chats_of(user: Document) -> None:
-    """Show a user's name and image on their chats, whoever else renames them meanwhile."""
+    """Set a user's name and image on their chats, again if they change meanwhile."""
     now: Document | None = user
     while now is not None:
         name, image = now["name"], now.get("image")
@@ -403,14 +400,14 @@ def _update_chats_of(user: Document) -> None:
 
 
 def new_user(name: str, email: str, role: str, image: str | None) -> Document:
-    """Return the document of a new user, not yet written and without a login."""
+    """Return the document of a new user, without inserting it and without a login key."""
     now = clock.now()
     address = normal_email(email)
     return {
         "_id": ObjectId(),
         "name": name,
         "email": address,
-        # When its holder proved it, by mail: no mail is sent yet.
+        # The time of verification by mail. No mail is sent yet.
         "emailVerifiedAt": None,
         "role": role,
         "image": image,
@@ -422,7 +419,7 @@ def new_user(name: str, email: str, role: str, image: str | None) -> Document:
 
 
 def normal_email(email: str) -> str:
-    """Return the one spelling of an address under which accounts are told apart."""
+    """Return the normalized address, which is unique for each account."""
     return spelling.canonical_email(email)
 
 
@@ -435,7 +432,7 @@ def _by_email(email: str) -> Document | None:
 
 
 def begin_session(user: Document, client: ClientInfo) -> tuple[Session, str]:
-    """Sign a user in whose identity is beyond doubt; return session and token."""
+    """Create a session for an authenticated user; return session and token."""
     token = secrets.token_urlsafe(32)
     now = clock.now()
     absolute = now + lifetimes.absolute
@@ -461,7 +458,7 @@ def _expiry(now: datetime, absolute: datetime) -> datetime:
 
 
 def session_id(token: str) -> str:
-    """Return the id of the session that a token would open."""
+    """Return the session id of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

@@ -1,12 +1,12 @@
-"""Assignment: which agent answers a chat.
+"""The assignment of chats to agents.
 
-An open chat is never assigned to an agent who cannot answer it. Two writes of two people meet
-here, the assignment and the end of an agent's access, and neither waits for the other:
+An open chat is never assigned to an agent without access. An assignment and the removal of an
+agent's access can happen concurrently, without a lock:
 
-- The agent's access ends first, then their open chats are read and become unassigned.
-- An assignment is written first, then the agent is read again (`confirm`).
+- The removal changes the account first, then unassigns the agent's open chats.
+- The assignment is written first, then the agent is read again (`confirm`).
 
-So one of the two always sees the other. What a crash cuts off is finished by `init-db`.
+So one of the two always sees the other. `init-db` finishes what a crash interrupted.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ UNASSIGNED: dict[str, Any] = {"adminId": None, "adminName": None, "adminImage": 
 
 
 def is_agent(user: Document | None) -> bool:
-    """Tell whether a user is an agent who can sign in."""
+    """Return whether a user is an agent who can sign in."""
     return bool(user and user["role"] == "admin" and not user["disabled"])
 
 
 def fields_for(agent_id: object) -> dict[str, Any]:
-    """Return the chat's fields that assign it to an agent, or to nobody where it is None.
+    """Return the chat's fields that assign it to an agent; None unassigns it.
 
-    Raises InvalidInput on `adminId` for anybody who is not an active agent.
+    Raises InvalidInput on `adminId` for an id that is not an active agent's.
     """
     if agent_id is None:
         return dict(UNASSIGNED)
@@ -42,16 +42,16 @@ def fields_for(agent_id: object) -> dict[str, Any]:
 
 
 def fields_to_reopen(chat: Document) -> dict[str, Any]:
-    """Return what unassigns a closed chat that is reopened, if its agent has left; else {}."""
+    """Return the fields that unassign a reopened chat if its agent has no access; else {}."""
     if chat["adminId"] is None or is_agent(users.by_id(chat["adminId"])):
         return {}
     return dict(UNASSIGNED)
 
 
 def confirm(chat: Document) -> Document:
-    """Read the agent of a chat again, after the assignment was written; return the chat.
+    """Read the agent of a chat again after its assignment; return the chat.
 
-    It is unassigned if that agent was disabled or demoted in between.
+    Unassign it if the agent was disabled or demoted in between.
     """
     agent_id = chat["adminId"]
     if agent_id is None or is_agent(users.by_id(agent_id)):
@@ -61,7 +61,7 @@ def confirm(chat: Document) -> Document:
 
 
 def unassign_all(agent_id: ObjectId) -> int:
-    """Unassign all open chats of an agent who left, in batches; return how many there were."""
+    """Unassign all open chats of an agent without access, in batches; return their number."""
     unassigned = 0
     while ids := chats.open_chats_assigned_to(agent_id):
         unassigned += chats.unassign(agent_id, ids)
@@ -70,14 +70,14 @@ def unassign_all(agent_id: ObjectId) -> int:
 
 
 def finish_unassignments() -> int:
-    """Unassign the open chats of agents who have left; return how many chats there were.
+    """Unassign the open chats of agents without access; return the number of chats.
 
-    For `init-db`: a crash may have cut this off, or an older version may have left them.
+    For `init-db`, because a crash or an older release may have left some.
     """
     unassigned = 0
     for agent_id in {*unassignments.unfinished(), *users.disabled_admins()}:
         if is_agent(users.by_id(agent_id)):
-            # Noted, but the crash came before the agent was disabled.
+            # The crash came before the agent was disabled.
             unassignments.finish(agent_id)
         else:
             unassigned += unassign_all(agent_id)

@@ -1,8 +1,7 @@
-"""Loading: many messages of a chat at once, for imports and demo data.
+"""Append many messages to a chat at once, for imports and demo data.
 
-The scheme is that of `messages`: what is written stands beyond the chat's `lastSeq` and is
-invisible until one compare-and-set on the chat takes all of it in. A crash in between leaves
-messages that nobody sees; the same call made again commits them.
+As in `messages`, inserted messages are invisible until one compare-and-set on the chat commits all
+of them. A crash in between leaves invisible messages; the same call, repeated, commits them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from chatapi.store.database import Document, Duplicate
 
 @dataclass(frozen=True)
 class ImportedMessage:
-    """One message to load: who said it, when, and the id that a retry repeats."""
+    """A message to import: its sender, its time, and the id that a retry repeats."""
 
     sender: Session
     at: datetime
@@ -51,7 +50,7 @@ def bulk_append(chat_id: object, rows: Sequence[ImportedMessage]) -> Document:
             new.append(message)
         try:
             stored_messages.insert_many(new)
-            # A chat that an older release wrote lacks the fields that have come since.
+            # A chat of an older release may lack fields.
             fields = {
                 name: value
                 for name, value in after.items()
@@ -61,7 +60,7 @@ def bulk_append(chat_id: object, rows: Sequence[ImportedMessage]) -> Document:
                 return after | {"version": chat["version"] + 1}
         except Duplicate:
             pass
-    # Another writer, or what a crash has left, stands in the way: one by one this is settled.
+    # Another writer or an uncommitted message conflicts: append one at a time, which resolves it.
     for row in rows:
         with clock.frozen(row.at):
             chat, _, _ = messages.append(

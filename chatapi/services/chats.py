@@ -1,4 +1,4 @@
-"""Chats: opening, listing, reading, changing and deleting them."""
+"""Chats: create, list, read, update and delete them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from chatapi.store.database import Document, Duplicate, object_id
 
 Result = TypeVar("Result")
 
-# Part of every ETag: raise it when answers change for the same data.
+# Part of every ETag: increment it when responses change for the same data.
 REPRESENTATION = "1"
 
 
 @dataclass(frozen=True)
 class ChatFilters:
-    """What a list is narrowed to. Empty or None does not narrow.
+    """The filters of a list. Empty or None does not restrict it.
 
     assigned -- "me", "none" or an agent's id. q -- words that the subject, the user's
     name or e-mail has words beginning with.
@@ -58,7 +58,7 @@ class ChatPage(paging.Page):
 
 
 PageKey = tuple[ObjectId, str, chats.Filter, int, paging.Position | None]
-# The pages that were read last, each under the number of changes that it was read at.
+# Cached pages without items, each with the number of changes at which it was read.
 _cached_pages: dict[PageKey, tuple[int, ChatPage]] = {}
 MAX_CACHED_PAGES = 5000
 
@@ -71,7 +71,7 @@ def create(
     message: str | None = None,
     client_message_id: str | None = None,
 ) -> tuple[Document, list[Document], bool]:
-    """Open a chat, with its first message if one is given.
+    """Create a chat, with its first message if one is given.
 
     Return the chat, its messages and whether it is new: the call repeated with the same
     client_message_id returns the chat it made. Raises ChatOpen (chatId) while another chat
@@ -104,14 +104,14 @@ def create(
         open_chat = chats.open_chat_of(session.user_id)
         if open_chat is not None:
             raise errors.ChatOpen(chatId=str(open_chat["_id"]))
-        # It was closed in this very moment.
+        # The other chat was closed meanwhile.
     raise errors.Busy(retryAfter=1)
 
 
 def _insert(chat: Document, search_terms: Sequence[str], first: Document | None) -> bool:
     """Write a new chat with its first message; False while the user has an open chat."""
     if first is not None:
-        # Written before the chat it belongs to: a chat never lacks its first message.
+        # Inserted before its chat, so that no chat lacks its first message.
         stored_messages.insert(first)
     try:
         chats.insert(chat, search_terms)
@@ -123,7 +123,7 @@ def _insert(chat: Document, search_terms: Sequence[str], first: Document | None)
 
 
 def _find_created_by(session: Session, key: str) -> tuple[Document, list[Document]] | None:
-    """Return the chat, with its first message, that this very call has made already."""
+    """Return the chat, with its first message, that an earlier call with this key has created."""
     chat = chats.made_with(session.user_id, key)
     if chat is None:
         return None
@@ -140,10 +140,7 @@ def get(session: Session, chat_id: object, limit: int = 50) -> tuple[Document, l
 
 
 def etag(session: Session, chat: Document) -> str:
-    """Return what changes whenever the chat or a message of it looks different.
-
-    Known from the chat alone: no message is read.
-    """
+    """Return the ETag of a chat with its messages. It needs the chat only, no message."""
     return f"{REPRESENTATION}-{chat['_id']}-{chat['version']}-{session.side}"
 
 
@@ -159,8 +156,8 @@ def list_chats(
     """Return a page of the chats the caller may see, the latest message first.
 
     has_etag -- return whether the caller has the page with an ETag; its items are left out then.
-    allow_cached -- whether that may be decided without asking the database, while it reports
-    every change: another process's is known a fifth of a second after it was made.
+    allow_cached -- whether the cache may decide that, while the change stream reports every change;
+    changes by another process are known a fifth of a second later.
     Raises InvalidInput on `assigned` or `cursor`.
     """
     wanted, after = _filter(session, filters), paging.decode(cursor)
@@ -170,7 +167,7 @@ def list_chats(
         return known
     changes = change_tracker.changes
     rows = chats.newest(wanted, limit + 1, after)
-    # Of the row after the page only its being there counts: it makes the cursor.
+    # The row after the page only decides whether there is a cursor.
     seen = [row["version"] for row in rows[:limit]], len(rows) > limit
     unread_chats, unread_messages = unread(session)
     facts = (REPRESENTATION, session.user_id, session.side, limit, seen, unread_messages)
@@ -190,7 +187,7 @@ def list_chats(
 
 
 def _cached_page(key: PageKey) -> ChatPage | None:
-    """Return what is remembered of a page, without its items, if no chat has changed since."""
+    """Return a cached page, without its items, if no chat has changed since."""
     changes, known = _cached_pages.get(key, (-1, None))
     return known if change_tracker.is_fresh and changes == change_tracker.changes else None
 
@@ -257,10 +254,10 @@ def update(
 
 
 def mark_solved(session: Session, chat_id: object) -> Document:
-    """Note that the chat's user regards the question as answered; return the chat.
+    """Mark the chat as solved by its user; return the chat.
 
-    The status stays the agents' to change. The user's next message, or a reopening, clears it;
-    marking it again changes nothing.
+    The status does not change. The user's next message, or a reopening, clears the mark; marking
+    again changes nothing.
     Raises ChatNotFound, NotYourChat, Forbidden for agents, ChatClosed.
     """
 
@@ -284,7 +281,7 @@ def _update_fields(
     read: bool,
     expected: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what changes in a chat by an update without a message."""
+    """Return the changes of a chat by an update without a message."""
     if any(chat[name] != value for name, value in expected.items()):
         raise errors.Conflict("The chat was changed meanwhile; it stays as it is.")
     marks = messages.read_receipt_fields(chat, session.side, chat["lastSeq"]) if read else {}
@@ -308,7 +305,7 @@ def bulk_update(session: Session, ids: Sequence[object], **changes: Any) -> list
 def restore(
     session: Session, name: str, after: str, before: Sequence[tuple[object, str]]
 ) -> list[Document]:
-    """Give chats the status or the agent back that they had before a change.
+    """Undo a change of the status or the agent of chats.
 
     name -- "status" or "adminId". after -- what the change has set; a chat that has another
     value was changed meanwhile and stays as it is. before -- each chat's id and old value.
@@ -332,7 +329,7 @@ def _update_each(
         try:
             update(session, chat_id, expected=expected, **changes)
         except (errors.NotFound, errors.Conflict, errors.Busy, errors.InvalidInput) as refusal:
-            # InvalidInput: an agent who had the chat before cannot have it any more.
+            # InvalidInput: the agent who had the chat before has lost access.
             problem = refusal
         results.append({"_id": str(chat_id), "ok": problem is None, "problem": problem})
     return results
@@ -359,7 +356,7 @@ def finish_deletions() -> int:
 def _finish_deletion(begun: Document) -> None:
     chats.delete(begun["_id"])
     stored_messages.delete_of_chat(begun["_id"])
-    # A backup's note of one that was deleted meanwhile knows no owner.
+    # A record from a backup may lack the owner, if the chat was deleted during the backup.
     presence.emit("deleted", chatId=begun["_id"], userId=begun.get("userId"), seq=None)
     deletions.finish(begun)
 
@@ -431,7 +428,7 @@ def _changed_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
     if not changed:
         return {}
     if changed.get("isOpen"):
-        # Messages written before the closing and never committed stay out for good.
+        # Messages of older epochs are never committed.
         changed["epoch"] = chat["epoch"] + 1
         if chat.get("solvedAt"):
             changed["solvedAt"] = None
@@ -441,7 +438,7 @@ def _changed_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _translate_duplicate(chat: Document, work: Callable[[], Result]) -> Result:
-    """Do what may open a chat and return what comes of it.
+    """Return the result of work that may reopen a chat.
 
     Raises ChatOpen (chatId) while another chat of its user is open, Busy.
     """
@@ -455,15 +452,12 @@ def _translate_duplicate(chat: Document, work: Callable[[], Result]) -> Result:
                     "The user has another open chat; close that one first.",
                     chatId=str(other["_id"]),
                 ) from None
-            # That one was closed in this very moment.
+            # The other chat was closed meanwhile.
     raise errors.Busy(retryAfter=1)
 
 
 def check_categories(wanted: Sequence[str], offered: Sequence[str]) -> None:
-    """Refuse to look for a category that is neither offered nor stored in a chat.
-
-    Raises InvalidInput.
-    """
+    """Raise InvalidInput for a category that is neither offered nor stored in a chat."""
     for category in wanted:
         if category not in offered and not chats.has_category(category):
             allowed = ", ".join(offered)

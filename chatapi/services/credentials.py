@@ -1,4 +1,4 @@
-"""Passwords of accounts: changing one, setting a forgotten one, and the sessions that end."""
+"""Set the passwords of accounts, and end their sessions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _link_ttl = [timedelta(hours=24)]
 
 
 def configure(link_ttl: timedelta) -> None:
-    """Set how long a link works. The application factory calls it once."""
+    """Set how long a link is valid. The application factory calls it once."""
     _link_ttl[:] = [link_ttl]
 
 
@@ -72,9 +72,9 @@ def set_password(user: Document, new: str) -> None:
 
 
 def make_link(session: Session, user_id: object) -> tuple[str, datetime]:
-    """Return a token with which a person sets a new password once, and when it expires.
+    """Create a token for setting a new password once; return it and its expiry.
 
-    For agents. It replaces the account's earlier one; only its hash is stored. Raises
+    For agents. It replaces the account's earlier token; only its hash is stored. Raises
     AdminOnly, UserNotFound, InvalidInput for a guest.
     """
     session.require_admin()
@@ -97,7 +97,7 @@ def link_user(token: str) -> Document | None:
     """Return the account whose password a link sets, or None. Changes nothing."""
     link = password_links.by_key(_link_key(token))
     now = clock.now()
-    # One that ends later than any made now was made under a clock that was ahead.
+    # A later end than a new link's means that the clock was ahead.
     latest = now + _link_ttl[0] + clock.TOLERANCE
     if link is None or not now < link["expiresAt"] <= latest:
         return None
@@ -107,13 +107,13 @@ def link_user(token: str) -> Document | None:
 def use_link(token: str, new: str) -> Document:
     """Set the password of a link's account and end its sessions; return the account.
 
-    Of two uses at the same time one succeeds. A link still works after a refusal.
+    Of two concurrent uses one succeeds. A link is still valid after an error.
     Raises LinkExpired, InvalidInput, ServiceBusy, StorageFull.
     """
     user = link_user(token)
     if user is None:
         raise errors.LinkExpired
-    # What may refuse comes before the link is used up.
+    # All checks come before the link is used up.
     _require_account(user)
     password_rules.check(new, user["role"], user["name"], user["email"])
     password_hash = _hash_to_store(user, new)
@@ -129,9 +129,9 @@ def _require_account(user: Document) -> None:
 
 
 def _hash_to_store(user: Document, new: str) -> str:
-    """Return a new password's hash if there is room to store it.
+    """Return a new password's hash if there is space to store it.
 
-    To be called before anything is ended or deleted. Raises ServiceBusy, StorageFull.
+    Call it before any session or link is deleted. Raises ServiceBusy, StorageFull.
     """
     password_hash = passwords.make(new, priority_of(user["role"]))
     free_space.require()

@@ -40,13 +40,13 @@ __all__ = ["Event", "Feed", "feed_registry", "stream_limits"]
 log = structlog.get_logger("chat.streams")
 
 BACKFILL_PAGE = 200
-# A session is checked again after so long, although the change stream reports its end.
+# A session is checked again after this time, although the change stream reports its end.
 SESSION_CHECK_INTERVAL = 300.0
 
 
 @dataclass
 class StreamLimits:
-    """How many streams one account, one network and all together may have in one process.
+    """The maximum number of streams of an account, a network, and all, in one process.
 
     address -- for an IPv4 address or an IPv6 /64; see `networks` for the /48 around it.
     """
@@ -82,7 +82,7 @@ class FeedRegistry:
             for key, _ in most:
                 self._counts[key] = self._counts.get(key, 0) + 1
         if self.is_shutting_down:
-            # It came through the door that is just closing.
+            # The process shuts down; this request arrived just before.
             feed.listener.close("restarting", 1)
         try:
             self.on_open()
@@ -91,7 +91,7 @@ class FeedRegistry:
             raise
 
     def remove(self, feed: Feed) -> None:
-        """Remove a feed that is closed; calling it twice does no harm."""
+        """Remove a closed feed; repeated calls are ignored."""
         with self._lock:
             if feed not in self._feeds:
                 return
@@ -116,7 +116,7 @@ feed_registry = FeedRegistry()
 
 
 class Subscription:
-    """How far the events of a chat were delivered. Until it is open, none is."""
+    """The position up to which the events of a chat were delivered. None are before it is open."""
 
     __slots__ = ("is_open", "read", "seq", "version")
 
@@ -127,14 +127,13 @@ class Subscription:
 
 
 class Feed:
-    """One connection's streams. Close it, or use it in a `with` block.
+    """The subscriptions of one connection. Close it, or use it in a `with` block.
 
-    One reader at a time takes its events out; anybody may subscribe and unsubscribe.
+    Only one thread at a time may read its events; any may subscribe and unsubscribe.
 
-    sock -- the client's socket, if it is known: to cut off one that does not read.
-    is_present -- whether an agent counts as being there. Raises TooManyRequests when the
-    account, the network or the process has too many open already, ValueError for what is
-    no address.
+    sock -- the client's socket, if known, to abort a connection whose client does not read.
+    is_present -- whether an agent counts as online. Raises TooManyRequests if the account, the
+    network or the process has too many open feeds, ValueError for an invalid address.
     """
 
     __slots__ = (
@@ -148,22 +147,22 @@ class Feed:
         self.is_present = is_present and session.is_admin
         self.listener = Listener()
         self.is_finished = False
-        # Spread, so that those who came together are not all looked at together.
+        # Spread, so that feeds opened together are not all checked together.
         self.checked_at = time.monotonic() - random.uniform(0, SESSION_CHECK_INTERVAL)  # noqa: S311
-        # Since when the present write to the client has lasted.
+        # The start of the current write to the client.
         self.writing_since: float | None = None
         self._subscriptions: dict[ObjectId, Subscription] = {}
         self._inbox = False
         feed_registry.add(self)
         if not session_cache.is_cached(session.id):
-            # Perhaps its end was told just before there was a feed to end: look soon.
+            # Its end may have been reported before the feed was opened, so check soon.
             self.checked_at = -math.inf
 
     def subscribe(self, chat_id: object, after: int | None = None) -> Iterator[Event]:
-        """Join a chat; the result yields its state, every message after a seq, how far each
-        side has read and who looks at it. Live events follow once it has been used up.
+        """Subscribe to a chat; the result yields its state, every message after a seq, the read
+        receipts and the presence of agents. Live events follow when it is exhausted.
 
-        after -- None: only what is written from now on. Raises ChatNotFound, NotYourChat.
+        after -- None: only new messages. Raises ChatNotFound, NotYourChat.
         """
         key = access_chat(self.session, chat_id)["_id"]
         self.unsubscribe(key)
@@ -176,14 +175,14 @@ class Feed:
         self, chat_id: ObjectId, subscription: Subscription, after: int | None
     ) -> Iterator[Event]:
         try:
-            # Read anew: what was written before we joined, nobody will tell us.
+            # Read again, because changes before the subscription are not published to it.
             chat = hub.newest_state(access_chat(self.session, chat_id))
         except errors.ChatNotFound:
             yield from self._unsubscribe_deleted(Event("deleted", {"chatId": chat_id, "seq": None}))
             return
         last = chat["lastSeq"]
         subscription.version, subscription.read = chat["version"], dict(chat["readSeq"])
-        # A seq beyond the last is of another time, before the data was restored.
+        # A seq beyond the last one is from before the data was restored.
         subscription.seq = last if after is None else min(after, last)
         subscription.is_open = True
         yield Event("chat", chat)
@@ -194,12 +193,12 @@ class Feed:
         yield from presence.presence_tracker.viewers_of(chat_id)
 
     def unsubscribe(self, chat_id: ObjectId) -> None:
-        """Leave a chat, if it was joined."""
+        """Unsubscribe from a chat, if subscribed."""
         if self._subscriptions.pop(chat_id, None) is not None:
             hub.leave_chat(chat_id, self.listener)
 
     def subscribe_inbox(self) -> Iterator[Event]:
-        """Join the caller's inbox: an agent's is every chat. Yields who is there, to agents."""
+        """Subscribe to the caller's inbox, for agents every chat; yield presence to agents."""
         self._inbox = True
         hub.join_inbox(self._owner, self.listener)
         self._notify_presence()
@@ -214,7 +213,7 @@ class Feed:
             feed_registry.on_agent_connect()
 
     def enqueue_opening(self, first: Event, opening: Iterator[Event]) -> None:
-        """Queue an event and what a subscription opens with, for whoever reads the feed."""
+        """Queue an event and the snapshot of a subscription, for the feed's reader."""
         self.listener.enqueue(Event("opening", {"events": itertools.chain([first], opening)}))
 
     def enqueue(self, event: Event) -> None:
@@ -222,19 +221,16 @@ class Feed:
         self.listener.enqueue(event)
 
     def next(self, timeout: float) -> Iterator[Event]:
-        """Wait for the next event; return it with what is missing before it, if anything.
+        """Wait for the next event; return it after the missing messages before it, if any.
 
-        Yields nothing when the time has passed, or when the event was told before. The
-        last event is `end`.
+        Yields nothing after the timeout, or if the event was delivered before. The last event is
+        `end`.
         """
         event = self.listener.get(timeout)
         return self.until_end(self._deliver(event) if event is not None else ())
 
     def until_end(self, events: Iterable[Event]) -> Iterator[Event]:
-        """Yield events up to the end of the feed, which may come in between.
-
-        When the database goes away, the feed ends.
-        """
+        """Yield events until the feed ends. A database error ends it."""
         try:
             for event in events:
                 if self.listener.end is not None:
@@ -361,7 +357,7 @@ class Feed:
                 self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Leave the hub, and give the place in the registry back."""
+        """Unsubscribe from everything and remove the feed from the registry."""
         feed_registry.remove(self)
         for chat_id in self.chats:
             self.unsubscribe(chat_id)

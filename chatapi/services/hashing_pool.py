@@ -1,6 +1,6 @@
-"""Threads of their own for what burns CPU, with a bounded queue that serves some first.
+"""A thread pool for password hashing, with a bounded priority queue.
 
-gevent's own pool also looks up host names, and lets any number wait.
+gevent's own pool also resolves host names, and its queue has no limit.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ FIRST, SECOND, LAST = range(3)  # known devices, agents, others
 
 
 def priority_of(role: str | None, *, is_known_device: bool = False) -> int:
-    """Return how early the password of an account with this role is looked at."""
+    """Return the priority of hashing a password for an account with this role."""
     return FIRST if is_known_device else SECOND if role == "admin" else LAST
 
 
 class HashingPool:
-    """Runs work in as many threads as there are cores; without gevent, in the caller's."""
+    """Runs work in as many threads as there are cores; without gevent, in the caller's thread."""
 
     def __init__(self, size: int | None = None) -> None:
         self.size = size or len(os.sched_getaffinity(0))
@@ -41,7 +41,7 @@ class HashingPool:
         self._waiting: list[tuple[int, int, AsyncResult[bool]]] = []
 
     def run(self, priority: int, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Return what the work returns. Raises ServiceBusy when too many wait before it."""
+        """Return the result of the work. Raises ServiceBusy if the queue is full."""
         if not is_module_patched("socket"):
             return work(*arguments)
         if self._threads is None:
@@ -61,7 +61,7 @@ class HashingPool:
             last = max(self._waiting)
             if last[0] <= priority:
                 raise errors.ServiceBusy(retryAfter=2)
-            # The latest of the least urgent makes room.
+            # The newest entry of the lowest priority is removed.
             self._forget(last)
             last[2].set(False)
         turn: AsyncResult[bool] = AsyncResult()
@@ -83,7 +83,7 @@ class HashingPool:
 
     def _leave(self) -> None:
         if self._waiting:
-            # The place goes on to the next without being free in between.
+            # The slot passes directly to the next entry.
             heapq.heappop(self._waiting)[2].set(True)
         else:
             self._running -= 1

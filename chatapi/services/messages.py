@@ -1,18 +1,16 @@
-"""Messages: how one becomes part of a chat, exactly once and in order.
+"""Messages: add each one to its chat, exactly once and in order.
 
-A message is written first, under the chat's next `seq`, and is then invisible. One
-compare-and-set on the chat document makes it part of the history: it moves `lastSeq` onto
-it and, in the same write, the preview, the counts and the unread numbers. So at whatever
-moment a process or the database dies, the chat and its history agree.
+A message is inserted first, with the chat's next `seq`, and is then invisible. One compare-and-set
+on the chat document commits it: this write sets `lastSeq`, the preview, the counts and the unread
+numbers. So the chat and its history agree at every moment, also after a crash.
 
-- Two senders want the same `seq`: the unique index lets one in, the other takes the next.
-- How durable each write is depends on the server (`store.durability`): where one log takes both,
-  the second's sync carries the first.
-- A sender dies between the two writes: the next one finds its message in the way and
-  commits it first.
-- The chat is closed in between: the compare-and-set fails, and the message never shows.
-- The chat is closed and opened again in between: `epoch`, which each reopening counts up
-  and which stands in the message too, tells that the message is void.
+- Two senders use the same `seq`: the unique index accepts one, the other takes the next number.
+- The write concerns depend on the server (`store.durability`): where one log takes both writes, the
+  second sync includes the first write.
+- A sender dies between the two writes: the next sender finds its message and commits it first.
+- The chat is closed in between: the compare-and-set fails, and the message stays invisible.
+- The chat is closed and reopened in between: each reopening increments `epoch`. The message has an
+  older epoch, so it is never committed.
 
 A message is deleted the same way: one compare-and-set names it in the chat's
 `pendingRedactions` and takes its text out of the preview. From then on the text is not shown
@@ -84,7 +82,7 @@ def history(
 def page(
     chat: Document, before: int | None = None, after: int | None = None, limit: int = 50
 ) -> list[Document]:
-    """Return messages of a chat that the caller was let to; see `history`."""
+    """Return messages of a chat that the caller may access; see `history`."""
     last = chat["lastSeq"] if before is None else min(before - 1, chat["lastSeq"])
     if after is None:
         first = max(1, last - limit + 1)
@@ -97,7 +95,7 @@ def page(
 
 
 def mark_read(session: Session, chat_id: object, seq: int) -> Document:
-    """Note that the caller's side has read up to a seq; return the chat.
+    """Record that the caller's side has read up to a seq; return the chat.
 
     Never moves backwards. Raises ChatNotFound, NotYourChat, InvalidInput on `seq` for one
     that the chat has not reached.
@@ -120,8 +118,8 @@ def change(
 ) -> Document:
     """Set the fields that `decide` returns for a chat's latest state, and return it.
 
-    read -- reads the chat; chat -- as it was read already. Raises Busy, Duplicate when the
-    change opens a second chat of the user, and whatever the two raise.
+    read -- reads the chat; chat -- the chat if it was read already. Raises Busy, Duplicate if the
+    change reopens a second chat of the user, and what `read` and `decide` raise.
     """
     for _ in range(MAX_ATTEMPTS):
         chat = chat or read()
@@ -159,7 +157,7 @@ def _deleted_unread_after(chat: Document, side: str, seq: int) -> list[dict[str,
     """Return the chat's `deletedUnread` without the messages of a side up to a seq.
 
     It lists the messages that were deleted before the other side had read them. The running
-    counts go on counting them, and `unread` does not. Chats that an older release wrote lack it.
+    counts include them, `unread` does not. Chats of older releases lack it.
     """
     listed = chat.get("deletedUnread", [])
     return [each for each in listed if each["side"] != side or each["seq"] > seq]
@@ -178,7 +176,7 @@ def delete(session: Session, chat_id: object, seq: int) -> None:
 
 
 def finish_deletion(begun: Document) -> None:
-    """Bring the deletion of a message to its end, from wherever it is. Raises Busy."""
+    """Finish the deletion of a message, at any of its steps. Raises Busy."""
     chat_id, seq = begun["chatId"], begun["seq"]
 
     def there() -> Document:
@@ -187,7 +185,7 @@ def finish_deletion(begun: Document) -> None:
             raise errors.ChatNotFound
         return chat
 
-    # Where the chat is gone, its messages are, too.
+    # If the chat was deleted, so were its messages.
     with contextlib.suppress(errors.ChatNotFound):
         message = messages.at(chat_id, seq)
         chat = change(there, lambda now: _with_pending_redaction(now, seq, message))
@@ -199,7 +197,7 @@ def finish_deletion(begun: Document) -> None:
 
 
 def _with_pending_redaction(chat: Document, seq: int, message: Document | None) -> dict[str, Any]:
-    """Return what changes in a chat when nobody is to be shown a message any more."""
+    """Return the changes of a chat that hide the text of a message."""
     pending = chat.get("pendingRedactions", [])
     if any(each["seq"] == seq for each in pending):
         return {}
@@ -211,7 +209,7 @@ def _with_pending_redaction(chat: Document, seq: int, message: Document | None) 
 
 
 def no_longer_unread(chat: Document, message: Document) -> dict[str, Any]:
-    """Return what changes in a chat when a message is not to count as unread any more."""
+    """Return the changes of a chat so that a message no longer counts as unread."""
     side, seq = message["side"], message["seq"]
     reader = "admin" if side == "user" else "user"
     listed = chat.get("deletedUnread", [])
@@ -234,10 +232,10 @@ def _without_pending_redaction(chat: Document, seq: int) -> dict[str, Any]:
 
 
 def present_message(chat: Document, message: Document) -> Document:
-    """Return a message as its chat lets it be seen.
+    """Return a message for output.
 
-    With `isRead`, whether the other side has read that far, and without the text of one
-    whose deletion is under way.
+    `isRead` is whether the other side has read it. If its deletion has begun, the text is the
+    tombstone's.
     """
     reader = "admin" if message["side"] == "user" else "user"
     seen = message | {"isRead": message["seq"] <= chat["readSeq"][reader]}
@@ -248,7 +246,7 @@ def present_message(chat: Document, message: Document) -> Document:
 
 
 def new(session: Session, chat: Document, content: str, client_message_id: str | None) -> Document:
-    """Return the document of a chat's next message, not yet written."""
+    """Return the document of a chat's next message, without inserting it."""
     message_id = ObjectId()
     key = _idempotency_key(client_message_id) if client_message_id else f"own:{message_id}"
     side = session.side
@@ -273,7 +271,7 @@ def new(session: Session, chat: Document, content: str, client_message_id: str |
 
 
 def apply_message(chat: Document, message: Document) -> dict[str, Any]:
-    """Return what changes in a chat when a message becomes its last."""
+    """Return the changes of a chat that commit a message."""
     reader = "admin" if message["side"] == "user" else "user"
     fields: dict[str, Any] = {
         "lastSeq": message["seq"],
@@ -295,7 +293,7 @@ def apply_message(chat: Document, message: Document) -> dict[str, Any]:
     if reader == "admin":
         fields["unreadByAdmin"] = True
     if message.get("hasRead"):
-        # Whoever sends it has read all that stands before it.
+        # The sender has read all earlier messages.
         side = message["side"]
         fields["readSeq"] = chat["readSeq"] | {side: message["seq"]}
         fields["unread"][side] = 0
@@ -310,7 +308,7 @@ def apply_message(chat: Document, message: Document) -> dict[str, Any]:
 def _repeated_over_quota(
     session: Session, chat: Document, content: str, client_message_id: str | None
 ) -> Document | None:
-    """Check the quota; return the first message of a repetition that has no room in it."""
+    """Check the quota; return the stored message if a repeated request exceeds it."""
     if not chat["isOpen"]:
         return None
     try:
@@ -334,7 +332,7 @@ def append(
     read: bool = False,
     reopen: bool = False,
 ) -> tuple[Document, Document, bool]:
-    """Append a message to a chat the caller was let to; return both and whether it is new.
+    """Append a message to a chat that the caller may access; return both and whether it is new.
 
     chat_changes, read -- fields of the chat that change, and whether the caller's side has read
     everything, in the same write. reopen -- a closed chat is reopened, in that write too;
@@ -395,7 +393,7 @@ def _append(
 
 
 def _commit(session: Session, chat: Document, message: Document) -> Document | None:
-    """Make a written message the last of its chat; return the chat, None to start again."""
+    """Commit an inserted message; return the chat, or None to start again."""
     if not chat["isOpen"]:
         return _reopen_with(chat, message)
     for _ in range(MAX_ATTEMPTS):
@@ -409,23 +407,23 @@ def _commit(session: Session, chat: Document, message: Document) -> Document | N
             messages.delete(message["_id"])
             raise
         if chat["lastSeq"] >= message["seq"]:
-            # If it is this message, another sender found it in its way and has committed it.
+            # If it is this message, another sender has committed it.
             there = messages.at(chat["_id"], message["seq"])
             if there is None or there["_id"] != message["_id"]:
                 return None
             durability.wait_for_others()
             return chat
         if not _can_commit(chat, message):
-            # Closed in between. No epoch can make it valid again, so it can go.
+            # The chat was closed in between, so the message can never be committed.
             messages.delete(message["_id"])
             return None
     raise errors.Busy(retryAfter=1)
 
 
 def _reopen_with(chat: Document, message: Document) -> Document | None:
-    """Open a closed chat with a written message; return the chat, None to start again.
+    """Reopen a closed chat with an inserted message; return the chat, or None to start again.
 
-    It is of the epoch that ends here, so nobody else can commit it, before or after.
+    Its epoch ends here, so no other sender can commit it.
     """
     fields = apply_message(chat, message) | {"epoch": chat["epoch"] + 1}
     try:
@@ -442,7 +440,7 @@ def _reopen_with(chat: Document, message: Document) -> Document | None:
 def _replace(
     chat: Document, fields: dict[str, Any], message: Document | None = None
 ) -> Document | None:
-    """Set fields of a chat and tell those who listen here; return it, None if it has moved."""
+    """Set fields of a chat and publish it; return it, or None if its version has changed."""
     with hub.writing(chat):
         if not chats.replace(chat["_id"], chat["version"], fields):
             return None
@@ -467,7 +465,7 @@ def _can_commit(chat: Document, message: Document) -> bool:
 def find_by_idempotency_key(
     session: Session, chat: Document, client_message_id: str | None
 ) -> Document | None:
-    """Return the message that a client_message_id was first used for, if it is in the chat."""
+    """Return the committed message of a client_message_id, or None."""
     if client_message_id is None:
         return None
     key = _idempotency_key(client_message_id)
@@ -481,17 +479,17 @@ def _resolve_seq_conflict(chat: Document, attempt: int) -> None:
     if obstacle is None:
         return
     if attempt == 0:
-        # Most likely its sender is alive and about to commit it.
+        # Most likely its sender is about to commit it.
         time.sleep(random.uniform(0, MAX_PAUSE))  # noqa: S311 - jitter, not a secret
     elif _can_commit(chat, obstacle):
         fields = apply_message(chat, obstacle)
         if chats.replace(chat["_id"], chat["version"], fields) and fields.get("adminId"):
-            # Its sender may be dead and cannot look whether that agent is still there.
+            # Its sender may have died, and the agent may have lost access meanwhile.
             assignment.confirm(chat | fields)
     elif obstacle["epoch"] < chat["epoch"]:
         messages.delete(obstacle["_id"])
     elif not chat["isOpen"]:
-        # Another may be opening the chat with it: void it first, then it can go.
+        # Another sender may be reopening the chat with it: invalidate it before deleting it.
         chats.replace(chat["_id"], chat["version"], {"epoch": chat["epoch"] + 1})
 
 

@@ -1,4 +1,4 @@
-"""What a chosen password must not be. Passwords set before these rules go on working.
+"""The rules for new passwords. Passwords set before these rules remain valid.
 
 data/common_passwords.txt -- the entries of 8 characters and more of Django 5.2.8's
 common-passwords.txt.gz (BSD-3-Clause, gist.github.com/roycewilliams), one a line, lower case.
@@ -22,7 +22,7 @@ def configure(agent_length: int) -> None:
 
 
 def check(password: str, role: str, name: str, email: str, field: str = "password") -> None:
-    """Refuse a password that others guess first. Raises InvalidInput on `field`."""
+    """Raise InvalidInput on `field` for a password that is easy to guess."""
     folded = unicodedata.normalize("NFC", password).casefold().strip()
     local = email.partition("@")[0]
     if role == "admin" and len(password) < _agent_length[0]:

@@ -1,4 +1,4 @@
-"""Password hashes: argon2id, computed where they stall nobody else."""
+"""Password hashes: argon2id, computed in a thread pool, so that they do not block the worker."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def make(password: str, priority: int = LAST) -> str:
 
 
 def canonical(password: str) -> str:
-    """Return the Unicode form of a password of which hashes are made."""
+    """Return the Unicode form of a password that is hashed."""
     return unicodedata.normalize("NFC", password)
 
 
 def matches(password_hash: str | None, password: str, priority: int = LAST) -> bool:
-    """Tell whether a password is the right one, in the same time when there is no hash."""
+    """Return whether a password is correct, in the same time if there is no hash."""
     return matched_form(password_hash, password, priority) is not None
 
 
 def matched_form(password_hash: str | None, password: str, priority: int = LAST) -> str | None:
-    """Return the Unicode form in which a password is the right one, or None if it is wrong."""
+    """Return the Unicode form in which a password is correct, or None if it is wrong."""
     hasher = _hashers[0]
     stored = password_hash or _dummy(hasher)
     for form in _forms(password):
@@ -61,17 +61,17 @@ def _forms(password: str) -> list[str]:
 def matches_now(
     password_hash: str | None, password: str, known_hash: str | None, priority: int = LAST
 ) -> bool:
-    """Tell the same where a hash that the password matches is known: cheap if it still is it."""
+    """Return whether a password is correct. Cheap if the hash is still one that it matched."""
     return password_hash == known_hash or matches(password_hash, password, priority)
 
 
 def is_outdated(password_hash: str) -> bool:
-    """Tell whether a hash was made at another cost than today's."""
+    """Return whether a hash was computed with another cost than the current one."""
     return _hashers[0].check_needs_rehash(password_hash)
 
 
 def _dummy(hasher: PasswordHasher) -> str:
-    """Return a hash of no account, made once per cost."""
+    """Return a hash of no account, computed once for each cost."""
     if id(hasher) not in _dummies:
         _dummies.clear()
         _dummies[id(hasher)] = _run_in_pool(hasher.hash, "no account has this password")
@@ -87,5 +87,5 @@ def _verify(hasher: PasswordHasher, password_hash: str, password: str) -> bool:
 
 
 def _run_in_pool(work: Callable[..., Result], *arguments: Any, priority: int = LAST) -> Result:
-    """Run what burns 100 ms of CPU in a thread, so that a gevent worker goes on serving."""
+    """Run work of 100 ms of CPU in a thread, so that it does not block a gevent worker."""
     return pool.run(priority, work, *arguments)

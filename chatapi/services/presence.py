@@ -1,7 +1,7 @@
-"""Who is there: the agents who are connected, to whatever process, and what they look at.
+"""Presence: the agents who are connected to any process, and the chats that they have open.
 
-Each process says every few seconds who is connected to it. Whoever was named in the last
-seconds is there; when a process is killed, its people are gone with it.
+Each process stores a heartbeat with its connected agents every few seconds. An agent is online if a
+heartbeat of the last seconds contains them, so the agents of a killed process go offline.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ Place = tuple[ObjectId, ObjectId | None]  # a user, and a chat they look at
 
 
 class Presence:
-    """What this process says of its people, and what it has told of all."""
+    """The agents of this process, and the presence that was published to its listeners."""
 
     def __init__(self) -> None:
         self._local: dict[Place, Document] = {}
         self._published: dict[ObjectId, tuple[Document, set[ObjectId]]] = {}
 
     def online_agents(self) -> Iterator[Event]:
-        """Yield who is there, as far as it was told of yet."""
+        """Yield the presence of the agents who are online, as published last."""
         for person, places in list(self._published.values()):
             yield _event(person, online=True, chat_id=_one_of(places))
 
     def viewers_of(self, chat_id: ObjectId) -> Iterator[Event]:
-        """Yield who looks at a chat, as far as it was told of yet."""
+        """Yield the presence of the agents who have a chat open, as published last."""
         for person, places in list(self._published.values()):
             if chat_id in places:
                 yield _event(person, online=True, chat_id=chat_id)
@@ -49,7 +49,7 @@ class Presence:
         """
         came, left = local.keys() - self._local.keys(), self._local.keys() - local.keys()
         if left and not is_due:
-            # A page that is loaded again is not gone: who leaves is missed a little later.
+            # A page that is reloaded must not appear offline, so departures are delayed.
             local = local | {place: self._local[place] for place in left}
             left = set()
         if local and (is_due or came):
@@ -64,11 +64,11 @@ class Presence:
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether everybody has left, and that was said."""
+        """Return whether no agent is connected and the heartbeat was cleared."""
         return not self._local
 
     def reset(self) -> None:
-        """Forget what was told: nobody here has heard it."""
+        """Forget the published presence, when there is no listener."""
         self._published = {}
 
     def _publish_changes(self) -> None:
@@ -81,7 +81,7 @@ class Presence:
             person, places = now_here.get(user_id) or (before[user_id][0], set())
             was_in = before[user_id][1] if user_id in before else set()
             online = user_id in now_here
-            # Who listens to a chat and to the inbox hears last where the agent is now.
+            # A listener of a chat and the inbox gets the agent's current chat last.
             for chat_id in was_in - places:
                 hub.publish_presence(_event(person, online=online, chat_id=None), chat_id)
             for chat_id in places - was_in:
@@ -91,7 +91,7 @@ class Presence:
 
 
 def _by_user(people: list[Document]) -> Iterator[tuple[Document, set[ObjectId]]]:
-    """Yield everybody once, with the chats they look at."""
+    """Yield each agent once, with the chats that they have open."""
     places: dict[ObjectId, set[ObjectId]] = {}
     persons = {}
     for person in people:
@@ -104,7 +104,7 @@ def _by_user(people: list[Document]) -> Iterator[tuple[Document, set[ObjectId]]]
 
 
 def _one_of(places: set[ObjectId]) -> ObjectId | None:
-    """Return the one chat to show where there is room for one: the newest."""
+    """Return the newest chat, for where only one is shown."""
     return max(places, default=None)
 
 

@@ -1,4 +1,4 @@
-"""What is asked before something is written that no agent has answered yet."""
+"""The quota that is checked before writes that no agent has replied to yet."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 class Quota:
-    """Each refuses by raising a ChatError. The app sets them; commands have no quota.
+    """Checks that raise a ChatError. The app sets them; commands have no quota.
 
-    account -- of a user's document. chat -- of a session, its new chat, what that is found by
-    and the first message or None. message -- of a session, its chat, a text and the
+    account -- takes a user's document. chat -- takes a session, its new chat, the chat's search
+    terms and the first message or None. message -- takes a session, its chat, a text and the
     clientMessageId or None.
     """
 

@@ -1,11 +1,9 @@
-"""Words to search by: what is stored with a document and what a query asks for.
+"""Search terms: those stored with a document and those of a query.
 
-A query's words match beginnings of words. The beginnings are stored, so that a search is
-an equality on an index, which every MongoDB server answers without a scan. Case and
-accents do not matter; scripts without spaces match from any character on.
+A query's words match prefixes of words. The prefixes are stored, so that a search is an equality on
+an index. Case and accents are ignored; scripts without spaces match from any character on.
 
-Increase FORM with every change of what `terms` returns: `init-db` then makes the stored terms
-again.
+Increase FORM with every change of what `terms` returns: `init-db` then recomputes the stored terms.
 """
 
 from __future__ import annotations
@@ -71,13 +69,13 @@ def _plain(char: str) -> str:
 
 
 def _spells(mark: str, kind: str) -> bool:
-    """Tell whether a mark makes another word, as accents and variants of a glyph do not."""
+    """Return whether a mark distinguishes words; accents and variants of a glyph do not."""
     is_variant = "VARIATION SELECTOR" in unicodedata.name(mark, "") or is_invisible(mark)
     return unicodedata.combining(mark) in _SPELLING_MARKS and kind != "Me" and not is_variant
 
 
 def _is_inside_a_word(char: str, before: list[str]) -> bool:
-    """Tell whether a sign is no end of a word: soft hyphens, joiners and the like.
+    """Return whether a character does not end a word: soft hyphens, joiners and the like.
 
     The non-joiner ends one, as in Persian, but for after a virama; so does the zero-width
     space, which Thai and Khmer texts have between words.
@@ -88,7 +86,7 @@ def _is_inside_a_word(char: str, before: list[str]) -> bool:
 
 
 def terms(texts: Iterable[str | None]) -> list[str]:
-    """Return every beginning of every word of these texts, each once."""
+    """Return every prefix of every word of these texts, each once."""
     found: dict[str, None] = {}
     for text in texts:
         for word in words(text or ""):
@@ -109,14 +107,14 @@ def _letters(word: str) -> list[int]:
 
 
 def is_term(text: str) -> bool:
-    """Tell whether a stored term is one that a query of today can ask for."""
+    """Return whether a stored term can be part of a query."""
     return words(text) == [text]
 
 
 def query_terms(query: str | None) -> list[str]:
-    """Return what must all be among a document's terms for it to match.
+    """Return the terms that a matching document must all have.
 
-    A query of signs alone matches nothing; an empty one narrows nothing.
+    A query without letters and numbers matches nothing; an empty query matches everything.
     """
     if not query or not query.strip():
         return []

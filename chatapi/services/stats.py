@@ -1,4 +1,4 @@
-"""Numbers over all chats, for agents."""
+"""Statistics over all chats, for agents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chatapi.store import chat_counts, unread
 
 
 def counts(session: Session, categories: Sequence[str]) -> dict[str, Any]:
-    """Return how many chats there are by status, priority and category, and in all.
+    """Return the number of chats by status, priority and category, and in total.
 
     Also `unread` (chats with messages no agent has read), `unreadMessages` and
     `unassigned`. Raises AdminOnly.

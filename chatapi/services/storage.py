@@ -1,4 +1,4 @@
-"""Whether the database has room, and when it last took a write."""
+"""The state of the database's storage, for health checks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from chatapi.store.disk import free_space
 
 
 def is_full() -> bool:
-    """Tell whether writes are refused because too little space is free."""
+    """Return whether writes are rejected because too little space is free."""
     return free_space.is_low
 
 
 def check() -> float | None:
     """Read a document and return how many seconds ago the newest write was acknowledged.
 
-    None where nothing tells. Never writes. Raises PyMongoError when reading fails: an engine
-    that has panicked still answers `ping`.
+    None if it is unknown. Never writes. Raises PyMongoError if the read fails: an engine that has
+    panicked still responds to `ping`.
     """
     return server.seconds_since_write()
