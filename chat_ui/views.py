@@ -16,11 +16,15 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from chatapi.http.static_files import StaticFiles
+from chatapi.http.static_files import StaticFiles, shared
 
 blueprint = Blueprint("chat_ui", __name__, template_folder="templates")
 # embed.js is the widget's closed button, app.js what it opens, page.js all of the page /chat.
-files = StaticFiles(Path(__file__).parent / "static", entries=("embed.js", "app.js", "page.js"))
+files = StaticFiles(
+    Path(__file__).parent / "static",
+    entries=("embed.js", "app.js", "page.js"),
+    watched=(shared.folder,),
+)
 files.register(blueprint, "/chat/static")
 
 

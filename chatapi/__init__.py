@@ -163,8 +163,11 @@ def _register(app: Flask) -> None:
         openapi.blueprint,
         admin_ui.blueprint,
         chat_ui.blueprint,
+        static_files.blueprint,
     ):
         app.register_blueprint(blueprint)
-    static_files.init_app(app, (admin_ui.assets.files, chat_ui.files, openapi.files))
+    static_files.init_app(
+        app, (admin_ui.assets.files, chat_ui.files, openapi.files, static_files.shared)
+    )
     problems.init_app(app, admin_ui.problem_page)
     cli.init_app(app)

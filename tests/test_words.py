@@ -18,7 +18,7 @@ from tree_sitter import Language, Node, Parser
 
 ROOT = Path(__file__).parent.parent
 PYTHON = ("acceptance", "chatapi", "admin_ui", "chat_ui", "deploy", "bench", "tests")
-FRONT_ENDS = ("admin_ui", "chat_ui")
+FRONT_ENDS = ("admin_ui", "chat_ui", "web")
 
 # What each was replaced by.
 REPLACED = {

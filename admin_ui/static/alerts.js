@@ -5,7 +5,7 @@
  * messages, once it has risen.
  */
 
-import { isLive, on } from "./live.js";
+import { live } from "./live.js";
 import { afterSwap, byId } from "./page.js";
 import { local } from "./storage.js";
 
@@ -56,8 +56,8 @@ export function showSwitches() {
 }
 
 export function watchAlerts() {
-  on("event", (name, data) => name === "chat" && heard(data));
-  on("down", () => {
+  live.on("event", ({ event, data }) => event === "chat" && heard(data));
+  live.on("down", () => {
     behind = true;
     known.clear();
   });
@@ -152,7 +152,7 @@ function count() {
   total = shown() ?? total;
   ahead = 0;
   const missed = behind && isWanted() && total > reached();
-  behind = !isLive();
+  behind = !live.isLive;
   if (missed && document.hidden) {
     local.set(ASKED, total);
     local.remove(ASKED);

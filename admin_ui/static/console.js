@@ -6,6 +6,7 @@ import { watchConversation } from "./conversation.js";
 import { watchDialogs } from "./dialogs.js";
 import { watchKeys } from "./keyboard.js";
 import { connect } from "./live.js";
+import { watchLiveStatus } from "./live_status.js";
 import { watchNavigation } from "./navigation.js";
 import { watchLiveUpdates } from "./updates.js";
 import { afterSwap, byId } from "./page.js";
@@ -47,6 +48,7 @@ if (byId("dialogs")) {
   watchKeys();
   watchLiveUpdates();
   watchSignals();
+  watchLiveStatus();
   watchAlerts();
   keepFresh();
   connect();

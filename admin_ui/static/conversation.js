@@ -1,7 +1,7 @@
 /** The open conversation: where it is scrolled to, what is read, and the answer being written. */
 
 import { openTemplate } from "./dialogs.js";
-import { on } from "./live.js";
+import { live } from "./live.js";
 import { showChoices } from "./morph.js";
 import { closeChat } from "./navigation.js";
 import { afterSwap, agent, announce, byId } from "./page.js";
@@ -244,8 +244,8 @@ export function watchConversation() {
     if (request.body.get("status") === "closed") leaveRow();
   });
   document.addEventListener("console:redacted", (event) => redact(event.detail.seq));
-  on("event", (name, { chatId, seq }) => {
-    if (name === "deleted" && seq && chatId === byId("chat")?.dataset.chat) redact(seq);
+  live.on("event", ({ event, data: { chatId, seq } }) => {
+    if (event === "deleted" && seq && chatId === byId("chat")?.dataset.chat) redact(seq);
   });
   document.addEventListener("htmx:response:error", (event) => {
     const { sourceElement } = event.detail.ctx;

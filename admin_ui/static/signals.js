@@ -1,6 +1,6 @@
 /** What is true for seconds only: who types, who else looks at the open chat, who is online. */
 
-import { isLive, openChatId, on, send } from "./live.js";
+import { live } from "./live.js";
 import { afterSwap, agent, byId, csrf } from "./page.js";
 
 /** Silence for so long means that somebody has stopped typing. */
@@ -19,14 +19,14 @@ const latest = new Map();
 let typedAt = 0;
 
 export function watchSignals() {
-  on("event", onMessage);
-  on("chat", () => {
+  live.on("event", onMessage);
+  live.on("watch", () => {
     here.clear();
     typedAt = 0;
     showTyping();
     showOthers();
   });
-  on("down", () => {
+  live.on("down", () => {
     // Nobody can tell any more.
     for (const people of typing.values()) for (const { timer } of people.values()) clearTimeout(timer);
     typing.clear();
@@ -46,15 +46,15 @@ function types() {
   const now = Date.now();
   if (now - typedAt < TYPING) return;
   typedAt = now;
-  if (isLive()) {
-    send({ type: "typing", chatId: chat });
+  if (live.isLive) {
+    live.send({ type: "typing", chatId: chat });
   } else {
     const headers = { "X-CSRF-Token": csrf() };
     fetch(`/api/chat/${chat}/typing`, { method: "POST", headers }).catch(() => undefined);
   }
 }
 
-function onMessage(name, data) {
+function onMessage({ event: name, data }) {
   if (name === "typing") {
     if (data.senderId !== agent()) starts(data.chatId, data.senderId, data.senderName);
   } else if (name === "message") {
@@ -94,7 +94,7 @@ function place({ userId, name, online, chatId, role }) {
   if (online && role === "admin") team.set(userId, { name, chat: chatId });
   else team.delete(userId);
   // In several chats at once they are told to be in one; that they left this one is told apart.
-  if (online && chatId && chatId === openChatId()) here.set(userId, name);
+  if (online && chatId && chatId === live.chatId) here.set(userId, name);
   else if (!online || !chatId) here.delete(userId);
   showOthers();
 }

@@ -1,49 +1,36 @@
 /** Times in the reader's zone and language, the exact one on hover. */
 
+import { CLOCK, DATE, DAY_AND_MONTH, WEEKDAY, dayName, daysAgo, exactTime, timeFormat } from "../../web/static/times.js";
+
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-const format = (options) => new Intl.DateTimeFormat(undefined, options);
-const formats = {
-  clock: format({ hour: "numeric", minute: "2-digit" }),
-  weekday: format({ weekday: "short" }),
-  near: format({ day: "numeric", month: "short" }),
-  far: format({ day: "numeric", month: "short", year: "2-digit" }),
-  date: format({ day: "numeric", month: "short", year: "numeric" }),
-  day: format({ weekday: "long", day: "numeric", month: "long" }),
-  exact: format({ dateStyle: "full", timeStyle: "long" }),
-};
+/** A date of last year: the month alone could be this year's. */
+const SHORT_DATE = timeFormat({ day: "numeric", month: "short", year: "2-digit" });
+const YEAR_FROM = 300;
 
-const midnight = (at) => new Date(at.getFullYear(), at.getMonth(), at.getDate());
-
-function daysAgo(at) {
-  return Math.round((midnight(new Date()) - midnight(at)) / 86_400_000);
-}
-
-const shapes = {
-  clock: (at) => formats.clock.format(at),
-  date: (at) => formats.date.format(at),
-  long: (at) => `${formats.date.format(at)}, ${formats.clock.format(at)}`,
+/** How a time is written, by its `data-form`. @type {Record<string, (at: Date) => string>} */
+export const FORMS = {
+  clock: (at) => CLOCK.format(at),
+  date: (at) => DATE.format(at),
+  long: (at) => `${DATE.format(at)}, ${CLOCK.format(at)}`,
   short(at) {
-    const ago = daysAgo(at);
-    if (ago <= 0) return formats.clock.format(at);
-    if (ago < 7) return formats.weekday.format(at);
-    return (ago < 300 ? formats.near : formats.far).format(at);
+    const days = daysAgo(at);
+    if (days <= 0) return CLOCK.format(at);
+    if (days < 7) return WEEKDAY.format(at);
+    return (days < YEAR_FROM ? DAY_AND_MONTH : SHORT_DATE).format(at);
   },
-  day(at) {
-    const ago = daysAgo(at);
-    if (ago === 0) return "Today";
-    if (ago === 1) return "Yesterday";
-    return at.getFullYear() === new Date().getFullYear() ? formats.day.format(at) : formats.date.format(at);
-  },
+  day: dayName,
 };
 
-/** Write every time below an element anew. */
+/** Write every time below an element in the reader's zone. */
 export function localise(root = document) {
-  for (const time of root.querySelectorAll("time[data-form]")) {
+  /** @type {NodeListOf<HTMLTimeElement>} */
+  const times = root.querySelectorAll("time[data-form]");
+  for (const time of times) {
     const at = new Date(time.dateTime);
-    const text = shapes[time.dataset.form](at);
+    const text = FORMS[time.dataset.form ?? "long"](at);
     if (time.textContent === text) continue;
     time.textContent = text;
-    time.title = formats.exact.format(at);
+    time.title = exactTime(at);
   }
 }
 

@@ -1,6 +1,6 @@
 /** The public API over HTTP: sessions, problems as errors, CSRF, ETags. */
 
-import { encode } from "./json.js";
+import { encode } from "../../web/static/json.js";
 
 const TIMEOUT = 20_000;
 const PROTOCOL = "chat.v1";

@@ -1,16 +1,16 @@
 /** The chat component: wires the session, the store, the updates and the views together. */
 
+import { backoff } from "../../web/static/backoff.js";
+import { Emitter } from "../../web/static/emitter.js";
 import { Api } from "./api.js";
 import { Connection } from "./connection.js";
 import { h } from "./dom.js";
 import { Drafts } from "./drafts.js";
-import { Emitter } from "./events.js";
 import { icon } from "./icons.js";
 import { Outbox } from "./outbox.js";
 import { Session } from "./session.js";
 import { Store } from "./store.js";
 import { Updates } from "./updates.js";
-import { backoff } from "./poller.js";
 import { accountMenu } from "./views/account_menu.js";
 import { Banner } from "./views/banner.js";
 import { ChatList } from "./views/chat_list.js";
@@ -381,7 +381,7 @@ export class ChatApp extends Emitter {
       try {
         return await ask();
       } catch (error) {
-        await this.#pause(backoff(failures, 1_000, error.retryAfter));
+        await this.#pause(backoff(failures, 1_000, { retryAfter: error.retryAfter }));
       }
     }
   }

@@ -1,6 +1,6 @@
 /** Whether the service can be reached, as seen by the requests and by the browser. */
 
-import { Emitter } from "./events.js";
+import { Emitter } from "../../web/static/emitter.js";
 
 /**
  * `state` is "online", "offline" or "unavailable". Emits "change" with the state, and

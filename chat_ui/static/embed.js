@@ -1,10 +1,10 @@
 /** The widget: a round button on any page that unfolds the chat, sealed in a shadow tree. */
 
+import { encode } from "../../web/static/json.js";
 import { h, isComposing, spoken } from "./dom.js";
 import { Fullscreen } from "./fullscreen.js";
 import { Host } from "./host.js";
 import { icon } from "./icons.js";
-import { encode } from "./json.js";
 import { LocalStore } from "./storage.js";
 
 const HOST = "live-chat-widget";

@@ -4,10 +4,10 @@
  * that none arrives twice.
  */
 
+import { backoff } from "../../web/static/backoff.js";
+import { Emitter } from "../../web/static/emitter.js";
+import { newId } from "../../web/static/ids.js";
 import { ApiError, IdentityChanged } from "./api.js";
-import { Emitter } from "./events.js";
-import { newId } from "./ids.js";
-import { backoff } from "./poller.js";
 
 const FIRST_RETRY = 2_000;
 /** A message of another tab is left to that tab for so long. */
@@ -153,7 +153,7 @@ export class Outbox extends Emitter {
       this.#failures += 1;
       this.#update(entry, { state: "waiting", problem: error.message });
       clearTimeout(this.#retryTimer);
-      this.#retryTimer = setTimeout(() => this.flush(), backoff(this.#failures, FIRST_RETRY, error.retryAfter));
+      this.#retryTimer = setTimeout(() => this.flush(), backoff(this.#failures, FIRST_RETRY, { retryAfter: error.retryAfter }));
       if (error.status !== 429) this.emit("behind");
       return false;
     }

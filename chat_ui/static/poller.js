@@ -1,6 +1,6 @@
 /** Repeats one task: often while it is looked at, rarely otherwise, carefully after errors. */
 
-const MAX_DELAY = 60_000;
+import { backoff } from "../../web/static/backoff.js";
 
 export class Poller {
   #timer = null;
@@ -54,7 +54,7 @@ export class Poller {
     } catch (error) {
       this.#failures += 1;
       this.#again = false;
-      wait = backoff(this.#failures, this.interval(true), error.retryAfter);
+      wait = backoff(this.#failures, this.interval(true), { retryAfter: error.retryAfter });
     } finally {
       this.#running = false;
     }
@@ -77,14 +77,4 @@ export class Poller {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.now(), wait);
   }
-}
-
-/**
- * Milliseconds to wait after `failures` in a row: doubling from `base`, never sooner than
- * the server asked for, spread out so that a thousand clients do not return together.
- */
-export function backoff(failures, base, retryAfter = null) {
-  const grown = Math.min(MAX_DELAY, base * 2 ** Math.min(failures - 1, 6));
-  const spread = grown * (0.5 + Math.random() * 0.5);
-  return retryAfter === null ? spread : Math.max(spread, retryAfter * 1000 * (1 + Math.random() * 0.2));
 }

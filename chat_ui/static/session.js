@@ -1,7 +1,7 @@
 /** Who is here: restores, opens and ends the session, and notices when it is over. */
 
+import { Emitter } from "../../web/static/emitter.js";
 import { ApiError, IdentityChanged } from "./api.js";
-import { Emitter } from "./events.js";
 
 /** The browser did not keep the session's cookie: every request would be a stranger's. */
 export class CookiesBlocked extends Error {

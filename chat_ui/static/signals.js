@@ -1,6 +1,6 @@
 /** What is true for seconds only, in the open chat: who types, and who of support is here. */
 
-import { Emitter } from "./events.js";
+import { Emitter } from "../../web/static/emitter.js";
 
 /** Silence for so long means that somebody has stopped typing. */
 const STOPPED = 6_000;

@@ -1,6 +1,6 @@
 /** localStorage or sessionStorage that never throws: a blocked or full one is replaced by memory. */
 
-import { encode } from "./json.js";
+import { encode } from "../../web/static/json.js";
 
 export class LocalStore {
   #memory = new Map();

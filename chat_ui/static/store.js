@@ -1,6 +1,6 @@
 /** What the server has said: the chats and the messages loaded so far. No requests, no DOM. */
 
-import { Emitter } from "./events.js";
+import { Emitter } from "../../web/static/emitter.js";
 
 const KEPT_AFTER_LEAVING = 50;
 

@@ -1,5 +1,6 @@
-/** What is done to text that people wrote: counting, linking, initials, safe addresses. */
+/** What is done to text that people wrote: counting, linking, safe addresses. */
 
+import { characters, segments } from "../../web/static/characters.js";
 import { h } from "./dom.js";
 import { split } from "./links.js";
 
@@ -53,40 +54,6 @@ export function imageAddress(text, origin, hosts) {
   } catch {
     return null;
   }
-}
-
-/**
- * One or two letters for a name; whole characters, so that emoji and accents stay intact.
- *
- * @param {string | null | undefined} name
- */
-export function initials(name) {
-  const words = String(name ?? "").trim().split(/\s+/u).filter(Boolean);
-  const letters = words.length > 1 ? [words[0], words[words.length - 1]] : words;
-  return letters.map((word) => firstCharacter(word)).join("").toLocaleUpperCase() || "?";
-}
-
-/** @param {string} word */
-function firstCharacter(word) {
-  return characters(word)[0];
-}
-
-/**
- * What a reader sees as one character each: neither an accent nor a joined emoji is cut off.
- *
- * @param {string} text
- */
-function characters(text) {
-  return segments(text, "grapheme") ?? [...text];
-}
-
-/**
- * @param {string} text
- * @param {"grapheme" | "sentence"} granularity
- */
-function segments(text, granularity) {
-  if (!Intl.Segmenter) return null;
-  return [...new Intl.Segmenter(undefined, { granularity }).segment(text)].map(({ segment }) => segment);
 }
 
 /** "Hello." says nothing: where the line goes on, a subject is at least so long. */

@@ -1,13 +1,7 @@
-/** Times in the reader's zone and manner; the exact time is always in the title. */
+/** Times as the chat shows them; the exact time is always in the title. */
 
+import { CLOCK, DATE, DAY_AND_MONTH, WEEKDAY, dayName as nameOf, daysAgo, exactTime, isThisYear } from "../../web/static/times.js";
 import { h } from "./dom.js";
-
-const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
-const WEEKDAY = new Intl.DateTimeFormat(undefined, { weekday: "short" });
-const SHORT_DATE = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const FULL_DATE = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
-const LONG_DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
-const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 
 /**
  * The reader's calendar day as 2026-11-22, to compare days with.
@@ -20,33 +14,18 @@ export function dayKey(iso) {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
 }
 
-/** @param {string} iso */
-function daysAgo(iso) {
-  const midnight = (/** @type {Date} */ date) => Date.UTC(date.getFullYear(), date.getMonth(), date.getDate());
-  return Math.round((midnight(new Date()) - midnight(new Date(iso))) / 86_400_000);
-}
-
 /**
  * For the separators between messages: "Today", "Yesterday", "Monday, 16 November".
  *
  * @param {string} iso
  */
 export function dayName(iso) {
-  const days = daysAgo(iso);
-  if (days === 0) return "Today";
-  if (days === 1) return "Yesterday";
-  const sameYear = new Date(iso).getFullYear() === new Date().getFullYear();
-  return (sameYear ? LONG_DAY : FULL_DATE).format(new Date(iso));
+  return nameOf(new Date(iso));
 }
 
 /** @param {string} iso */
 export function clock(iso) {
   return CLOCK.format(new Date(iso));
-}
-
-/** @param {string} iso */
-export function exact(iso) {
-  return EXACT.format(new Date(iso));
 }
 
 /**
@@ -55,12 +34,12 @@ export function exact(iso) {
  * @param {string} iso
  */
 export function brief(iso) {
-  const days = daysAgo(iso);
   const date = new Date(iso);
+  const days = daysAgo(date);
   if (days <= 0) return CLOCK.format(date);
   if (days === 1) return "Yesterday";
   if (days < 7) return WEEKDAY.format(date);
-  return (date.getFullYear() === new Date().getFullYear() ? SHORT_DATE : FULL_DATE).format(date);
+  return (isThisYear(date) ? DAY_AND_MONTH : DATE).format(date);
 }
 
 /**
@@ -68,5 +47,5 @@ export function brief(iso) {
  * @param {(iso: string) => string} format
  */
 export function timeElement(iso, format) {
-  return h("time", { datetime: iso, title: exact(iso) }, format(iso));
+  return h("time", { datetime: iso, title: exactTime(new Date(iso)) }, format(iso));
 }

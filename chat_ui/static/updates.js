@@ -4,8 +4,8 @@
  * missing after an event is fetched, and everything is asked for again now and then.
  */
 
-import { ApiError, IdentityChanged } from "./api.js";
-import { Live } from "./live.js";
+import { ConnectionState, LiveConnection } from "../../web/static/live_connection.js";
+import { ApiError, IdentityChanged, NetworkError } from "./api.js";
 import { Poller } from "./poller.js";
 import { Signals } from "./signals.js";
 import { isOwn, lastSeq } from "./store.js";
@@ -16,6 +16,10 @@ const HIDDEN = 30_000;
 /** While news come in live, polling only makes sure. */
 const LIVE = 60_000;
 const LIVE_HIDDEN = 300_000;
+/** Before the live connection is tried again for the first time. */
+const FIRST_RETRY = 1_500;
+/** How often a connection is checked in a hidden tab. */
+const PING_INTERVAL_HIDDEN = 60_000;
 /** Silence of 6 s means that somebody has stopped typing. */
 const TYPING = 3_000;
 const NEWEST = 50;
@@ -45,15 +49,22 @@ export class Updates {
       () => this.#poll(),
       (failed) => this.#interval(failed),
     );
-    this.live = new Live({
-      api,
-      place: (chatId) => (store.conversation(chatId).loaded ? store.conversation(chatId).newest : null),
+    this.live = new LiveConnection({
+      url: () => api.socketUrl,
+      protocols: () => api.auth.protocols(),
+      firstRetry: FIRST_RETRY,
+      pingIntervalHidden: PING_INTERVAL_HIDDEN,
+      trustsOffline: true,
+      lastSeq: (chatId) => (store.conversation(chatId).loaded ? store.conversation(chatId).newest : null),
     });
     this.live.on("event", ({ event, data }) => this.#onMessage(event, data));
     this.live.on("up", () => this.#up());
     this.live.on("down", () => this.#down());
     this.live.on("ended", (code) => this.#onEnd(code));
     this.live.on("refused", () => this.refresh());
+    this.live.on("state", (state) => {
+      if (state === ConnectionState.FORBIDDEN) warnForbidden(api.socketUrl);
+    });
   }
 
   start() {
@@ -98,7 +109,7 @@ export class Updates {
     const now = Date.now();
     if (!this.openId || now - this.#typedAt < TYPING) return;
     this.#typedAt = now;
-    if (this.live.isUp) this.live.send({ type: "typing", chatId: this.openId });
+    if (this.live.isLive) this.live.send({ type: "typing", chatId: this.openId });
     else if (this.connection.state === "online") this.api.post(`/api/chat/${this.openId}/typing`).catch(() => undefined);
   }
 
@@ -125,8 +136,8 @@ export class Updates {
   }
 
   async markRead(chatId, seq) {
-    const told = this.live.isUp ? this.live.ask({ type: "read", chatId, seq }) : this.api.post(`/api/chat/${chatId}/read`, { seq });
-    await this.#asked(told);
+    const request = this.live.isLive ? this.#askLive({ type: "read", chatId, seq }) : this.api.post(`/api/chat/${chatId}/read`, { seq });
+    await this.#asked(request);
     this.store.applyRead(chatId, seq);
   }
 
@@ -142,7 +153,7 @@ export class Updates {
 
   #interval(failed = false) {
     const isHidden = document.hidden || this.folded;
-    if (this.live.isUp && !failed) return isHidden ? LIVE_HIDDEN : LIVE;
+    if (this.live.isLive && !failed) return isHidden ? LIVE_HIDDEN : LIVE;
     return document.hidden ? HIDDEN : this.folded ? FOLDED : VISIBLE;
   }
 
@@ -320,6 +331,13 @@ export class Updates {
     return found;
   }
 
+  /** Send a frame and wait until the server has done it. Throws ApiError, NetworkError. */
+  async #askLive(frame) {
+    const reply = await this.live.ask(frame);
+    if (!reply) throw new NetworkError();
+    if (reply.event === "problem") throw new ApiError(reply.data.status, reply.data, reply.data.retryAfter);
+  }
+
   /** Wait for an answer, and notice when it says that the session is over. */
   async #asked(request) {
     try {
@@ -329,4 +347,8 @@ export class Updates {
       throw error;
     }
   }
+}
+
+function warnForbidden(socketUrl) {
+  console.warn(`Support chat: messages arrive later than they could. Allow ${new URL(socketUrl).origin} in this page's connect-src.`);
 }

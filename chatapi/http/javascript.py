@@ -8,7 +8,9 @@ the order of the imports:
     __modules["embed.js"] = (() => { const { h } = __modules["dom.js"]; ...; return { embed }; })();
     export const { embed } = __modules["embed.js"];
 
-Comments and indentation are left out; a source map leads back to the sources. Only forms of
+Comments and indentation are left out; a source map leads back to the sources. A module of another
+folder of the checkout, such as web/static, is imported by its path and stands in the bundle, too;
+it is called by its path from the checkout's root, under which it is also served. Only forms of
 `import` and `export` with this exact meaning are accepted: named ones, of names that are
 assigned once. Everything else raises BundleError with the file, the line and the reason.
 """
@@ -303,11 +305,12 @@ def _bundle(entry: str, modules: list[_Module]) -> Bundle:
         lines.append(f"export const {{ {', '.join(last.exports)} }} = {_place(last.name)};")
     name = bundle_name(entry)
     lines.append(f"//# sourceMappingURL={name}.map")
-    sources = tuple(module.name for module in modules)
+    sources = tuple(_name_outside(module.name) for module in modules)
+    outside = {_name_outside(module.name) for module in modules if module.name.startswith("../")}
     source_map = {
         "version": 3,
         "file": name,
-        "sources": sources,
+        "sources": [f"/{name}" if name in outside else name for name in sources],
         "names": [],
         "mappings": _mappings(mapped),
     }
@@ -341,7 +344,14 @@ def _vlq(number: int) -> str:
 
 
 def _place(name: str) -> str:
-    return f"{_REGISTRY}[{json.dumps(name)}]"
+    return f"{_REGISTRY}[{json.dumps(_name_outside(name))}]"
+
+
+def _name_outside(name: str) -> str:
+    """Return what a module is called, without the way up from the bundle's folder."""
+    while name.startswith("../"):
+        name = name.removeprefix("../")
+    return name
 
 
 def _text(node: Node | None) -> str:

@@ -179,6 +179,12 @@ class StaticFiles:
         return response
 
 
+# The modules of both front ends stand in their bundles; a source map leads here.
+shared = StaticFiles(Path(__file__).parents[2] / "web" / "static")
+blueprint = Blueprint("web", __name__)
+shared.register(blueprint, "/web/static")
+
+
 def choose_coding(offered: Iterable[str]) -> str | None:
     """Return the coding that the client likes best, the first of those it likes equally."""
     accepted = request.accept_encodings

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-STATIC = Path(__file__).parents[2] / "chat_ui" / "static"
-SCRIPTS = {path.relative_to(STATIC).as_posix(): path.read_text() for path in STATIC.rglob("*.js")}
+ROOT = Path(__file__).parents[2]
+SCRIPTS = {
+    path.relative_to(folder).as_posix(): path.read_text()
+    for folder in (ROOT / "chat_ui" / "static", ROOT / "web" / "static")
+    for path in folder.rglob("*.js")
+}
 
 # What libraries in old pages have replaced by functions that do something else.
 REPLACED = {

@@ -67,6 +67,26 @@ def test_comments_and_indentation_go_but_no_text_changes(tmp_path: Path) -> None
     assert "note" not in code
 
 
+def test_a_module_beside_the_folder_stands_in_the_bundle_by_its_path_from_the_root(
+    tmp_path: Path,
+) -> None:
+    shared, folder = tmp_path / "web" / "static", tmp_path / "ui" / "static"
+    for each in (shared, folder / "views"):
+        each.mkdir(parents=True)
+    write(shared, a='import { b } from "./b.js";\nexport const a = b;', b="export const b = 1;")
+    write(folder / "views", view='import { b } from "../../../web/static/b.js";\nf(b);')
+    write(folder, main='import { a } from "../../web/static/a.js";\nimport "./views/view.js";')
+
+    (bundle,) = make_bundles(folder, ("main.js",))
+
+    assert bundle.code.decode().count('__modules["web/static/b.js"] = ') == 1
+    assert 'const { b } = __modules["web/static/b.js"];' in bundle.code.decode()
+    # Addresses: the shared sources are served under their path, the others beside the map.
+    assert json.loads(bundle.map)["sources"] == [
+        *("/web/static/b.js", "/web/static/a.js", "views/view.js", "main.js"),
+    ]
+
+
 def test_a_dynamic_import_loads_the_other_bundle(tmp_path: Path) -> None:
     folder = write(tmp_path, main='const m = import("./late.js");', late="export const a = 1;")
     assert 'import("./late.bundle.js")' in bundled(folder, "main.js", "late.js")

@@ -1,7 +1,8 @@
 /** A person's picture, or their initials while and where there is none. */
 
+import { initials } from "../../../web/static/initials.js";
 import { h } from "../dom.js";
-import { imageAddress, initials } from "../text.js";
+import { imageAddress } from "../text.js";
 
 const COLOURS = 6;
 

@@ -1,8 +1,8 @@
 /** The reader's chats, newest message first. */
 
+import { encode } from "../../../web/static/json.js";
 import { busy, h, spoken } from "../dom.js";
 import { icon } from "../icons.js";
-import { encode } from "../json.js";
 import { isOpen } from "../store.js";
 import { capital } from "../text.js";
 import { brief, timeElement } from "../time.js";

@@ -1,8 +1,8 @@
 /** One chat: its header, its messages, and where to write or why not. */
 
+import { encode } from "../../../web/static/json.js";
 import { busy, h, spoken } from "../dom.js";
 import { icon } from "../icons.js";
-import { encode } from "../json.js";
 import { isOpen, isOwn, lastSeq } from "../store.js";
 import { capital, list, plural } from "../text.js";
 import { dayKey } from "../time.js";

@@ -1,7 +1,7 @@
 /** A visitor's first message: one press makes the guest and the chat. */
 
+import { newId } from "../../../web/static/ids.js";
 import { NEW_CHAT } from "../drafts.js";
-import { newId } from "../ids.js";
 import { Field, form } from "./field.js";
 import { createChat } from "./new_chat.js";
 

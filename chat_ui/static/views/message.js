@@ -1,8 +1,8 @@
 /** One message: from whom, what, when, and whether it has arrived. */
 
+import { encode } from "../../../web/static/json.js";
 import { h, spoken } from "../dom.js";
 import { icon } from "../icons.js";
-import { encode } from "../json.js";
 import { isOwn } from "../store.js";
 import { linked } from "../text.js";
 import { clock, dayName, timeElement } from "../time.js";

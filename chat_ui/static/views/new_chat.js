@@ -1,8 +1,8 @@
 /** The dialog that starts a chat; what is typed in it survives a reload. */
 
+import { newId } from "../../../web/static/ids.js";
 import { h, isBusy } from "../dom.js";
 import { NEW_CHAT } from "../drafts.js";
-import { newId } from "../ids.js";
 import { isOpen } from "../store.js";
 import { capital, subjectOf, tidy } from "../text.js";
 import { openDialog } from "./dialog.js";
