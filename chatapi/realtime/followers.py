@@ -1,7 +1,7 @@
-"""Threads that go on for as long as a process lives: no error ends one.
+"""Background threads that run as long as the process: no error ends one.
 
-Each runs its work again and again. An error is logged and counted, and the work starts again
-after a pause that grows while errors follow each other. `state` lists them all.
+Each repeats its work. An error is logged and counted, and the work starts again after a pause that
+grows with consecutive errors. `state` lists all followers.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def start_thread(name: str, run: Callable[[], None]) -> None:
 
 
 class Follower:
-    """Work that a thread of its own repeats, whatever error it ends with.
+    """Work that a background thread repeats, also after errors.
 
     work -- called until `may_end` says so; it calls `succeeded` whenever it gets on.
-    may_end -- asked between two calls, under `lock`, so that whoever calls `ensure_running`
-    afterwards starts a new thread. Without it the work goes on for ever.
-    start -- runs a function beside the caller.
+    may_end -- called between two runs, under `lock`, so that a later `ensure_running` starts a new
+    thread. By default the thread never ends.
+    start -- starts a function in the background.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Follower:
         self._work, self._may_end, self._start = work, may_end, start
 
     def ensure_running(self) -> None:
-        """Start the thread if there is none. Where that fails, the next call tries again."""
+        """Start the thread if it does not run. If that fails, the next call tries again."""
         with self.lock:
             if self.is_running:
                 return
@@ -70,20 +70,20 @@ class Follower:
             self.is_running = True
             try:
                 self._start(self.name, self._run)
-            except Exception as error:  # noqa: BLE001 - no thread to be had: a request must go on
+            except Exception as error:  # noqa: BLE001 - no thread available: a request must not fail
                 self.is_running = False
                 self._note(error)
 
     def stop(self) -> None:
-        """Ask the thread to end, as soon as the work returns; it may look at `stopping`."""
+        """Request the thread to end when the work returns; the work may check `stopping`."""
         self.stopping.set()
 
     def succeeded(self) -> None:
-        """Note that the work gets on: the pause after the next error is short again."""
+        """Record success, so that the pause after the next error is short."""
         self._in_a_row = 0
 
     def state(self) -> dict[str, Any]:
-        """Return how it does: whether it runs, how often it failed, and why the last time."""
+        """Return whether it runs, how often it failed, and the last error."""
         since = time.monotonic() - self._failed_at if self.failures else None
         return {
             "name": self.name,
@@ -100,11 +100,11 @@ class Follower:
                     if self._has_ended():
                         return
                     self._work()
-                except Exception as error:  # noqa: BLE001 - the very purpose: it goes on
+                except Exception as error:  # noqa: BLE001 - a follower continues after any error
                     self._note(error)
                     self._pause()
         except BaseException:
-            # The process ends, or so it seems: who needs the thread again starts another.
+            # The process probably ends. If not, the next `ensure_running` starts a new thread.
             self.is_running = False
             raise
 
@@ -118,10 +118,10 @@ class Follower:
         self.failures += 1
         self._in_a_row = min(self._in_a_row + 1, 10)
         self._last_error, self._failed_at = type(error).__name__, time.monotonic()
-        # The first in a row says it all. A database that is away is nobody's mistake.
+        # Only the first of consecutive errors is logged as an error. A database error is no bug.
         is_fault = not isinstance(error, PyMongoError)
         level = "info" if self._in_a_row > 1 else "error" if is_fault else "warning"
-        # Where the log fails, as on a full disk, the work goes on all the same.
+        # If the log fails, as on a full disk, the work continues.
         with contextlib.suppress(Exception):
             getattr(log, level)(LogEvent.FOLLOWER_FAILED, follower=self.name, exc_info=error)
 
@@ -131,5 +131,5 @@ class Follower:
 
 
 def state() -> list[dict[str, Any]]:
-    """Return how each follower of this process does that was ever started."""
+    """Return the state of each follower that this process has started."""
     return [follower.state() for _, follower in sorted(_started.items())]

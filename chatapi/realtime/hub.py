@@ -1,7 +1,7 @@
-"""The hub of one process: who listens to what, with a bounded queue each.
+"""The hub of one process: its listeners, each with a bounded queue of events.
 
-A listener never depends on the hub for truth. It may miss an event when its queue is full,
-and is then told to come again; what it missed it reads from the database.
+A listener does not rely on the hub for completeness. If its queue overflows, it is closed, and its
+client reconnects and reads what it missed from the database.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from chatapi.store.database import AWARE, Document
 log = structlog.get_logger("chat.hub")
 
 MAX_QUEUE_LENGTH = 500
-# A chat that grew by more in one step, as by an import, is read by each listener in pages.
+# If a chat grew by more messages in one step, as by an import, each listener reads them in pages.
 MAX_BATCH = 100
-# How long, and for how many chats, a delivered version is remembered: far longer than the tail
-# takes.
+# How long, and for how many chats, a published version is kept: far longer than the tail's delay.
 DELIVERED_TTL = 10.0
 MAX_DELIVERED = 5000
 
@@ -47,16 +46,16 @@ class Event:
 
 
 def _do_nothing() -> None:
-    """Do nothing: no reader waits for an event."""
+    """Do nothing, when no reader waits for an event."""
 
 
 class Listener:
-    """One connection's queue. `close` says why it ends: the last event it gets.
+    """The event queue of one connection. `close` adds the last event, with the reason.
 
-    on_event -- called when there is something to get, by whoever brought it: it must not wait.
+    on_event -- called by the publisher when there is an event to get; it must not block.
     """
 
-    # Thousands of them wait: a queue of the standard library would take 2 KB of each.
+    # Thousands of them are idle; a queue of the standard library would need 2 KB for each.
     __slots__ = ("_events", "end", "on_event")
 
     def __init__(self) -> None:
@@ -65,7 +64,7 @@ class Listener:
         self.on_event: Callable[[], None] = _do_nothing
 
     def enqueue(self, event: Event) -> None:
-        """Queue an event, unless the listener is too slow: then it ends."""
+        """Queue an event; close the listener if the queue is full."""
         if self.end is not None:
             return
         if len(self._events) >= MAX_QUEUE_LENGTH:
@@ -79,7 +78,7 @@ class Listener:
         if timeout > 0 and not self.has_more:
             arrived = threading.Event()
             self.on_event = arrived.set
-            # An event that is put from now on wakes us; one that came before, we see.
+            # Later events set `arrived`; an earlier one is seen here.
             if not self.has_more:
                 arrived.wait(timeout)
             self.on_event = _do_nothing
@@ -88,9 +87,9 @@ class Listener:
         return self._events.pop(0)
 
     def redact(self, chat_id: ObjectId, seq: int, at: datetime) -> None:
-        """Show a message that was deleted at a time as deleted where it is still queued.
+        """Redact a deleted message in queued events.
 
-        Of the chat only the newest state stays: those before have its text in their preview.
+        Only the newest queued state of the chat is kept, because older previews may have its text.
         """
         states = [each for each in self._events if _is_state(each, chat_id)]
         old = {id(each) for each in states[:-1]}
@@ -104,7 +103,7 @@ class Listener:
                     each.frames.clear()
 
     def close(self, code: str, retry_after: float) -> None:
-        """End the listener, whatever is still queued; it catches up when it comes again."""
+        """Close the listener and drop its queue; its client backfills after it reconnects."""
         if self.end is None:
             self.end = Event("end", {"code": code, "retryAfter": round(retry_after, 2)})
             self._events.clear()
@@ -117,12 +116,12 @@ class Listener:
 
     @property
     def backlog(self) -> int:
-        """How many events wait to be sent."""
+        """The number of queued events."""
         return len(self._events)
 
 
 class Topic:
-    """A chat with listeners, and its state that was sent to them last.
+    """A chat with listeners, and its last published state.
 
     version, last_seq, read_seq -- of that state; None, 0 and empty before there is one.
     """
@@ -138,7 +137,7 @@ class Topic:
 
     @property
     def chat(self) -> Document | None:
-        """The chat as it was delivered last. Packed: most wait for hours for the next change."""
+        """The last published state, stored as BSON because most chats are idle for hours."""
         return bson.decode(self._packed, AWARE) if self._packed is not None else None
 
     @chat.setter
@@ -149,16 +148,16 @@ class Topic:
 
 
 class Hub:
-    """Delivers changes to listeners: those of the tail, and at once those of this process."""
+    """Publishes changes to listeners: those from the tail and those of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self.topics: dict[ObjectId, Topic] = {}
         self.inbox: set[Listener] = set()  # agents: every chat
         self.owners: dict[ObjectId, set[Listener]] = {}  # users: their own chats
-        # Versions that this process writes at the moment, with what the tail read of each.
+        # Versions that this process is writing, each with the state that the tail has reported.
         self._expected: dict[tuple[ObjectId, int], Document | None] = {}
-        # The version of each chat that was delivered last, and when.
+        # The last published version of each chat, and when it was published.
         self._delivered: dict[ObjectId, tuple[int, float]] = {}
         self.on_join: Callable[[], None] = lambda: None
         self.on_presence: Callable[[], None] = lambda: None
@@ -170,7 +169,7 @@ class Hub:
         self.on_join()
 
     def leave_chat(self, chat_id: ObjectId, listener: Listener) -> None:
-        """Take a listener off a chat."""
+        """Remove a listener from a chat."""
         with self._lock:
             topic = self.topics.get(chat_id)
             if topic is not None:
@@ -188,7 +187,7 @@ class Hub:
         self.on_join()
 
     def leave_inbox(self, owner: ObjectId | None, listener: Listener) -> None:
-        """Take a listener off its inbox."""
+        """Remove a listener from its inbox."""
         with self._lock:
             if owner is None:
                 self.inbox.discard(listener)
@@ -198,10 +197,10 @@ class Hub:
                     del self.owners[owner]
 
     def newest_state(self, chat: Document) -> Document:
-        """Take a chat as a listener has read it; return its newest state that is known here.
+        """Return the newest known state of a chat that a listener has read.
 
-        A read may come from a server that lags behind what the tail has told already, and
-        that is not told again.
+        The read may come from a server that lags behind the tail, whose changes are not published
+        again.
         """
         with self._lock:
             topic = self.topics.get(chat["_id"])
@@ -216,8 +215,8 @@ class Hub:
     def writing(self, chat: Document) -> Iterator[None]:
         """Expect that the block writes the chat's next version and then calls `publish_own_write`.
 
-        The tail may hear of it earlier than the writer: then it leaves it to the writer. Where
-        another process was first, or nobody knows what happened, the tail's is told at the end.
+        If the tail reports the version before the writer publishes it, the writer publishes it. If
+        the writer does not, the tail's report is published at the end of the block.
         """
         if self.is_idle():
             yield
@@ -232,15 +231,15 @@ class Hub:
                 self._publish_safely(reported)
 
     def publish_own_write(self, chat: Document, message: Document | None = None) -> None:
-        """Deliver what this process has just written, without waiting for the tail.
+        """Publish a write of this process, without waiting for the tail.
 
-        chat -- exactly as it is stored now; message -- the one that this write added, if any.
+        chat -- the stored state; message -- the message that this write committed, if any.
         """
         if not self.is_idle():
             self._publish_safely(chat, message)
 
     def _publish_safely(self, chat: Document, message: Document | None = None) -> None:
-        """Deliver, for a request that must not fail by it: listeners read later what they miss."""
+        """Publish without raising, because a request must not fail here; listeners backfill."""
         try:
             self.publish_chat(chat, message)
         except Exception as error:
@@ -249,7 +248,7 @@ class Hub:
             )
 
     def publish_from_stream(self, chat: Document) -> bool:
-        """Take a chat's state from the tail; return whether another process wrote it."""
+        """Publish a chat's state from the tail; return whether another process wrote it."""
         key = chat["_id"], _version(chat)
         if key in self._expected:
             self._expected[key] = chat
@@ -257,9 +256,9 @@ class Hub:
         return self.publish_chat(chat)
 
     def publish_chat(self, chat: Document, message: Document | None = None) -> bool:
-        """Deliver a chat's new state: its new messages, its read receipts, then the chat.
+        """Publish a chat's new state: its new messages, its read receipts, then the chat.
 
-        Return whether it was new: what was `written` here comes again by the tail.
+        Return whether it was new: the tail reports this process's own writes again.
         """
         if self._was_delivered(chat):
             return False
@@ -268,7 +267,7 @@ class Hub:
             topic = self.topics.get(chat["_id"])
             inside = topic.listeners if topic is not None else ()
             owners = self.owners.get(chat["userId"], ())
-            # Listeners of the chat itself get it below, after its messages.
+            # Listeners of the chat get it below, after its messages.
             outside = [each for each in (*self.inbox, *owners) if each not in inside]
         for listener in outside:
             listener.enqueue(event)
@@ -296,7 +295,7 @@ class Hub:
 
     def _was_delivered(self, chat: Document) -> bool:
         version, at = self._delivered.get(chat["_id"], (0, 0.0))
-        # For a moment only: after a restore an older version is news.
+        # For a short time only: after a restore an older version is new.
         return version >= _version(chat) and time.monotonic() - at < DELIVERED_TTL
 
     def _note_delivered(self, chat: Document) -> None:
@@ -305,7 +304,7 @@ class Hub:
         self._delivered[chat["_id"]] = (_version(chat), time.monotonic())
 
     def publish_deletion(self, chat_id: ObjectId) -> None:
-        """Deliver the deletion of a chat, in case the process that deleted it has not."""
+        """Publish the deletion of a chat, in case the process that deleted it has not."""
         event = Event("deleted", {"chatId": chat_id, "seq": None})
         with self._lock:
             topic = self.topics.get(chat_id)
@@ -314,13 +313,13 @@ class Hub:
             listener.enqueue(event)
 
     def publish_ephemeral(self, signal: Document) -> None:
-        """Deliver an ephemeral event."""
+        """Publish an ephemeral event."""
         if signal["kind"] == "presence":
             self.on_presence()
             return
         event = Event(signal["kind"], signal)
         with self._lock:
-            # A set: one listener may be in the chat and in an inbox.
+            # A set, because a listener may be in the chat and in an inbox.
             listeners = {*self.inbox, *self.owners.get(signal["userId"], ())}
             topic = self.topics.get(signal["chatId"])
             if topic is not None:
@@ -331,7 +330,7 @@ class Hub:
             listener.enqueue(event)
 
     def publish_presence(self, event: Event, chat_id: ObjectId | None) -> None:
-        """Deliver presence to the listeners of a chat, or with None to the agents' inboxes."""
+        """Publish presence to the listeners of a chat, or with None to the agents' inboxes."""
         with self._lock:
             if chat_id is None:
                 listeners = list(self.inbox)
@@ -347,7 +346,7 @@ class Hub:
             return list(self.topics)
 
     def interrupt(self, retry_after: float) -> None:
-        """Send the inboxes' listeners to fetch again: something may have been missed."""
+        """Close the inboxes' listeners, so that their clients fetch what may have been missed."""
         with self._lock:
             listeners = [*self.inbox, *(each for group in self.owners.values() for each in group)]
         for listener in listeners:

@@ -39,19 +39,19 @@ class SessionCache:
     def __init__(self) -> None:
         self._known: dict[str, tuple[Document, Document]] = {}
         self._of_user: dict[Any, set[str]] = {}  # their session ids, to forget them by
-        # Counts the invalidations: a row that was read before one is not cached after it.
+        # The number of invalidations: a row that was read before one is not cached after it.
         self._changes = 0
         self._last_event_at: float | None = None
         self.follower = Follower("sessions", self._follow)
-        # Counts the connections to the stream: what ended in between was not reported.
+        # The number of connections to the stream: sessions that ended in between were not reported.
         self.generation = 0
         self.on_change: Callable[[object], None] = lambda _: None
-        # Called for a signal, and for a change of a chat that another process may have made.
+        # Called for an ephemeral event, and for a change of a chat by another process.
         self.on_foreign_change: Callable[[], None] = lambda: None
 
     @property
     def is_fresh(self) -> bool:
-        """Return whether the change stream reports every change at this moment."""
+        """Return whether the change stream reports every change now."""
         return (
             self._last_event_at is not None
             and time.monotonic() - self._last_event_at < FRESH_SECONDS
@@ -152,8 +152,8 @@ class SessionCache:
 
 
 def _count_unread() -> None:
-    """Ask for what no agent has read before a request does: it is a read of all unread chats."""
-    with contextlib.suppress(PyMongoError):  # Then a request asks.
+    """Compute the unread total before the first request needs it: it reads all unread chats."""
+    with contextlib.suppress(PyMongoError):  # A request will compute it.
         unread.by_admins.get()
 
 

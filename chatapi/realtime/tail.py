@@ -1,10 +1,9 @@
-"""The tail of one process: follows the database and feeds the hub.
+"""The tail of one process: follows the database's changes and publishes them through the hub.
 
-It runs while somebody listens. It resumes by the change stream's token after every
-interruption; where the place is lost, it reads every chat that is listened to once more
-and sends the inboxes' listeners to fetch theirs.
-Where the server has no change streams it polls each second, a little further back than it
-has seen, since the clocks of several hosts never quite agree.
+It runs while there are listeners. It resumes by the resume token after every interruption. If the
+token is lost, it reads every chat with listeners again and closes the inboxes' listeners, whose
+clients then fetch their lists. If the server has no change streams, it polls each second, with an
+overlap, because the clocks of several hosts differ.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ class Tail:
         self.hub = target
         self.follower = Follower("tail", self._work, self._may_end)
         self._lock = self.follower.lock
-        # Set while every write from now on will be delivered, sooner or later.
+        # Set while every later write will be published.
         self._following = threading.Event()
-        # Set to end a rest.
+        # Set to end a pause.
         self._woken = threading.Event()
         self._idle_since = 0.0
         self._foreign_write_at = -FOREIGN_TTL
@@ -64,8 +63,8 @@ class Tail:
     def ensure_running(self, wait: float = 2.0) -> None:
         """Start the tail if it does not run, and wait until it receives every write.
 
-        Whoever reads the database after this misses nothing in between. Where following
-        begins later than that, inboxes are sent to fetch theirs then, and chats are read again.
+        A caller that reads the database after this misses no change. If following starts later, the
+        inboxes' clients then fetch again, and chats are read again.
         """
         with self._lock:
             if not self.follower.is_running:
@@ -82,11 +81,11 @@ class Tail:
         self._woken.set()
 
     def wake(self) -> None:
-        """Ask at once: another process may have changed something."""
+        """End the current pause, because another process may have changed something."""
         self._woken.set()
 
     def state(self) -> dict[str, Any]:
-        """Return how the tail does: mode, whether it is connected, its lag in ms."""
+        """Return the tail's state: mode, whether it is connected, its lag in ms."""
         quiet = time.monotonic() - self.last_seen_at if self.last_seen_at else None
         return {
             "mode": self.mode,
@@ -107,13 +106,13 @@ class Tail:
             if isinstance(error, changes.ResumeTokenLost):
                 _log_safely(log.warning, LogEvent.RESUME_TOKEN_LOST)
             has_place = self._token is not None or self._polled_until is not None
-            # What cannot be read, such as bad BSON, would be the next thing again for ever.
+            # A change that cannot be read, such as bad BSON, would fail again after a resume.
             if not has_place or not isinstance(error, PyMongoError):
                 self._reset_resume_token()
             raise
 
     def _reset_resume_token(self) -> None:
-        """Drop the resume token: those who join wait for a new one, the others read again."""
+        """Drop the resume token. New listeners wait for the next one, others read again."""
         if self._following.is_set():
             self._following.clear()
             self._has_gap = True
@@ -129,7 +128,7 @@ class Tail:
         return True
 
     def _should_continue(self) -> bool:
-        """Return whether there is a listener, or was one a short while ago."""
+        """Return whether there is a listener, or was one within IDLE_SECONDS."""
         now = time.monotonic()
         if not self.hub.is_idle():
             self._idle_since = now
@@ -181,8 +180,8 @@ class Tail:
                 self.hub.publish_deletion(chat_id)
 
     def _mark_following(self) -> None:
-        """Let those who wait read now; those who may have missed a change read again."""
-        # Locked: a caller whose wait times out meanwhile is interrupted or sees that it has begun.
+        """Release the waiting callers; clients that may have missed a change fetch again."""
+        # Locked, so that a caller whose wait times out is either interrupted or released.
         with self._lock:
             if self._has_gap:
                 self._has_gap = False
@@ -190,7 +189,7 @@ class Tail:
             self._following.set()
 
     def _poll(self) -> None:
-        """Look for changes each second; where an error cut it off, it goes on from there."""
+        """Poll for changes each second; after an error it resumes from the last poll."""
         if self.mode != "poll":
             reason = "The database has no change streams."
             log.warning(LogEvent.CHANGE_STREAMS_UNSUPPORTED, reason=reason)
@@ -201,7 +200,7 @@ class Tail:
                 self._resync()
                 self._polled_until = started
             found: dict[Any, int] = {}
-            # The clock may have been ahead at the last look, and has been set back.
+            # The clock may have been ahead at the last poll.
             for kind, document in changes.since(min(self._polled_until, started) - OVERLAP):
                 version = document.get("version", 0)
                 found[document["_id"]] = version
@@ -226,7 +225,7 @@ class Tail:
                 self.lag_ms = round((clock.real() - changed_at).total_seconds() * 1000, 1)
             if kind == "chat":
                 chats.invalidate_if_newer(document)
-                # What this process wrote was delivered already.
+                # The hub has already published this process's own writes.
                 if self.hub.publish_from_stream(document):
                     self._foreign_write_at = self.last_seen_at
                 return
@@ -237,7 +236,7 @@ class Tail:
                 self.hub.publish_deletion(document["_id"])
         except PyMongoError:
             raise
-        except Exception as error:  # noqa: BLE001 - one that nobody can read must not stop others
+        except Exception as error:  # noqa: BLE001 - an unreadable change must not stop the others
             _log_safely(
                 log.error,
                 LogEvent.CHANGE_DELIVERY_FAILED,
@@ -248,7 +247,7 @@ class Tail:
 
 
 def _log_safely(write: Callable[..., Any], event: str, **facts: Any) -> None:
-    """Log what happened. Where that fails, as on a full disk, clients go on waiting."""
+    """Log an event. If that fails, as on a full disk, the tail continues."""
     with contextlib.suppress(Exception):
         write(event, **facts)
 

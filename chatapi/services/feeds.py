@@ -65,7 +65,7 @@ class FeedRegistry:
         self._counts: dict[object, int] = {}
         self.is_shutting_down = False
         self.on_open: Callable[[], None] = lambda: None
-        self.on_agent_connect: Callable[[], None] = lambda: None  # of an agent, somewhere
+        self.on_agent_connect: Callable[[], None] = lambda: None
 
     def add(self, feed: Feed) -> None:
         """Add an open feed. Raises TooManyRequests where its account or network has too many."""

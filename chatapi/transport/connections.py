@@ -1,9 +1,9 @@
-"""Connections that wait without a greenlet.
+"""Idle connections without a greenlet.
 
-gunicorn holds each connection in a greenlet with its stack, a parser and a request: more than
-20 KB of memory. A stream waits for hours and needs none of it. So it is taken over: gunicorn
-is told that the connection is done with, and what stays is a socket and a feed. A greenlet
-comes when there is something to write or to read, and goes when that is done.
+gunicorn keeps a greenlet with its stack, a parser and a request for each connection: more than 20
+KB of memory. A stream is idle for hours and needs none of it. So the connection is detached from
+gunicorn, and only a socket and a feed remain. A greenlet is started to read or write, and ends
+then.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from chatapi.services.feeds import Event, Feed
 log = structlog.get_logger("chat.streams")
 
 TICK_SECONDS = 1.0
-# Those that came together are not all written to together: messages would wait for it.
+# Connections are ticked in groups, spread over a second, so that messages are not delayed.
 TICK_GROUPS = 20
-TICK_BATCH = 100  # How many connections are looked at before others get their turn.
+TICK_BATCH = 100  # The number of connections to tick before other greenlets run.
 READ_SIZE = 4096
-# A client whose network is gone closes nothing and acknowledges nothing, no heartbeat either.
+# A client that lost its network neither closes the connection nor acknowledges data.
 ACK_TIMEOUT_SECONDS = 10.0
 CHUNK = 64 * 1024
-# How much the kernel takes of what the network does not take yet, in bytes. The less it is, the
-# sooner a slow client is seen to go on, and the more often a fast one wants to be served.
+# The maximum of unsent bytes in the kernel. With a smaller value a slow client's progress is seen
+# earlier, but fast clients need more writes.
 MAX_UNSENT_BYTES = 32 * 1024
 READABLE = 1  # libev's number for it
-ALIVE = Event("alive", {})  # What is written when nothing was, so that both sides know.
+ALIVE = Event("alive", {})  # The heartbeat on an idle connection.
 
 
 class ConnectionClosed(Exception):
-    """The client has gone, or is to go: there is nothing more to read or to write."""
+    """The client has disconnected or is being disconnected: neither read nor write any more."""
 
 
 class Connection(abc.ABC):
-    """One connection that was taken over, and the feed that it carries.
+    """A detached connection and its feed.
 
-    One greenlet at a time writes, and one at a time reads; whichever ends last closes.
+    One greenlet at a time writes, and one at a time reads; the one that ends last closes it.
     """
 
     __slots__ = ("_is_over", "_is_reading", "_is_writing", "_urgent", "_watcher", "feed", "sock")
@@ -65,8 +65,8 @@ class Connection(abc.ABC):
     def start(self, head: bytes, events: Iterable[Event]) -> None:
         """Write the head of the response, then these events, then those of the feed.
 
-        Returns at once: a client that does not read must not hold the request. Where the
-        connection cannot be taken over, the feed is closed.
+        Returns immediately, because a client that does not read must not block the request. If the
+        connection cannot be detached, the feed is closed.
         """
         try:
             self._detach()
@@ -85,7 +85,7 @@ class Connection(abc.ABC):
         self._write(events)
 
     def _detach(self) -> None:
-        # The server closes its own when it has done with the request.
+        # gunicorn closes its own socket at the end of the request.
         sock = self.sock.dup()
         try:
             _set_socket_options(sock)
@@ -102,33 +102,33 @@ class Connection(abc.ABC):
 
     @abc.abstractmethod
     def on_data(self, data: bytes) -> bool:
-        """Take bytes from the client; return whether to read on. Raises ConnectionClosed."""
+        """Handle bytes from the client; return whether to keep reading. Raises ConnectionClosed."""
 
     @abc.abstractmethod
     def on_tick(self, now: float) -> None:
-        """Do what is due after some time; it must not wait."""
+        """Handle the timer; it must not block."""
 
-    def on_drained(self) -> None:  # noqa: B027 - not every kind has something to do then
-        """Do what is due when every event has been written."""
+    def on_drained(self) -> None:  # noqa: B027 - optional
+        """Handle that every event has been written."""
 
-    def before_close(self) -> None:  # noqa: B027 - the same
-        """Do what is due before the socket is closed."""
+    def before_close(self) -> None:  # noqa: B027 - optional
+        """Prepare for the socket's closing."""
 
-    def flush(self) -> None:  # noqa: B027 - the same
-        """Write what `send_event` has kept to be written together."""
+    def flush(self) -> None:  # noqa: B027 - optional
+        """Write what `send_event` has buffered."""
 
     def send(self, data: bytes) -> None:
         """Write bytes; a slow client may take long, as long as it reads some of them."""
         left = memoryview(data)
         while left:
-            # The timer starts again with each part: a client that reads slowly is not stuck.
+            # Each chunk starts the timer again: a client that reads slowly is not closed.
             with self.feed.writing():
                 left = left[self.sock.send(left[:CHUNK]) :]
 
     def write(self, events: Iterable[Event]) -> None:
-        """Let a greenlet write these events; where one writes, after the event it is at.
+        """Write these events in a greenlet; if one is writing, after its current event.
 
-        What is given while others still wait for that takes their place.
+        Urgent events that are not yet written are replaced.
         """
         if self._is_writing:
             self._urgent = tuple(events)
@@ -161,7 +161,7 @@ class Connection(abc.ABC):
         except Exception as error:
             # It ends this client's connection only.
             log.exception(LogEvent.STREAM_FAILED, exc_info=error)
-        # It remains the one that writes: there is nothing more to be written.
+        # `_is_writing` stays set, because nothing may be written any more.
         self.feed.listener.close("closed", 0)
         self._watcher.stop()
         self._is_over = True
@@ -169,7 +169,7 @@ class Connection(abc.ABC):
             self._close()
 
     def _send_urgent(self) -> None:
-        # A long catch-up must not keep a client from being asked whether it is alive.
+        # A long backfill must not delay heartbeats.
         while self._urgent and not self.feed.is_finished:
             events, self._urgent = self._urgent, ()
             for event in events:
@@ -208,7 +208,7 @@ class Connection(abc.ABC):
         self.feed.abort()
 
     def _close(self) -> None:
-        # Whatever fails on the way, nothing of it may be left behind.
+        # Each step runs, also if another one fails.
         with contextlib.ExitStack() as steps:
             steps.callback(connections.remove, self)
             steps.callback(self.sock.close)
@@ -219,8 +219,7 @@ class Connection(abc.ABC):
 
 
 def _set_socket_options(sock: socket.socket) -> None:
-    """Have the kernel end a connection that nothing gets through, and keep little unsent,
-    where it knows how to."""
+    """Set a timeout for unacknowledged data and limit unsent data, if the kernel supports it."""
     if sock.family not in {socket.AF_INET, socket.AF_INET6}:
         return
     if hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -231,26 +230,26 @@ def _set_socket_options(sock: socket.socket) -> None:
 
 
 class ConnectionRegistry:
-    """The open connections of this process; each is looked at every second."""
+    """The open connections of this process; each is ticked every second."""
 
     def __init__(self) -> None:
         self._connections: set[Connection] = set()
         self.ticker = Follower("ticker", self._tick_all, lambda: not self._connections, _spawn)
 
     def add(self, connection: Connection) -> None:
-        """Note an open connection."""
+        """Add an open connection."""
         self._connections.add(connection)
         self.ticker.ensure_running()
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection that is closed."""
+        """Remove a closed connection."""
         self._connections.discard(connection)
 
     def __len__(self) -> int:
         return len(self._connections)
 
     def _tick_all(self) -> None:
-        """Look at every connection once, in TICK_SECONDS."""
+        """Tick every connection once within TICK_SECONDS."""
         waiting = list(self._connections)
         size = -(-len(waiting) // TICK_GROUPS) or 1
         parts = [waiting[start : start + size] for start in range(0, len(waiting), size)]
@@ -282,7 +281,7 @@ connections = ConnectionRegistry()
 
 
 def open_feed(session: Session) -> Feed:
-    """Open a feed that is closed with this request, unless the response takes it over.
+    """Open a feed that is closed with this request, unless the response keeps it.
 
     Raises TooManyRequests.
     """
@@ -292,14 +291,14 @@ def open_feed(session: Session) -> Feed:
 
 
 def close_feed(_: BaseException | None) -> None:
-    """Close the feed of a request that failed on the way to its answer; for `teardown_request`."""
+    """Close the feed of a request that failed; for `teardown_request`."""
     feed: Feed | None = g.pop("feed", None)
     if feed is not None:
         feed.close()
 
 
 class FeedStreamResponse(Response):
-    """A response that takes over the feed of its request, and closes it."""
+    """A response that owns the feed of its request, and closes it."""
 
     def __call__(self, *given: Any) -> Any:
         body = super().__call__(*given)
@@ -308,9 +307,9 @@ class FeedStreamResponse(Response):
 
 
 class DetachedResponse(Response):
-    """A response that is written to the socket itself and goes on after the request.
+    """A response that is written directly to the socket and continues after the request.
 
-    begin -- takes the head of the answer.
+    begin -- called with the head of the response.
     """
 
     def __init__(self, begin: Callable[[bytes], None], **options: Any) -> None:
@@ -326,12 +325,12 @@ class DetachedResponse(Response):
         ]
         self._begin("\r\n".join([*rows, "", ""]).encode("latin-1"))
         g.pop("feed", None)
-        # gunicorn's word for a connection that needs no answer any more.
+        # With this exception gunicorn sends no response.
         raise StopIteration
 
 
 def socket_of(incoming: Request) -> socket.socket | None:
-    """Return the connection of a request, if the server hands out one that can be taken over."""
+    """Return the socket of a request, if the server provides one that can be detached."""
     sock = incoming.environ.get("gunicorn.socket")
-    # Not one of its kinds, such as TLS, which cannot be shared.
+    # No subclass, such as TLS, which cannot be duplicated.
     return sock if type(sock) is socket.socket else None

@@ -1,4 +1,4 @@
-"""Events as the API shows them: the same objects on every transport."""
+"""The encoding of events: the same objects on every transport."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _chat, _message = ChatOut(), MessageOut()
 
 
 def data_of(event: Event, session: Session) -> dict[str, Any]:
-    """Return what a session sees of an event."""
+    """Return the data of an event for a session."""
     if event.name == "chat":
         shown = _chat.dump(chats.present_chat(session, event.data))
     elif event.name == "message":
@@ -35,7 +35,7 @@ def data_of(event: Event, session: Session) -> dict[str, Any]:
 
 
 def sse(event: Event, session: Session) -> bytes:
-    """Return an event as server-sent text, encoded once for all who see the same."""
+    """Return an event as a server-sent event, encoded once for each side."""
     key = ("sse", session.side)
     if key not in event.frames:
         lines = [f"event: {event.name}"]
@@ -48,7 +48,7 @@ def sse(event: Event, session: Session) -> bytes:
 
 
 def websocket(event: Event, session: Session) -> str:
-    """Return an event as a WebSocket text frame, encoded once for all who see the same."""
+    """Return an event as a WebSocket text frame, encoded once for each side."""
     key = ("ws", session.side)
     if key not in event.frames:
         event.frames[key] = _json({"event": event.name, "data": data_of(event, session)})

@@ -1,4 +1,4 @@
-"""Server-sent events on a connection that was taken over."""
+"""Server-sent events on a detached connection."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ HEARTBEAT = b": \n\n"
 HEARTBEAT_SECONDS = 15.0
 BUFFER_BYTES = 16 * 1024  # bytes
 MAX_RECEIVED_BYTES = 16 * 1024  # from a client, which has nothing to send
-AGENT_HEARTBEAT_SECONDS = 5.0  # An agent who is gone must not seem to be there for long.
+AGENT_HEARTBEAT_SECONDS = 5.0  # Shorter, because agents' presence is shown.
 
 
 def respond(session: Session, subscribe: Callable[[Feed], Iterator[Event]]) -> Response:
-    """Return the response that streams what a feed is subscribed to, until one side closes it.
+    """Return a response that streams a feed's events until one side closes it.
 
     Raises what `subscribe` raises, and TooManyRequests.
     """
     feed = open_feed(session)
-    # Joined before the client sees the stream open: what it fetches then is not too old.
+    # Subscribed before the stream opens, so that what the client fetches then is not outdated.
     events = feed.until_end(subscribe(feed))
     sock = socket_of(request)
     if request.method != "HEAD" and sock is not None:
@@ -51,7 +51,7 @@ def respond(session: Session, subscribe: Callable[[Feed], Iterator[Event]]) -> R
 
 
 class _EventConnection(Connection):
-    """A connection with server-sent events. It lasts until one side closes it."""
+    """A connection with server-sent events."""
 
     __slots__ = ("_buffer", "_received", "_sent_at")
 
@@ -62,7 +62,7 @@ class _EventConnection(Connection):
         self._buffer = b""
 
     def send_event(self, event: Event) -> None:
-        """Write an event, together with those that follow at once: a message and its chat."""
+        """Buffer an event, so that a message and its chat are sent together."""
         self._buffer += HEARTBEAT if event is ALIVE else encoding.sse(event, self.feed.session)
         if len(self._buffer) >= BUFFER_BYTES:
             self.flush()
@@ -74,7 +74,7 @@ class _EventConnection(Connection):
             self.send(buffered)
 
     def send(self, data: bytes) -> None:
-        """Write bytes, and note when."""
+        """Write bytes, and record the time."""
         super().send(data)
         self._sent_at = time.monotonic()
 
@@ -91,7 +91,7 @@ class _EventConnection(Connection):
         return True
 
     def on_tick(self, now: float) -> None:
-        """Write a comment after some silence, for the proxies between us and the client."""
+        """Write a comment on an idle connection, for proxies in between."""
         if now - self._sent_at >= _heartbeat(self.feed.session):
             self.write([ALIVE])
 
@@ -101,7 +101,7 @@ def _heartbeat(session: Session) -> float:
 
 
 def _body(feed: Feed, events: Iterator[Event]) -> Iterator[bytes]:
-    """Yield the stream, for a server that hands out no connection, such as Flask's own."""
+    """Yield the stream, for a server that provides no socket, such as Flask's own."""
     yield RETRY
     while True:
         for event in events:

@@ -1,7 +1,7 @@
-"""The reaper of one process: closes revoked and stuck streams, and keeps presence.
+"""The reaper of one process: closes streams of ended sessions and slow clients, updates presence.
 
-It looks every few seconds, at once when an agent comes, and at once where the database tells
-of a session that ended or a user who changed.
+It runs every few seconds, and immediately when an agent connects or when the change stream reports
+a session that ended or a user who changed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ log = structlog.get_logger("chat.streams")
 
 TICK_SECONDS = 3.0
 SLOW_SECONDS = 10.0
-# The sessions of so long are looked at again together: each look is two reads.
+# Sessions are rechecked in groups, because each recheck is two queries.
 RECHECK_INTERVAL = 30.0
 
 
 class StreamReaper:
-    """Looks after the feeds, in a thread (under gevent: a greenlet) of its own."""
+    """Checks the feeds in a background thread (under gevent: a greenlet)."""
 
     def __init__(self) -> None:
         self.follower = Follower("reaper", self._run_once, self._may_end)
@@ -48,15 +48,15 @@ class StreamReaper:
         """Start the reaper if it does not run."""
         if not self.follower.is_running:
             self._ticked_at = time.monotonic()
-            self.wake()  # The first look is at once.
+            self.wake()  # The first run is immediate.
             self.follower.ensure_running()
 
     def wake(self) -> None:
-        """Check presence at once."""
+        """Check presence immediately."""
         self._wake.set()
 
     def mark_for_recheck(self, key: object) -> None:
-        """Look at once whether this session, or this user's sessions, may go on."""
+        """Recheck this session, or this user's sessions, immediately."""
         self._marked.add(key)
         self._wake.set()
 
@@ -89,8 +89,10 @@ class StreamReaper:
         )
 
     def _check_sessions(self, open_feeds: list[Feed], is_due: bool) -> None:
-        """Check the sessions that the change stream reported and those that expire; now and then,
-        or where no stream reports any, check all."""
+        """Check the sessions that the change stream reported and those that have expired.
+
+        Check all sessions periodically, and if there is no fresh change stream.
+        """
         marked, self._marked = self._marked, set()
         generation = session_cache.generation
         is_all_stale = is_due and (not session_cache.is_fresh or generation != self._generation)
@@ -122,14 +124,14 @@ class StreamReaper:
         try:
             work(*arguments, **options)
         except PyMongoError as error:
-            # The tail speaks of a database that is away; it need not be said every second.
+            # The tail logs a warning for an unavailable database; one is enough.
             log.info(LogEvent.REAPER_INTERRUPTED, exc_info=error)
         except Exception as error:
             log.exception(LogEvent.REAPER_FAILED, exc_info=error)
 
 
 def close_revoked(open_feeds: list[Feed]) -> None:
-    """End the feeds whose session is over, or whose user may not do the same any more."""
+    """Close the feeds whose session has ended, or whose user's role has changed."""
     roles = sessions.live_roles({feed.session.id for feed in open_feeds}, clock.now())
     for feed in open_feeds:
         feed.checked_at = time.monotonic()
@@ -141,7 +143,7 @@ def close_revoked(open_feeds: list[Feed]) -> None:
 
 
 def close_slow_consumers(open_feeds: list[Feed], seconds: float) -> None:
-    """Cut off the clients that have read nothing for so long though there is something."""
+    """Close the feeds of clients that have not read pending data for so many seconds."""
     longest_since = time.monotonic() - seconds
     for feed in open_feeds:
         if feed.writing_since is not None and feed.writing_since < longest_since:
@@ -150,7 +152,7 @@ def close_slow_consumers(open_feeds: list[Feed], seconds: float) -> None:
 
 
 def _people(open_feeds: list[Feed]) -> dict[Place, Document]:
-    """Return the agents who are connected here, each with each chat they look at."""
+    """Return the agents who are connected to this process, with each chat that they have open."""
     nowhere: list[ObjectId | None] = [None]
     return {
         (feed.session.user_id, chat_id): {

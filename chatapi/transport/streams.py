@@ -1,4 +1,4 @@
-"""All streams of a process: their state, and what happens to them when the process ends."""
+"""All streams of a process: their state and their shutdown."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""WebSockets on a connection that was taken over: the same events as over SSE, plus sending.
+"""WebSockets on a detached connection: the same events as over SSE, plus sending.
 
-wsproto speaks the protocol; what stands around it is ours, so that frames are bounded, a
-flood meets TCP's own back-pressure, and a slow client costs no more than its queue.
+wsproto implements the protocol. This module limits the size and rate of frames, uses TCP's
+back-pressure, and limits the memory of a slow client to its queue.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PROTOCOL = "chat.v1"
 MAX_FRAME_BYTES = 64 * 1024
 MAX_REF_DEPTH = 20
 PING_SECONDS, SILENCE_SECONDS = 15.0, 40.0
-# An agent who is gone must not seem to be there for long.
+# Shorter for agents, because their presence is shown.
 AGENT_PING_SECONDS, AGENT_SILENCE_SECONDS = 5.0, 12.0
 FRAMES_A_SECOND, BURST = 20.0, 60.0
 MAX_CHATS = 50
@@ -64,7 +64,7 @@ def is_upgrade_request() -> bool:
 
 
 def accept_handshake() -> tuple[bytes, Protocol]:
-    """Return our side of the handshake and the open protocol. Raises UpgradeRequired."""
+    """Return the response to the handshake and the open protocol. Raises UpgradeRequired."""
     handshake = H11Handshake(ConnectionType.SERVER)
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
     offered = request.headers.get("Sec-WebSocket-Protocol", "")
@@ -82,8 +82,10 @@ def accept_handshake() -> tuple[bytes, Protocol]:
 
 
 class WebSocketConnection(Connection):
-    """A connection with a WebSocket. What the feed yields is written by one greenlet, and
-    what is asked is answered by another: an answer that must not overtake goes by the feed.
+    """A connection with a WebSocket.
+
+    One greenlet writes the feed's events, another replies to frames. A reply that must keep its
+    order among the events is queued in the feed.
     """
 
     __slots__ = (
@@ -94,7 +96,7 @@ class WebSocketConnection(Connection):
     def __init__(self, sock: socket.socket, feed: Feed, protocol: Protocol) -> None:
         super().__init__(sock, feed)
         self._protocol, self.session = protocol, feed.session
-        # Not the proxy: it would look for this request, which is over then.
+        # Not the proxy, because it needs the request, which ends.
         self._app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
         self._request_id = problems.request_id()
         self._token = identity.bearer_token(request) or identity.cookie_token(request) or ""
@@ -104,11 +106,11 @@ class WebSocketConnection(Connection):
         self._tokens = BURST
         self._is_pong_due = False
         self._refilled_at = self._received_at = time.monotonic()
-        # Spread, so that clients that connected together are not all pinged together.
+        # Spread, so that clients that connected together are not pinged together.
         self._pinged_at = self._received_at - random.uniform(0, self._timeouts()[0])  # noqa: S311
 
     def send_event(self, event: Event) -> None:
-        """Write an event; with the last one, close."""
+        """Write an event; close after the last one."""
         code = str(event.data["code"]) if event.name == "end" else ""
         if event is ALIVE:
             self._is_pong_due = True
@@ -119,7 +121,7 @@ class WebSocketConnection(Connection):
             self._send(CloseConnection(CLOSE_CODES.get(code, 1000), code))
 
     def on_data(self, data: bytes) -> bool:
-        """Take and answer what the client says."""
+        """Handle and reply to the client's frames."""
         self._received_at = time.monotonic()
         structlog.contextvars.bind_contextvars(requestId=self._request_id)
         try:
@@ -134,7 +136,7 @@ class WebSocketConnection(Connection):
         return True
 
     def on_tick(self, now: float) -> None:
-        """Send a ping now and then, and close the connection of a client that does not answer."""
+        """Send pings, and close the connection of a client that does not respond."""
         ping, silence = self._timeouts()
         if now - self._received_at >= silence:
             self.feed.abort()
@@ -143,13 +145,13 @@ class WebSocketConnection(Connection):
             self.write([ALIVE])
 
     def _timeouts(self) -> tuple[float, float]:
-        """Return after how many seconds to ask whether the client is there, and to give up."""
+        """Return the ping interval and the timeout of a silent client, in seconds."""
         if self.session.is_admin:
             return AGENT_PING_SECONDS, AGENT_SILENCE_SECONDS
         return PING_SECONDS, SILENCE_SECONDS
 
     def before_close(self) -> None:
-        """Let the client read our last frame: unread input would make the kernel drop it."""
+        """Read remaining input, because the kernel would drop the last frame otherwise."""
         self.sock.shutdown(socket.SHUT_WR)
         end, unread = time.monotonic() + LINGER_SECONDS, LINGER_BYTES
         while (left := end - time.monotonic()) > 0 and unread > 0:
@@ -158,7 +160,7 @@ class WebSocketConnection(Connection):
             if not data:
                 break
             unread -= len(data)
-            gevent.sleep(0)  # A client that goes on sending must not keep the others waiting.
+            gevent.sleep(0)  # Let other greenlets run while a client keeps sending.
 
     def _handle(self, event: object) -> None:
         if isinstance(event, CloseConnection):
@@ -180,7 +182,7 @@ class WebSocketConnection(Connection):
 
     def _collect(self, part: TextMessage) -> None:
         if not part.message_finished and (part.frame_finished or not part.data):
-            self._count_unanswered()  # one of many that make a message, or nothing
+            self._count_unanswered()  # a fragment of a message, or an empty frame
         self._text.append(part.data)
         self._length += len(part.data.encode())
         if self._length > MAX_FRAME_BYTES:
@@ -204,7 +206,7 @@ class WebSocketConnection(Connection):
             self._violations = 0
         except (ConnectionClosed, OSError):
             raise
-        except Exception as error:  # noqa: BLE001 - one frame's failure is that frame's alone
+        except Exception as error:  # noqa: BLE001 - an error of one frame must not close the connection
             refusal = problems.from_exception(error)
             if refusal.status >= 500:
                 problems.log.error(LogEvent.REQUEST_FAILED, code=refusal.code, exc_info=error)
@@ -224,7 +226,7 @@ class WebSocketConnection(Connection):
         return True
 
     def _count_unanswered(self) -> None:
-        """Count a frame that gets no answer of ours."""
+        """Take a token for a frame without a reply; a violation if the bucket is empty."""
         if not self._take_token():
             self._record_violation()
 
@@ -251,7 +253,7 @@ class WebSocketConnection(Connection):
         self._send_text(_json("ok", ref, data))
 
     def _admit(self) -> None:
-        """Look at the session as a request does: it may be over, or its user renamed."""
+        """Check the session as for a request: it may have ended, or its user was renamed."""
         session = accounts.open_session(self._token)
         if session is None:
             self.feed.listener.close("session_ended", 0)
@@ -269,7 +271,7 @@ class WebSocketConnection(Connection):
             raise errors.TooManyRequests("Too many chats on one socket.", retryAfter=5)
         else:
             opening = self.feed.subscribe(given["chatId"], given["after"])
-        # Answered in the feed's order: all that comes after the answer is of this chat, too.
+        # Queued in the feed, so that all events after the reply include this chat.
         answer = Event("ok", {"chatId": given["chatId"]})
         answer.frames["ws", self.session.side] = _json("ok", ref, answer.data)
         self.feed.enqueue_opening(answer, opening)
@@ -301,7 +303,7 @@ class WebSocketConnection(Connection):
             try:
                 data = self._protocol.send(event)
             except LocalProtocolError:
-                raise ConnectionClosed from None  # One side has said its last word.
+                raise ConnectionClosed from None  # One side has sent its close frame.
             self.send(data)
 
     def _close_with(self, code: int, reason: str) -> None:
@@ -310,7 +312,7 @@ class WebSocketConnection(Connection):
 
 
 def _json(event: str, ref: Any, data: Any) -> str:
-    # In ASCII: a client's `ref` may hold what cannot be written as UTF-8.
+    # In ASCII, because a client's `ref` may have characters that UTF-8 cannot encode.
     return json.dumps({"event": event, "ref": ref, "data": data}, separators=(",", ":"))
 
 
