@@ -145,14 +145,14 @@ def test_of_two_tabs_at_once_one_sets_the_password(
 ) -> None:
     user = make_user()
     token = made(admin, user)
-    take = password_links.consume
+    consume = password_links.consume
 
     def while_another_does(key: str) -> bool:
-        monkeypatch.setattr(password_links, "take", take)
+        monkeypatch.setattr(password_links, "consume", consume)
         credentials.use_link(token, "the other tab's password")
-        return take(key)
+        return consume(key)
 
-    monkeypatch.setattr(password_links, "take", while_another_does)
+    monkeypatch.setattr(password_links, "consume", while_another_does)
     with pytest.raises(errors.LinkExpired):
         credentials.use_link(token, NEW)
     accounts.login(user["email"], "the other tab's password", CLIENT)
