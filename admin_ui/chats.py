@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,6 +21,7 @@ from admin_ui.views import (
     versioned,
 )
 from chatapi.domain import errors
+from chatapi.domain.documents import Chat, ShownChat
 from chatapi.domain.errors import InvalidInput
 from chatapi.http.endpoint import not_modified, unchanged
 from chatapi.schemas import categories
@@ -201,7 +203,9 @@ def undo(session: Session) -> Response:
 _UNDOABLE = {"status": "status", "admin_id": "adminId"}
 
 
-def _undo(changes: dict[str, Any], pairs: list[tuple[Document, Document]]) -> Document | None:
+def _undo(
+    changes: dict[str, Any], pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+) -> Document | None:
     """Return what the toast needs to take a change back; None if there is nothing to.
 
     pairs -- each chat before the change and after it.
@@ -215,7 +219,7 @@ def _undo(changes: dict[str, Any], pairs: list[tuple[Document, Document]]) -> Do
     return None
 
 
-def _kept(session: Session, chat_id: str | None) -> Document | None:
+def _kept(session: Session, chat_id: str | None) -> ShownChat | None:
     """Return the open chat, whose row the list keeps; None when it was deleted."""
     if chat_id is None:
         return None
@@ -225,16 +229,16 @@ def _kept(session: Session, chat_id: str | None) -> Document | None:
         return None
 
 
-def _list_etag(session: Session, etag: str, kept: Document | None) -> str:
+def _list_etag(session: Session, etag: str, kept: ShownChat | None) -> str:
     return versioned(etag, *([chats.etag(session, kept)] if kept else []))
 
 
-def _with_kept(rows: list[Document], kept: Document | None) -> list[Document]:
+def _with_kept(rows: list[ShownChat], kept: ShownChat | None) -> list[ShownChat]:
     """Return the rows with the open chat's, at the place that its last message gives it."""
     if kept is None or any(row["_id"] == kept["_id"] for row in rows):
         return rows
 
-    def place(row: Document) -> tuple[Any, Any]:
+    def place(row: ShownChat) -> tuple[Any, Any]:
         return row["lastMessageAt"], row["_id"]
 
     return sorted([*rows, kept], key=place, reverse=True)
@@ -244,7 +248,7 @@ def _list(
     session: Session,
     query: dict[str, Any],
     page: chats.ChatPage,
-    kept: Document | None = None,
+    kept: ShownChat | None = None,
 ) -> dict[str, Any]:
     """Return what the list's templates show."""
     given = {name: value for name, value in query.items() if name in NARROWING and value}
@@ -315,22 +319,24 @@ def _conversation(
     return answer(PAGE, CONVERSATION, etag, toast=toast, undo=undo_of, **context)
 
 
-def _closed_by(session: Session, chat: Document) -> str | None:
+def _closed_by(session: Session, chat: Chat) -> str | None:
     """Return the name of the agent who closed a chat; None if it is open or not known."""
     if chat["isOpen"]:
         return None
     if chat.get("statusBy") == session.user_id:
         return "You"
-    names = {admin["_id"]: admin["name"] for admin in accounts.list_admins()}
-    return names.get(chat.get("statusBy"))
+    for admin in accounts.list_admins():
+        if admin["_id"] == chat.get("statusBy"):
+            return admin["name"]
+    return None
 
 
-def _etag(session: Session, chat: Document, query: dict[str, Any], away: str) -> str:
+def _etag(session: Session, chat: Chat, query: dict[str, Any], away: str) -> str:
     known = chats.etag(session, chat)
     return versioned(known, query["first"], query["new"], away, texts.zone())
 
 
-def _away(session: Session, chat: Document) -> str:
+def _away(session: Session, chat: Chat) -> str:
     """Return why the agent in charge cannot answer: "disabled", "left", or "" if they can."""
     if chat["adminId"] in {None, session.user_id}:
         return ""
@@ -362,7 +368,7 @@ def _changed(
     return htmx.trigger(response, console_changed={})
 
 
-def _told(chat: Document, changes: dict[str, Any]) -> str:
+def _told(chat: Chat, changes: dict[str, Any]) -> str:
     if "admin_id" in changes:
         name = chat["adminName"]
         return f"Assigned to {name}." if name else "Unassigned."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from flask import Response, request, url_for
 
 from admin_ui import forms, htmx
-from admin_ui.views import Document, agents_only, answer, done, refused
+from admin_ui.views import agents_only, answer, done, refused
+from chatapi.domain.documents import User, UserChanges
 from chatapi.domain.errors import InvalidInput
 from chatapi.domain.paging import Page
 from chatapi.http import identity, images
@@ -40,7 +41,7 @@ def show(session: Session, user_id: str) -> Response:
 def update(session: Session, user_id: str) -> Response:
     """Change somebody's name, image or role, or whether they may sign in."""
     try:
-        changes = forms.form(forms.UserForm())
+        changes = cast("UserChanges", forms.form(forms.UserForm()))
         user = accounts.update_user(session, user_id, changes, images.is_shown)
     except InvalidInput as error:
         return _beside_fields(session, user_id, error)
@@ -68,12 +69,12 @@ def make_password_link(session: Session, user_id: str) -> Response:
     return answer(*LINK, user=_user(session, user_id), link=link, expires=expires)
 
 
-def _user(session: Session, user_id: str) -> Document:
+def _user(session: Session, user_id: str) -> User:
     # Changing nothing returns somebody as they are, or refuses like any change.
     return accounts.update_user(session, user_id, {})
 
 
-def _list(query: dict[str, Any], page: Page) -> dict[str, Any]:
+def _list(query: dict[str, Any], page: Page[User]) -> dict[str, Any]:
     given = {name: query[name] for name in ("role", "q") if query[name]}
     if query["disabled"] is not None:
         given["disabled"] = str(query["disabled"]).lower()
@@ -96,7 +97,7 @@ def _beside_fields(session: Session, user_id: str, error: InvalidInput) -> Respo
     return refused(error, *EDIT, user=user, given=given)
 
 
-def _shown(user: Document) -> Response:
+def _shown(user: User) -> Response:
     """Answer a change with the person's row in the list, in its place."""
     toast = f"{user['name']} is saved."
     if not htmx.wants_fragment():

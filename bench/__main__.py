@@ -22,6 +22,7 @@ from bson import ObjectId
 from bench import against, data, page, streams
 from bench.load import Cost, Request, Round, measure
 from chatapi import create_app
+from chatapi.domain.enums import Role
 from chatapi.services import accounts, chats
 from config import Config, DevelopmentConfig
 from deploy import run
@@ -88,7 +89,7 @@ class Bench:
         )
 
 
-def sign_up(name: str, role: str = "user") -> tuple[accounts.Session, str]:
+def sign_up(name: str, role: Role = "user") -> tuple[accounts.Session, str]:
     """Make an account and sign it in; return session and token."""
     email = f"{name}-{ObjectId()}@example.com"
     user = accounts.create_user(name, email, "bench password", role)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
-from typing import Any
 
 from bson import ObjectId
 
 from chatapi.domain import clock
+from chatapi.domain.documents import Chat, Message
 from chatapi.domain.enums import OPEN_STATUSES, PRIORITIES, STATUSES
 from chatapi.services import accounts, chats, messages
 from chatapi.store import chat_terms, database
@@ -25,7 +25,7 @@ def add_chats(count: int, admin_id: ObjectId, seed: int = 1) -> None:
     """
     chance = random.Random(seed)
     now = clock.now()
-    batch: list[dict[str, Any]] = []
+    batch: list[Chat] = []
 
     def write() -> None:
         found_by = [chat_terms.to_document(chat, chats.terms(chat)) for chat in batch]
@@ -43,7 +43,7 @@ def add_chats(count: int, admin_id: ObjectId, seed: int = 1) -> None:
             chance.choice(PRIORITIES),
         )
         message = messages.new(session, chat, TEXT, None)
-        chat |= messages.apply_message(chat, message)
+        chat = {**chat, **messages.apply_message(chat, message)}
         status = chance.choice(STATUSES)
         unread = chance.random() < 0.1
         chat |= {
@@ -67,12 +67,12 @@ def fill_chat(chat_id: ObjectId, sessions: list[accounts.Session], count: int) -
     chat = database.chatrooms().find_one({"_id": chat_id})
     if chat is None:
         raise LookupError(f"no chat {chat_id}")
-    batch: list[dict[str, Any]] = []
+    batch: list[Message] = []
     version = chat["version"]
     while chat["lastSeq"] < count:
         sender = sessions[chat["lastSeq"] % 2]
         message = messages.new(sender, chat, TEXT, None)
-        chat |= messages.apply_message(chat, message)
+        chat = {**chat, **messages.apply_message(chat, message)}
         batch.append(message)
         if len(batch) == BATCH or chat["lastSeq"] == count:
             database.messages().insert_many(batch)

@@ -55,9 +55,10 @@ def _take_shape() -> None:
     user = accounts.new_user("Benchmark user", "bench@example.com", "user", None)
     session = accounts.session_for(user)
     chat = chats.new_chat(session, "A subject", "general", "medium")
-    MESSAGE.update(messages.new(session, chat, "A message of a usual length, no more.", "key"))
-    MESSAGE["idempotencyKey"] = "floor"
-    CHANGES.update(messages.apply_message(chat, MESSAGE))
+    message = messages.new(session, chat, "A message of a usual length, no more.", "key")
+    message["idempotencyKey"] = "floor"
+    MESSAGE.update(message)
+    CHANGES.update(messages.apply_message(chat, message))
     CHANGES.pop("lastSeq")
 
 

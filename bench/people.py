@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bson import ObjectId
+from pymongo.collection import Collection
 
+from chatapi.domain.documents import StoredSession
+from chatapi.domain.enums import Role
 from chatapi.services import accounts, chats, messages
 from chatapi.store import chat_terms, database
 
@@ -23,7 +27,7 @@ class Person:
     chat: str
 
 
-def add(count: int, role: str = "user") -> list[Person]:
+def add(count: int, role: Role = "user") -> list[Person]:
     """Make so many accounts with a session each, and for users a chat with one message."""
     people: list[Person] = []
     while len(people) < count:
@@ -31,8 +35,8 @@ def add(count: int, role: str = "user") -> list[Person]:
     return people
 
 
-def _add_some(count: int, role: str) -> list[Person]:
-    rows: dict[str, list[dict[str, Any]]] = {
+def _add_some(count: int, role: Role) -> list[Person]:
+    rows: dict[str, list[Mapping[str, Any]]] = {
         name: [] for name in ("users", "sessions", "chat_terms", "chatrooms", "messages")
     }
     pattern = _session_row(role)
@@ -41,7 +45,7 @@ def _add_some(count: int, role: str) -> list[Person]:
         token = secrets.token_urlsafe(32)
         name = f"{role.capitalize()} {token[:6]}"
         user = accounts.new_user(name, f"{ObjectId()}@example.com", role, None)
-        rows["users"].append(user | {"loginKey": user["email"]})
+        rows["users"].append(user)
         key = hashlib.sha256(token.encode()).hexdigest()
         rows["sessions"].append(
             pattern | {"_id": key, "publicId": ObjectId(), "userId": user["_id"]}
@@ -52,17 +56,18 @@ def _add_some(count: int, role: str) -> list[Person]:
             chat = chats.new_chat(session, "Parcel is late", "general", "medium")
             first = messages.new(session, chat, "It should have arrived on Monday.", None)
             rows["chat_terms"].append(chat_terms.to_document(chat, chats.terms(chat)))
-            rows["chatrooms"].append(chat | messages.apply_message(chat, first))
+            rows["chatrooms"].append({**chat, **messages.apply_message(chat, first)})
             rows["messages"].append(first)
             chat_id = str(chat["_id"])
         people.append(Person(token, chat_id))
     for name, documents in rows.items():
         if documents:
-            database.current()[name].insert_many(documents)
+            collection: Collection[Any] = database.current()[name]
+            collection.insert_many(documents)
     return people
 
 
-def _session_row(role: str) -> dict[str, Any]:
+def _session_row(role: Role) -> StoredSession:
     """Return a stored session as signing in makes it."""
     user = accounts.create_user("Pattern", f"{ObjectId()}@example.com", None, role)
     session, _ = accounts.begin_session(user, accounts.ClientInfo("bench", "127.0.0.1"))

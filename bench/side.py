@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from bench import data
 from chatapi import create_app
+from chatapi.domain.enums import Role
 from chatapi.services import accounts, chats
 from config import Config, DevelopmentConfig
 from tests.servers import AppServer, DatabaseServer, children, start_app, start_database
@@ -104,7 +105,7 @@ def _serve(side: Side, commands: TextIO, answers: TextIO) -> None:
         answers.flush()
 
 
-def _sign_up(name: str, role: str) -> tuple[Any, str]:
+def _sign_up(name: str, role: Role) -> tuple[Any, str]:
     user = accounts.create_user(name, f"{name}@example.com", "bench password", role)
     return accounts.begin_session(user, accounts.ClientInfo())
 

@@ -38,8 +38,9 @@ from bench.people import Person
 from bench.streams import memory, part
 from bench.swarm import Answer, Swarm
 from chatapi import create_app
+from chatapi.domain.documents import Chat, Message
+from chatapi.domain.enums import SIDES, Side
 from chatapi.store import database
-from chatapi.store.database import Document
 from config import DevelopmentConfig
 from tests.servers import ADDRESS, AppServer, start_app, start_database
 
@@ -196,7 +197,7 @@ class Soak:
         self.say(", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
 
     def _check_client(
-        self, client: Answer, chats: dict[str, Document], histories: dict[str, list[Document]]
+        self, client: Answer, chats: dict[str, Chat], histories: dict[str, list[Message]]
     ) -> None:
         name = f"{client['kind']} client {client['number']}"
         if not client["is_ready"]:
@@ -210,22 +211,23 @@ class Soak:
                     f"{name} was told {len(client['rows'])} of {len(expected)} messages",
                 )
             return
-        side = "admin" if client["is_admin"] else "user"
+        side: Side = "admin" if client["is_admin"] else "user"
         for key, shown in client["chats"].items():
             chat = chats[key]
             seen = (shown["lastSeq"], shown["unreadCount"], shown["lastMessage"]["content"])
-            true = (chat["lastSeq"], chat["unread"][side], chat["lastMessage"]["content"])
+            preview = chat["lastMessage"]
+            true = (chat["lastSeq"], chat["unread"][side], preview and preview["content"])
             if seen != true:
                 self.blame("inbox wrong", f"{name} shows {seen} and not {true}")
         if client["is_admin"] and len(client["chats"]) != len(chats):
             self.blame("inbox wrong", f"{name} shows {len(client['chats'])} chats")
 
-    def _check_chat(self, chat: Document, history: list[Document]) -> None:
+    def _check_chat(self, chat: Chat, history: list[Message]) -> None:
         if [row["seq"] for row in history] != list(range(1, chat["lastSeq"] + 1)):
             self.blame("seq wrong", f"chat {chat['_id']} has a hole, or a seq twice")
-        for side, other in (("user", "admin"), ("admin", "user")):
+        for side in SIDES:
             read = chat["readSeq"][side]
-            unread = sum(row["side"] == other and row["seq"] > read for row in history)
+            unread = sum(row["side"] != side and row["seq"] > read for row in history)
             if chat["unread"][side] != unread:
                 self.blame(
                     "unread wrong",
@@ -312,8 +314,8 @@ def _plan(number: int, kind: str, who: Person, chat: str | None) -> Answer:
     }
 
 
-def _histories(chats: dict[str, Document]) -> dict[str, list[Document]]:
-    found: dict[str, list[Document]] = {key: [] for key in chats}
+def _histories(chats: dict[str, Chat]) -> dict[str, list[Message]]:
+    found: dict[str, list[Message]] = {key: [] for key in chats}
     for row in database.messages().find():
         if row["seq"] <= chats[str(row["chatId"])]["lastSeq"]:
             found[str(row["chatId"])].append(row)

@@ -22,11 +22,13 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from chatapi import create_app
+from chatapi.domain.documents import ShownChat, User
+from chatapi.domain.enums import Role
 from chatapi.realtime.session_cache import session_cache
 from chatapi.realtime.tail import tail
 from chatapi.services import accounts, chats
 from chatapi.services.accounts import ClientInfo, Session
-from chatapi.store import indexes, migrations
+from chatapi.store import indexes, migrations, users
 from chatapi.store.database import Document
 from config import Config, TestConfig
 from tests import cheap_apps
@@ -45,26 +47,26 @@ class MakeUser(Protocol):
     """The fixture `make_user`."""
 
     def __call__(
-        self, name: str | None = None, role: str = "user", email: str | None = None
-    ) -> Document: ...
+        self, name: str | None = None, role: Role = "user", email: str | None = None
+    ) -> User: ...
 
 
 class MakeSession(Protocol):
     """The fixture `make_session`."""
 
-    def __call__(self, role: str = "user", name: str | None = None) -> Session: ...
+    def __call__(self, role: Role = "user", name: str | None = None) -> Session: ...
 
 
 class MakeChat(Protocol):
     """The fixture `make_chat`."""
 
-    def __call__(self, session: Session | None = None, **fields: Any) -> Document: ...
+    def __call__(self, session: Session | None = None, **fields: Any) -> ShownChat: ...
 
 
 class SignIn(Protocol):
     """The fixture `sign_in`."""
 
-    def __call__(self, role: str = "user", user: Document | None = None) -> dict[str, str]: ...
+    def __call__(self, role: Role = "user", user: User | None = None) -> dict[str, str]: ...
 
 
 def chromium_path() -> str | None:
@@ -177,13 +179,15 @@ def make_user(app: Flask) -> MakeUser:
     """
     numbers = itertools.count(1)
 
-    def make(name: str | None = None, role: str = "user", email: str | None = None) -> Document:
+    def make(name: str | None = None, role: Role = "user", email: str | None = None) -> User:
         number = next(numbers)
         name = name or f"{role.capitalize()} {number}"
         email = email or f"{role}{number}@example.org"
         if role == "guest":
             session, _ = accounts.guest(name, email, CLIENT)
-            return {"_id": session.user_id, "name": name, "email": email, "role": role}
+            guest = users.by_id(session.user_id)
+            assert guest is not None
+            return guest
         return accounts.create_user(name, email, PASSWORD, role=role)
 
     return make
@@ -193,7 +197,7 @@ def make_user(app: Flask) -> MakeUser:
 def make_session(app: Flask, make_user: MakeUser) -> MakeSession:
     """`make_session(role="user", name=None)` -> the stored Session of somebody new."""
 
-    def make(role: str = "user", name: str | None = None) -> Session:
+    def make(role: Role = "user", name: str | None = None) -> Session:
         session, _ = _signed_in(make_user, role, name, None)
         return session
 
@@ -207,7 +211,7 @@ def make_chat(app: Flask, make_session: MakeSession) -> MakeChat:
     fields -- as `services.chats.create` takes them: subject, category, priority, message.
     """
 
-    def make(session: Session | None = None, **fields: Any) -> Document:
+    def make(session: Session | None = None, **fields: Any) -> ShownChat:
         chat, _, _ = chats.create(session or make_session(), **{"subject": "Help", **fields})
         return chat
 
@@ -221,7 +225,7 @@ def sign_in(app: Flask, make_user: MakeUser) -> SignIn:
     user -- a document of `make_user`; by default somebody new.
     """
 
-    def headers(role: str = "user", user: Document | None = None) -> dict[str, str]:
+    def headers(role: Role = "user", user: User | None = None) -> dict[str, str]:
         _, token = _signed_in(make_user, role, None, user)
         return {"Authorization": f"Bearer {token}"}
 
@@ -229,7 +233,7 @@ def sign_in(app: Flask, make_user: MakeUser) -> SignIn:
 
 
 def _signed_in(
-    make_user: MakeUser, role: str, name: str | None, user: Document | None
+    make_user: MakeUser, role: Role, name: str | None, user: User | None
 ) -> tuple[Session, str]:
     if user is None and role == "guest":
         return accounts.guest(name or "Guest", "guest@example.org", CLIENT)

@@ -6,6 +6,7 @@ from typing import Any
 
 from chatapi.admin_api import blueprint
 from chatapi.domain import errors
+from chatapi.domain.documents import UserChanges
 from chatapi.http import identity, images
 from chatapi.http.endpoint import endpoint
 from chatapi.schemas.auth import PasswordLinkOut
@@ -39,7 +40,7 @@ def list_users(session: Session, query: dict[str, Any]) -> Any:
     returns={200: UserOut()},
     errors=[errors.UserNotFound, errors.LastAdmin],
 )
-def update_user(session: Session, body: dict[str, Any], user_id: str) -> Any:
+def update_user(session: Session, body: UserChanges, user_id: str) -> Any:
     """Change a user's role, name, image, or whether they may sign in."""
     return accounts.update_user(session, user_id, body, images.is_shown)
 

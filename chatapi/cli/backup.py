@@ -27,6 +27,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import cast
 
 import click
 from bson import ObjectId, decode, encode
@@ -37,6 +38,7 @@ from flask.cli import with_appcontext
 from chatapi.cli import archive
 from chatapi.cli.terminal import cli_errors, progress
 from chatapi.domain import clock
+from chatapi.domain.documents import Chat, Message
 from chatapi.services.messages import MAX_PREVIEW_LENGTH, no_longer_unread
 from chatapi.store import deletions, maintenance
 from chatapi.store.database import AWARE, Document
@@ -217,7 +219,8 @@ def _as_copied(
         text = last["content"][:MAX_PREVIEW_LENGTH]
         copied["lastMessage"] = copied["lastMessage"] | {"content": text}
     for message in deleted:
-        copied |= no_longer_unread(copied, decode(message.raw, AWARE))
+        as_read = cast("Message", decode(message.raw, AWARE))
+        copied |= no_longer_unread(cast("Chat", copied), as_read)
     return to_raw(copied) if copied != before else chat
 
 

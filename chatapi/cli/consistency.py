@@ -14,19 +14,18 @@ from datetime import timedelta
 from bson import ObjectId
 
 from chatapi.domain import clock
-from chatapi.domain.enums import OPEN_STATUSES
+from chatapi.domain.documents import Chat, Message
+from chatapi.domain.enums import OPEN_STATUSES, SIDES
 from chatapi.services import search
 from chatapi.services.chats import terms
 from chatapi.services.messages import MAX_PREVIEW_LENGTH, present_message
 from chatapi.store import chat_terms, deletions, maintenance, search_terms
-from chatapi.store.database import Document
 
 _BATCH = 100
 _MESSAGES_BATCH = 1000
 # Nobody takes so long between writing a message and its chat.
 _SURELY_LEFT = timedelta(hours=1)
 _MAX_LEFT = 100
-_SIDES = {"user": "admin", "admin": "user"}
 
 
 def problems(newest: int | None = None) -> Iterator[tuple[int, list[str]]]:
@@ -52,7 +51,7 @@ def _still_wrong(chat_id: ObjectId) -> list[str]:
     return [f"chat {chat_id}: {problem}" for problem in found]
 
 
-def wrong_with(chat: Document, messages: Sequence[Document]) -> list[str]:
+def wrong_with(chat: Chat, messages: Sequence[Message]) -> list[str]:
     """Return what a chat says wrongly of its messages, given ascending."""
     history = [message for message in messages if message["seq"] <= chat["lastSeq"]]
     found = []
@@ -74,10 +73,10 @@ def wrong_with(chat: Document, messages: Sequence[Document]) -> list[str]:
         for message in history
         if message["seq"] in not_counted - buried and not message.get("deletedAt")
     ]
-    for side, other in _SIDES.items():
+    for side in SIDES:
         written = sum(message["side"] == side for message in history)
         unread = sum(
-            message["side"] == other
+            message["side"] != side
             and message["seq"] > chat["readSeq"][side]
             and message["seq"] not in not_counted
             for message in history
@@ -89,14 +88,14 @@ def wrong_with(chat: Document, messages: Sequence[Document]) -> list[str]:
     return found + _wrong_preview(chat, history)
 
 
-def _wrong_preview(chat: Document, history: Sequence[Document]) -> list[str]:
+def _wrong_preview(chat: Chat, history: Sequence[Message]) -> list[str]:
     if not history:
         return [] if chat["lastMessage"] is None else ["lastMessage shows a message it has not"]
-    last, shown = present_message(chat, history[-1]), chat["lastMessage"] or {}
+    last, preview = present_message(chat, history[-1]), chat["lastMessage"]
     found = []
     if chat["lastMessageAt"] != last["timestamp"]:
         found.append("lastMessageAt is not the time of its last message")
-    if shown.get("content") != last["content"][:MAX_PREVIEW_LENGTH]:
+    if not preview or preview["content"] != last["content"][:MAX_PREVIEW_LENGTH]:
         found.append("lastMessage is not its last message")
     return found
 
@@ -135,7 +134,7 @@ def renew_terms() -> None:
     search_terms.set_format_version(search.FORM)
 
 
-def _changed_terms(chat: Document, stored: Sequence[str]) -> search_terms.Change | None:
+def _changed_terms(chat: Chat, stored: Sequence[str]) -> search_terms.Change | None:
     """Return what is different in a chat's terms.
 
     Terms of names its user had before stay, where a query can still ask for them.

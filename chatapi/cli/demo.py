@@ -27,6 +27,7 @@ from chatapi.cli.demo_people import People, Person
 from chatapi.cli.demo_plan import PlannedChat
 from chatapi.cli.terminal import cli_errors, progress
 from chatapi.domain import clock
+from chatapi.domain.enums import Role
 from chatapi.domain.errors import EmailTaken
 from chatapi.services import accounts, bulk_import, chats, messages, passwords
 from chatapi.services.accounts import ClientInfo, Session
@@ -111,7 +112,7 @@ class _Cast:
         self._guests = {guest.email: guest for guest in everybody.guests}
         self._sessions: dict[str, Session] = {}
         self._admin = logins["admin"]["email"]
-        rows = [
+        rows: list[tuple[Role, dict[str, str]]] = [
             ("admin", logins["admin"]),
             *(("admin", row) for row in logins["agents"]),
             *(("user", row) for row in logins["users"]),
@@ -154,7 +155,7 @@ class _Cast:
                 return
 
 
-def _account(login: dict[str, str], role: str, at: datetime) -> Session:
+def _account(login: dict[str, str], role: Role, at: datetime) -> Session:
     """Make an account, or take over the one that this data directory knows the password of."""
     with clock.frozen(at):
         try:

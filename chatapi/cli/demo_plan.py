@@ -15,6 +15,7 @@ from typing import Any
 from chatapi.cli import demo_people
 from chatapi.cli.demo_details import Details
 from chatapi.cli.demo_people import People, Person, read_data
+from chatapi.domain.enums import PRIORITIES, Priority
 
 DAYS = 30
 CLOSED_CHATS = 100
@@ -22,7 +23,6 @@ OPEN_CHATS = 48
 LONG_CHAT_MESSAGES = 1500
 THE_LONG_CHAT = "the long chat"
 
-_PRIORITIES = ("low", "medium", "high", "urgent")
 _PRIORITY_WEIGHTS = (15, 60, 18, 7)
 
 
@@ -46,7 +46,7 @@ class PlannedChat:
     owner: str
     subject: str
     category: str
-    priority: str
+    priority: Priority
     lines: tuple[Line, ...]
     status: str
     agent: str | None
@@ -198,7 +198,7 @@ class _Planner:
             subject=dialogue["subject"].format(**details),
             category=dialogue["category"],
             priority=dialogue.get("priority")
-            or self.random.choices(_PRIORITIES, _PRIORITY_WEIGHTS)[0],
+            or self.random.choices(PRIORITIES, _PRIORITY_WEIGHTS)[0],
             lines=tuple(lines),
             status="active",
             agent=agent.email if assigned else None,

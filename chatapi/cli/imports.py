@@ -21,13 +21,13 @@ from flask.cli import with_appcontext
 from chatapi.cli.import_file import DOMAIN, BadLine, Conversation, read
 from chatapi.cli.terminal import cli_errors, progress, regular_file
 from chatapi.domain import clock
-from chatapi.domain.enums import OPEN_STATUSES, STATUSES
+from chatapi.domain.documents import Chat
+from chatapi.domain.enums import OPEN_STATUSES, SIDES, STATUSES
 from chatapi.domain.errors import EmailTaken
 from chatapi.domain.strict_json import shortened
 from chatapi.services import accounts, bulk_import, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.services.bulk_import import ImportedMessage
-from chatapi.store.database import Document
 
 AGENT_EMAIL = f"agent@{DOMAIN}"
 AGENT_NAME = "Imported agent"
@@ -196,13 +196,13 @@ def _import_one(conversation: Conversation, agent: Session, status: str, report:
     report.new += not begun
 
 
-def _stays_open(chat: Document, conversation: Conversation, status: str) -> bool:
+def _stays_open(chat: Chat, conversation: Conversation, status: str) -> bool:
     """Tell whether an open chat without an agent has all that an import does for it.
 
     It was to stay open, or a new message shows that it is in use since.
     """
     length = len(conversation.lines)
-    is_read = all(seq >= length for seq in chat["readSeq"].values())
+    is_read = all(chat["readSeq"][side] >= length for side in SIDES)
     return is_read and (status in OPEN_STATUSES or chat["lastSeq"] > length)
 
 
@@ -232,7 +232,7 @@ def _verify(conversations: Callable[[], Iterator[Conversation]], count: int) -> 
     return report
 
 
-def _compare(conversation: Conversation, chat: Document, owner: Session) -> None:
+def _compare(conversation: Conversation, chat: Chat, owner: Session) -> None:
     """Raise Differs unless what the chat holds is how the conversation begins."""
     where = f"the chat {chat['_id']}"
     if chat["subject"] != conversation.subject:
@@ -262,7 +262,7 @@ def _owner(conversation: Conversation) -> Session:
     return accounts.session_for(user)
 
 
-def _chat_of(owner: Session) -> Document | None:
+def _chat_of(owner: Session) -> Chat | None:
     """Return the conversation's chat: the only one of its user."""
     found = chats.list_chats(owner, chats.ChatFilters(), limit=2).items
     if len(found) > 1:

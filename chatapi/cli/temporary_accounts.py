@@ -17,11 +17,12 @@ from flask.cli import AppGroup
 
 from chatapi.cli.terminal import DatabaseCommand
 from chatapi.domain import clock
+from chatapi.domain.documents import SessionTimes, User
+from chatapi.domain.enums import Role
 from chatapi.http.login_limits import attempts_key
 from chatapi.services import accounts, chats
 from chatapi.services.accounts import ClientInfo
 from chatapi.store import maintenance, sessions
-from chatapi.store.database import Document
 
 PREFIX = "verify-"
 SESSIONS_EACH = 4
@@ -62,7 +63,7 @@ def sign_in_attempts(email: str) -> None:
 def _make(run: str, kind: str, name: str, password: str | None) -> dict[str, Any]:
     """Make an account with some sessions, and one session that has expired."""
     email = f"{PREFIX}{run}-{kind}@verify.invalid"
-    role = "admin" if kind == "agent" else "user"
+    role: Role = "admin" if kind == "agent" else "user"
     user = accounts.create_user(name, email, password, role)
     tokens = [accounts.begin_session(user, _CLIENT)[1] for _ in range(SESSIONS_EACH)]
     return {
@@ -76,10 +77,11 @@ def _make(run: str, kind: str, name: str, password: str | None) -> dict[str, Any
     }
 
 
-def _expired_token(user: Document) -> str:
+def _expired_token(user: User) -> str:
     session, token = accounts.begin_session(user, _CLIENT)
     past = clock.now().replace(year=clock.now().year - 1)
-    sessions.touch(session.id, {"lastSeenAt": past, "expiresAt": past})
+    times: SessionTimes = {"lastSeenAt": past, "expiresAt": past, "absoluteExpiresAt": past}
+    sessions.touch(session.id, times)
     return token
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from bson import ObjectId
 
@@ -18,6 +19,8 @@ from chatapi.domain.errors import InvalidInput
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_CURSOR_LENGTH = 64
+
+Row = TypeVar("Row", bound=Mapping[str, Any])
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,14 @@ def decode(cursor: str | None) -> Position | None:
 
 
 @dataclass(frozen=True)
-class Page:
+class Page(Generic[Row]):
     """One page of a list and the cursor of the next one, None on the last."""
 
-    items: list[dict[str, Any]]
+    items: list[Row]
     next_cursor: str | None
 
 
-def page(rows: list[Any], limit: int, time_field: str) -> Page:
+def page(rows: list[Row], limit: int, time_field: str) -> Page[Row]:
     """Cut `limit` + 1 rows read to a page, keeping a cursor if there was one more."""
     if len(rows) <= limit:
         return Page(rows, None)

@@ -15,6 +15,7 @@ import bson
 from flask import current_app, has_app_context, has_request_context
 
 from chatapi.domain import errors
+from chatapi.domain.documents import Chat, Message, User
 from chatapi.domain.networks import Network
 from chatapi.http import identity, limits
 from chatapi.http.counters import ALL_NETWORKS
@@ -40,16 +41,14 @@ def writing_from(network: Network) -> Iterator[None]:
         _network.reset(token)
 
 
-def count_account(user: Document) -> None:
+def count_account(user: User) -> None:
     """Count an account, or fields of one, about to be written. Raises TooManyRequests."""
     network = _writer() if _is_limited() else None
     if network is not None:
         count_bytes(network, len(bson.encode(user)) + ACCOUNT_OVERHEAD)
 
 
-def count_chat(
-    session: Session, chat: Document, found_by: Document, first: Document | None
-) -> None:
+def count_chat(session: Session, chat: Chat, found_by: Document, first: Message | None) -> None:
     """Count a chat that is about to be written. Raises TooManyRequests.
 
     found_by -- what is stored for the search; first -- the chat's first message, if it has one.
@@ -65,7 +64,7 @@ def count_chat(
 
 
 def count_message(
-    session: Session, chat: Document, text: str, client_message_id: str | None = None
+    session: Session, chat: Chat, text: str, client_message_id: str | None = None
 ) -> None:
     """Count a message that is about to be written to a chat.
 

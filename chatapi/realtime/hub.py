@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import bson
 import structlog
 from bson import ObjectId
 
+from chatapi.domain.documents import Chat, Message, PerSide
+from chatapi.domain.enums import SIDES, Side
 from chatapi.domain.log_events import LogEvent
 from chatapi.store import messages
 from chatapi.store.database import AWARE, Document
@@ -40,7 +42,7 @@ class Event:
     """
 
     name: str
-    data: Document
+    data: Any
     seq: int | None = None
     frames: dict[Any, Any] = field(default_factory=dict)
 
@@ -133,15 +135,17 @@ class Topic:
         self._packed: bytes | None = None
         self.version: int | None = None
         self.last_seq = 0
-        self.read_seq: dict[str, int] = {}
+        self.read_seq: PerSide = {"user": 0, "admin": 0}
 
     @property
-    def chat(self) -> Document | None:
+    def chat(self) -> Chat | None:
         """The last published state, stored as BSON because most chats are idle for hours."""
-        return bson.decode(self._packed, AWARE) if self._packed is not None else None
+        if self._packed is None:
+            return None
+        return cast("Chat", bson.decode(self._packed, AWARE))
 
     @chat.setter
-    def chat(self, chat: Document) -> None:
+    def chat(self, chat: Chat) -> None:
         self._packed = bson.encode(chat)
         self.version, self.last_seq = _version(chat), chat["lastSeq"]
         self.read_seq = chat["readSeq"]
@@ -156,7 +160,7 @@ class Hub:
         self.inbox: set[Listener] = set()  # agents: every chat
         self.owners: dict[ObjectId, set[Listener]] = {}  # users: their own chats
         # Versions that this process is writing, each with the state that the tail has reported.
-        self._expected: dict[tuple[ObjectId, int], Document | None] = {}
+        self._expected: dict[tuple[ObjectId, int], Chat | None] = {}
         # The last published version of each chat, and when it was published.
         self._delivered: dict[ObjectId, tuple[int, float]] = {}
         self.on_join: Callable[[], None] = lambda: None
@@ -196,7 +200,7 @@ class Hub:
                 if not self.owners[owner]:
                     del self.owners[owner]
 
-    def newest_state(self, chat: Document) -> Document:
+    def newest_state(self, chat: Chat) -> Chat:
         """Return the newest known state of a chat that a listener has read.
 
         The read may come from a server that lags behind the tail, whose changes are not published
@@ -212,7 +216,7 @@ class Hub:
             return max(chat, known, key=_version)
 
     @contextlib.contextmanager
-    def writing(self, chat: Document) -> Iterator[None]:
+    def writing(self, chat: Chat) -> Iterator[None]:
         """Expect that the block writes the chat's next version and then calls `publish_own_write`.
 
         If the tail reports the version before the writer publishes it, the writer publishes it. If
@@ -230,7 +234,7 @@ class Hub:
             if reported is not None:
                 self._publish_safely(reported)
 
-    def publish_own_write(self, chat: Document, message: Document | None = None) -> None:
+    def publish_own_write(self, chat: Chat, message: Message | None = None) -> None:
         """Publish a write of this process, without waiting for the tail.
 
         chat -- the stored state; message -- the message that this write committed, if any.
@@ -238,7 +242,7 @@ class Hub:
         if not self.is_idle():
             self._publish_safely(chat, message)
 
-    def _publish_safely(self, chat: Document, message: Document | None = None) -> None:
+    def _publish_safely(self, chat: Chat, message: Message | None = None) -> None:
         """Publish without raising, because a request must not fail here; listeners backfill."""
         try:
             self.publish_chat(chat, message)
@@ -247,7 +251,7 @@ class Hub:
                 LogEvent.CHANGE_DELIVERY_FAILED, kind="chat", id=str(chat["_id"]), exc_info=error
             )
 
-    def publish_from_stream(self, chat: Document) -> bool:
+    def publish_from_stream(self, chat: Chat) -> bool:
         """Publish a chat's state from the tail; return whether another process wrote it."""
         key = chat["_id"], _version(chat)
         if key in self._expected:
@@ -255,7 +259,7 @@ class Hub:
             return False
         return self.publish_chat(chat)
 
-    def publish_chat(self, chat: Document, message: Document | None = None) -> bool:
+    def publish_chat(self, chat: Chat, message: Message | None = None) -> bool:
         """Publish a chat's new state: its new messages, its read receipts, then the chat.
 
         Return whether it was new: the tail reports this process's own writes again.
@@ -293,12 +297,12 @@ class Hub:
                 listener.enqueue(each)
         return True
 
-    def _was_delivered(self, chat: Document) -> bool:
+    def _was_delivered(self, chat: Chat) -> bool:
         version, at = self._delivered.get(chat["_id"], (0, 0.0))
         # For a short time only: after a restore an older version is new.
         return version >= _version(chat) and time.monotonic() - at < DELIVERED_TTL
 
-    def _note_delivered(self, chat: Document) -> None:
+    def _note_delivered(self, chat: Chat) -> None:
         if len(self._delivered) >= MAX_DELIVERED:
             self._delivered.clear()
         self._delivered[chat["_id"]] = (_version(chat), time.monotonic())
@@ -362,11 +366,11 @@ def _is_state(event: Event, chat_id: ObjectId) -> bool:
     return event.name == "chat" and event.data["_id"] == chat_id
 
 
-def _version(chat: Document) -> int:
+def _version(chat: Chat) -> int:
     return int(chat["version"])
 
 
-def _messages_between(before: int, chat: Document, message: Document | None) -> list[Event]:
+def _messages_between(before: int, chat: Chat, message: Message | None) -> list[Event]:
     """Return the messages after a seq. `message` is the one that was just written, if any."""
     if chat["lastSeq"] - before > MAX_BATCH:
         return []
@@ -376,11 +380,11 @@ def _messages_between(before: int, chat: Document, message: Document | None) -> 
     return [Event("message", {"chat": chat, "message": row}, row["seq"]) for row in rows]
 
 
-def _read_receipts_between(before: dict[str, int], chat: Document) -> list[Event]:
-    return [read_receipt(chat, side) for side, seq in chat["readSeq"].items() if seq > before[side]]
+def _read_receipts_between(before: PerSide, chat: Chat) -> list[Event]:
+    return [read_receipt(chat, side) for side in SIDES if chat["readSeq"][side] > before[side]]
 
 
-def read_receipt(chat: Document, side: str) -> Event:
+def read_receipt(chat: Chat, side: Side) -> Event:
     """Return the event that says how far a side has read."""
     data = {"chatId": chat["_id"], "readerRole": side, "seq": chat["readSeq"][side]}
     return Event("read", data)

@@ -16,10 +16,10 @@ from typing import Any
 from pymongo.errors import PyMongoError
 
 from chatapi.domain import clock
+from chatapi.domain.documents import StoredSession, User
 from chatapi.realtime.followers import Follower, start_thread
 from chatapi.store import changes, chats, sessions, unread
 from chatapi.store.cache import change_tracker
-from chatapi.store.database import Document
 
 FRESH_SECONDS = 2.0
 POLL_INTERVAL = 0.2
@@ -37,7 +37,7 @@ class SessionCache:
     may_follow = False
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Document, Document]] = {}
+        self._known: dict[str, tuple[StoredSession, User]] = {}
         self._of_user: dict[Any, set[str]] = {}  # their session ids, to forget them by
         # The number of invalidations: a row that was read before one is not cached after it.
         self._changes = 0
@@ -61,7 +61,7 @@ class SessionCache:
         """Return whether the change stream would report the end of this session."""
         return self.is_fresh and session_id in self._known
 
-    def find(self, session_id: str) -> tuple[Document, Document] | None:
+    def find(self, session_id: str) -> tuple[StoredSession, User] | None:
         """Return a session and its user, or None if there is none."""
         if self.may_follow and not self.follower.is_running:
             self.follower.ensure_running()

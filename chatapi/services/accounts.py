@@ -7,11 +7,13 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import cast
 
 from bson import ObjectId
 
 from chatapi.domain import clock, errors, paging, spelling
+from chatapi.domain.documents import ChatChanges, SessionTimes, StoredSession, User, UserChanges
+from chatapi.domain.enums import Role, Side, other_side
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services import assignment, password_rules, passwords, search
 from chatapi.services.hashing_pool import priority_of
@@ -51,7 +53,7 @@ class Session:
     id: str
     public_id: ObjectId
     user_id: ObjectId
-    role: str
+    role: Role
     name: str
     email: str
     image: str | None
@@ -64,13 +66,13 @@ class Session:
         return self.role == "admin"
 
     @property
-    def side(self) -> str:
+    def side(self) -> Side:
         """The session's side of a chat: "user" or "admin"."""
         return "admin" if self.is_admin else "user"
 
     @property
-    def other_side(self) -> str:
-        return "user" if self.is_admin else "admin"
+    def other_side(self) -> Side:
+        return other_side(self.side)
 
     def require_admin(self) -> None:
         """Raise AdminOnly unless this is an agent."""
@@ -88,13 +90,13 @@ def register(name: str, email: str, password: str, client: ClientInfo) -> tuple[
 
 
 def create_user(
-    name: str, email: str, password: str | None, role: str = "user", image: str | None = None
-) -> Document:
+    name: str, email: str, password: str | None, role: Role = "user", image: str | None = None
+) -> User:
     """Create an account without signing in. Raises EmailTaken.
 
     password -- None for an account without sign-in, such as an imported one.
     """
-    user = new_user(name, email, role, image) | {"loginKey": normal_email(email)}
+    user = new_user(name, email, role, image)
     quota.account(user)
     password_hash = passwords.make(password) if password is not None else None
     if password_hash is not None:
@@ -109,7 +111,7 @@ def create_user(
     return user
 
 
-def create_admin(name: str, email: str, password: str) -> Document:
+def create_admin(name: str, email: str, password: str) -> User:
     """Create a support agent's account. Raises EmailTaken."""
     password_rules.check(password, "admin", name, email)
     return create_user(name, email, password, role="admin")
@@ -126,7 +128,6 @@ def guest(name: str, email: str, client: ClientInfo) -> tuple[Session, str]:
         # A guest's messages must not look like an agent's.
         raise errors.InvalidInput.for_field("email", "This address cannot be used here.")
     user = new_user(name, email, "guest", None)
-    user["loginKey"] = f"guest:{user['_id']}"
     user["expiresAt"] = clock.now() + lifetimes.guest_without_chat
     quota.account(user)
     users.insert_guest(user)
@@ -146,7 +147,7 @@ def upgrade_guest(session: Session, password: str) -> Session:
     password_rules.check(password, "user", session.name, session.email)
     login_key = normal_email(session.email)
     quota.account({"loginKey": login_key})
-    fields = {
+    fields: UserChanges = {
         "role": "user",
         "loginKey": login_key,
         "passwordHash": passwords.make(password),
@@ -229,25 +230,37 @@ def open_session(token: str) -> Session | None:
     if since >= min(TOUCH_INTERVAL, lifetimes.idle / 10) or since < -clock.TOLERANCE:
         # The absolute end may have been set when the clock was ahead.
         absolute = min(session["absoluteExpiresAt"], now + lifetimes.absolute)
-        times = {
+        times: SessionTimes = {
             "lastSeenAt": now,
             "expiresAt": _expiry(now, absolute),
             "absoluteExpiresAt": absolute,
         }
         sessions.touch(session["_id"], times)
-        session |= times
+        session["lastSeenAt"] = times["lastSeenAt"]
+        session["expiresAt"] = times["expiresAt"]
+        session["absoluteExpiresAt"] = times["absoluteExpiresAt"]
     return _session(session, user)
 
 
-def find(email: str) -> Document | None:
+def find(email: str) -> User | None:
     """Return the account with this e-mail, or None. For commands; guests have no account."""
     return _by_email(email)
 
 
-def session_for(user: Document) -> Session:
+def session_for(user: User) -> Session:
     """Return a session that is not stored, to act as a user in a command."""
     now = clock.now()
-    row = {"_id": "", "publicId": ObjectId(), "createdAt": now, "expiresAt": now}
+    row: StoredSession = {
+        "_id": "",
+        "publicId": ObjectId(),
+        "userId": user["_id"],
+        "createdAt": now,
+        "lastSeenAt": now,
+        "expiresAt": now,
+        "absoluteExpiresAt": now,
+        "userAgent": "",
+        "address": "",
+    }
     return _session(row, user)
 
 
@@ -291,7 +304,7 @@ def list_users(
     q: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
-) -> paging.Page:
+) -> paging.Page[User]:
     """Return a page of all users, the newest first. For agents; raises AdminOnly."""
     session.require_admin()
     rows = users.newest(
@@ -300,7 +313,7 @@ def list_users(
     return paging.page(rows, limit, "createdAt")
 
 
-def list_admins() -> list[Document]:
+def list_admins() -> list[User]:
     """Return the agents a chat can be assigned to, by name."""
     return users.active_admins()
 
@@ -308,9 +321,9 @@ def list_admins() -> list[Document]:
 def update_user(
     session: Session,
     user_id: object,
-    changes: Document,
+    changes: UserChanges,
     is_shown: Callable[[str], bool] = lambda _: True,
-) -> Document:
+) -> User:
     """Apply role, disabled, name, image to a user and return it.
 
     is_shown -- tells whether the pages show the picture at an address; a new one has to be.
@@ -336,7 +349,7 @@ def update_user(
         raise errors.InvalidInput.for_field(
             "image", "Must be on this server or on a host that the setting IMAGE_HOSTS names."
         )
-    loses_access = assignment.is_agent(before) and not assignment.is_agent(before | changes)
+    loses_access = assignment.is_agent(before) and not assignment.is_agent({**before, **changes})
     if loses_access and users.count_active_admins() == 1:
         raise errors.LastAdmin
     if loses_access and key == session.user_id:
@@ -347,7 +360,7 @@ def update_user(
     after = _apply_changes(before, changes)
     if loses_access and users.count_active_admins() == 0:
         # Two agents demoted each other concurrently: both changes are undone.
-        _apply_changes(after, {name: before.get(name) for name in changes})
+        _apply_changes(after, cast("UserChanges", {name: before.get(name) for name in changes}))
         raise errors.LastAdmin
     if after["disabled"]:
         sessions.delete_of_user(after["_id"])
@@ -361,7 +374,7 @@ def update_user(
     return after
 
 
-def _refuse_own_removal(changes: Document) -> None:
+def _refuse_own_removal(changes: UserChanges) -> None:
     """Raise InvalidInput, because agents cannot undo the removal of their own access."""
     if changes.get("disabled"):
         raise errors.InvalidInput.for_field(
@@ -372,26 +385,28 @@ def _refuse_own_removal(changes: Document) -> None:
     )
 
 
-def _apply_changes(user: Document, changes: Document) -> Document:
+def _apply_changes(user: User, changes: UserChanges) -> User:
     """Store the differing fields and return the updated user."""
-    fields = {name: value for name, value in changes.items() if user.get(name) != value}
-    if not fields:
+    changed = {name: value for name, value in changes.items() if user.get(name) != value}
+    if not changed:
         return user
+    fields = cast("UserChanges", changed)
     if "name" in fields:
         fields["searchTerms"] = search.terms([fields["name"], user["email"]])
-    after = users.update(user["_id"], fields | {"updatedAt": clock.now()})
+    fields["updatedAt"] = clock.now()
+    after = users.update(user["_id"], fields)
     session_cache.forget(user["_id"])
     if after is None:
         raise errors.UserNotFound
     return after
 
 
-def _update_chats_of(user: Document) -> None:
+def _update_chats_of(user: User) -> None:
     """Set a user's name and image on their chats, again if they change meanwhile."""
-    now: Document | None = user
+    now: User | None = user
     while now is not None:
         name, image = now["name"], now.get("image")
-        shown = {"userName": name, "userImage": image}
+        shown: ChatChanges = {"userName": name, "userImage": image}
         chats.rename_user(user["_id"], shown, search.terms([name]))
         chats.rename_admin(user["_id"], {"adminName": name, "adminImage": image})
         now = users.by_id(user["_id"])
@@ -399,16 +414,17 @@ def _update_chats_of(user: Document) -> None:
             break
 
 
-def new_user(name: str, email: str, role: str, image: str | None) -> Document:
-    """Return the document of a new user, without inserting it and without a login key."""
+def new_user(name: str, email: str, role: Role, image: str | None) -> User:
+    """Return the document of a new user, without inserting it and without a password."""
     now = clock.now()
-    address = normal_email(email)
+    user_id, address = ObjectId(), normal_email(email)
     return {
-        "_id": ObjectId(),
+        "_id": user_id,
         "name": name,
         "email": address,
         # The time of verification by mail. No mail is sent yet.
         "emailVerifiedAt": None,
+        "loginKey": f"guest:{user_id}" if role == "guest" else address,
         "role": role,
         "image": image,
         "disabled": False,
@@ -423,7 +439,7 @@ def normal_email(email: str) -> str:
     return spelling.canonical_email(email)
 
 
-def _by_email(email: str) -> Document | None:
+def _by_email(email: str) -> User | None:
     """Return the account with this address, also one stored in another spelling by 0.1.0."""
     found = users.by_login_key(normal_email(email))
     for older in spelling.older_emails(email) if found is None else ():
@@ -431,12 +447,12 @@ def _by_email(email: str) -> Document | None:
     return found
 
 
-def begin_session(user: Document, client: ClientInfo) -> tuple[Session, str]:
+def begin_session(user: User, client: ClientInfo) -> tuple[Session, str]:
     """Create a session for an authenticated user; return session and token."""
     token = secrets.token_urlsafe(32)
     now = clock.now()
     absolute = now + lifetimes.absolute
-    row: dict[str, Any] = {
+    row: StoredSession = {
         "_id": session_id(token),
         "publicId": ObjectId(),
         "userId": user["_id"],
@@ -462,7 +478,7 @@ def session_id(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _session(row: Document, user: Document) -> Session:
+def _session(row: StoredSession, user: User) -> Session:
     return Session(
         id=row["_id"],
         public_id=row["publicId"],

@@ -11,29 +11,28 @@ So one of the two always sees the other. `init-db` finishes what a crash interru
 
 from __future__ import annotations
 
-from typing import Any
-
 from bson import ObjectId
 
 from chatapi.domain import errors
+from chatapi.domain.documents import Chat, ChatChanges, User
 from chatapi.store import chats, unassignments, users
-from chatapi.store.database import Document, object_id
+from chatapi.store.database import object_id
 
-UNASSIGNED: dict[str, Any] = {"adminId": None, "adminName": None, "adminImage": None}
+UNASSIGNED: ChatChanges = {"adminId": None, "adminName": None, "adminImage": None}
 
 
-def is_agent(user: Document | None) -> bool:
+def is_agent(user: User | None) -> bool:
     """Return whether a user is an agent who can sign in."""
     return bool(user and user["role"] == "admin" and not user["disabled"])
 
 
-def fields_for(agent_id: object) -> dict[str, Any]:
+def fields_for(agent_id: object) -> ChatChanges:
     """Return the chat's fields that assign it to an agent; None unassigns it.
 
     Raises InvalidInput on `adminId` for an id that is not an active agent's.
     """
     if agent_id is None:
-        return dict(UNASSIGNED)
+        return UNASSIGNED.copy()
     key = object_id(agent_id)
     agent = users.by_id(key) if key else None
     if agent is None or not is_agent(agent):
@@ -41,14 +40,14 @@ def fields_for(agent_id: object) -> dict[str, Any]:
     return {"adminId": key, "adminName": agent["name"], "adminImage": agent["image"]}
 
 
-def fields_to_reopen(chat: Document) -> dict[str, Any]:
+def fields_to_reopen(chat: Chat) -> ChatChanges:
     """Return the fields that unassign a reopened chat if its agent has no access; else {}."""
     if chat["adminId"] is None or is_agent(users.by_id(chat["adminId"])):
         return {}
-    return dict(UNASSIGNED)
+    return UNASSIGNED.copy()
 
 
-def confirm(chat: Document) -> Document:
+def confirm(chat: Chat) -> Chat:
     """Read the agent of a chat again after its assignment; return the chat.
 
     Unassign it if the agent was disabled or demoted in between.

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chatapi.domain import clock, errors
+from chatapi.domain.documents import Chat, Message
 from chatapi.services import messages
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
 from chatapi.store import chats
 from chatapi.store import messages as stored_messages
-from chatapi.store.database import Document, Duplicate
+from chatapi.store.database import Duplicate
 
 
 @dataclass(frozen=True)
@@ -29,34 +30,29 @@ class ImportedMessage:
     client_message_id: str
 
 
-def bulk_append(chat_id: object, rows: Sequence[ImportedMessage]) -> Document:
+def bulk_append(chat_id: object, rows: Sequence[ImportedMessage]) -> Chat:
     """Append messages to an open chat, in this order, and return the chat.
 
     All of them are durable when this returns. A call repeated with the same ids adds
     nothing. Raises ChatNotFound, NotYourChat, ChatClosed, Busy.
     """
-    chat: Document | None = None
+    chat: Chat | None = None
     for sender in dict.fromkeys(row.sender for row in rows):
         chat = access_chat(sender, chat_id)
     if chat is None:
         raise errors.InvalidInput.for_field("rows", "Must have at least one message.")
     if chat["isOpen"]:
         after = chat
-        new = []
+        new: list[Message] = []
         for row in rows:
             with clock.frozen(row.at):
                 message = messages.new(row.sender, after, row.content, row.client_message_id)
-            after = after | messages.apply_message(after, message)
+            after = {**after, **messages.apply_message(after, message)}
             new.append(message)
         try:
             stored_messages.insert_many(new)
             # A chat of an older release may lack fields.
-            fields = {
-                name: value
-                for name, value in after.items()
-                if name not in chat or chat[name] != value
-            }
-            if chats.replace(chat["_id"], chat["version"], fields):
+            if chats.replace(chat["_id"], chat["version"], messages.changed_fields(chat, after)):
                 return after | {"version": chat["version"] + 1}
         except Duplicate:
             pass

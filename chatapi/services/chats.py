@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar, Unpack
 
 from bson import ObjectId
 
 from chatapi.domain import clock, errors, paging
-from chatapi.domain.enums import DEFAULT_CATEGORY, OPEN_STATUSES
+from chatapi.domain.documents import Chat, ChatChanges, Message, ShownChat, ShownMessage
+from chatapi.domain.enums import (
+    DEFAULT_CATEGORY,
+    DEFAULT_PRIORITY,
+    OPEN_STATUSES,
+    STATUSES,
+    Priority,
+    Status,
+)
 from chatapi.services import assignment, messages, search
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
@@ -44,8 +52,17 @@ class ChatFilters:
     q: str | None = None
 
 
+class ChatUpdate(TypedDict, total=False):
+    """What an agent changes in a chat."""
+
+    status: Status
+    priority: Priority
+    category: str
+    admin_id: object  # an agent's id, or None
+
+
 @dataclass(frozen=True)
-class ChatPage(paging.Page):
+class ChatPage(paging.Page[ShownChat]):
     """A page of chats, its ETag, and what the caller has not read in all of theirs.
 
     is_unchanged -- the caller has this page already; it comes without its items.
@@ -67,10 +84,10 @@ def create(
     session: Session,
     subject: str,
     category: str | None = None,
-    priority: str | None = None,
+    priority: Priority | None = None,
     message: str | None = None,
     client_message_id: str | None = None,
-) -> tuple[Document, list[Document], bool]:
+) -> tuple[ShownChat, list[ShownMessage], bool]:
     """Create a chat, with its first message if one is given.
 
     Return the chat, its messages and whether it is new: the call repeated with the same
@@ -81,13 +98,12 @@ def create(
         raise errors.Forbidden("Agents answer chats; users and guests open them.")
     if client_message_id is not None and (made := _find_created_by(session, client_message_id)):
         return *made, False
-    chat = new_chat(session, subject, category or DEFAULT_CATEGORY, priority or "medium")
+    chat = new_chat(session, subject, category or DEFAULT_CATEGORY, priority or DEFAULT_PRIORITY)
     chat["idempotencyKey"] = client_message_id
     first = None
     if message is not None:
         first = messages.new(session, chat, message, client_message_id)
-        chat |= messages.apply_message(chat, first)
-        chat["createdAt"] = first["timestamp"]
+        chat = {**chat, **messages.apply_message(chat, first), "createdAt": first["timestamp"]}
     search_terms = terms(chat)
     quota.chat(session, chat, chat_terms.to_document(chat, search_terms), first)
     if session.role == "guest" and not users.keep_guest(session.user_id):
@@ -108,7 +124,7 @@ def create(
     raise errors.Busy(retryAfter=1)
 
 
-def _insert(chat: Document, search_terms: Sequence[str], first: Document | None) -> bool:
+def _insert(chat: Chat, search_terms: Sequence[str], first: Message | None) -> bool:
     """Write a new chat with its first message; False while the user has an open chat."""
     if first is not None:
         # Inserted before its chat, so that no chat lacks its first message.
@@ -122,7 +138,7 @@ def _insert(chat: Document, search_terms: Sequence[str], first: Document | None)
     return True
 
 
-def _find_created_by(session: Session, key: str) -> tuple[Document, list[Document]] | None:
+def _find_created_by(session: Session, key: str) -> tuple[ShownChat, list[ShownMessage]] | None:
     """Return the chat, with its first message, that an earlier call with this key has created."""
     chat = chats.made_with(session.user_id, key)
     if chat is None:
@@ -133,13 +149,13 @@ def _find_created_by(session: Session, key: str) -> tuple[Document, list[Documen
     return present_chat(session, chat), [messages.present_message(chat, first)]
 
 
-def get(session: Session, chat_id: object, limit: int = 50) -> tuple[Document, list[Document]]:
+def get(session: Session, chat_id: object, limit: int = 50) -> tuple[ShownChat, list[ShownMessage]]:
     """Return a chat and its newest messages, ascending. Raises ChatNotFound, NotYourChat."""
     chat = access_chat(session, chat_id)
     return present_chat(session, chat), messages.page(chat, limit=limit)
 
 
-def etag(session: Session, chat: Document) -> str:
+def etag(session: Session, chat: Chat) -> str:
     """Return the ETag of a chat with its messages. It needs the chat only, no message."""
     return f"{REPRESENTATION}-{chat['_id']}-{chat['version']}-{session.side}"
 
@@ -206,15 +222,14 @@ def update(
     message: str | None = None,
     client_message_id: str | None = None,
     read: bool = False,
-    expected: Mapping[str, Any] | None = None,
-    **changes: Any,
-) -> tuple[Document, list[Document]]:
+    expected: ChatChanges | None = None,
+    **changes: Unpack[ChatUpdate],
+) -> tuple[ShownChat, list[ShownMessage]]:
     """Apply changes to a chat; return it and the messages this call added.
 
-    changes -- any of status, priority, category, admin_id (an agent's id or None), for
-    agents only. All of it is applied in one write or, when anything is refused, not at all.
-    A message together with a closing status is added first; with an opening status, after
-    it. A repeated client_message_id changes nothing.
+    changes -- for agents only. All of it is applied in one write or, when anything is refused,
+    not at all. A message together with a closing status is added first; with an opening
+    status, after it. A repeated client_message_id changes nothing.
     expected -- fields of the chat that must still have these values when the changes are
     written. Not together with a message.
     Raises ChatNotFound, NotYourChat, AdminOnly, InvalidInput, ChatClosed, ChatOpen, Conflict.
@@ -253,7 +268,7 @@ def update(
     return present_chat(session, changed), [messages.present_message(changed, sent)]
 
 
-def mark_solved(session: Session, chat_id: object) -> Document:
+def mark_solved(session: Session, chat_id: object) -> Chat:
     """Mark the chat as solved by its user; return the chat.
 
     The status does not change. The user's next message, or a reopening, clears the mark; marking
@@ -261,7 +276,7 @@ def mark_solved(session: Session, chat_id: object) -> Document:
     Raises ChatNotFound, NotYourChat, Forbidden for agents, ChatClosed.
     """
 
-    def decide(chat: Document) -> dict[str, Any]:
+    def decide(chat: Chat) -> ChatChanges:
         if session.user_id != chat["userId"]:
             raise errors.Forbidden("Only the user who opened the chat can mark it as solved.")
         if not chat["isOpen"]:
@@ -276,22 +291,24 @@ def mark_solved(session: Session, chat_id: object) -> Document:
 
 def _update_fields(
     session: Session,
-    chat: Document,
-    fields: dict[str, Any],
+    chat: Chat,
+    fields: ChatChanges,
     read: bool,
-    expected: Mapping[str, Any],
-) -> dict[str, Any]:
+    expected: ChatChanges,
+) -> ChatChanges:
     """Return the changes of a chat by an update without a message."""
-    if any(chat[name] != value for name, value in expected.items()):
+    if any(chat.get(name) != value for name, value in expected.items()):
         raise errors.Conflict("The chat was changed meanwhile; it stays as it is.")
     marks = messages.read_receipt_fields(chat, session.side, chat["lastSeq"]) if read else {}
     changed = _changed_fields(chat, fields)
     if "status" in changed:
         changed["statusBy"] = session.user_id
-    return changed | marks
+    return {**changed, **marks}
 
 
-def bulk_update(session: Session, ids: Sequence[object], **changes: Any) -> list[Document]:
+def bulk_update(
+    session: Session, ids: Sequence[object], **changes: Unpack[ChatUpdate]
+) -> list[Document]:
     """Apply the same changes to many chats, each by itself.
 
     Return `{"_id", "ok", "problem"}` for each id in the order given; `problem` is the
@@ -309,19 +326,30 @@ def restore(
 
     name -- "status" or "adminId". after -- what the change has set; a chat that has another
     value was changed meanwhile and stays as it is. before -- each chat's id and old value.
-    "" is no agent. Return the same as `bulk_update`. Raises AdminOnly.
+    "" is no agent. Return the same as `bulk_update`. Raises AdminOnly,
+    InvalidInput for what is no status.
     """
     session.require_admin()
-    argument = "admin_id" if name == "adminId" else name
-    expected = {name: object_id(after) if name == "adminId" else after}
-    wanted = [(chat_id, {argument: value or None}) for chat_id, value in before]
-    return _update_each(session, wanted, expected)
+    wanted: list[tuple[object, ChatUpdate]]
+    if name == "adminId":
+        wanted = [(chat_id, {"admin_id": value or None}) for chat_id, value in before]
+        return _update_each(session, wanted, {"adminId": object_id(after)})
+    wanted = [(chat_id, {"status": _status(value)}) for chat_id, value in before]
+    return _update_each(session, wanted, {"status": _status(after)})
+
+
+def _status(text: str) -> Status:
+    """Return a text that is a status. Raises InvalidInput for any other."""
+    for status in STATUSES:
+        if status == text:
+            return status
+    raise errors.InvalidInput.for_field("before", f"Must be one of: {', '.join(STATUSES)}.")
 
 
 def _update_each(
     session: Session,
-    wanted: Sequence[tuple[object, Document]],
-    expected: Mapping[str, Any] | None = None,
+    wanted: Sequence[tuple[object, ChatUpdate]],
+    expected: ChatChanges | None = None,
 ) -> list[Document]:
     results: list[Document] = []
     for chat_id, changes in wanted:
@@ -361,12 +389,12 @@ def _finish_deletion(begun: Document) -> None:
     deletions.finish(begun)
 
 
-def present_chat(session: Session, chat: Document) -> Document:
+def present_chat(session: Session, chat: Chat) -> ShownChat:
     """Return a chat as the caller sees it: with `unreadCount` of their side."""
-    return chat | {"unreadCount": chat["unread"][session.side]}
+    return {**chat, "unreadCount": chat["unread"][session.side]}
 
 
-def new_chat(session: Session, subject: str, category: str, priority: str) -> Document:
+def new_chat(session: Session, subject: str, category: str, priority: Priority) -> Chat:
     """Return the document of a new chat, not yet written."""
     now = clock.now()
     return {
@@ -401,16 +429,18 @@ def new_chat(session: Session, subject: str, category: str, priority: str) -> Do
     }
 
 
-def terms(chat: Document) -> list[str]:
+def terms(chat: Chat) -> list[str]:
     """Return what a new chat is found by."""
     return search.terms([chat["subject"], chat["userName"], chat["userEmail"]])
 
 
-def _resolve_changes(changes: dict[str, Any]) -> dict[str, Any]:
+def _resolve_changes(changes: ChatUpdate) -> ChatChanges:
     """Return the chat's fields that the changes set. Raises InvalidInput on `adminId`."""
-    fields: dict[str, Any] = {
-        name: changes[name] for name in ("priority", "category") if name in changes
-    }
+    fields: ChatChanges = {}
+    if "priority" in changes:
+        fields["priority"] = changes["priority"]
+    if "category" in changes:
+        fields["category"] = changes["category"]
     if "status" in changes:
         fields["status"] = changes["status"]
         fields["isOpen"] = changes["status"] in OPEN_STATUSES
@@ -419,12 +449,10 @@ def _resolve_changes(changes: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _changed_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
+def _changed_fields(chat: Chat, fields: ChatChanges) -> ChatChanges:
     """Return the fields that differ from the chat's, and what follows from them."""
     # A chat that an older release wrote lacks the fields that have come since.
-    changed = {
-        name: value for name, value in fields.items() if name not in chat or chat[name] != value
-    }
+    changed = messages.changed_fields(chat, {**chat, **fields})
     if not changed:
         return {}
     if changed.get("isOpen"):
@@ -434,10 +462,11 @@ def _changed_fields(chat: Document, fields: dict[str, Any]) -> dict[str, Any]:
             changed["solvedAt"] = None
         if "adminId" not in fields:
             changed |= assignment.fields_to_reopen(chat)
-    return changed | {"updatedAt": clock.now()}
+    changed["updatedAt"] = clock.now()
+    return changed
 
 
-def _translate_duplicate(chat: Document, work: Callable[[], Result]) -> Result:
+def _translate_duplicate(chat: Chat, work: Callable[[], Result]) -> Result:
     """Return the result of work that may reopen a chat.
 
     Raises ChatOpen (chatId) while another chat of its user is open, Busy.

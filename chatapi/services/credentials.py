@@ -9,13 +9,14 @@ from datetime import datetime, timedelta
 import structlog
 
 from chatapi.domain import clock, errors
+from chatapi.domain.documents import User, UserChanges
 from chatapi.domain.log_events import LogEvent
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services import password_rules, passwords
 from chatapi.services.accounts import ClientInfo, Session, begin_session
 from chatapi.services.hashing_pool import priority_of
 from chatapi.store import password_links, sessions, users
-from chatapi.store.database import Document, object_id
+from chatapi.store.database import object_id
 from chatapi.store.disk import free_space
 
 log = structlog.get_logger("chat.credentials")
@@ -60,7 +61,7 @@ def end_all_sessions(session: Session) -> None:
     session_cache.forget(session.user_id)
 
 
-def set_password(user: Document, new: str) -> None:
+def set_password(user: User, new: str) -> None:
     """Set an account's password without knowing the old one, and end all its sessions.
 
     Raises InvalidInput for a guest, and for a password that the rules refuse; ServiceBusy,
@@ -93,7 +94,7 @@ def make_link(session: Session, user_id: object) -> tuple[str, datetime]:
     return token, expires
 
 
-def link_user(token: str) -> Document | None:
+def link_user(token: str) -> User | None:
     """Return the account whose password a link sets, or None. Changes nothing."""
     link = password_links.by_key(_link_key(token))
     now = clock.now()
@@ -104,7 +105,7 @@ def link_user(token: str) -> Document | None:
     return users.by_id(link["userId"])
 
 
-def use_link(token: str, new: str) -> Document:
+def use_link(token: str, new: str) -> User:
     """Set the password of a link's account and end its sessions; return the account.
 
     Of two concurrent uses one succeeds. A link is still valid after an error.
@@ -123,12 +124,12 @@ def use_link(token: str, new: str) -> Document:
     return user
 
 
-def _require_account(user: Document) -> None:
+def _require_account(user: User) -> None:
     if user["role"] == "guest":
         raise errors.InvalidInput.for_field("role", "A guest has no account and no password.")
 
 
-def _hash_to_store(user: Document, new: str) -> str:
+def _hash_to_store(user: User, new: str) -> str:
     """Return a new password's hash if there is space to store it.
 
     Call it before any session or link is deleted. Raises ServiceBusy, StorageFull.
@@ -138,7 +139,7 @@ def _hash_to_store(user: Document, new: str) -> str:
     return password_hash
 
 
-def _replace_hash(user: Document, password_hash: str) -> None:
+def _replace_hash(user: User, password_hash: str) -> None:
     """Store the hash and end all the account's sessions."""
     # After as well: a sign-in with the old password may have been under way.
     sessions.delete_of_user(user["_id"])
@@ -147,8 +148,8 @@ def _replace_hash(user: Document, password_hash: str) -> None:
     session_cache.forget(user["_id"])
 
 
-def _store_hash(user: Document, password_hash: str) -> None:
-    fields = {"passwordHash": password_hash, "updatedAt": clock.now()}
+def _store_hash(user: User, password_hash: str) -> None:
+    fields: UserChanges = {"passwordHash": password_hash, "updatedAt": clock.now()}
     # A link made before must not undo the change.
     password_links.delete_of_user(user["_id"])
     users.update(user["_id"], fields)

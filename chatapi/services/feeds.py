@@ -25,6 +25,8 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from chatapi.domain import errors
+from chatapi.domain.documents import Chat, PerSide
+from chatapi.domain.enums import SIDES, Side
 from chatapi.domain.log_events import LogEvent
 from chatapi.domain.networks import network_of
 from chatapi.realtime.hub import Event, Listener, hub, read_receipt
@@ -33,7 +35,6 @@ from chatapi.services import presence
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
 from chatapi.store import messages
-from chatapi.store.database import Document
 
 __all__ = ["Event", "Feed", "feed_registry", "stream_limits"]
 
@@ -122,7 +123,7 @@ class Subscription:
 
     def __init__(self) -> None:
         self.version = self.seq = 0
-        self.read: dict[str, int] = {}
+        self.read: PerSide = {"user": 0, "admin": 0}
         self.is_open = False
 
 
@@ -181,14 +182,14 @@ class Feed:
             yield from self._unsubscribe_deleted(Event("deleted", {"chatId": chat_id, "seq": None}))
             return
         last = chat["lastSeq"]
-        subscription.version, subscription.read = chat["version"], dict(chat["readSeq"])
+        subscription.version, subscription.read = chat["version"], chat["readSeq"].copy()
         # A seq beyond the last one is from before the data was restored.
         subscription.seq = last if after is None else min(after, last)
         subscription.is_open = True
         yield Event("chat", chat)
         yield from self._backfill(chat, subscription)
-        for side, seq in chat["readSeq"].items():
-            if seq:
+        for side in SIDES:
+            if chat["readSeq"][side]:
                 yield read_receipt(chat, side)
         yield from presence.presence_tracker.viewers_of(chat_id)
 
@@ -270,17 +271,20 @@ class Feed:
     def _deliver_subscribed(self, event: Event, subscription: Subscription) -> Iterator[Event]:
         """Yield the events of a subscribed chat, except those that were delivered before."""
         if event.name == "chat":
-            if event.data["version"] > subscription.version:
-                yield from self._backfill(event.data, subscription)
-                for side, seq in event.data["readSeq"].items():
+            chat: Chat = event.data
+            if chat["version"] > subscription.version:
+                yield from self._backfill(chat, subscription)
+                for side in SIDES:
+                    seq = chat["readSeq"][side]
                     if seq > subscription.read[side]:
                         subscription.read[side] = seq
-                        yield read_receipt(event.data, side)
-                subscription.version = event.data["version"]
+                        yield read_receipt(chat, side)
+                subscription.version = chat["version"]
                 yield event
         elif event.name == "read":
-            if event.data["seq"] > subscription.read[event.data["readerRole"]]:
-                subscription.read[event.data["readerRole"]] = event.data["seq"]
+            reader: Side = event.data["readerRole"]
+            if event.data["seq"] > subscription.read[reader]:
+                subscription.read[reader] = event.data["seq"]
                 yield event
         elif event.name == "deleted" and event.data.get("seq") is None:
             yield from self._unsubscribe_deleted(event)
@@ -302,7 +306,7 @@ class Feed:
             yield event
 
     def _backfill(
-        self, chat: Document, subscription: Subscription, last: int | None = None
+        self, chat: Chat, subscription: Subscription, last: int | None = None
     ) -> Iterator[Event]:
         """Yield the messages of the history that were not delivered yet, up to a seq."""
         last = chat["lastSeq"] if last is None else last
@@ -315,7 +319,7 @@ class Feed:
                 yield Event("message", {"chat": chat, "message": row}, row["seq"])
             subscription.seq = upper
 
-    def _is_current(self, chat: Document, subscription: Subscription) -> bool:
+    def _is_current(self, chat: Chat, subscription: Subscription) -> bool:
         """Return whether this is still the subscription of the chat: not left, not joined again."""
         return self._subscriptions.get(chat["_id"]) is subscription
 

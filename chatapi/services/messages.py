@@ -22,12 +22,22 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import cast
 
 from bson import ObjectId
 
 from chatapi.domain import clock, errors
+from chatapi.domain.documents import (
+    Chat,
+    ChatChanges,
+    DeletedUnread,
+    Message,
+    PerSide,
+    ShownMessage,
+    with_side,
+)
+from chatapi.domain.enums import Side, other_side
 from chatapi.realtime.hub import hub
 from chatapi.services import assignment
 from chatapi.services.access import access_chat, access_chat_to_write
@@ -46,7 +56,7 @@ MAX_PAUSE = 0.02
 
 def send(
     session: Session, chat_id: object, content: str, client_message_id: str | None = None
-) -> tuple[Document, bool]:
+) -> tuple[ShownMessage, bool]:
     """Append a message to an open chat; return it and whether it is new.
 
     The message is durable when this returns. Its seq is one more than the chat's last; a
@@ -68,7 +78,7 @@ def history(
     before: int | None = None,
     after: int | None = None,
     limit: int = 50,
-) -> tuple[Document, list[Document]]:
+) -> tuple[Chat, list[ShownMessage]]:
     """Return the chat and a page of its messages, ascending.
 
     before, after -- a seq, not included: the newest page before it, or the oldest after
@@ -80,8 +90,8 @@ def history(
 
 
 def page(
-    chat: Document, before: int | None = None, after: int | None = None, limit: int = 50
-) -> list[Document]:
+    chat: Chat, before: int | None = None, after: int | None = None, limit: int = 50
+) -> list[ShownMessage]:
     """Return messages of a chat that the caller may access; see `history`."""
     last = chat["lastSeq"] if before is None else min(before - 1, chat["lastSeq"])
     if after is None:
@@ -94,14 +104,14 @@ def page(
     ]
 
 
-def mark_read(session: Session, chat_id: object, seq: int) -> Document:
+def mark_read(session: Session, chat_id: object, seq: int) -> Chat:
     """Record that the caller's side has read up to a seq; return the chat.
 
     Never moves backwards. Raises ChatNotFound, NotYourChat, InvalidInput on `seq` for one
     that the chat has not reached.
     """
 
-    def decide(chat: Document) -> dict[str, Any]:
+    def decide(chat: Chat) -> ChatChanges:
         if seq > chat["lastSeq"]:
             raise errors.InvalidInput.for_field(
                 "seq", f"The chat's last message is {chat['lastSeq']}."
@@ -112,10 +122,10 @@ def mark_read(session: Session, chat_id: object, seq: int) -> Document:
 
 
 def change(
-    read: Callable[[], Document],
-    decide: Callable[[Document], dict[str, Any]],
-    chat: Document | None = None,
-) -> Document:
+    read: Callable[[], Chat],
+    decide: Callable[[Chat], ChatChanges],
+    chat: Chat | None = None,
+) -> Chat:
     """Set the fields that `decide` returns for a chat's latest state, and return it.
 
     read -- reads the chat; chat -- the chat if it was read already. Raises Busy, Duplicate if the
@@ -133,18 +143,18 @@ def change(
     raise errors.Busy(retryAfter=1)
 
 
-def read_receipt_fields(chat: Document, side: str, seq: int) -> dict[str, Any]:
+def read_receipt_fields(chat: Chat, side: Side, seq: int) -> ChatChanges:
     """Return what changes in a chat when a side has read up to a seq; {} if nothing does."""
     if seq <= chat["readSeq"][side]:
         return {}
-    other = "admin" if side == "user" else "user"
+    other = other_side(side)
     read = chat["counts"] if seq == chat["lastSeq"] else _counts_at(chat["_id"], seq)
     kept = _deleted_unread_after(chat, other, seq)
     deleted = sum(each["side"] == other for each in kept)
     unread = chat["counts"][other] - read[other] - deleted
-    fields: dict[str, Any] = {
-        "readSeq": chat["readSeq"] | {side: seq},
-        "unread": chat["unread"] | {side: unread},
+    fields: ChatChanges = {
+        "readSeq": with_side(chat["readSeq"], side, seq),
+        "unread": with_side(chat["unread"], side, unread),
     }
     if kept != chat.get("deletedUnread", []):
         fields["deletedUnread"] = kept
@@ -153,7 +163,7 @@ def read_receipt_fields(chat: Document, side: str, seq: int) -> dict[str, Any]:
     return fields
 
 
-def _deleted_unread_after(chat: Document, side: str, seq: int) -> list[dict[str, Any]]:
+def _deleted_unread_after(chat: Chat, side: Side, seq: int) -> list[DeletedUnread]:
     """Return the chat's `deletedUnread` without the messages of a side up to a seq.
 
     It lists the messages that were deleted before the other side had read them. The running
@@ -179,7 +189,7 @@ def finish_deletion(begun: Document) -> None:
     """Finish the deletion of a message, at any of its steps. Raises Busy."""
     chat_id, seq = begun["chatId"], begun["seq"]
 
-    def there() -> Document:
+    def there() -> Chat:
         chat = chats.by_id(chat_id)
         if chat is None:
             raise errors.ChatNotFound
@@ -196,28 +206,31 @@ def finish_deletion(begun: Document) -> None:
     deletions.finish(begun)
 
 
-def _with_pending_redaction(chat: Document, seq: int, message: Document | None) -> dict[str, Any]:
+def _with_pending_redaction(chat: Chat, seq: int, message: Message | None) -> ChatChanges:
     """Return the changes of a chat that hide the text of a message."""
     pending = chat.get("pendingRedactions", [])
     if any(each["seq"] == seq for each in pending):
         return {}
     now = clock.now()
-    fields = {"pendingRedactions": [*pending, {"seq": seq, "at": now}], "updatedAt": now}
-    if chat["lastSeq"] == seq:
-        fields["lastMessage"] = chat["lastMessage"] | {"content": TOMBSTONE}
-    return fields | (no_longer_unread(chat, message) if message else {})
+    fields: ChatChanges = {
+        "pendingRedactions": [*pending, {"seq": seq, "at": now}],
+        "updatedAt": now,
+    }
+    if chat["lastSeq"] == seq and chat["lastMessage"]:
+        fields["lastMessage"] = {**chat["lastMessage"], "content": TOMBSTONE}
+    return {**fields, **no_longer_unread(chat, message)} if message else fields
 
 
-def no_longer_unread(chat: Document, message: Document) -> dict[str, Any]:
+def no_longer_unread(chat: Chat, message: Message) -> ChatChanges:
     """Return the changes of a chat so that a message no longer counts as unread."""
     side, seq = message["side"], message["seq"]
-    reader = "admin" if side == "user" else "user"
+    reader = other_side(side)
     listed = chat.get("deletedUnread", [])
     if seq <= chat["readSeq"][reader] or any(each["seq"] == seq for each in listed):
         return {}
     unread = chat["unread"][reader] - 1
-    fields: dict[str, Any] = {
-        "unread": chat["unread"] | {reader: unread},
+    fields: ChatChanges = {
+        "unread": with_side(chat["unread"], reader, unread),
         "deletedUnread": [*listed, {"seq": seq, "side": side}],
     }
     if reader == "admin":
@@ -225,27 +238,27 @@ def no_longer_unread(chat: Document, message: Document) -> dict[str, Any]:
     return fields
 
 
-def _without_pending_redaction(chat: Document, seq: int) -> dict[str, Any]:
+def _without_pending_redaction(chat: Chat, seq: int) -> ChatChanges:
     pending = chat.get("pendingRedactions", [])
     left = [each for each in pending if each["seq"] != seq]
     return {"pendingRedactions": left} if left != pending else {}
 
 
-def present_message(chat: Document, message: Document) -> Document:
+def present_message(chat: Chat, message: Message) -> ShownMessage:
     """Return a message for output.
 
     `isRead` is whether the other side has read it. If its deletion has begun, the text is the
     tombstone's.
     """
-    reader = "admin" if message["side"] == "user" else "user"
-    seen = message | {"isRead": message["seq"] <= chat["readSeq"][reader]}
+    is_read = message["seq"] <= chat["readSeq"][other_side(message["side"])]
+    seen: ShownMessage = {**message, "isRead": is_read}
     for each in chat.get("pendingRedactions", ()):
         if each["seq"] == message["seq"]:
             seen |= {"content": TOMBSTONE, "deletedAt": each["at"]}
     return seen
 
 
-def new(session: Session, chat: Document, content: str, client_message_id: str | None) -> Document:
+def new(session: Session, chat: Chat, content: str, client_message_id: str | None) -> Message:
     """Return the document of a chat's next message, without inserting it."""
     message_id = ObjectId()
     key = _idempotency_key(client_message_id) if client_message_id else f"own:{message_id}"
@@ -266,14 +279,15 @@ def new(session: Session, chat: Document, content: str, client_message_id: str |
         "timestamp": clock.now(),
         # How many messages of each side there are up to this one: unread counts are
         # differences of these, never a count over the history.
-        "counts": chat["counts"] | {side: chat["counts"][side] + 1},
+        "counts": with_side(chat["counts"], side, chat["counts"][side] + 1),
     }
 
 
-def apply_message(chat: Document, message: Document) -> dict[str, Any]:
+def apply_message(chat: Chat, message: Message) -> ChatChanges:
     """Return the changes of a chat that commit a message."""
-    reader = "admin" if message["side"] == "user" else "user"
-    fields: dict[str, Any] = {
+    reader, unread = other_side(message["side"]), chat["unread"].copy()
+    unread[reader] += 1
+    fields: ChatChanges = {
         "lastSeq": message["seq"],
         "messageCount": message["seq"],
         "lastMessage": {
@@ -285,7 +299,7 @@ def apply_message(chat: Document, message: Document) -> dict[str, Any]:
         "lastMessageAt": message["timestamp"],
         "updatedAt": message["timestamp"],
         "counts": message["counts"],
-        "unread": chat["unread"] | {reader: chat["unread"][reader] + 1},
+        "unread": unread,
     }
     if message["side"] == "user" and chat.get("solvedAt"):
         # The user has more to say.
@@ -295,19 +309,18 @@ def apply_message(chat: Document, message: Document) -> dict[str, Any]:
     if message.get("hasRead"):
         # The sender has read all earlier messages.
         side = message["side"]
-        fields["readSeq"] = chat["readSeq"] | {side: message["seq"]}
-        fields["unread"][side] = 0
+        fields["readSeq"] = with_side(chat["readSeq"], side, message["seq"])
+        unread[side] = 0
         if chat.get("deletedUnread"):
             fields["deletedUnread"] = _deleted_unread_after(chat, reader, message["seq"])
         if side == "admin":
             fields["unreadByAdmin"] = False
-    changes: dict[str, Any] = message.get("chatChanges", {})
-    return fields | changes
+    return {**fields, **message.get("chatChanges", {})}
 
 
 def _repeated_over_quota(
-    session: Session, chat: Document, content: str, client_message_id: str | None
-) -> Document | None:
+    session: Session, chat: Chat, content: str, client_message_id: str | None
+) -> Message | None:
     """Check the quota; return the stored message if a repeated request exceeds it."""
     if not chat["isOpen"]:
         return None
@@ -324,14 +337,14 @@ def _repeated_over_quota(
 
 def append(
     session: Session,
-    chat: Document,
+    chat: Chat,
     content: str,
     client_message_id: str | None = None,
-    chat_changes: Mapping[str, Any] | None = None,
+    chat_changes: ChatChanges | None = None,
     *,
     read: bool = False,
     reopen: bool = False,
-) -> tuple[Document, Document, bool]:
+) -> tuple[Chat, Message, bool]:
     """Append a message to a chat that the caller may access; return both and whether it is new.
 
     chat_changes, read -- fields of the chat that change, and whether the caller's side has read
@@ -349,13 +362,13 @@ def append(
 
 def _append(
     session: Session,
-    chat: Document,
+    chat: Chat,
     content: str,
     client_message_id: str | None,
-    chat_changes: Mapping[str, Any] | None,
+    chat_changes: ChatChanges | None,
     read: bool,
     reopen: bool,
-) -> tuple[Document, Document, bool]:
+) -> tuple[Chat, Message, bool]:
     for attempt in range(MAX_ATTEMPTS):
         if attempt:
             chat = access_chat(session, chat["_id"])
@@ -372,7 +385,7 @@ def _append(
         message = new(session, chat, content, client_message_id)
         # These stand in the message so that whoever commits that does all of it.
         if chat_changes:
-            message["chatChanges"] = dict(chat_changes)
+            message["chatChanges"] = chat_changes.copy()
         if read:
             message["hasRead"] = True
         try:
@@ -392,7 +405,7 @@ def _append(
     raise errors.Busy(retryAfter=1)
 
 
-def _commit(session: Session, chat: Document, message: Document) -> Document | None:
+def _commit(session: Session, chat: Chat, message: Message) -> Chat | None:
     """Commit an inserted message; return the chat, or None to start again."""
     if not chat["isOpen"]:
         return _reopen_with(chat, message)
@@ -420,7 +433,7 @@ def _commit(session: Session, chat: Document, message: Document) -> Document | N
     raise errors.Busy(retryAfter=1)
 
 
-def _reopen_with(chat: Document, message: Document) -> Document | None:
+def _reopen_with(chat: Chat, message: Message) -> Chat | None:
     """Reopen a closed chat with an inserted message; return the chat, or None to start again.
 
     Its epoch ends here, so no other sender can commit it.
@@ -437,14 +450,25 @@ def _reopen_with(chat: Document, message: Document) -> Document | None:
     return None
 
 
-def _replace(
-    chat: Document, fields: dict[str, Any], message: Document | None = None
-) -> Document | None:
+def changed_fields(before: Chat, after: Chat) -> ChatChanges:
+    """Return the fields of a chat that a change sets.
+
+    Those that have come since an older release wrote the chat are among them.
+    """
+    changed = {
+        name: value
+        for name, value in after.items()
+        if name not in before or before.get(name) != value
+    }
+    return cast("ChatChanges", changed)
+
+
+def _replace(chat: Chat, fields: ChatChanges, message: Message | None = None) -> Chat | None:
     """Set fields of a chat and publish it; return it, or None if its version has changed."""
     with hub.writing(chat):
         if not chats.replace(chat["_id"], chat["version"], fields):
             return None
-        now = chat | fields | {"version": chat["version"] + 1}
+        now: Chat = {**chat, **fields, "version": chat["version"] + 1}
         hub.publish_own_write(now, message)
     return now
 
@@ -454,7 +478,7 @@ def _idempotency_key(client_message_id: str) -> str:
     return f"client:{client_message_id}"
 
 
-def _can_commit(chat: Document, message: Document) -> bool:
+def _can_commit(chat: Chat, message: Message) -> bool:
     return bool(
         chat["isOpen"]
         and chat["epoch"] == message["epoch"]
@@ -463,8 +487,8 @@ def _can_commit(chat: Document, message: Document) -> bool:
 
 
 def find_by_idempotency_key(
-    session: Session, chat: Document, client_message_id: str | None
-) -> Document | None:
+    session: Session, chat: Chat, client_message_id: str | None
+) -> Message | None:
     """Return the committed message of a client_message_id, or None."""
     if client_message_id is None:
         return None
@@ -473,7 +497,7 @@ def find_by_idempotency_key(
     return found if found and found["seq"] <= chat["lastSeq"] else None
 
 
-def _resolve_seq_conflict(chat: Document, attempt: int) -> None:
+def _resolve_seq_conflict(chat: Chat, attempt: int) -> None:
     """Finish or remove what another sender left at the chat's next seq."""
     obstacle = messages.at(chat["_id"], chat["lastSeq"] + 1)
     if obstacle is None:
@@ -485,7 +509,7 @@ def _resolve_seq_conflict(chat: Document, attempt: int) -> None:
         fields = apply_message(chat, obstacle)
         if chats.replace(chat["_id"], chat["version"], fields) and fields.get("adminId"):
             # Its sender may have died, and the agent may have lost access meanwhile.
-            assignment.confirm(chat | fields)
+            assignment.confirm({**chat, **fields})
     elif obstacle["epoch"] < chat["epoch"]:
         messages.delete(obstacle["_id"])
     elif not chat["isOpen"]:
@@ -493,6 +517,6 @@ def _resolve_seq_conflict(chat: Document, attempt: int) -> None:
         chats.replace(chat["_id"], chat["version"], {"epoch": chat["epoch"] + 1})
 
 
-def _counts_at(chat_id: ObjectId, seq: int) -> dict[str, int]:
+def _counts_at(chat_id: ObjectId, seq: int) -> PerSide:
     message = messages.at(chat_id, seq)
     return message["counts"] if message else {"user": 0, "admin": 0}

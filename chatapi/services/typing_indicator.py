@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from bson import ObjectId
 
 from chatapi.domain import errors
+from chatapi.domain.documents import Chat
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
 from chatapi.store import presence
-from chatapi.store.database import Document
 
 TYPING_SECONDS, MAX_TYPINGS = 2.0, 10_000
 
@@ -25,7 +25,7 @@ class _RecentTypings:
         self._notified_at: OrderedDict[tuple[ObjectId, ObjectId, int], float] = OrderedDict()
 
     @contextlib.contextmanager
-    def announcing(self, sender: ObjectId, chat: Document) -> Iterator[bool]:
+    def announcing(self, sender: ObjectId, chat: Chat) -> Iterator[bool]:
         """Yield whether to send the event; where the block fails, it was not sent.
 
         A message ends the typing before it, so the next typing is announced again.

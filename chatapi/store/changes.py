@@ -15,6 +15,7 @@ from bson import ObjectId
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
 
+from chatapi.domain.documents import Chat
 from chatapi.store.database import Document, chatrooms, current, ephemeral_events
 from chatapi.store.times import set_utc
 
@@ -28,7 +29,7 @@ WAIT_MS = 500
 # ("access", the `_id` of a session that is gone or of a user who has changed; {} for all),
 # ("listed", the event itself: a chat has changed, and which fields of LISTED), or
 # ("signalled", {}): there is a signal, not shown
-Change = tuple[str, Document]
+Change = tuple[str, Any]
 
 CHATS: Document = {
     "$or": [
@@ -153,6 +154,6 @@ def since(at: datetime) -> Iterator[Change]:
         yield "signal", signal
 
 
-def chats_now(chat_ids: list[ObjectId]) -> list[Document]:
+def chats_now(chat_ids: list[ObjectId]) -> list[Chat]:
     """Return the current state of some chats."""
     return list(chatrooms().find({"_id": {"$in": chat_ids}}))

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from chatapi.domain.documents import Chat
+from chatapi.domain.enums import STATUSES
 from chatapi.store.cache import CachedTotal
-from chatapi.store.database import Document, chatrooms
+from chatapi.store.database import Document, aggregate, chatrooms
 
 FIELDS = ("status", "priority", "category", "adminId")
 GROUPED = frozenset(FIELDS)
 Group = tuple[Any, ...]  # the values of FIELDS
-STATUSES = ("active", "pending", "closed", "archived")
 
 
 def _count() -> Counter[Group]:
@@ -21,13 +22,13 @@ def _count() -> Counter[Group]:
         {"$match": {"status": {"$in": list(STATUSES)}}},
         {"$group": {"_id": {name: f"${name}" for name in FIELDS}, "n": {"$sum": 1}}},
     ]
-    return Counter({_group(row["_id"]): row["n"] for row in chatrooms().aggregate(pipeline)})
+    return Counter({_group(row["_id"]): row["n"] for row in aggregate(chatrooms(), pipeline)})
 
 
 groups = CachedTotal(_count)
 
 
-def record_change(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> None:
+def record_change(before: Chat | None, after: Chat | None) -> None:
     """Apply a chat's change from `before` to `after` to the counts; None: it does not exist."""
     left = _group(before) if before is not None else None
     joined = _group(after) if after is not None else None

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from bson import ObjectId
 from pymongo import DESCENDING
 
 from chatapi.domain import clock
+from chatapi.domain.documents import Chat, ChatChanges
 from chatapi.domain.paging import Position
 from chatapi.store import (
     cache,
@@ -48,7 +48,7 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _page_ends: dict[tuple[Filter, int, Position | None], datetime] = {}
 # The average time between neighbours in a list, from the page that was read last.
 _gaps: dict[Filter, timedelta] = {}
-_last_seen: dict[ObjectId, Document] = {}
+_last_seen: dict[ObjectId, Chat] = {}
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Filter:
     terms: tuple[str, ...] = ()
 
 
-def insert(chat: Document, terms: Sequence[str] = ()) -> None:
+def insert(chat: Chat, terms: Sequence[str] = ()) -> None:
     """Insert a chat with its search terms.
 
     Raises Duplicate while the user has another open one.
@@ -85,14 +85,14 @@ def insert(chat: Document, terms: Sequence[str] = ()) -> None:
         raise
 
 
-def by_id(chat_id: ObjectId) -> Document | None:
+def by_id(chat_id: ObjectId) -> Chat | None:
     chat = chatrooms().find_one({"_id": chat_id})
     if chat is not None:
         _cache_chat(chat)
     return chat
 
 
-def last_seen(chat_id: ObjectId) -> Document | None:
+def last_seen(chat_id: ObjectId) -> Chat | None:
     """Return the chat as this process last read or wrote it, without a query.
 
     Everything but its id and user may be out of date. Use it only to prepare a `replace`, which
@@ -101,7 +101,7 @@ def last_seen(chat_id: ObjectId) -> Document | None:
     return _last_seen.get(chat_id)
 
 
-def invalidate_if_newer(chat: Document) -> None:
+def invalidate_if_newer(chat: Chat) -> None:
     """Invalidate the unread total if the database reports a newer version than was cached."""
     seen = _last_seen.get(chat["_id"])
     if seen is None or seen["version"] < chat["version"]:
@@ -130,22 +130,22 @@ def apply_reported_change(change: Document) -> bool:
     return True
 
 
-def _cache_chat(chat: Document) -> None:
+def _cache_chat(chat: Chat) -> None:
     if len(_last_seen) >= MAX_CACHED:
         _last_seen.clear()
     _last_seen[chat["_id"]] = chat
 
 
-def open_chat_of(user_id: ObjectId) -> Document | None:
+def open_chat_of(user_id: ObjectId) -> Chat | None:
     return chatrooms().find_one({"userId": user_id, "isOpen": True})
 
 
-def made_with(user_id: ObjectId, key: str) -> Document | None:
+def made_with(user_id: ObjectId, key: str) -> Chat | None:
     """Return the user's chat that was created with this key."""
     return chatrooms().find_one({"userId": user_id, "idempotencyKey": key})
 
 
-def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
+def replace(chat_id: ObjectId, version: int, fields: ChatChanges) -> bool:
     """Set fields if the chat still has this version; return whether it had.
 
     Raises Duplicate if the change reopens a second chat of the same user.
@@ -160,7 +160,7 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
             cache.change_tracker.cancel_write(chat_id, version + 1)
             return False
         if before is not None and before["version"] == version:
-            after = before | dict(fields) | {"version": version + 1}
+            after: Chat = {**before, **fields, "version": version + 1}
             _cache_chat(after)
             unread.record_change(before["unread"]["admin"], after["unread"]["admin"])
             if not chat_counts.GROUPED.isdisjoint(fields):
@@ -172,17 +172,17 @@ def replace(chat_id: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
         return True
 
 
-def rename_user(user_id: ObjectId, fields: Document, terms: Sequence[str]) -> None:
+def rename_user(user_id: ObjectId, fields: ChatChanges, terms: Sequence[str]) -> None:
     """Set a user's new name on their chats, and add its search terms."""
     _rename({"userId": user_id}, fields, terms)
 
 
-def rename_admin(admin_id: ObjectId, fields: Document) -> None:
+def rename_admin(admin_id: ObjectId, fields: ChatChanges) -> None:
     """Set an agent's new name on the chats assigned to them."""
     _rename({"adminId": admin_id}, fields, ())
 
 
-def _rename(whose: Document, fields: Document, terms: Sequence[str]) -> None:
+def _rename(whose: Document, fields: ChatChanges, terms: Sequence[str]) -> None:
     """Set the fields in the chats that differ, in batches, so that no command takes long."""
     found = chatrooms().find(whose, dict.fromkeys(fields, 1))
     left = iter([c["_id"] for c in found if any(c.get(n) != v for n, v in fields.items())])
@@ -245,7 +245,7 @@ def query(wanted: Filter) -> Document:
     return where
 
 
-def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Document]:
+def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Chat]:
     """Return up to `limit` chats after a position, the latest message first.
 
     The documents are shared with other lists: change only a copy. If the server (`store.server`)
@@ -267,9 +267,7 @@ def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Do
         since = _extend_range(since, after, len(rows), limit)
 
 
-def _page(
-    wanted: Filter, limit: int, after: Position | None, since: datetime | None
-) -> list[Document]:
+def _page(wanted: Filter, limit: int, after: Position | None, since: datetime | None) -> list[Chat]:
     """Read a page of a list: the chats after a position, and not before a time."""
     # The time first, so that the index of the list's order is used.
     earliest = {} if since is None else {"$gte": since}
@@ -292,7 +290,7 @@ def _page(
     return page
 
 
-def _is_after(chat: Document, place: Position | None) -> bool:
+def _is_after(chat: Chat, place: Position | None) -> bool:
     return place is None or (chat["lastMessageAt"], chat["_id"]) < (place.at, place.id)
 
 
@@ -310,7 +308,7 @@ def _extend_range(since: datetime, after: Position | None, found: int, limit: in
     return start - span if span < MAX_SPAN else _BEGINNING
 
 
-def _cache_page_end(key: tuple[Filter, int, Position | None], rows: list[Document]) -> None:
+def _cache_page_end(key: tuple[Filter, int, Position | None], rows: list[Chat]) -> None:
     wanted, limit, _ = key
     if len(_page_ends) >= MAX_PAGE_ENDS:
         _page_ends.clear()
@@ -324,7 +322,7 @@ def _cache_page_end(key: tuple[Filter, int, Position | None], rows: list[Documen
     _gaps[wanted] = (first - last) * 1.25 / limit
 
 
-def _search_page(wanted: Filter, limit: int, after: Position | None) -> list[Document]:
+def _search_page(wanted: Filter, limit: int, after: Position | None) -> list[Chat]:
     """Read a page of the matches of a search.
 
     Up to MAX_SORTED matches are all read and sorted. If each word has more, the newest chats are
@@ -336,7 +334,7 @@ def _search_page(wanted: Filter, limit: int, after: Position | None) -> list[Doc
     light: list[Document] = [{"$match": query(wanted)}, {"$project": _PLACES}]
     rows = [row for row in aggregate_by_ids(chatrooms(), ids, light) if _is_after(row, after)]
     rows.sort(key=lambda chat: (chat["lastMessageAt"], chat["_id"]), reverse=True)
-    page: list[Document] = []
+    page: list[Chat] = []
     while rows and len(page) < limit:
         # Read further if a chat was deleted in between: a short page would mean the end.
         next_ids = [row["_id"] for row in rows[: limit - len(page)]]
@@ -346,7 +344,7 @@ def _search_page(wanted: Filter, limit: int, after: Position | None) -> list[Doc
     return page
 
 
-def _scan_matches(wanted: Filter, after: Position | None) -> Iterator[Document]:
+def _scan_matches(wanted: Filter, after: Position | None) -> Iterator[Chat]:
     """Yield the matches of a search from a scan of all chats, the newest first."""
     all_of_them = dataclasses.replace(wanted, terms=())
     while batch := newest(all_of_them, SCAN_BATCH, after):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC
-from typing import Any
+from typing import Any, TypeVar
 
 from bson import CodecOptions, ObjectId
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
+from chatapi.domain.documents import Chat, Message, StoredSession, User
+
 Document = dict[str, Any]
+Row = TypeVar("Row", bound=Mapping[str, Any])  # what is in a collection
 
 
 # For documents that are not decoded by the collections; those get UTC from `times.set_utc`.
@@ -21,7 +24,7 @@ AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
 DUPLICATE_KEY = 11000  # the error code of a unique index
 
 _bound: list[Database[Document]] = []
-_collections: dict[str, Collection[Document]] = {}
+_collections: dict[str, Collection[Any]] = {}
 
 
 class Duplicate(Exception):
@@ -64,7 +67,7 @@ def ping() -> None:
     current().command("ping")
 
 
-def _collection(name: str) -> Collection[Document]:
+def _collection(name: str) -> Collection[Any]:
     # Cached, because creating one costs a tenth of a write.
     found = _collections.get(name)
     if found is None:
@@ -72,15 +75,15 @@ def _collection(name: str) -> Collection[Document]:
     return found
 
 
-def users() -> Collection[Document]:
+def users() -> Collection[User]:
     return _collection("users")
 
 
-def sessions() -> Collection[Document]:
+def sessions() -> Collection[StoredSession]:
     return _collection("sessions")
 
 
-def chatrooms() -> Collection[Document]:
+def chatrooms() -> Collection[Chat]:
     return _collection("chatrooms")
 
 
@@ -88,7 +91,7 @@ def chat_terms() -> Collection[Document]:
     return _collection("chat_terms")
 
 
-def messages() -> Collection[Document]:
+def messages() -> Collection[Message]:
     return _collection("messages")
 
 
@@ -118,6 +121,11 @@ def upgrades() -> Collection[Document]:
 
 def forms() -> Collection[Document]:
     return _collection("forms")
+
+
+def aggregate(collection: Collection[Any], stages: Sequence[Document]) -> Iterator[Document]:
+    """Yield what an aggregation makes of a collection: documents of another form."""
+    yield from collection.aggregate(list(stages))
 
 
 @contextmanager

@@ -11,27 +11,28 @@ from typing import Any
 import bson
 from pymongo.collection import Collection
 
+from chatapi.domain.documents import Chat
 from chatapi.store.database import Document
 from chatapi.store.times import set_utc
 
 MAX_CACHED = 1000  # 6.1 MB, measured with documents of 842 bytes
 
-_cached: dict[bytes, Document] = {}
+_cached: dict[bytes, Chat] = {}
 
 
 def find(
-    collection: Collection[Document],
+    collection: Collection[Chat],
     where: Document,
     order: Sequence[tuple[str, int]],
     limit: int,
-) -> list[Document]:
+) -> list[Chat]:
     """Return the documents of a filter, in order. They are shared: change only a copy."""
     stored: object = collection
     if not isinstance(stored, Collection):
         # A stand-in, in memory.
         return list(collection.find(where).sort(order).limit(limit))
     options = collection.codec_options
-    found: list[Document] = []
+    found: list[Chat] = []
     cursor = collection.find_raw_batches(where, sort=order, limit=limit, batch_size=limit)
     for batch in cursor:
         for raw in _documents_in(batch):

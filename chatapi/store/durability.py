@@ -90,17 +90,19 @@ class DirectCollection:
         self._concern = concern.document
         self._by_id = by_id
 
-    def insert_one(self, document: Document) -> None:
+    def insert_one(self, document: Mapping[str, Any]) -> None:
         """Insert a document that has an `_id`. Raises DuplicateKeyError, PyMongoError."""
         self._write({"insert": self.name, "documents": [document]})
 
-    def set_fields(self, key: ObjectId, version: int, fields: Document) -> bool:
+    def set_fields(self, key: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
         """Set fields and increment the version if it is this one; return whether it was.
 
         Raises DuplicateKeyError, PyMongoError.
         """
         if self._by_id:
-            changed = {"$mergeObjects": ["$$ROOT", {"$literal": fields | {"version": version + 1}}]}
+            changed = {
+                "$mergeObjects": ["$$ROOT", {"$literal": {**fields, "version": version + 1}}]
+            }
             now = {"$cond": [{"$eq": ["$version", version]}, changed, "$$ROOT"]}
             update = {"q": {"_id": key}, "u": [{"$replaceWith": now}]}
         else:
@@ -124,15 +126,15 @@ class DirectCollection:
 class DriverCollection:
     """Writes of single documents by the driver's methods, which retry if MONGO_URI says so."""
 
-    def __init__(self, collection: Collection[Document]) -> None:
+    def __init__(self, collection: Collection[Any]) -> None:
         self.write_concern = collection.write_concern
         self._collection = collection
 
-    def insert_one(self, document: Document) -> None:
+    def insert_one(self, document: Mapping[str, Any]) -> None:
         """Insert a document. Raises DuplicateKeyError, PyMongoError."""
         self._collection.insert_one(document)
 
-    def set_fields(self, key: ObjectId, version: int, fields: Document) -> bool:
+    def set_fields(self, key: ObjectId, version: int, fields: Mapping[str, Any]) -> bool:
         """Set fields and increment the version if it is this one; return whether it was.
 
         Raises DuplicateKeyError, PyMongoError.
@@ -141,7 +143,7 @@ class DriverCollection:
         return self._collection.update_one(where, _setting(fields)).matched_count > 0
 
 
-def _setting(fields: Document) -> Document:
+def _setting(fields: Mapping[str, Any]) -> Document:
     return {"$set": fields, "$inc": {"version": 1}}
 
 

@@ -8,6 +8,7 @@ document looks at its time.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import structlog
 from pymongo.collection import Collection
@@ -15,7 +16,6 @@ from pymongo.errors import PyMongoError
 
 from chatapi.domain import clock
 from chatapi.domain.log_events import LogEvent
-from chatapi.store.database import Document
 
 log = structlog.get_logger("chat.expiry")
 
@@ -23,7 +23,7 @@ PURGE_INTERVAL, PURGE_BATCH = 10.0, 50
 _next_purges: dict[str, float] = {}
 
 
-def purge_expired(collection: Collection[Document], field: str = "expiresAt") -> None:
+def purge_expired(collection: Collection[Any], field: str = "expiresAt") -> None:
     """Delete a batch of documents whose time in `field` has passed, if a purge is due.
 
     A purge is due every PURGE_INTERVAL seconds in each process, or immediately if there were more.
@@ -40,7 +40,7 @@ def purge_expired(collection: Collection[Document], field: str = "expiresAt") ->
         log.info(LogEvent.PURGE_INTERRUPTED, collection=collection.name, exc_info=error)
 
 
-def _remove(collection: Collection[Document], field: str) -> int:
+def _remove(collection: Collection[Any], field: str) -> int:
     expired = {field: {"$lt": clock.now()}}
     found = [row["_id"] for row in collection.find(expired, {"_id": 1}).limit(PURGE_BATCH)]
     if found:

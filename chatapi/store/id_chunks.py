@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo.collection import Collection
 
 from chatapi.store import server
-from chatapi.store.database import Document
+from chatapi.store.database import Document, Row
 
 
 def chunked(ids: Iterable[ObjectId]) -> Iterator[list[ObjectId]]:
@@ -20,8 +20,8 @@ def chunked(ids: Iterable[ObjectId]) -> Iterator[list[ObjectId]]:
 
 
 def aggregate_by_ids(
-    collection: Collection[Document], ids: Iterable[ObjectId], stages: Sequence[Document]
-) -> Iterator[Document]:
+    collection: Collection[Row], ids: Iterable[ObjectId], stages: Sequence[Document]
+) -> Iterator[Row]:
     """Yield the results of an aggregation over the documents with these ids, in no order."""
     for part in chunked(ids):
         yield from collection.aggregate([{"$match": {"_id": {"$in": part}}}, *stages])

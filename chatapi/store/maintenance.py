@@ -15,9 +15,10 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from chatapi.domain import clock
+from chatapi.domain.documents import Chat, Message, User
 from chatapi.store import chats, scan
 from chatapi.store import server as servers
-from chatapi.store.database import AWARE, Document, current
+from chatapi.store.database import AWARE, Document, chatrooms, current, messages, users
 from chatapi.store.id_chunks import chunked
 
 # Collections that give access, and those with short-lived data and counters.
@@ -130,20 +131,20 @@ def plan(name: str, where: Document, sort: Document | None = None) -> list[str]:
 # People made for a run of `verify`.
 
 
-def users_with_prefix(prefix: str) -> list[Document]:
+def users_with_prefix(prefix: str) -> list[User]:
     """Return the accounts whose login begins so."""
     where = {"loginKey": {"$gte": prefix, "$lt": prefix + "\uffff"}}
-    return list(current()["users"].find(where, {"passwordHash": 0}))
+    return list(users().find(where, {"passwordHash": 0}))
 
 
 def chat_ids_of_user(user_id: ObjectId) -> list[ObjectId]:
-    return [row["_id"] for row in current()["chatrooms"].find({"userId": user_id}, {"_id": 1})]
+    return [row["_id"] for row in chatrooms().find({"userId": user_id}, {"_id": 1})]
 
 
 def delete_user(user_id: ObjectId) -> None:
     """Remove an account and its sessions; the chats must be gone already."""
     current()["sessions"].delete_many({"userId": user_id})
-    current()["users"].delete_one({"_id": user_id})
+    users().delete_one({"_id": user_id})
 
 
 def login_attempts(key: str) -> int:
@@ -248,29 +249,29 @@ def finish_restore() -> None:
 # Consistency.
 
 
-def chat_batches(size: int, newest: int | None = None) -> Iterator[list[Document]]:
+def chat_batches(size: int, newest: int | None = None) -> Iterator[list[Chat]]:
     """Yield chats in batches: all, or only those with the newest messages."""
     if newest is None:
-        found = scan.newest_first(current()["chatrooms"], "userId")
+        found = scan.newest_first(chatrooms(), "userId")
     else:
         found = iter(chats.newest(chats.Filter(), newest))
     while batch := list(itertools.islice(found, size)):
         yield batch
 
 
-def histories(chat_ids: Sequence[ObjectId]) -> dict[ObjectId, list[Document]]:
+def histories(chat_ids: Sequence[ObjectId]) -> dict[ObjectId, list[Message]]:
     """Return all messages of some chats by chat, ascending."""
-    found: dict[ObjectId, list[Document]] = {chat_id: [] for chat_id in chat_ids}
+    found: dict[ObjectId, list[Message]] = {chat_id: [] for chat_id in chat_ids}
     shown = {"senderImage": 0, "clientMessageId": 0, "chatChanges": 0}
-    for message in current()["messages"].find({"chatId": {"$in": list(chat_ids)}}, shown):
+    for message in messages().find({"chatId": {"$in": list(chat_ids)}}, shown):
         found[message["chatId"]].append(message)
     for history in found.values():
         history.sort(key=lambda message: int(message["seq"]))
     return found
 
 
-def chat(chat_id: ObjectId) -> Document | None:
-    return current()["chatrooms"].find_one({"_id": chat_id})
+def chat(chat_id: ObjectId) -> Chat | None:
+    return chatrooms().find_one({"_id": chat_id})
 
 
 # Messages of no chat.
@@ -283,7 +284,7 @@ def message_chat_ids(
 
     newest -- the maximum number, because no index has the newest messages of all chats.
     """
-    found = scan.newest_first(current()["messages"], "chatId", {"chatId": 1})
+    found = scan.newest_first(messages(), "chatId", {"chatId": 1})
     old = (row for row in found if row["_id"].generation_time < before)
     for row in itertools.islice(old, newest):
         yield row["_id"], row["chatId"]
@@ -298,10 +299,10 @@ def existing_ids(name: str, ids: Iterable[ObjectId]) -> set[ObjectId]:
     return found
 
 
-def chats_without_terms() -> Iterator[Document]:
+def chats_without_terms() -> Iterator[Chat]:
     """Yield the chats without search terms: their ids, owners, subjects and names."""
     named = {"userId": 1, "subject": 1, "userName": 1, "userEmail": 1}
-    rows = scan.newest_first(current()["chatrooms"], "userId", named)
+    rows = scan.newest_first(chatrooms(), "userId", named)
     while batch := {row["_id"]: row for row in itertools.islice(rows, _TERMS_BATCH)}:
         known = existing_ids("chat_terms", batch)
         yield from (chat for chat_id, chat in batch.items() if chat_id not in known)
@@ -315,7 +316,7 @@ def has_legacy_search_index() -> bool:
 def drop_legacy_search_index() -> None:
     """Drop that index; another process may have done it."""
     with contextlib.suppress(OperationFailure):
-        current()["chatrooms"].drop_index(_OLD_SEARCH)
+        chatrooms().drop_index(_OLD_SEARCH)
 
 
 def delete_orphaned_terms(before: datetime) -> None:
@@ -330,4 +331,4 @@ def delete_orphaned_terms(before: datetime) -> None:
 
 def delete_messages(ids: Iterable[ObjectId]) -> None:
     for some in chunked(ids):
-        current()["messages"].delete_many({"_id": {"$in": some}})
+        messages().delete_many({"_id": {"$in": some}})

@@ -12,17 +12,17 @@ from datetime import datetime
 from bson import ObjectId
 from pymongo.errors import BulkWriteError
 
+from chatapi.domain.documents import Message
 from chatapi.store import durability
 from chatapi.store.database import (
     DUPLICATE_KEY,
-    Document,
     Duplicate,
     messages,
     translate_duplicate_key,
 )
 
 
-def insert(message: Document) -> None:
+def insert(message: Message) -> None:
     """Insert a message, which is durable when `chats.replace` has committed it.
 
     Raises Duplicate when its seq or its idempotency key is taken.
@@ -31,7 +31,7 @@ def insert(message: Document) -> None:
         durability.before_commit("messages").insert_one(message)
 
 
-def insert_many(rows: Sequence[Document]) -> None:
+def insert_many(rows: Sequence[Message]) -> None:
     """Insert messages in this order, up to the first whose seq or idempotency key is taken.
 
     Raises Duplicate if there is one.
@@ -45,15 +45,15 @@ def insert_many(rows: Sequence[Document]) -> None:
         raise Duplicate(str(error)) from error
 
 
-def at(chat_id: ObjectId, seq: int) -> Document | None:
+def at(chat_id: ObjectId, seq: int) -> Message | None:
     return messages().find_one({"chatId": chat_id, "seq": seq})
 
 
-def by_idempotency_key(chat_id: ObjectId, sender_id: ObjectId, key: str) -> Document | None:
+def by_idempotency_key(chat_id: ObjectId, sender_id: ObjectId, key: str) -> Message | None:
     return messages().find_one({"chatId": chat_id, "senderId": sender_id, "idempotencyKey": key})
 
 
-def between(chat_id: ObjectId, first: int, last: int) -> list[Document]:
+def between(chat_id: ObjectId, first: int, last: int) -> list[Message]:
     """Return the messages from seq `first` to `last`, both included, ascending.
 
     A range of the index: the length of the chat does not matter.

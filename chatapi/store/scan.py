@@ -17,7 +17,7 @@ from pymongo import DESCENDING
 from pymongo.collection import Collection
 
 from chatapi.domain import clock
-from chatapi.store.database import Document
+from chatapi.store.database import Document, Row
 
 AT_ONCE = 1000
 # In seconds. A batch after a long gap is limited to the longest span.
@@ -27,8 +27,8 @@ _BEGINNING = 1_230_768_000
 
 
 def newest_first(
-    collection: Collection[Document], field: str, shown: Document | None = None
-) -> Iterator[Document]:
+    collection: Collection[Row], field: str, shown: Document | None = None
+) -> Iterator[Row]:
     """Yield the documents by the ids in an indexed field, those of the newest ids first.
 
     Each batch is read lazily. A document that is inserted or deleted meanwhile may be missing; all
@@ -38,15 +38,15 @@ def newest_first(
 
 
 def latest_first(
-    collection: Collection[Document], field: str, shown: Document | None = None
-) -> Iterator[Document]:
+    collection: Collection[Row], field: str, shown: Document | None = None
+) -> Iterator[Row]:
     """Yield the documents by the times in an indexed field, the latest first, as above."""
     return _parts(collection, field, shown, lambda second: datetime.fromtimestamp(second, UTC))
 
 
 def _parts(
-    collection: Collection[Document], field: str, shown: Document | None, value: Any
-) -> Iterator[Document]:
+    collection: Collection[Row], field: str, shown: Document | None, value: Any
+) -> Iterator[Row]:
     span = _FIRST_SPAN
     start = int(clock.real().timestamp()) - span
     below: Document = {}  # The first batch has no upper bound: clocks may have been ahead.

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from bson import ObjectId
 
+from chatapi.domain.documents import Chat, User
 from chatapi.store import scan
-from chatapi.store.database import Document, chat_terms, chatrooms, forms, users
+from chatapi.store.database import chat_terms, chatrooms, forms, users
 from chatapi.store.id_chunks import aggregate_by_ids
 
 _BATCH = 500
@@ -28,7 +29,7 @@ def set_format_version(number: int) -> None:
     forms().replace_one({"_id": "searchTerms"}, {"form": number}, upsert=True)
 
 
-def chat_batches() -> Iterator[list[tuple[Document, list[str] | None]]]:
+def chat_batches() -> Iterator[list[tuple[Chat, list[str] | None]]]:
     """Yield all chats in batches, each with its terms, or None if it has no terms document."""
     rows = scan.newest_first(chatrooms(), "userId", _CHAT_FIELDS)
     while batch := list(itertools.islice(rows, _BATCH)):
@@ -52,7 +53,7 @@ def change_chat_terms(changes: Iterable[Change]) -> None:
             chat_terms().update_one(where, {"$pull": {"terms": {"$in": removed}}})
 
 
-def user_batches() -> Iterator[list[Document]]:
+def user_batches() -> Iterator[list[User]]:
     """Yield all users and guests in batches: id, name, e-mail and terms."""
     shown = {"name": 1, "email": 1, "searchTerms": 1}
     rows = scan.latest_first(users(), "createdAt", shown)
@@ -60,7 +61,7 @@ def user_batches() -> Iterator[list[Document]]:
         yield batch
 
 
-def set_user_terms(person: Document, terms: list[str]) -> None:
+def set_user_terms(person: User, terms: list[str]) -> None:
     """Store a user's terms, unless the name was changed meanwhile."""
     where = {"_id": person["_id"], "name": person["name"]}
     users().update_one(where, {"$set": {"searchTerms": terms}})

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import contextlib
 from datetime import datetime
+from typing import Any
 
 from bson import ObjectId
 from pymongo import DESCENDING
 
 from chatapi.domain import clock
+from chatapi.domain.documents import SessionTimes, StoredSession, User
 from chatapi.store import expiry
-from chatapi.store.database import Document, sessions, users
+from chatapi.store.database import Document, aggregate, sessions, users
 from chatapi.store.disk import StorageFull
 
 
-def insert(session: Document) -> None:
+def insert(session: StoredSession) -> None:
     sessions().insert_one(session)
     expiry.purge_expired(sessions())
 
 
-def with_user(session_id: str) -> tuple[Document, Document] | None:
+def with_user(session_id: str) -> tuple[StoredSession, User] | None:
     """Return a session and its user, read in one round trip, or None.
 
     The user comes without the password's hash, which does not leave the database.
     """
-    found = sessions().aggregate(
+    found = aggregate(
+        sessions(),
         [
             {"$match": {"_id": session_id}},
             {
@@ -39,14 +42,16 @@ def with_user(session_id: str) -> tuple[Document, Document] | None:
             # array (`store.server`).
             {"$unwind": "$user"},
             {"$project": {"user.passwordHash": 0, "user.searchTerms": 0}},
-        ]
+        ],
     )
-    for session in found:
-        return session, session.pop("user")
+    for row in found:
+        user: User = row.pop("user")
+        session: Any = row
+        return session, user
     return None
 
 
-def touch(session_id: str, times: Document) -> None:
+def touch(session_id: str, times: SessionTimes) -> None:
     """Store when a session was used and when it expires.
 
     On a full disk the session still works, because reads do.
@@ -55,7 +60,7 @@ def touch(session_id: str, times: Document) -> None:
         sessions().update_one({"_id": session_id}, {"$set": times})
 
 
-def of_user(user_id: ObjectId) -> list[Document]:
+def of_user(user_id: ObjectId) -> list[StoredSession]:
     return list(sessions().find({"userId": user_id}).sort("createdAt", DESCENDING))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bson import ObjectId
 
 from chatapi.store.cache import CachedTotal
-from chatapi.store.database import Document, chatrooms
+from chatapi.store.database import Document, aggregate, chatrooms
 
 Sum = tuple[int, int]  # chats with unread messages, and messages
 NOTHING: Sum = (0, 0)
@@ -36,6 +36,6 @@ def by_user(user_id: ObjectId) -> Sum:
 
 def _sum(where: Document, number: str) -> Sum:
     group = {"_id": None, "chats": {"$sum": 1}, "messages": {"$sum": number}}
-    for row in chatrooms().aggregate([{"$match": where}, {"$group": group}]):
+    for row in aggregate(chatrooms(), [{"$match": where}, {"$group": group}]):
         return row["chats"], row["messages"]
     return NOTHING

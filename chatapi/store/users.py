@@ -8,6 +8,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo import DESCENDING
 
+from chatapi.domain.documents import User, UserChanges
 from chatapi.domain.paging import Position
 from chatapi.store import expiry
 from chatapi.store.database import Document, translate_duplicate_key, users
@@ -17,28 +18,28 @@ _ORDER = [("createdAt", DESCENDING), ("_id", DESCENDING)]
 TIE_ROWS = 20
 
 
-def insert(user: Document) -> None:
+def insert(user: User) -> None:
     """Insert a user. Raises Duplicate if the login key is taken."""
     with translate_duplicate_key():
         users().insert_one(user)
 
 
-def by_id(user_id: ObjectId) -> Document | None:
+def by_id(user_id: ObjectId) -> User | None:
     return users().find_one({"_id": user_id})
 
 
-def by_login_key(login_key: str) -> Document | None:
+def by_login_key(login_key: str) -> User | None:
     return users().find_one({"loginKey": login_key})
 
 
-def update(user_id: ObjectId, fields: Document) -> Document | None:
+def update(user_id: ObjectId, fields: UserChanges) -> User | None:
     """Set fields and return the updated user, or None if there is none."""
     if not users().update_one({"_id": user_id}, {"$set": fields}).matched_count:
         return None
     return by_id(user_id)
 
 
-def insert_guest(guest: Document) -> None:
+def insert_guest(guest: User) -> None:
     """Insert a guest, who expires at `expiresAt` unless `keep_guest` is called before."""
     insert(guest)
     expiry.purge_expired(users())
@@ -49,7 +50,7 @@ def keep_guest(user_id: ObjectId) -> bool:
     return bool(users().update_one({"_id": user_id}, {"$unset": {"expiresAt": ""}}).matched_count)
 
 
-def upgrade_guest(user_id: ObjectId, fields: Document) -> Document | None:
+def upgrade_guest(user_id: ObjectId, fields: UserChanges) -> User | None:
     """Set fields of a guest and return the user, or None if it is no guest. Raises Duplicate."""
     with translate_duplicate_key():
         found = users().update_one(
@@ -63,7 +64,7 @@ def rehash(user_id: ObjectId, before: str, after: str) -> None:
     users().update_one({"_id": user_id, "passwordHash": before}, {"$set": {"passwordHash": after}})
 
 
-def active_admins(limit: int = 200) -> list[Document]:
+def active_admins(limit: int = 200) -> list[User]:
     """Return agents who can sign in, by name."""
     found = users().find({"role": "admin", "disabled": False}, {"passwordHash": 0}).limit(limit)
     return sorted(found, key=lambda user: str(user["name"]).casefold())
@@ -84,7 +85,7 @@ def newest(
     role: str | None = None,
     disabled: bool | None = None,
     terms: Sequence[str] = (),
-) -> list[Document]:
+) -> list[User]:
     """Return up to `limit` users after a position, the newest first."""
     where: dict[str, Any] = {}
     if role is not None:
@@ -107,5 +108,5 @@ def newest(
         extra *= 8
 
 
-def _read(where: Document, limit: int) -> list[Document]:
+def _read(where: Document, limit: int) -> list[User]:
     return list(users().find(where, {"passwordHash": 0}).sort(_ORDER).limit(limit))

@@ -6,15 +6,15 @@ import time
 from collections.abc import Iterator
 
 from chatapi.domain import errors
+from chatapi.domain.documents import Chat, ShownMessage
 from chatapi.services import messages
 from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event, Feed
-from chatapi.store.database import Document
 
 
 def wait_for_messages(
     session: Session, address: str, chat_id: object, after: int, limit: int, seconds: float
-) -> tuple[Document, list[Document]]:
+) -> tuple[Chat, list[ShownMessage]]:
     """Return the chat and messages after a seq, waiting until there are any or time is up.
 
     Raises ChatNotFound, NotYourChat, SessionExpired when it ends while waiting.

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from flask import current_app, request
 
 from chatapi.domain import errors
+from chatapi.domain.documents import ShownChat
 from chatapi.http.endpoint import endpoint, json_text, not_modified, text_response, unchanged
 from chatapi.schemas import categories
 from chatapi.schemas.chats import (
@@ -166,7 +167,7 @@ def as_changes(body: dict[str, Any]) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in body.items()}
 
 
-def _text(chat: dict[str, Any], side: str) -> str:
+def _text(chat: ShownChat, side: str) -> str:
     """Return a chat of a list as JSON. A list that is read again has mostly the same chats."""
     key = chat["_id"], chat["version"], chat.get("changedAt"), side
     text = _texts.get(key)

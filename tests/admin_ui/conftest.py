@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from chatapi.domain.documents import User
 from chatapi.services import accounts
 from chatapi.services.accounts import Session
 from tests.conftest import CLIENT, PASSWORD, MakeUser
@@ -31,7 +32,7 @@ class Browser:
         assert self._session is not None, "not signed in"
         return self._session
 
-    def sign_in(self, user: dict[str, Any]) -> Browser:
+    def sign_in(self, user: User) -> Browser:
         """Get the cookie of a session, without the sign-in page."""
         self._session, token = accounts.login(user["email"], PASSWORD, CLIENT)
         self.client.set_cookie("chat_session", token)

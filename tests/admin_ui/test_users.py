@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from chatapi.domain.documents import User
 from chatapi.services import accounts
 from tests.admin_ui.conftest import Browser
 from tests.conftest import CLIENT, MakeChat, MakeSession, MakeUser
 
 
-def account(email: str) -> dict[str, Any]:
+def account(email: str) -> User:
     found = accounts.find(email)
     assert found is not None
     return found
@@ -81,7 +82,7 @@ def test_somebody_is_changed(
     assert response.status_code == 200
     assert response.headers["HX-Retarget"] == f"#user-{user['_id']}"
     assert "console:dismiss" in response.headers["HX-Trigger"]
-    assert account(user["email"])[name] == stored
+    assert account(user["email"]).get(name) == stored
     plain = agent.post(f"/admin/users/{user['_id']}", htmx=False, **{name: value})
     assert (plain.status_code, plain.location) == (303, "/admin/users")
 

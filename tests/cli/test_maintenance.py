@@ -17,6 +17,7 @@ from pymongo.database import Database
 
 from chatapi.cli import consistency
 from chatapi.domain import errors
+from chatapi.domain.documents import Message
 from chatapi.services import chats, messages
 from chatapi.store import chats as stored_chats
 from chatapi.store import indexes, maintenance
@@ -94,7 +95,7 @@ def test_the_message_of_a_sender_who_was_killed_after_the_chat_went_is_removed(
     chat = make_chat(owner, message="Hello")
     insert = stored_messages.insert
 
-    def too_late(message: Document) -> None:
+    def too_late(message: Message) -> None:
         chats.delete(agent, chat["_id"])
         insert(message)
 

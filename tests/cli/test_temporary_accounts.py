@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from pymongo.database import Database
 
+from chatapi.domain.enums import Role
 from chatapi.http.login_limits import attempts_key
 from chatapi.services import accounts, chats, messages
 from chatapi.store.database import Document
@@ -32,7 +33,7 @@ def me(client: FlaskClient, token: str) -> Any:
     ("kind", "role"), [("user", "user"), ("other", "user"), ("agent", "admin")]
 )
 def test_each_account_is_signed_in_with_its_role(
-    client: FlaskClient, made: Any, kind: str, role: str
+    client: FlaskClient, made: Any, kind: str, role: Role
 ) -> None:
     person = made[kind]
     for token in person["tokens"]:
@@ -73,8 +74,9 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(
     make_chat: MakeChat,
 ) -> None:
     owner, agent = (
-        accounts.session_for(database["users"].find_one({"email": made[kind]["email"]}) or {})
+        accounts.session_for(user)
         for kind in ("user", "agent")
+        if (user := accounts.find(made[kind]["email"])) is not None
     )
     mine, _, _ = chats.create(owner, "Verification", message="Left")
     messages.send(agent, mine["_id"], "Also left")

@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 from pymongo.errors import AutoReconnect, OperationFailure
 
+from chatapi.domain.enums import Role
 from chatapi.store import chats as stored_chats
 from tests.conftest import SignIn
 
@@ -28,7 +29,7 @@ def test_an_agent_is_told_what_failed_and_nobody_else(
     failure: Exception,
     status: int,
     code: str,
-    role: str,
+    role: Role,
 ) -> None:
     def fail(*_: object) -> None:
         raise failure

@@ -32,11 +32,12 @@ from chatapi.cli import archive
 from chatapi.cli import backup as backup_command
 from chatapi.cli import restore as restore_command
 from chatapi.domain import clock
+from chatapi.domain.documents import Chat, User
 from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.store import chats as stored_chats
 from chatapi.store import database as store_database
-from chatapi.store import indexes, maintenance
+from chatapi.store import indexes, maintenance, users
 from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
 from config import TestConfig, __version__
@@ -105,7 +106,7 @@ def restored(database: Database[Document], file: Path, *options: str) -> Result:
 
 
 @pytest.fixture
-def conversation(make_chat: MakeChat, make_session: MakeSession) -> Document:
+def conversation(make_chat: MakeChat, make_session: MakeSession) -> Chat:
     """A chat with messages of both sides, one of them deleted, in all states a field has."""
     owner, agent = make_session(name="Ana 🌱"), make_session("admin")
     chat = make_chat(owner, message="«Hello»\n文")
@@ -120,7 +121,7 @@ def conversation(make_chat: MakeChat, make_session: MakeSession) -> Document:
 
 
 def test_what_was_saved_is_restored_to_the_last_bit(
-    database: Database[Document], target: Database[Document], conversation: Document, file: Path
+    database: Database[Document], target: Database[Document], conversation: Chat, file: Path
 ) -> None:
     before = everything(database)
     result = restored(target, saved(database, file))
@@ -138,25 +139,24 @@ def test_what_was_saved_is_restored_to_the_last_bit(
 
 
 def test_a_restored_chat_goes_on(
-    database: Database[Document], target: Database[Document], conversation: Document, file: Path
+    database: Database[Document], target: Database[Document], conversation: Chat, file: Path
 ) -> None:
     restored(target, saved(database, file))
     create_app(TestConfig, database=target)
-    owner = target["users"].find_one({"_id": conversation["userId"]})
-    session = _session(owner)
+    session = _session(users.by_id(conversation["userId"]))
     message, created = messages.send(session, conversation["_id"], "Back again")
     assert created
     assert message["seq"] == 8
     assert_all_chats_are_consistent(target)
 
 
-def _session(user: Document | None) -> Session:
+def _session(user: User | None) -> Session:
     assert user is not None
     return accounts.session_for(user)
 
 
 def test_the_file_is_private_and_says_what_is_in_it(
-    database: Database[Document], conversation: Document, file: Path
+    database: Database[Document], conversation: Chat, file: Path
 ) -> None:
     before = os.umask(0)
     try:
@@ -174,7 +174,7 @@ def test_the_file_is_private_and_says_what_is_in_it(
 
 
 def test_secrets_and_what_lasts_seconds_are_left_out(
-    database: Database[Document], target: Database[Document], conversation: Document, file: Path
+    database: Database[Document], target: Database[Document], conversation: Chat, file: Path
 ) -> None:
     for name in ("ephemeralEvents", "presence", "attempts"):
         database[name].insert_one({"here": True})
@@ -188,14 +188,14 @@ def test_secrets_and_what_lasts_seconds_are_left_out(
 
 
 def test_sessions_are_saved_when_asked_for(
-    database: Database[Document], target: Database[Document], conversation: Document, file: Path
+    database: Database[Document], target: Database[Document], conversation: Chat, file: Path
 ) -> None:
     restored(target, saved(database, file, "--sessions"))
     assert everything(target, "sessions") == everything(database, "sessions")
 
 
 def test_an_existing_file_is_replaced_only_when_told(
-    database: Database[Document], conversation: Document, file: Path
+    database: Database[Document], conversation: Chat, file: Path
 ) -> None:
     file.write_text("something dear")
     result = flask(database, "backup", file)
@@ -209,7 +209,7 @@ def test_an_existing_file_is_replaced_only_when_told(
 
 def test_a_backup_that_fails_leaves_no_file(
     database: Database[Document],
-    conversation: Document,
+    conversation: Chat,
     file: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -228,7 +228,7 @@ def test_a_folder_that_is_not_there_is_named(database: Database[Document], tmp_p
 
 
 def test_a_database_that_holds_something_is_replaced_only_when_told(
-    database: Database[Document], target: Database[Document], conversation: Document, file: Path
+    database: Database[Document], target: Database[Document], conversation: Chat, file: Path
 ) -> None:
     saved(database, file)
     target["users"].insert_one({"_id": "somebody"})
@@ -246,7 +246,7 @@ def test_a_database_that_holds_something_is_replaced_only_when_told(
 def test_a_database_with_people_connected_is_not_replaced(
     database: Database[Document],
     target: Database[Document],
-    conversation: Document,
+    conversation: Chat,
     file: Path,
     name: str,
     field: str,
@@ -325,7 +325,7 @@ def _newer(content: bytes) -> bytes:
 def test_a_damaged_or_foreign_file_changes_nothing(
     database: Database[Document],
     target: Database[Document],
-    conversation: Document,
+    conversation: Chat,
     file: Path,
     damage: Callable[[bytes], bytes],
     said: str,
@@ -356,7 +356,7 @@ def test_a_file_with_a_right_checksum_and_a_wrong_document_changes_nothing(
 
 
 def test_a_check_says_what_a_file_holds_and_restores_nothing(
-    database: Database[Document], target: Database[Document], conversation: Document, file: Path
+    database: Database[Document], target: Database[Document], conversation: Chat, file: Path
 ) -> None:
     saved(database, file)
     result = flask(target, "restore", file, "--check")
@@ -366,7 +366,7 @@ def test_a_check_says_what_a_file_holds_and_restores_nothing(
 
 
 def test_a_backup_is_restored_from_a_pipe(
-    database: Database[Document], target: Database[Document], conversation: Document, file: Path
+    database: Database[Document], target: Database[Document], conversation: Chat, file: Path
 ) -> None:
     saved(database, file)
     pipe = file.with_name("pipe")
@@ -379,7 +379,7 @@ def test_a_backup_is_restored_from_a_pipe(
 
 
 def test_a_backup_replaces_no_device_pipe_or_link(
-    database: Database[Document], conversation: Document, file: Path
+    database: Database[Document], conversation: Chat, file: Path
 ) -> None:
     os.mkfifo(file)
     result = flask(database, "backup", "--overwrite", file)
@@ -406,7 +406,7 @@ def test_a_missing_file_is_named(target: Database[Document], file: Path) -> None
 
 
 def test_a_chat_that_does_not_agree_with_its_history_is_restored_and_named(
-    database: Database[Document], target: Database[Document], conversation: Document, file: Path
+    database: Database[Document], target: Database[Document], conversation: Chat, file: Path
 ) -> None:
     database["messages"].delete_one({"chatId": conversation["_id"], "seq": 4})
     saved(database, file)

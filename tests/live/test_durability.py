@@ -17,6 +17,7 @@ from chatapi.store import durability
 from chatapi.store.database import Document
 from chatapi.store.disk import StorageFull, free_space
 from tests.conftest import MakeSession
+from tests.documents import chat_document
 from tests.live.wire import Wire
 
 
@@ -76,13 +77,11 @@ def test_both_writes_are_given_one_session_of_the_driver(
 
 
 def test_a_direct_write_says_what_it_did_or_why_it_was_refused(
-    live_app: Flask, make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+    live_app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rooms, key = durability.to_commit("chatrooms"), ObjectId()
     assert isinstance(rooms, durability.DirectCollection)
-    chat, *_ = chats.create(make_session(), "a")
-    chat = (store_database.chatrooms().find_one({"_id": chat["_id"]}) or {}) | {"_id": key}
-    chat |= {"version": 1, "isOpen": False}
+    chat = chat_document(_id=key, isOpen=False)
     rooms.insert_one(chat)
     with pytest.raises(DuplicateKeyError, match=str(key)):
         rooms.insert_one(chat)
@@ -95,7 +94,7 @@ def test_a_direct_write_says_what_it_did_or_why_it_was_refused(
     monkeypatch.setattr(type(free_space), "is_low", True)
     with pytest.raises(StorageFull):
         rooms.set_fields(key, 2, {"subject": "c"})
-    assert store_database.chatrooms().find_one({"_id": key}) == chat | fields | {"version": 2}
+    assert store_database.chatrooms().find_one({"_id": key}) == {**chat, **fields, "version": 2}
 
 
 def test_the_filter_of_a_plain_server_has_the_version(
@@ -106,5 +105,6 @@ def test_the_filter_of_a_plain_server_has_the_version(
     rooms = durability.DirectCollection(database, "chatrooms", concern, by_id=False)
     assert not rooms.set_fields(chat["_id"], 2, {"subject": "b"})
     assert rooms.set_fields(chat["_id"], 1, {"subject": "b"})
-    found = store_database.chatrooms().find_one({"_id": chat["_id"]}) or {}
+    found = store_database.chatrooms().find_one({"_id": chat["_id"]})
+    assert found is not None
     assert (found["subject"], found["version"]) == ("b", 2)

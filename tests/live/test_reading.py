@@ -15,6 +15,7 @@ from pymongo.database import Database
 
 from chatapi import create_app
 from chatapi.domain import clock
+from chatapi.domain.documents import Chat
 from chatapi.domain.enums import PRIORITIES
 from chatapi.realtime.hub import Hub, Listener
 from chatapi.realtime.session_cache import SessionCache
@@ -258,13 +259,13 @@ def test_a_tail_beside_its_own_process_writes_asks_five_times_a_second(
     assert ("find", "messages") not in wire.sent
 
 
-def change_elsewhere(chat: Document) -> None:
+def change_elsewhere(chat: Chat) -> None:
     """Change a chat as another process does: nothing is expected here."""
     change = {"$set": {"priority": "urgent", "changedAt": clock.real()}, "$inc": {"version": 1}}
     store.chatrooms().update_one({"_id": chat["_id"]}, change)
 
 
-def type_elsewhere(chat: Document) -> None:
+def type_elsewhere(chat: Chat) -> None:
     """Send a signal as another process does."""
     presence.emit("typing", chatId=chat["_id"], userId=chat["userId"], senderId=bson.ObjectId())
 
@@ -274,7 +275,7 @@ def test_another_process_ends_the_rest_of_a_tail(
     make_session: MakeSession,
     make_chat: MakeChat,
     monkeypatch: pytest.MonkeyPatch,
-    act: Callable[[Document], None],
+    act: Callable[[Chat], None],
     name: str,
 ) -> None:
     own, stream = Hub(), SessionCache()

@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from pymongo.database import Database
 
+from chatapi.domain.enums import Role
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services import accounts
 from chatapi.store import unread
@@ -41,7 +42,7 @@ def followed(live_app: Flask) -> Iterator[None]:
     session_cache.follower.stop()
 
 
-def token_of(role: str) -> str:
+def token_of(role: Role) -> str:
     """Make an account and return a token of it that no request has shown yet."""
     email = f"{role}@example.org"
     user = accounts.create_user(role, email, PASSWORD, role)

@@ -444,10 +444,11 @@ def test_a_client_that_stops_reading_is_cut_off_and_catches_up(
 ) -> None:
     session, token = accounts.guest("Guest", "guest@example.org", CLIENT)
     chat, _, _ = chats.create(session, "Help")
+    chat_id = str(chat["_id"])
     user = Client(live_server, token, str(session.user_id))
     agent = register_agent(live_server)
     before = open_streams(agent)
-    asleep, awake = stream(live_server, user, chat["_id"]), stream(live_server, user, chat["_id"])
+    asleep, awake = stream(live_server, user, chat_id), stream(live_server, user, chat_id)
     asleep.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     with asleep, awake:
         big = "🙂" * 5000
@@ -466,7 +467,7 @@ def test_a_client_that_stops_reading_is_cut_off_and_catches_up(
         last = max(asleep.seqs(), default=0)
         assert asleep.seqs() == list(range(1, last + 1))
         assert last < 300
-        with stream(live_server, user, chat["_id"], last_event_id=last) as again:
+        with stream(live_server, user, chat_id, last_event_id=last) as again:
             again.until("message", lambda data: data["seq"] == 300)
             assert again.seqs() == list(range(last + 1, 301))
 

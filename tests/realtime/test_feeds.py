@@ -11,6 +11,7 @@ from flask import Flask
 from pymongo.database import Database
 
 from chatapi.domain import errors
+from chatapi.domain.documents import Chat
 from chatapi.domain.networks import SITE_FACTOR
 from chatapi.realtime.hub import hub
 from chatapi.services import chats, feeds, messages
@@ -33,7 +34,7 @@ def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert not feeds.feed_registry._counts
 
 
-def tell(chat: Document) -> None:
+def tell(chat: Chat) -> None:
     """Do as the tail does when a chat has changed."""
     now = stored_chats.by_id(chat["_id"])
     assert now is not None

@@ -8,19 +8,18 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
+from chatapi.domain.documents import Chat, Message
 from chatapi.realtime import hub as hub_module
 from chatapi.realtime.hub import MAX_BATCH, MAX_QUEUE_LENGTH, Event, Hub, Listener
 from chatapi.store import messages as stored_messages
-from chatapi.store.database import Document
+from tests.documents import chat_document, message_document
 
 CHAT, OTHER, OWNER = ObjectId(), ObjectId(), ObjectId()
 
 
-def chat(version: int, last_seq: int = 0, **fields: Any) -> Document:
-    """Return as much of a chat as the hub looks at."""
-    read = {"user": 0, "admin": 0}
-    known = {"_id": CHAT, "userId": OWNER, "version": version, "lastSeq": last_seq, "readSeq": read}
-    return known | fields
+def chat(version: int, last_seq: int = 0, **fields: Any) -> Chat:
+    known = {"_id": CHAT, "userId": OWNER, "version": version, "lastSeq": last_seq}
+    return chat_document(**known, **fields)
 
 
 def names(listener: Listener) -> list[str]:
@@ -38,9 +37,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The ranges of messages that the hub has read."""
     ranges: list[tuple[int, int]] = []
 
-    def between(chat_id: ObjectId, first: int, last: int) -> list[Document]:
+    def between(chat_id: ObjectId, first: int, last: int) -> list[Message]:
         ranges.append((first, last))
-        return [{"chatId": chat_id, "seq": seq} for seq in range(first, last + 1)]
+        return [message_document(chatId=chat_id, seq=seq) for seq in range(first, last + 1)]
 
     monkeypatch.setattr(stored_messages, "between", between)
     return ranges
@@ -168,7 +167,7 @@ def test_what_this_process_writes_is_told_once(asked: list[tuple[int, int]]) -> 
     hub.join_inbox(None, inbox)
     hub.newest_state(chat(1))
     with hub.writing(chat(1)):
-        hub.publish_own_write(chat(2, 1), {"chatId": CHAT, "seq": 1})
+        hub.publish_own_write(chat(2, 1), message_document(chatId=CHAT))
     assert names(inside) == ["message 1", "chat"]
     assert names(inbox) == ["chat"]
     assert asked == []
@@ -180,7 +179,7 @@ def test_a_message_is_read_where_others_stand_before_it(asked: list[tuple[int, i
     hub, inside = Hub(), Listener()
     hub.join_chat(CHAT, inside)
     hub.newest_state(chat(1))
-    hub.publish_own_write(chat(5, 3), {"chatId": CHAT, "seq": 3})
+    hub.publish_own_write(chat(5, 3), message_document(chatId=CHAT, seq=3))
     assert asked == [(1, 3)]
     # After a restore an older version is news.
     hub._delivered[CHAT] = (hub._delivered[CHAT][0], -hub_module.DELIVERED_TTL)

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 
 from chatapi.domain import clock
+from chatapi.domain.documents import StoredSession, User
 from chatapi.realtime import followers
 from chatapi.realtime import session_cache as module
 from chatapi.realtime.session_cache import SessionCache, session_cache
@@ -42,7 +43,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     real = sessions.with_user
 
-    def with_user(session_id: str) -> tuple[Document, Document] | None:
+    def with_user(session_id: str) -> tuple[StoredSession, User] | None:
         asked.append(session_id)
         return real(session_id)
 
@@ -142,7 +143,7 @@ def test_an_end_during_the_reading_is_not_overlooked(
     _session, token = sign_in()
     real = sessions.with_user
 
-    def with_user(session_id: str) -> tuple[Document, Document] | None:
+    def with_user(session_id: str) -> tuple[StoredSession, User] | None:
         found = real(session_id)
         sessions.delete(session_id)
         session_cache._dispatch(("access", {"_id": session_id}))

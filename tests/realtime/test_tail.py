@@ -16,6 +16,7 @@ from bson.errors import InvalidBSON
 from pymongo.errors import AutoReconnect
 
 from chatapi.domain import clock
+from chatapi.domain.documents import Message
 from chatapi.realtime import followers
 from chatapi.realtime import tail as tail_module
 from chatapi.realtime.hub import Hub, Listener
@@ -85,7 +86,7 @@ class RecordingHub(Hub):
         super().__init__()
         self.told: list[Any] = []
 
-    def publish_chat(self, chat: Document, _: Document | None = None) -> bool:
+    def publish_chat(self, chat: Any, _: Message | None = None) -> bool:
         if chat.get("poison"):
             raise KeyError("version")
         self.told.append(chat["n"])

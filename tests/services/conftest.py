@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from bson import ObjectId
 from pymongo.database import Database
 
+from chatapi.domain.enums import Role
 from chatapi.services import accounts, messages
 from chatapi.services.accounts import Session
 from chatapi.store import database as store_database
@@ -25,14 +25,12 @@ def _bound(database: Database[Document], monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(messages, "MAX_PAUSE", 0)
 
 
-def somebody(role: str = "user", name: str | None = None, image: str | None = None) -> Session:
+def somebody(role: Role = "user", name: str | None = None, image: str | None = None) -> Session:
     """Return the session of somebody who is in no collection: enough for chats."""
     number = next(_numbers)
     name = name or f"{role.capitalize()} {number}"
     email = f"{role}{number}@example.org"
-    return accounts.session_for(
-        {"_id": ObjectId(), "role": role, "name": name, "email": email, "image": image}
-    )
+    return accounts.session_for(accounts.new_user(name, email, role, image))
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from chatapi.domain import clock, errors
+from chatapi.domain.documents import User, UserChanges
+from chatapi.domain.enums import Role
 from chatapi.services import accounts, chats, credentials, passwords
 from chatapi.services.accounts import ClientInfo, Session
 from chatapi.store import chats as stored_chats
@@ -28,7 +30,7 @@ def registered(name: str = "Ana", email: str = "ana@example.org") -> tuple[Sessi
     return accounts.register(name, email, PASSWORD, CLIENT)
 
 
-def stored(user_id: ObjectId) -> Document:
+def stored(user_id: ObjectId) -> User:
     user = stored_users.by_id(user_id)
     assert user is not None
     return user
@@ -458,7 +460,7 @@ def test_an_agent_narrows_the_users(
 
 @pytest.mark.parametrize("role", ["user", "guest"])
 def test_nobody_else_lists_or_changes_users(
-    make_session: MakeSession, make_user: MakeUser, role: str
+    make_session: MakeSession, make_user: MakeUser, role: Role
 ) -> None:
     somebody, other = make_session(role), make_user()
     with pytest.raises(errors.AdminOnly):
@@ -509,7 +511,7 @@ def test_a_session_begun_while_its_user_is_disabled_opens_nothing(
 
 @pytest.mark.parametrize("changes", [{"role": "user"}, {"disabled": True}])
 def test_the_last_agent_stays(
-    database: Database[Document], make_session: MakeSession, changes: dict[str, Any]
+    database: Database[Document], make_session: MakeSession, changes: UserChanges
 ) -> None:
     agent = make_session("admin")
     before = stored(agent.user_id)
@@ -522,7 +524,7 @@ def test_the_last_agent_stays(
 
 @pytest.mark.parametrize("changes", [{"role": "user"}, {"disabled": True}])
 def test_an_agent_among_two_can_be_sent_away_by_the_other_but_not_leave_by_a_slip(
-    make_session: MakeSession, make_user: MakeUser, changes: dict[str, Any]
+    make_session: MakeSession, make_user: MakeUser, changes: UserChanges
 ) -> None:
     agent, other = make_session("admin"), make_user(role="admin")
     with pytest.raises(errors.InvalidInput) as refusal:
@@ -562,7 +564,8 @@ def test_the_last_agent_is_an_agent_at_every_moment(
 ) -> None:
     agent = make_session("admin")
     monkeypatch.setattr(stored_users, "update", lambda *_: pytest.fail("It was written."))
-    for change in ({"role": "user"}, {"disabled": True}):
+    changes: tuple[UserChanges, ...] = ({"role": "user"}, {"disabled": True})
+    for change in changes:
         with pytest.raises(errors.LastAdmin):
             accounts.update_user(agent, agent.user_id, change)
 
@@ -613,8 +616,8 @@ def test_a_renaming_reaches_every_chat_and_changes_no_other(
         chats.update(agent, chat["_id"], admin_id=str(agent.user_id))
 
     def state() -> list[tuple[Any, int]]:
-        now = [stored_chats.by_id(chat["_id"]) or {} for chat in [*mine, other]]
-        return [(chat["adminName"], chat["version"]) for chat in now]
+        now = [stored_chats.by_id(chat["_id"]) for chat in [*mine, other]]
+        return [(chat["adminName"], chat["version"]) for chat in now if chat is not None]
 
     before = state()
     accounts.update_user(agent, agent.user_id, {"name": "Grace"})
@@ -649,7 +652,7 @@ def test_a_guest_stays_a_guest(make_session: MakeSession) -> None:
 
 @pytest.mark.parametrize("role", ["user", "admin"])
 def test_nobody_with_an_account_becomes_a_guest(
-    make_session: MakeSession, make_user: MakeUser, role: str
+    make_session: MakeSession, make_user: MakeUser, role: Role
 ) -> None:
     user = make_user(role=role)
     with pytest.raises(errors.InvalidInput) as refusal:
@@ -668,7 +671,7 @@ def test_a_change_that_changes_nothing_writes_nothing(
     make_session: MakeSession, make_user: MakeUser
 ) -> None:
     user = make_user("Ana")
-    same = {"name": "Ana", "role": "user", "disabled": False, "image": None}
+    same: UserChanges = {"name": "Ana", "role": "user", "disabled": False, "image": None}
     assert accounts.update_user(make_session("admin"), user["_id"], same) == stored(user["_id"])
     assert stored(user["_id"])["updatedAt"] == user["updatedAt"]
 

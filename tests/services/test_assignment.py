@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from bson import ObjectId
 from flask import Flask
 
+from chatapi.domain.documents import Chat, User, UserChanges
 from chatapi.services import accounts, assignment, chats, stats
 from chatapi.services.accounts import Session
 from chatapi.services.chats import ChatFilters
 from chatapi.store import chats as stored_chats
 from chatapi.store import messages as stored_messages
 from chatapi.store import unassignments, users
-from chatapi.store.database import Document
 from tests.conftest import MakeChat, MakeSession, MakeUser
 from tests.services.conftest import Killed, die
 
@@ -35,12 +34,12 @@ def boss(make_session: MakeSession) -> Session:
 
 
 @pytest.fixture
-def bea(make_user: MakeUser) -> Document:
+def bea(make_user: MakeUser) -> User:
     """The agent who leaves."""
     return make_user("Bea", role="admin")
 
 
-def stored(chat: Document) -> Document:
+def stored(chat: Chat) -> Chat:
     found = stored_chats.by_id(chat["_id"])
     assert found is not None
     return found
@@ -53,7 +52,7 @@ def assigned(boss: Session, admin_id: object) -> set[ObjectId]:
 
 @LEAVING
 def test_the_open_chats_of_an_agent_who_leaves_are_unassigned_everywhere(
-    boss: Session, bea: Document, make_chat: MakeChat, change: Document,
+    boss: Session, bea: User, make_chat: MakeChat, change: UserChanges,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(stored_chats, "CHANGED_BATCH", 2)
@@ -65,11 +64,11 @@ def test_the_open_chats_of_an_agent_who_leaves_are_unassigned_everywhere(
     chats.update(boss, others["_id"], admin_id=boss.user_id)
     before = [stored(chat) for chat in opened]
     accounts.update_user(boss, bea["_id"], change)
-    for chat in before:
-        now = stored(chat)
+    for earlier in before:
+        now = stored(earlier)
         assert (now["adminId"], now["adminName"], now["adminImage"]) == (None, None, None)
-        assert now["version"] > chat["version"]
-        assert now["lastMessageAt"] == chat["lastMessageAt"]
+        assert now["version"] > earlier["version"]
+        assert now["lastMessageAt"] == earlier["lastMessageAt"]
     assert assigned(boss, "none") == {chat["_id"] for chat in opened}
     assert assigned(boss, bea["_id"]) == {closed["_id"]}
     assert assigned(boss, "me") == {others["_id"]}
@@ -81,8 +80,8 @@ def test_the_open_chats_of_an_agent_who_leaves_are_unassigned_everywhere(
 @pytest.mark.parametrize("at", ["open_chats_assigned_to", "unassign"])
 @pytest.mark.parametrize("how", ["init-db", "again"])
 def test_what_a_crash_cut_off_is_finished(
-    boss: Session, bea: Document, make_chat: MakeChat, meanwhile: Meanwhile,
-    change: Document, at: str, how: str,
+    boss: Session, bea: User, make_chat: MakeChat, meanwhile: Meanwhile,
+    change: UserChanges, at: str, how: str,
 ) -> None:  # fmt: skip
     chat = make_chat()
     chats.update(boss, chat["_id"], admin_id=bea["_id"])
@@ -100,7 +99,7 @@ def test_what_a_crash_cut_off_is_finished(
 
 
 def test_a_crash_before_the_agent_is_disabled_leaves_all_as_it_was(
-    boss: Session, bea: Document, make_chat: MakeChat, meanwhile: Meanwhile
+    boss: Session, bea: User, make_chat: MakeChat, meanwhile: Meanwhile
 ) -> None:
     chat = make_chat()
     chats.update(boss, chat["_id"], admin_id=bea["_id"])
@@ -115,8 +114,8 @@ def test_a_crash_before_the_agent_is_disabled_leaves_all_as_it_was(
 @LEAVING
 @pytest.mark.parametrize("message", [None, "Bea will answer."])
 def test_an_agent_who_leaves_while_a_chat_is_assigned_to_them_does_not_keep_it(
-    boss: Session, bea: Document, make_chat: MakeChat, meanwhile: Meanwhile,
-    change: Document, message: str | None,
+    boss: Session, bea: User, make_chat: MakeChat, meanwhile: Meanwhile,
+    change: UserChanges, message: str | None,
 ) -> None:  # fmt: skip
     chat = make_chat()
     meanwhile(
@@ -129,7 +128,7 @@ def test_an_agent_who_leaves_while_a_chat_is_assigned_to_them_does_not_keep_it(
 
 
 def test_a_message_that_another_sender_commits_assigns_to_nobody_who_has_left(
-    boss: Session, bea: Document, make_chat: MakeChat, meanwhile: Meanwhile
+    boss: Session, bea: User, make_chat: MakeChat, meanwhile: Meanwhile
 ) -> None:
     chat = make_chat()
     meanwhile(stored_messages, "insert", after=die)
@@ -144,13 +143,12 @@ def test_a_message_that_another_sender_commits_assigns_to_nobody_who_has_left(
 @pytest.mark.parametrize("message", [None, "One more thing."])
 @pytest.mark.parametrize("stays", [True, False])
 def test_a_reopened_chat_stays_with_its_agent_only_if_they_are_still_there(
-    boss: Session, bea: Document, make_chat: MakeChat, message: str | None, stays: bool
+    boss: Session, bea: User, make_chat: MakeChat, message: str | None, stays: bool
 ) -> None:
     chat = make_chat()
     chats.update(boss, chat["_id"], admin_id=bea["_id"], status="closed")
     if not stays:
         accounts.update_user(boss, bea["_id"], {"role": "user"})
-    changes: dict[str, Any] = {"status": "active", "message": message}
-    shown, _ = chats.update(boss, chat["_id"], **changes)
+    shown, _ = chats.update(boss, chat["_id"], status="active", message=message)
     assert shown["adminId"] == stored(chat)["adminId"] == (bea["_id"] if stays else None)
     assert shown["adminName"] == ("Bea" if stays else None)

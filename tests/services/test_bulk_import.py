@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chatapi.domain import errors
+from chatapi.domain.documents import Chat, Message
 from chatapi.services import bulk_import, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.services.bulk_import import ImportedMessage
 from chatapi.store import chats as stored_chats
 from chatapi.store import messages as stored_messages
-from chatapi.store.database import Document
 from tests.conftest import MakeChat, MakeSession
+from tests.documents import preview_of
 
 BEGIN = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
@@ -27,7 +28,7 @@ def talk(owner: Session, agent: Session, length: int = 4) -> list[ImportedMessag
     ]
 
 
-def texts(session: Session, chat: Document) -> list[str]:
+def texts(session: Session, chat: Chat) -> list[str]:
     return [message["content"] for message in messages.history(session, chat["_id"])[1]]
 
 
@@ -48,7 +49,7 @@ def test_append_all_is_what_sending_one_by_one_gives(
         BEGIN + timedelta(minutes=n) for n in range(4)
     ]
     assert shown["unread"] == {"user": 2, "admin": 3}
-    assert shown["lastMessage"]["content"] == "text 3"
+    assert preview_of(shown) == "text 3"
     assert {name: after[name] for name in ("lastSeq", "version", "counts")} == {
         name: shown[name] for name in ("lastSeq", "version", "counts")
     }
@@ -89,7 +90,7 @@ def test_append_all_loses_no_message_of_another_sender(
     chat = make_chat(owner)
     insert_many = stored_messages.insert_many
 
-    def overtaken(rows: list[Document]) -> None:
+    def overtaken(rows: list[Message]) -> None:
         messages.send(owner, chat["_id"], "in between")
         insert_many(rows)
 
@@ -116,7 +117,7 @@ def test_append_all_is_refused_when_the_chat_closes_in_between(
     chat = make_chat(owner)
     insert_many = stored_messages.insert_many
 
-    def closed(rows: list[Document]) -> None:
+    def closed(rows: list[Message]) -> None:
         insert_many(rows)
         chats.update(agent, chat["_id"], status="closed")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import time_machine
@@ -12,7 +12,8 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from chatapi.domain import clock, errors
-from chatapi.domain.enums import CLOSED_STATUSES, OPEN_STATUSES
+from chatapi.domain.documents import Chat, ShownChat
+from chatapi.domain.enums import CLOSED_STATUSES, OPEN_STATUSES, Role, Status
 from chatapi.services import accounts, chats, messages
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
@@ -28,12 +29,12 @@ Meanwhile = Callable[..., None]
 
 
 @pytest.fixture
-def chat(user: Session) -> Document:
+def chat(user: Session) -> ShownChat:
     """An open chat of the user without a message."""
     return chats.create(user, "Help")[0]
 
 
-def stored(chat: Document) -> Document:
+def stored(chat: Chat) -> Chat:
     found = stored_chats.by_id(chat["_id"])
     assert found is not None
     return found
@@ -82,7 +83,7 @@ def test_an_agent_opens_none(database: Database[Document], agent: Session) -> No
 
 @pytest.mark.parametrize("status", OPEN_STATUSES)
 def test_a_second_chat_is_refused_while_one_is_open(
-    database: Database[Document], user: Session, agent: Session, chat: Document, status: str
+    database: Database[Document], user: Session, agent: Session, chat: Chat, status: Status
 ) -> None:
     chats.update(agent, chat["_id"], status=status)
     with pytest.raises(errors.ChatOpen) as refusal:
@@ -94,14 +95,14 @@ def test_a_second_chat_is_refused_while_one_is_open(
 
 @pytest.mark.parametrize("status", CLOSED_STATUSES)
 def test_a_second_chat_may_follow_a_closed_one(
-    database: Database[Document], user: Session, agent: Session, chat: Document, status: str
+    database: Database[Document], user: Session, agent: Session, chat: Chat, status: Status
 ) -> None:
     chats.update(agent, chat["_id"], status=status)
     assert chats.create(user, "Another")[2]
     assert database["chatrooms"].count_documents({"isOpen": True}) == 1
 
 
-def test_another_users_open_chat_stands_in_nobodys_way(chat: Document) -> None:
+def test_another_users_open_chat_stands_in_nobodys_way(chat: Chat) -> None:
     assert chats.create(somebody("user"), "Another")[2]
 
 
@@ -134,7 +135,7 @@ def test_the_same_creation_without_a_message_returns_the_chat_it_made(
     assert (again["_id"], added, created) == (chat["_id"], [], False)
 
 
-def test_another_key_is_another_creation(user: Session, chat: Document) -> None:
+def test_another_key_is_another_creation(user: Session, chat: Chat) -> None:
     with pytest.raises(errors.ChatOpen):
         chats.create(user, "Help", message="Hello", client_message_id="another")
 
@@ -164,7 +165,7 @@ def test_a_chat_closed_while_another_is_opened_stands_in_no_ones_way(
     database: Database[Document],
     user: Session,
     agent: Session,
-    chat: Document,
+    chat: Chat,
     meanwhile: Meanwhile,
 ) -> None:
     meanwhile(
@@ -182,7 +183,7 @@ def test_a_chat_closed_while_another_is_opened_stands_in_no_ones_way(
 
 
 def test_a_chat_is_seen_by_its_owner_and_by_agents(
-    user: Session, agent: Session, chat: Document
+    user: Session, agent: Session, chat: Chat
 ) -> None:
     for who in (user, agent):
         assert chats.get(who, chat["_id"])[0]["_id"] == chat["_id"]
@@ -190,7 +191,7 @@ def test_a_chat_is_seen_by_its_owner_and_by_agents(
 
 
 @pytest.mark.parametrize("role", ["user", "guest"])
-def test_a_chat_is_not_seen_by_anybody_else(chat: Document, role: str) -> None:
+def test_a_chat_is_not_seen_by_anybody_else(chat: Chat, role: Role) -> None:
     stranger = somebody(role)
     for call in (
         lambda: chats.get(stranger, chat["_id"]),
@@ -203,7 +204,7 @@ def test_a_chat_is_not_seen_by_anybody_else(chat: Document, role: str) -> None:
     assert stored(chat)["version"] == 1
 
 
-def test_each_side_has_its_own_unread_number(user: Session, agent: Session, chat: Document) -> None:
+def test_each_side_has_its_own_unread_number(user: Session, agent: Session, chat: Chat) -> None:
     for _ in range(2):
         messages.send(user, chat["_id"], "question")
     for _ in range(3):
@@ -215,7 +216,7 @@ def test_each_side_has_its_own_unread_number(user: Session, agent: Session, chat
     assert chats.unread(somebody("user")) == (0, 0)
 
 
-def test_a_chat_comes_with_its_newest_messages(user: Session, chat: Document) -> None:
+def test_a_chat_comes_with_its_newest_messages(user: Session, chat: Chat) -> None:
     for number in range(5):
         messages.send(user, chat["_id"], f"{number}")
     _, newest = chats.get(user, chat["_id"], 2)
@@ -239,9 +240,9 @@ def test_a_chat_comes_with_its_newest_messages(user: Session, chat: Document) ->
 def test_an_agent_changes_a_chat(
     database: Database[Document],
     agent: Session,
-    chat: Document,
+    chat: Chat,
     changes: dict[str, Any],
-    field: str,
+    field: Literal["status", "priority", "category"],
     value: str,
 ) -> None:
     now, added = chats.update(agent, chat["_id"], **changes)
@@ -264,20 +265,20 @@ def test_an_agent_changes_a_chat(
     ],
 )
 def test_a_user_changes_nothing_of_that_and_no_part_is_applied(
-    user: Session, chat: Document, changes: dict[str, Any]
+    user: Session, chat: Chat, changes: dict[str, Any]
 ) -> None:
     with pytest.raises(errors.AdminOnly):
         chats.update(user, chat["_id"], **changes)
     assert stored(chat)["version"] == 1
 
 
-def test_a_change_to_what_is_already_so_changes_nothing(agent: Session, chat: Document) -> None:
+def test_a_change_to_what_is_already_so_changes_nothing(agent: Session, chat: Chat) -> None:
     chats.update(agent, chat["_id"], status="active", priority="medium", admin_id=None)
     assert stored(chat)["version"] == 1
 
 
 def test_all_parts_of_a_change_are_applied_at_once(
-    database: Database[Document], user: Session, make_session: MakeSession, chat: Document
+    database: Database[Document], user: Session, make_session: MakeSession, chat: Chat
 ) -> None:
     agent = make_session("admin", "Ada")
     messages.send(user, chat["_id"], "Hello")
@@ -302,7 +303,7 @@ def test_all_parts_of_a_change_are_applied_at_once(
 
 
 def test_a_repeated_change_with_a_message_changes_nothing(
-    database: Database[Document], agent: Session, chat: Document
+    database: Database[Document], agent: Session, chat: Chat
 ) -> None:
     _, first = chats.update(
         agent, chat["_id"], message="Hi", client_message_id="key", priority="high"
@@ -317,14 +318,14 @@ def test_a_repeated_change_with_a_message_changes_nothing(
 
 
 def test_a_goodbye_closes_the_chat_behind_it(
-    database: Database[Document], agent: Session, chat: Document
+    database: Database[Document], agent: Session, chat: Chat
 ) -> None:
     now, added = chats.update(agent, chat["_id"], message="Goodbye", status="closed")
     assert (now["status"], added[0]["seq"]) == ("closed", 1)
     assert len(assert_chat_is_consistent(database, chat["_id"])) == 1
 
 
-def test_a_repeated_goodbye_is_no_error(agent: Session, chat: Document) -> None:
+def test_a_repeated_goodbye_is_no_error(agent: Session, chat: Chat) -> None:
     for _ in range(2):
         now, added = chats.update(
             agent, chat["_id"], message="Goodbye", client_message_id="key", status="closed"
@@ -333,7 +334,7 @@ def test_a_repeated_goodbye_is_no_error(agent: Session, chat: Document) -> None:
 
 
 def test_a_message_to_a_closed_chat_is_refused_with_all_that_came_with_it(
-    database: Database[Document], agent: Session, chat: Document
+    database: Database[Document], agent: Session, chat: Chat
 ) -> None:
     chats.update(agent, chat["_id"], status="closed")
     refused: list[dict[str, Any]] = [
@@ -350,7 +351,7 @@ def test_a_message_to_a_closed_chat_is_refused_with_all_that_came_with_it(
 
 
 def test_reopening_with_a_message_opens_first(
-    database: Database[Document], agent: Session, chat: Document
+    database: Database[Document], agent: Session, chat: Chat
 ) -> None:
     chats.update(agent, chat["_id"], status="closed")
     now, added = chats.update(
@@ -360,9 +361,7 @@ def test_reopening_with_a_message_opens_first(
     assert_chat_is_consistent(database, chat["_id"])
 
 
-def test_a_late_repetition_does_not_open_what_was_closed_since(
-    agent: Session, chat: Document
-) -> None:
+def test_a_late_repetition_does_not_open_what_was_closed_since(agent: Session, chat: Chat) -> None:
     changes: dict[str, Any] = {
         "message": "Back again",
         "client_message_id": "key",
@@ -377,7 +376,7 @@ def test_a_late_repetition_does_not_open_what_was_closed_since(
 
 
 def test_reopening_is_refused_while_the_user_has_another_open_chat(
-    database: Database[Document], user: Session, agent: Session, chat: Document
+    database: Database[Document], user: Session, agent: Session, chat: Chat
 ) -> None:
     chats.update(agent, chat["_id"], status="closed")
     other, _, _ = chats.create(user, "Another")
@@ -390,7 +389,7 @@ def test_reopening_is_refused_while_the_user_has_another_open_chat(
 
 
 def test_a_chat_closed_while_another_is_reopened_stands_in_no_ones_way(
-    user: Session, agent: Session, chat: Document, meanwhile: Meanwhile
+    user: Session, agent: Session, chat: Chat, meanwhile: Meanwhile
 ) -> None:
     chats.update(agent, chat["_id"], status="closed")
     other, _, _ = chats.create(user, "Another")
@@ -404,7 +403,7 @@ def test_a_chat_closed_while_another_is_reopened_stands_in_no_ones_way(
 
 
 def test_a_chat_that_another_agent_opens_meanwhile_does_not_stand_in_its_own_way(
-    user: Session, agent: Session, chat: Document, meanwhile: Meanwhile
+    user: Session, agent: Session, chat: Chat, meanwhile: Meanwhile
 ) -> None:
     chats.update(agent, chat["_id"], status="closed")
     other, _, _ = chats.create(user, "Another")
@@ -419,15 +418,23 @@ def test_a_chat_that_another_agent_opens_meanwhile_does_not_stand_in_its_own_way
 
 
 def test_each_reopening_counts_the_epoch_up_and_nothing_else_does(
-    agent: Session, chat: Document
+    agent: Session, chat: Chat
 ) -> None:
-    steps = ("pending", "active", "closed", "archived", "pending", "archived", "active")
+    steps: tuple[Status, ...] = (
+        "pending",
+        "active",
+        "closed",
+        "archived",
+        "pending",
+        "archived",
+        "active",
+    )
     epochs = [chats.update(agent, chat["_id"], status=step)[0]["epoch"] for step in steps]
     assert epochs == [0, 0, 0, 0, 1, 1, 2]
 
 
 def test_a_change_meets_another_and_both_stay(
-    agent: Session, chat: Document, meanwhile: Meanwhile
+    agent: Session, chat: Chat, meanwhile: Meanwhile
 ) -> None:
     meanwhile(
         stored_chats,
@@ -439,7 +446,7 @@ def test_a_change_meets_another_and_both_stay(
 
 
 def test_a_chat_is_assigned_and_unassigned(
-    agent: Session, make_session: MakeSession, chat: Document
+    agent: Session, make_session: MakeSession, chat: Chat
 ) -> None:
     other = make_session("admin", "Ada")
     now, _ = chats.update(agent, chat["_id"], admin_id=str(other.user_id))
@@ -450,7 +457,7 @@ def test_a_chat_is_assigned_and_unassigned(
 
 @pytest.mark.parametrize("wrong", ["", "zz", str(ObjectId()), "user", "disabled", 7])
 def test_only_an_active_agent_can_be_assigned(
-    agent: Session, make_session: MakeSession, chat: Document, wrong: object
+    agent: Session, make_session: MakeSession, chat: Chat, wrong: object
 ) -> None:
     if wrong == "user":
         wrong = str(make_session("user").user_id)
@@ -465,7 +472,7 @@ def test_only_an_active_agent_can_be_assigned(
 
 
 def test_read_marks_all_that_is_there(
-    database: Database[Document], user: Session, agent: Session, chat: Document
+    database: Database[Document], user: Session, agent: Session, chat: Chat
 ) -> None:
     messages.send(user, chat["_id"], "Hello")
     now, _ = chats.update(agent, chat["_id"], read=True)
@@ -474,7 +481,7 @@ def test_read_marks_all_that_is_there(
 
 
 def test_many_chats_change_at_once_and_each_tells_how_it_went(
-    database: Database[Document], user: Session, agent: Session, chat: Document
+    database: Database[Document], user: Session, agent: Session, chat: Chat
 ) -> None:
     chats.update(agent, chat["_id"], status="closed")
     second, _, _ = chats.create(user, "Second")
@@ -491,7 +498,7 @@ def test_many_chats_change_at_once_and_each_tells_how_it_went(
     assert_all_chats_are_consistent(database)
 
 
-def test_a_user_changes_no_chats_in_bulk(user: Session, chat: Document) -> None:
+def test_a_user_changes_no_chats_in_bulk(user: Session, chat: Chat) -> None:
     with pytest.raises(errors.AdminOnly):
         chats.bulk_update(user, [chat["_id"]], status="closed")
     assert stored(chat)["status"] == "active"
@@ -501,7 +508,7 @@ def test_a_user_changes_no_chats_in_bulk(user: Session, chat: Document) -> None:
 
 
 def test_a_deleted_chat_is_gone_with_its_messages(
-    database: Database[Document], user: Session, agent: Session, chat: Document
+    database: Database[Document], user: Session, agent: Session, chat: Chat
 ) -> None:
     kept, _, _ = chats.create(somebody("user"), "Kept", message="Hello")
     messages.send(user, chat["_id"], "Hello")
@@ -513,14 +520,14 @@ def test_a_deleted_chat_is_gone_with_its_messages(
     assert len(assert_chat_is_consistent(database, kept["_id"])) == 1
 
 
-def test_a_user_deletes_no_chat(user: Session, chat: Document) -> None:
+def test_a_user_deletes_no_chat(user: Session, chat: Chat) -> None:
     with pytest.raises(errors.AdminOnly):
         chats.delete(user, chat["_id"])
     assert stored(chat)["_id"] == chat["_id"]
 
 
 def test_a_deleted_open_chat_leaves_its_user_free(
-    user: Session, agent: Session, chat: Document
+    user: Session, agent: Session, chat: Chat
 ) -> None:
     chats.delete(agent, chat["_id"])
     assert chats.create(user, "Another")[2]
@@ -534,7 +541,7 @@ def test_a_deletion_that_was_cut_off_is_finished_at_the_next_start(
     database: Database[Document],
     user: Session,
     agent: Session,
-    chat: Document,
+    chat: Chat,
     meanwhile: Meanwhile,
     module: Any,
     name: str,
@@ -555,7 +562,7 @@ def test_a_deletion_that_was_cut_off_is_finished_at_the_next_start(
 # Listing
 
 
-def opened(subject: str, owner: Session | None = None, **fields: Any) -> Document:
+def opened(subject: str, owner: Session | None = None, **fields: Any) -> ShownChat:
     return chats.create(owner or somebody("user"), subject, **fields)[0]
 
 
@@ -575,7 +582,7 @@ def test_a_chat_of_another_time_is_told_of_as_changed_now(agent: Session) -> Non
 
 
 @pytest.fixture
-def shelf(agent: Session) -> dict[str, Document]:
+def shelf(agent: Session) -> dict[str, ShownChat]:
     """Four chats of four users, from the oldest to the newest, in all sorts of states."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     with clock.frozen(start):
@@ -617,7 +624,7 @@ def shelf(agent: Session) -> dict[str, Document]:
     ],
 )
 def test_an_agent_narrows_the_list(
-    agent: Session, shelf: dict[str, Document], filters: dict[str, Any], found: list[str]
+    agent: Session, shelf: dict[str, ShownChat], filters: dict[str, Any], found: list[str]
 ) -> None:
     assert subjects(agent, **filters) == found
 
@@ -641,9 +648,7 @@ def test_a_renamed_user_is_found_under_both_names(
     assert subjects(agent, q="beatriz") == ["one"]
 
 
-def test_an_assigned_chat_is_on_its_agents_list_only(
-    make_session: MakeSession, chat: Document
-) -> None:
+def test_an_assigned_chat_is_on_its_agents_list_only(make_session: MakeSession, chat: Chat) -> None:
     ada, bob = make_session("admin"), make_session("admin")
     chats.update(ada, chat["_id"], admin_id=str(ada.user_id))
     assert subjects(ada, assigned="me") == ["Help"]
@@ -660,7 +665,7 @@ def test_a_wrong_filter_is_refused_by_name(agent: Session, filters: dict[str, An
 
 
 def test_a_user_lists_their_own_chats_whatever_they_ask_for(
-    user: Session, agent: Session, shelf: dict[str, Document]
+    user: Session, agent: Session, shelf: dict[str, ShownChat]
 ) -> None:
     first = opened("mine", user)
     chats.update(agent, first["_id"], status="closed", message="Goodbye")
@@ -674,7 +679,7 @@ def test_a_user_lists_their_own_chats_whatever_they_ask_for(
     assert subjects(somebody("user")) == []
 
 
-def test_the_latest_message_comes_first(agent: Session, shelf: dict[str, Document]) -> None:
+def test_the_latest_message_comes_first(agent: Session, shelf: dict[str, ShownChat]) -> None:
     messages.send(agent, shelf["two"]["_id"], "Sorry for the wait")
     assert subjects(agent) == ["two", "four", "three", "one"]
 
@@ -697,7 +702,9 @@ def test_pages_follow_each_other_without_gap_or_repetition(agent: Session) -> No
     assert cursor is None
 
 
-def test_a_cursor_grants_nothing(user: Session, agent: Session, shelf: dict[str, Document]) -> None:
+def test_a_cursor_grants_nothing(
+    user: Session, agent: Session, shelf: dict[str, ShownChat]
+) -> None:
     opened("mine", user)
     cursor = chats.list_chats(agent, ChatFilters(), 1).next_cursor
     page = chats.list_chats(user, ChatFilters(), 50, cursor)
@@ -718,7 +725,7 @@ def test_a_made_up_cursor_is_refused(agent: Session, cursor: str) -> None:
 
 
 def test_the_etag_of_a_chat_changes_with_everything_one_sees_of_it(
-    make_session: MakeSession, user: Session, chat: Document
+    make_session: MakeSession, user: Session, chat: Chat
 ) -> None:
     agent = make_session("admin")
     owner = make_session("user")
@@ -741,9 +748,7 @@ def test_the_etag_of_a_chat_changes_with_everything_one_sees_of_it(
         assert (len(seen), len(listed)) == (number, number)
 
 
-def test_the_etag_stays_while_nothing_happens(
-    user: Session, agent: Session, chat: Document
-) -> None:
+def test_the_etag_stays_while_nothing_happens(user: Session, agent: Session, chat: Chat) -> None:
     for who in (user, agent):
         assert chats.etag(who, stored(chat)) == chats.etag(who, stored(chat))
         assert chats.list_chats(who, ChatFilters()) == chats.list_chats(who, ChatFilters())
@@ -751,7 +756,7 @@ def test_the_etag_stays_while_nothing_happens(
 
 
 def test_the_state_of_a_list_tells_of_chats_that_come_and_go(
-    agent: Session, shelf: dict[str, Document]
+    agent: Session, shelf: dict[str, ShownChat]
 ) -> None:
     seen = {chats.list_chats(agent, ChatFilters(status=["active"])).etag}
     new = opened("five")
@@ -764,14 +769,14 @@ def test_the_state_of_a_list_tells_of_chats_that_come_and_go(
 
 
 def test_the_state_of_a_list_carries_the_unread_total_of_all_chats(
-    agent: Session, shelf: dict[str, Document]
+    agent: Session, shelf: dict[str, ShownChat]
 ) -> None:
     state = chats.list_chats(agent, ChatFilters(status=["closed"]), 1)
     assert (state.unread_chats, state.unread_messages) == (2, 2)
 
 
 def test_the_unread_numbers_of_a_list_move_its_etag(
-    user: Session, agent: Session, chat: Document
+    user: Session, agent: Session, chat: Chat
 ) -> None:
     # The message is in no chat of this page, but the total above the page shows it.
     before = chats.list_chats(agent, ChatFilters(status=["closed"]))
@@ -780,7 +785,7 @@ def test_the_unread_numbers_of_a_list_move_its_etag(
 
 
 def test_a_clock_that_jumps_back_still_lists_the_chat(
-    database: Database[Document], user: Session, chat: Document
+    database: Database[Document], user: Session, chat: Chat
 ) -> None:
     with time_machine.travel(datetime.now(UTC) - timedelta(days=30)):
         messages.send(user, chat["_id"], "Hello")
@@ -808,10 +813,10 @@ def test_a_late_retry_of_an_opening_gives_the_chat_it_made(make_session: MakeSes
     ],
 )
 def test_a_chat_that_lacks_a_newer_field_can_be_changed(
-    field: str,
+    field: Literal["category", "priority", "adminId"],
     change: dict[str, Any],
     value: object,
-    chat: Document,
+    chat: Chat,
     agent: Session,
     database: Database[Document],
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from chatapi.domain import errors
+from chatapi.domain.enums import Role
 from chatapi.services import accounts, credentials, passwords
 from chatapi.services.hashing_pool import FIRST, LAST, SECOND
 from chatapi.store import users
@@ -121,7 +122,7 @@ def test_a_sign_in_that_is_refused_at_its_end_leaves_no_session(
 @pytest.mark.parametrize(("role", "expected"), [("admin", SECOND), ("user", LAST)])
 def test_all_hashes_of_an_agent_come_before_those_of_others(
     make_user: MakeUser, make_session: MakeSession, monkeypatch: pytest.MonkeyPatch,
-    role: str, expected: int,
+    role: Role, expected: int,
 ) -> None:  # fmt: skip
     agent, user = make_session("admin"), make_user(role=role)
     run, priorities = passwords.pool.run, []

@@ -15,11 +15,14 @@ import pytest
 from pymongo.database import Database
 
 from chatapi.domain import errors
+from chatapi.domain.documents import Chat, ShownChat
+from chatapi.domain.enums import Status
 from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.store import chats as stored_chats
 from chatapi.store.database import Document
 from tests.consistency import assert_chat_is_consistent
+from tests.documents import preview_of
 from tests.services.conftest import somebody
 from tests.services.schedule import Operation, Run, explore, pause_before_store_calls
 
@@ -31,10 +34,10 @@ def _switching(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     A process remembers chats as it last saw them. Here the others saw them when they were new.
     """
     if request.param != "one process":
-        remembered: dict[Any, Document] = {}
+        remembered: dict[Any, Chat] = {}
         insert = stored_chats.insert
 
-        def remember(chat: Document, terms: Sequence[str]) -> None:
+        def remember(chat: Chat, terms: Sequence[str]) -> None:
             insert(chat, terms)
             remembered[chat["_id"]] = deepcopy(chat)
 
@@ -68,7 +71,7 @@ class World:
     def history(self) -> list[Document]:
         return assert_chat_is_consistent(self.database, self.id)
 
-    def now(self) -> Document:
+    def now(self) -> ShownChat:
         chat, _ = chats.get(self.agent, self.id)
         return chat
 
@@ -408,7 +411,7 @@ def test_a_read_mark_comes_with_the_message_or_the_change_it_was_sent_with(
 
 @pytest.mark.parametrize("status", ["closed", "archived"])
 def test_an_opening_with_a_message_is_not_applied_by_halves_when_killed(
-    database: Database[Document], status: str
+    database: Database[Document], status: Status
 ) -> None:
     here = World(database)
 
@@ -621,7 +624,7 @@ def test_a_message_is_deleted_for_everybody_or_nobody_wherever_that_is_killed(
         assert shown == (page[seq - 1].get("deletedAt") is None)
         assert shown == (chats.etag(here.user, chat) == etags[0])
         if seq == 2:
-            assert shown == (chat["lastMessage"]["content"] == text)
+            assert shown == (preview_of(chat) == text)
         assert run.killed[0] or not shown
         here.history()
         begun = database["deletions"].count_documents({})

@@ -13,7 +13,8 @@ from pymongo.database import Database
 
 from chatapi.cli import consistency
 from chatapi.domain import errors
-from chatapi.domain.enums import CLOSED_STATUSES, OPEN_STATUSES
+from chatapi.domain.documents import Chat, ShownChat, ShownMessage
+from chatapi.domain.enums import CLOSED_STATUSES, OPEN_STATUSES, Role, Status
 from chatapi.services import accounts, chats, messages
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
@@ -22,23 +23,24 @@ from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
 from tests.conftest import CLIENT
 from tests.consistency import assert_chat_is_consistent
+from tests.documents import preview_of
 from tests.services.conftest import Killed, die, somebody
 
 Meanwhile = Callable[..., None]
 
 
 @pytest.fixture
-def chat(user: Session) -> Document:
+def chat(user: Session) -> ShownChat:
     """An open chat of the user without a message."""
     return chats.create(user, "Help")[0]
 
 
-def texts(session: Session, chat: Document) -> list[str]:
+def texts(session: Session, chat: Chat) -> list[str]:
     return [row["content"] for row in messages.history(session, chat["_id"])[1]]
 
 
 def killed_between_the_writes(
-    meanwhile: Meanwhile, session: Session, chat: Document, text: str, key: str | None = None
+    meanwhile: Meanwhile, session: Session, chat: Chat, text: str, key: str | None = None
 ) -> None:
     """Send a message and die before it is committed."""
     meanwhile(stored_chats, "replace", before=die)
@@ -50,7 +52,7 @@ def killed_between_the_writes(
 
 
 def test_a_message_is_stored_with_its_sender_and_shown_in_the_chat(
-    database: Database[Document], user: Session, chat: Document
+    database: Database[Document], user: Session, chat: Chat
 ) -> None:
     message, created = messages.send(user, chat["_id"], "Hello", "key")
     assert created
@@ -60,12 +62,12 @@ def test_a_message_is_stored_with_its_sender_and_shown_in_the_chat(
     (row,) = assert_chat_is_consistent(database, chat["_id"])
     assert row["_id"] == message["_id"]
     now, _ = chats.get(user, chat["_id"])
-    assert now["lastMessage"]["content"] == "Hello"
+    assert preview_of(now) == "Hello"
     assert now["lastMessageAt"] == message["timestamp"]
 
 
 @pytest.mark.parametrize("role", ["user", "guest", "admin"])
-def test_each_role_signs_its_messages(database: Database[Document], role: str) -> None:
+def test_each_role_signs_its_messages(database: Database[Document], role: Role) -> None:
     owner = somebody("user")
     if role == "guest":
         owner, _ = accounts.guest("Gil", "gil@example.org", CLIENT)
@@ -76,9 +78,7 @@ def test_each_role_signs_its_messages(database: Database[Document], role: str) -
     assert_chat_is_consistent(database, chat["_id"])
 
 
-def test_nobody_writes_into_someone_elses_chat(
-    database: Database[Document], chat: Document
-) -> None:
+def test_nobody_writes_into_someone_elses_chat(database: Database[Document], chat: Chat) -> None:
     stranger = somebody("user")
     with pytest.raises(errors.NotYourChat):
         messages.send(stranger, chat["_id"], "Let me in")
@@ -88,7 +88,7 @@ def test_nobody_writes_into_someone_elses_chat(
 @pytest.mark.parametrize(
     "chat_id", ["", "zz", "0" * 24, None, 5, {"$gt": ""}, ObjectId(), "ß" * 24]
 )
-def test_no_chat_has_a_wrong_id(user: Session, chat: Document, chat_id: object) -> None:
+def test_no_chat_has_a_wrong_id(user: Session, chat: Chat, chat_id: object) -> None:
     for call in (
         lambda: messages.send(user, chat_id, "x"),
         lambda: messages.history(user, chat_id),
@@ -100,7 +100,7 @@ def test_no_chat_has_a_wrong_id(user: Session, chat: Document, chat_id: object) 
 
 @pytest.mark.parametrize("status", CLOSED_STATUSES)
 def test_a_closed_chat_takes_no_message_of_anybody(
-    database: Database[Document], user: Session, agent: Session, chat: Document, status: str
+    database: Database[Document], user: Session, agent: Session, chat: Chat, status: Status
 ) -> None:
     chats.update(agent, chat["_id"], status=status)
     for who in (user, agent):
@@ -112,7 +112,7 @@ def test_a_closed_chat_takes_no_message_of_anybody(
 
 @pytest.mark.parametrize("status", OPEN_STATUSES)
 def test_an_open_chat_takes_messages(
-    database: Database[Document], user: Session, agent: Session, chat: Document, status: str
+    database: Database[Document], user: Session, agent: Session, chat: Chat, status: Status
 ) -> None:
     chats.update(agent, chat["_id"], status=status)
     messages.send(user, chat["_id"], "One more")
@@ -120,7 +120,7 @@ def test_an_open_chat_takes_messages(
 
 
 def test_5000_characters_beyond_the_basic_plane_come_back_as_they_were(
-    database: Database[Document], user: Session, chat: Document
+    database: Database[Document], user: Session, chat: Chat
 ) -> None:
     content = "👩‍💻é汉ا\n" * 714 + "🎉🎉"
     assert len(content) == 5000
@@ -128,12 +128,12 @@ def test_5000_characters_beyond_the_basic_plane_come_back_as_they_were(
     _, (stored,) = messages.history(user, chat["_id"])
     assert stored["content"] == sent["content"] == content
     now, _ = chats.get(user, chat["_id"])
-    assert now["lastMessage"]["content"] == content[: messages.MAX_PREVIEW_LENGTH]
+    assert preview_of(now) == content[: messages.MAX_PREVIEW_LENGTH]
     assert_chat_is_consistent(database, chat["_id"])
 
 
 def test_a_rename_is_seen_in_new_messages_only(
-    database: Database[Document], make_session: Any, chat: Document
+    database: Database[Document], make_session: Any, chat: Chat
 ) -> None:
     boss, sender = make_session("admin"), make_session("user", "Old Name")
     chat, _, _ = chats.create(sender, "Help", message="before")
@@ -146,7 +146,7 @@ def test_a_rename_is_seen_in_new_messages_only(
 
 @pytest.mark.parametrize("jump", [timedelta(days=-400), timedelta(days=400)])
 def test_a_clock_that_jumps_does_not_change_the_order(
-    database: Database[Document], user: Session, chat: Document, jump: timedelta
+    database: Database[Document], user: Session, chat: Chat, jump: timedelta
 ) -> None:
     messages.send(user, chat["_id"], "first")
     with time_machine.travel(datetime.now(UTC) + jump):
@@ -161,7 +161,7 @@ def test_a_clock_that_jumps_does_not_change_the_order(
 
 
 def test_a_retry_returns_the_first_message_and_changes_nothing(
-    database: Database[Document], user: Session, chat: Document
+    database: Database[Document], user: Session, chat: Chat
 ) -> None:
     first, _ = messages.send(user, chat["_id"], "Hello", "key")
     before, _ = chats.get(user, chat["_id"])
@@ -172,7 +172,7 @@ def test_a_retry_returns_the_first_message_and_changes_nothing(
 
 
 def test_a_retry_after_the_closing_still_returns_the_first_message(
-    user: Session, agent: Session, chat: Document
+    user: Session, agent: Session, chat: Chat
 ) -> None:
     first, _ = messages.send(user, chat["_id"], "Hello", "key")
     chats.update(agent, chat["_id"], status="closed")
@@ -180,7 +180,7 @@ def test_a_retry_after_the_closing_still_returns_the_first_message(
 
 
 def test_another_key_after_the_closing_is_refused(
-    user: Session, agent: Session, chat: Document
+    user: Session, agent: Session, chat: Chat
 ) -> None:
     messages.send(user, chat["_id"], "Hello", "key")
     chats.update(agent, chat["_id"], status="closed")
@@ -189,7 +189,7 @@ def test_another_key_after_the_closing_is_refused(
 
 
 def test_a_retry_of_a_deleted_message_returns_its_tombstone(
-    user: Session, agent: Session, chat: Document
+    user: Session, agent: Session, chat: Chat
 ) -> None:
     messages.send(user, chat["_id"], "Hello", "key")
     messages.delete(agent, chat["_id"], 1)
@@ -198,7 +198,7 @@ def test_a_retry_of_a_deleted_message_returns_its_tombstone(
 
 
 def test_a_key_belongs_to_its_sender_and_its_chat(
-    database: Database[Document], user: Session, agent: Session, chat: Document
+    database: Database[Document], user: Session, agent: Session, chat: Chat
 ) -> None:
     other, _, _ = chats.create(somebody("user"), "Help")
     sent = [
@@ -211,7 +211,7 @@ def test_a_key_belongs_to_its_sender_and_its_chat(
 
 
 def test_messages_without_a_key_are_never_taken_for_retries(
-    database: Database[Document], user: Session, chat: Document
+    database: Database[Document], user: Session, chat: Chat
 ) -> None:
     for _ in range(3):
         assert messages.send(user, chat["_id"], "Hello")[1]
@@ -225,7 +225,7 @@ def test_a_message_is_invisible_until_it_is_committed(
     database: Database[Document],
     user: Session,
     agent: Session,
-    chat: Document,
+    chat: Chat,
     meanwhile: Meanwhile,
 ) -> None:
     seen: list[list[str]] = []
@@ -239,7 +239,7 @@ def test_the_next_sender_commits_what_a_dead_one_left(
     database: Database[Document],
     user: Session,
     agent: Session,
-    chat: Document,
+    chat: Chat,
     meanwhile: Meanwhile,
 ) -> None:
     killed_between_the_writes(meanwhile, user, chat, "left behind")
@@ -251,7 +251,7 @@ def test_the_next_sender_commits_what_a_dead_one_left(
 
 
 def test_the_retry_of_a_dead_sender_finds_its_own_message(
-    database: Database[Document], user: Session, chat: Document, meanwhile: Meanwhile
+    database: Database[Document], user: Session, chat: Chat, meanwhile: Meanwhile
 ) -> None:
     killed_between_the_writes(meanwhile, user, chat, "Hello", "key")
     message, _ = messages.send(user, chat["_id"], "Hello", "key")
@@ -261,9 +261,9 @@ def test_the_retry_of_a_dead_sender_finds_its_own_message(
 
 
 def test_the_retry_of_a_message_that_is_under_way_waits_for_it(
-    database: Database[Document], user: Session, chat: Document, meanwhile: Meanwhile
+    database: Database[Document], user: Session, chat: Chat, meanwhile: Meanwhile
 ) -> None:
-    answers: list[tuple[Document, bool]] = []
+    answers: list[tuple[ShownMessage, bool]] = []
 
     def retry() -> None:
         answers.append(messages.send(user, chat["_id"], "Hello", "key"))
@@ -279,7 +279,7 @@ def test_two_helpers_commit_a_left_message_once(
     database: Database[Document],
     user: Session,
     agent: Session,
-    chat: Document,
+    chat: Chat,
     meanwhile: Meanwhile,
 ) -> None:
     killed_between_the_writes(meanwhile, user, chat, "left behind")
@@ -299,7 +299,7 @@ def test_a_closing_between_the_writes_keeps_the_message_out(
     database: Database[Document],
     user: Session,
     agent: Session,
-    chat: Document,
+    chat: Chat,
     meanwhile: Meanwhile,
 ) -> None:
     meanwhile(
@@ -317,7 +317,7 @@ def test_a_message_left_before_a_closing_stays_out_after_the_reopening(
     database: Database[Document],
     user: Session,
     agent: Session,
-    chat: Document,
+    chat: Chat,
     meanwhile: Meanwhile,
 ) -> None:
     killed_between_the_writes(meanwhile, user, chat, "from before")
@@ -332,7 +332,7 @@ def test_a_sender_that_slept_through_closing_and_reopening_sends_anew(
     database: Database[Document],
     user: Session,
     agent: Session,
-    chat: Document,
+    chat: Chat,
     meanwhile: Meanwhile,
 ) -> None:
     def close_and_reopen() -> None:
@@ -349,7 +349,7 @@ def test_a_void_message_is_not_committed_by_a_helper_after_the_reopening(
     database: Database[Document],
     user: Session,
     agent: Session,
-    chat: Document,
+    chat: Chat,
     meanwhile: Meanwhile,
 ) -> None:
     killed_between_the_writes(meanwhile, user, chat, "void", "key")
@@ -366,7 +366,7 @@ def test_a_deletion_between_the_writes_leaves_no_message_behind(
     database: Database[Document],
     user: Session,
     agent: Session,
-    chat: Document,
+    chat: Chat,
     meanwhile: Meanwhile,
 ) -> None:
     meanwhile(stored_messages, "insert", after=lambda: chats.delete(agent, chat["_id"]))
@@ -379,7 +379,7 @@ def test_a_change_and_its_message_come_together_when_a_helper_commits_them(
     database: Database[Document],
     user: Session,
     agent: Session,
-    chat: Document,
+    chat: Chat,
     meanwhile: Meanwhile,
 ) -> None:
     meanwhile(stored_chats, "replace", before=die)
@@ -396,7 +396,7 @@ def test_a_goodbye_that_a_helper_commits_closes_the_chat_before_the_helpers_mess
     database: Database[Document],
     user: Session,
     agent: Session,
-    chat: Document,
+    chat: Chat,
     meanwhile: Meanwhile,
 ) -> None:
     refused: list[bool] = []
@@ -418,7 +418,7 @@ def test_a_goodbye_that_a_helper_commits_closes_the_chat_before_the_helpers_mess
 def test_so_many_writers_that_one_gives_up_is_said_as_busy(
     database: Database[Document],
     user: Session,
-    chat: Document,
+    chat: Chat,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(stored_chats, "replace", lambda *_: False)
@@ -434,7 +434,7 @@ def test_so_many_writers_that_one_gives_up_is_said_as_busy(
 
 
 @pytest.fixture
-def long_chat(user: Session) -> Document:
+def long_chat(user: Session) -> Chat:
     """A chat of ten messages."""
     chat, _, _ = chats.create(user, "Help")
     for number in range(1, 11):
@@ -462,13 +462,13 @@ def long_chat(user: Session) -> Document:
     ],
 )
 def test_a_page_of_history_is_a_range(
-    user: Session, long_chat: Document, asked: dict[str, int], given: list[int]
+    user: Session, long_chat: Chat, asked: dict[str, int], given: list[int]
 ) -> None:
     _, page = messages.history(user, long_chat["_id"], **asked)
     assert [row["seq"] for row in page] == list(given)
 
 
-def test_nobody_reads_someone_elses_history(long_chat: Document) -> None:
+def test_nobody_reads_someone_elses_history(long_chat: Chat) -> None:
     with pytest.raises(errors.NotYourChat):
         messages.history(somebody("user"), long_chat["_id"])
     assert len(messages.history(somebody("admin"), long_chat["_id"])[1]) == 10
@@ -478,22 +478,20 @@ def test_nobody_reads_someone_elses_history(long_chat: Document) -> None:
 
 
 def test_a_message_is_read_once_the_other_side_has_read_that_far(
-    user: Session, agent: Session, long_chat: Document
+    user: Session, agent: Session, long_chat: Chat
 ) -> None:
     messages.mark_read(agent, long_chat["_id"], 4)
     _, page = messages.history(user, long_chat["_id"])
     assert [row["isRead"] for row in page] == [True] * 4 + [False] * 6
 
 
-def test_ones_own_reading_does_not_mark_ones_own_messages(
-    user: Session, long_chat: Document
-) -> None:
+def test_ones_own_reading_does_not_mark_ones_own_messages(user: Session, long_chat: Chat) -> None:
     messages.mark_read(user, long_chat["_id"], 10)
     assert not any(row["isRead"] for row in messages.history(user, long_chat["_id"])[1])
 
 
 def test_reading_up_to_the_middle_leaves_the_rest_unread(
-    database: Database[Document], user: Session, agent: Session, chat: Document
+    database: Database[Document], user: Session, agent: Session, chat: Chat
 ) -> None:
     for number in range(9):
         messages.send(agent if number % 3 == 0 else user, chat["_id"], f"{number}")
@@ -506,7 +504,7 @@ def test_reading_up_to_the_middle_leaves_the_rest_unread(
 
 
 def test_reading_never_moves_backwards(
-    database: Database[Document], agent: Session, long_chat: Document
+    database: Database[Document], agent: Session, long_chat: Chat
 ) -> None:
     messages.mark_read(agent, long_chat["_id"], 7)
     before = access_chat(agent, long_chat["_id"])
@@ -517,7 +515,7 @@ def test_reading_never_moves_backwards(
 
 
 def test_nobody_has_read_what_is_not_written_yet(
-    database: Database[Document], agent: Session, long_chat: Document
+    database: Database[Document], agent: Session, long_chat: Chat
 ) -> None:
     with pytest.raises(errors.InvalidInput) as refusal:
         messages.mark_read(agent, long_chat["_id"], 11)
@@ -525,7 +523,7 @@ def test_nobody_has_read_what_is_not_written_yet(
     assert access_chat(agent, long_chat["_id"])["readSeq"]["admin"] == 0
 
 
-def test_a_stranger_does_not_mark_anything_read(user: Session, long_chat: Document) -> None:
+def test_a_stranger_does_not_mark_anything_read(user: Session, long_chat: Chat) -> None:
     with pytest.raises(errors.NotYourChat):
         messages.mark_read(somebody("user"), long_chat["_id"], 5)
     assert access_chat(user, long_chat["_id"])["readSeq"] == {"user": 0, "admin": 0}
@@ -535,7 +533,7 @@ def test_reading_while_a_message_arrives_counts_it_as_unread(
     database: Database[Document],
     user: Session,
     agent: Session,
-    long_chat: Document,
+    long_chat: Chat,
     meanwhile: Meanwhile,
 ) -> None:
     meanwhile(stored_chats, "replace", before=lambda: messages.send(user, long_chat["_id"], "new"))
@@ -545,7 +543,7 @@ def test_reading_while_a_message_arrives_counts_it_as_unread(
 
 
 def test_a_closed_chat_can_still_be_read(
-    database: Database[Document], agent: Session, long_chat: Document
+    database: Database[Document], agent: Session, long_chat: Chat
 ) -> None:
     chats.update(agent, long_chat["_id"], status="closed")
     messages.mark_read(agent, long_chat["_id"], 10)
@@ -557,7 +555,7 @@ def test_a_closed_chat_can_still_be_read(
 
 
 def test_a_deleted_message_keeps_its_place_and_loses_its_text(
-    database: Database[Document], user: Session, agent: Session, long_chat: Document
+    database: Database[Document], user: Session, agent: Session, long_chat: Chat
 ) -> None:
     messages.delete(agent, long_chat["_id"], 4)
     history = assert_chat_is_consistent(database, long_chat["_id"])
@@ -573,11 +571,11 @@ def test_a_deleted_message_keeps_its_place_and_loses_its_text(
 
 
 def test_a_deleted_last_message_is_gone_from_the_preview(
-    database: Database[Document], agent: Session, long_chat: Document
+    database: Database[Document], agent: Session, long_chat: Chat
 ) -> None:
     messages.delete(agent, long_chat["_id"], 10)
     now = access_chat(agent, long_chat["_id"])
-    assert now["lastMessage"]["content"] == messages.TOMBSTONE
+    assert preview_of(now) == messages.TOMBSTONE
     assert_chat_is_consistent(database, long_chat["_id"])
 
 
@@ -585,19 +583,19 @@ def test_a_message_that_arrives_during_the_deletion_keeps_its_preview(
     database: Database[Document],
     user: Session,
     agent: Session,
-    long_chat: Document,
+    long_chat: Chat,
     meanwhile: Meanwhile,
 ) -> None:
     meanwhile(
         stored_messages, "redact", after=lambda: messages.send(user, long_chat["_id"], "newer")
     )
     messages.delete(agent, long_chat["_id"], 10)
-    assert access_chat(agent, long_chat["_id"])["lastMessage"]["content"] == "newer"
+    assert preview_of(access_chat(agent, long_chat["_id"])) == "newer"
     assert_chat_is_consistent(database, long_chat["_id"])
 
 
 def test_deleting_twice_is_harmless(
-    database: Database[Document], agent: Session, long_chat: Document
+    database: Database[Document], agent: Session, long_chat: Chat
 ) -> None:
     messages.delete(agent, long_chat["_id"], 10)
     messages.delete(agent, long_chat["_id"], 10)
@@ -605,7 +603,7 @@ def test_deleting_twice_is_harmless(
 
 
 def test_a_deletion_that_was_cut_off_is_completed_by_asking_again(
-    database: Database[Document], agent: Session, long_chat: Document, meanwhile: Meanwhile
+    database: Database[Document], agent: Session, long_chat: Chat, meanwhile: Meanwhile
 ) -> None:
     meanwhile(stored_messages, "redact", after=die)
     with pytest.raises(Killed):
@@ -615,7 +613,7 @@ def test_a_deletion_that_was_cut_off_is_completed_by_asking_again(
 
 
 def test_a_deletion_that_was_cut_off_shows_the_text_to_nobody(
-    user: Session, agent: Session, chat: Document, meanwhile: Meanwhile
+    user: Session, agent: Session, chat: Chat, meanwhile: Meanwhile
 ) -> None:
     messages.send(user, chat["_id"], "My number is 4711", "key")
     meanwhile(stored_messages, "redact", before=die)
@@ -626,33 +624,31 @@ def test_a_deletion_that_was_cut_off_shows_the_text_to_nobody(
     for shown in (again, *messages.history(agent, chat["_id"])[1]):
         assert shown["content"] == messages.TOMBSTONE
         assert shown["deletedAt"] is not None
-    assert chats.get(user, chat["_id"])[0]["lastMessage"]["content"] == messages.TOMBSTONE
+    assert preview_of(chats.get(user, chat["_id"])[0]) == messages.TOMBSTONE
 
 
 @pytest.mark.parametrize("seq", [0, -1, 11, 2**40])
-def test_there_is_no_message_beyond_the_history(
-    agent: Session, long_chat: Document, seq: int
-) -> None:
+def test_there_is_no_message_beyond_the_history(agent: Session, long_chat: Chat, seq: int) -> None:
     with pytest.raises(errors.MessageNotFound):
         messages.delete(agent, long_chat["_id"], seq)
 
 
 def test_a_message_that_was_never_committed_cannot_be_deleted(
-    user: Session, agent: Session, chat: Document, meanwhile: Meanwhile
+    user: Session, agent: Session, chat: Chat, meanwhile: Meanwhile
 ) -> None:
     killed_between_the_writes(meanwhile, user, chat, "left behind")
     with pytest.raises(errors.MessageNotFound):
         messages.delete(agent, chat["_id"], 1)
 
 
-def test_a_user_deletes_nothing_not_even_their_own(user: Session, long_chat: Document) -> None:
+def test_a_user_deletes_nothing_not_even_their_own(user: Session, long_chat: Chat) -> None:
     with pytest.raises(errors.AdminOnly):
         messages.delete(user, long_chat["_id"], 1)
     assert texts(user, long_chat)[0] == "message 1"
 
 
 def test_a_deleted_message_is_not_counted_as_unread(
-    database: Database[Document], user: Session, agent: Session, long_chat: Document
+    database: Database[Document], user: Session, agent: Session, long_chat: Chat
 ) -> None:
     for seq in (5, 5, 7):  # Once, however often it is deleted.
         messages.delete(agent, long_chat["_id"], seq)
@@ -674,7 +670,7 @@ def test_a_deleted_message_is_not_counted_as_unread(
 
 @pytest.mark.parametrize("key", ["deletedUnread", "pendingRedactions"])
 def test_a_chat_of_before_deletions_were_counted_out_is_counted_as_before(
-    database: Database[Document], agent: Session, long_chat: Document, key: str
+    database: Database[Document], agent: Session, long_chat: Chat, key: str
 ) -> None:
     where = {"_id": long_chat["_id"]}
     messages.delete(agent, long_chat["_id"], 5)
@@ -692,7 +688,7 @@ def test_a_chat_of_before_deletions_were_counted_out_is_counted_as_before(
 
 
 def test_a_chat_of_deleted_messages_alone_is_not_among_the_unread(
-    database: Database[Document], user: Session, agent: Session, chat: Document
+    database: Database[Document], user: Session, agent: Session, chat: Chat
 ) -> None:
     messages.send(user, chat["_id"], "By mistake")
     unread = chats.ChatFilters(unread=True)
@@ -705,7 +701,7 @@ def test_a_chat_of_deleted_messages_alone_is_not_among_the_unread(
 
 
 def test_an_answer_reads_past_what_was_deleted(
-    database: Database[Document], user: Session, agent: Session, long_chat: Document
+    database: Database[Document], user: Session, agent: Session, long_chat: Chat
 ) -> None:
     messages.send(agent, long_chat["_id"], "For somebody else")
     messages.delete(agent, long_chat["_id"], 11)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from chatapi.domain import errors
+from chatapi.domain.enums import Status
 from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.services.chats import ChatFilters
@@ -28,7 +29,7 @@ class Chat:
 
     id: Any
     owner: int
-    status: str = "active"
+    status: Status = "active"
     said: list[tuple[str, str]] = field(default_factory=list)
     read: dict[str, int] = field(default_factory=lambda: {"user": 0, "admin": 0})
     keys: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -94,7 +95,7 @@ class Model:
         if key:
             chat.keys[who, key] = len(chat.said)
 
-    def change(self, which: int, status: str, text: str | None, read: bool) -> None:
+    def change(self, which: int, status: Status, text: str | None, read: bool) -> None:
         if not self.chats:
             return
         chat = self.chats[which % len(self.chats)]

@@ -12,6 +12,7 @@ from chatapi.domain import clock
 from chatapi.services import accounts, credentials
 from chatapi.store import maintenance, presence, sessions
 from tests.conftest import CLIENT, MakeSession, MakeUser
+from tests.documents import session_document
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 AHEAD = NOON + timedelta(days=31)
@@ -74,8 +75,8 @@ def test_a_use_in_the_future_keeps_no_session_before_one_of_now(make_session: Ma
     sessions.delete_of_user(user_id)
     with time_machine.travel(NOON + IDLE, tick=False):
         for name, created, seen in [("ahead", NOON, AHEAD), ("now", NOON + IDLE, NOON + IDLE)]:
-            row = {"_id": name, "publicId": ObjectId(), "userId": user_id, "createdAt": created}
-            sessions.insert(row | {"lastSeenAt": seen, "expiresAt": AHEAD})
+            times = {"createdAt": created, "lastSeenAt": seen, "expiresAt": AHEAD}
+            sessions.insert(session_document(_id=name, userId=user_id, **times))
         assert sessions.delete_least_recent(user_id, 1, keep="") == ["ahead"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatapi.domain import errors
+from chatapi.domain.enums import Priority, Role
 from chatapi.services import chats, messages, stats
 from chatapi.services.accounts import Session
 from tests.conftest import MakeSession
@@ -27,14 +28,15 @@ def test_without_a_chat_every_number_is_there_and_zero(agent: Session) -> None:
 
 def test_every_chat_is_counted_where_it_belongs(make_session: MakeSession) -> None:
     agent = make_session("admin")
+    opened: list[tuple[str, Priority, str | None]] = [
+        ("general", "low", "Hello"),
+        ("general", "urgent", "Hello"),
+        ("billing", "low", None),
+        ("gone from the configuration", "medium", None),
+    ]
     made = [
         chats.create(somebody("user"), "Help", category, priority, message)[0]
-        for category, priority, message in (
-            ("general", "low", "Hello"),
-            ("general", "urgent", "Hello"),
-            ("billing", "low", None),
-            ("gone from the configuration", "medium", None),
-        )
+        for category, priority, message in opened
     ]
     messages.send(agent, made[0]["_id"], "An agent's own message is unread by nobody here")
     chats.update(agent, made[1]["_id"], message="More", status="pending")
@@ -55,6 +57,6 @@ def test_every_chat_is_counted_where_it_belongs(make_session: MakeSession) -> No
 
 
 @pytest.mark.parametrize("role", ["user", "guest"])
-def test_only_agents_see_the_numbers(role: str) -> None:
+def test_only_agents_see_the_numbers(role: Role) -> None:
     with pytest.raises(errors.AdminOnly):
         stats.counts(somebody(role), CATEGORIES)

@@ -18,6 +18,7 @@ from chatapi.store import chat_terms, chats, maintenance, search_terms
 from chatapi.store import database as store
 from chatapi.store.chats import Filter
 from chatapi.store.database import Document, Duplicate
+from tests.documents import chat_document
 from tests.services.conftest import Killed, die
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,15 +39,13 @@ def _found_so(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def add(words: str, minute: int = 0, user_id: ObjectId | None = None, **more: Any) -> ObjectId:
     """Add a chat that is found by these words."""
     chat_id = ObjectId()
-    chat = {
-        "_id": chat_id,
+    fields = {
         "userId": user_id or ObjectId(),
         "isOpen": False,
         "status": "closed",
-        "version": 1,
         "lastMessageAt": AT + timedelta(minutes=minute),
-        "unread": {"user": 0, "admin": 0},
-    } | more
+    }
+    chat = chat_document(_id=chat_id, **fields | more)
     chats.insert(chat, search.terms([words]))
     return chat_id
 
@@ -216,7 +215,7 @@ def test_terms_of_no_chat_are_removed_when_nobody_can_be_about_to_open_it(
     old = ObjectId.from_datetime(clock.now() - timedelta(hours=2))
     opening = ObjectId()
     for chat_id in (old, opening):
-        chat_terms.upsert({"_id": chat_id, "userId": ObjectId()}, ["parcel"])
+        chat_terms.upsert(chat_document(_id=chat_id), ["parcel"])
     assert searched("parcel") == [there]
     maintenance.delete_orphaned_terms(clock.now() - timedelta(hours=1))
     assert set(database["chat_terms"].distinct("_id")) == {there, opening}

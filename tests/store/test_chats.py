@@ -8,12 +8,14 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
+from chatapi.domain.documents import Chat
 from chatapi.domain.paging import Position
 from chatapi.store import chats, server
 from chatapi.store import database as store
 from chatapi.store.chats import Filter
 from chatapi.store.database import Document, Duplicate
 from chatapi.store.server import PLAIN, SECANTUS_0_7, Server
+from tests.documents import chat_document
 from tests.recording import recorded
 
 ID = ObjectId()
@@ -25,14 +27,8 @@ def _bound(database: Database[Document]) -> None:
     store.bind(database)
 
 
-def document(user_id: ObjectId, *, is_open: bool) -> Document:
-    return {
-        "_id": ObjectId(),
-        "userId": user_id,
-        "isOpen": is_open,
-        "version": 1,
-        "unread": {"user": 0, "admin": 0},
-    }
+def document(user_id: ObjectId, *, is_open: bool) -> Chat:
+    return chat_document(userId=user_id, isOpen=is_open)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +63,7 @@ def listed_at(*seconds: float) -> list[ObjectId]:
 
 def pages(wanted: Filter, limit: int) -> list[ObjectId]:
     """Return the ids of all chats of a list, read page by page."""
-    found: list[Document] = []
+    found: list[Chat] = []
     after = None
     while True:
         page = chats.newest(wanted, limit, after)
@@ -133,7 +129,7 @@ def test_a_page_finds_the_chats_that_a_filter_has_far_back(
     old = document(ObjectId(), is_open=False) | {"priority": "urgent"}
     chats.insert(old | {"lastMessageAt": AT - timedelta(days=300)})
     for _ in range(2):
-        found = chats.newest(Filter(priorities=("urgent",), statuses=("active", "closed")), 2)
+        found = chats.newest(Filter(priorities=("urgent",), statuses=("closed", "archived")), 2)
         assert [row["_id"] for row in found] == []
         found = chats.newest(Filter(priorities=("urgent",)), 2)
         assert [row["_id"] for row in found] == [old["_id"]]
@@ -160,7 +156,7 @@ def test_a_change_of_an_older_version_is_not_made() -> None:
     assert not chats.replace(ObjectId(), 1, {"status": "closed"})
     found = chats.by_id(chat["_id"])
     assert found is not None
-    assert (found.get("status"), found["version"]) == (None, 1)
+    assert (found["status"], found["version"]) == ("active", 1)
 
 
 def test_a_user_has_one_open_chat_and_any_number_of_closed_ones() -> None:

@@ -14,6 +14,7 @@ from chatapi.domain import clock
 from chatapi.store import database as store
 from chatapi.store import expiry, presence, sessions
 from chatapi.store.database import Document
+from tests.documents import session_document
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +85,7 @@ def test_what_was_prolonged_this_moment_stays(
 
 
 WRITES = {
-    "sessions": lambda: sessions.insert({"_id": "new"}),
+    "sessions": lambda: sessions.insert(session_document(_id="new")),
     "ephemeralEvents": lambda: presence.emit("new"),
     "presence": lambda: presence.heartbeat("new", []),
 }
@@ -111,5 +112,5 @@ def test_a_sweep_that_fails_fails_no_write(
     store.bind(database)
     with monkeypatch.context() as patch:
         patch.setattr(type(database["sessions"]), "find", away)
-        sessions.insert({"_id": "new"})
+        sessions.insert(session_document(_id="new"))
     assert database["sessions"].count_documents({}) == 1

@@ -7,9 +7,11 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from chatapi.domain import clock
+from chatapi.domain.documents import Message
 from chatapi.store import database as store
 from chatapi.store import messages
 from chatapi.store.database import Document, Duplicate
+from tests.documents import message_document
 
 CHAT = ObjectId()
 SENDER = ObjectId()
@@ -20,9 +22,8 @@ def _bound(database: Database[Document]) -> None:
     store.bind(database)
 
 
-def message(seq: int, key: str, chat: ObjectId = CHAT, sender: ObjectId = SENDER) -> Document:
-    ids = {"_id": ObjectId(), "chatId": chat, "senderId": sender}
-    return ids | {"seq": seq, "idempotencyKey": key, "content": key}
+def message(seq: int, key: str, chat: ObjectId = CHAT, sender: ObjectId = SENDER) -> Message:
+    return message_document(chatId=chat, senderId=sender, seq=seq, idempotencyKey=key, content=key)
 
 
 def test_a_seq_is_taken_once_in_a_chat() -> None:

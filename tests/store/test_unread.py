@@ -11,9 +11,11 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
+from chatapi.domain.documents import PerSide
 from chatapi.store import cache, chats, unread
 from chatapi.store import database as store
 from chatapi.store.database import Document
+from tests.documents import chat_document
 from tests.recording import recorded
 
 
@@ -35,14 +37,13 @@ def add(messages: int) -> ObjectId:
     """Add a chat with so many messages that no agent has read, and return its id."""
     chat_id = ObjectId()
     count = {"user": 0, "admin": messages}
-    row = {"_id": chat_id, "userId": ObjectId(), "isOpen": True, "version": 1, "unread": count}
-    chats.insert(row | {"unreadByAdmin": messages > 0})
+    chats.insert(chat_document(_id=chat_id, unread=count, unreadByAdmin=messages > 0))
     chats.by_id(chat_id)
     return chat_id
 
 
 def change(chat_id: ObjectId, version: int, messages: int) -> bool:
-    count = {"user": 0, "admin": messages}
+    count: PerSide = {"user": 0, "admin": messages}
     return chats.replace(chat_id, version, {"unread": count, "unreadByAdmin": messages > 0})
 
 

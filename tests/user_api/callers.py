@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -91,7 +91,7 @@ class Caller:
         return answer.json
 
 
-def caller_on(app: Flask, user: Document | None, token: str | None) -> Caller:
+def caller_on(app: Flask, user: Mapping[str, Any] | None, token: str | None) -> Caller:
     """Return somebody who keeps no cookies."""
     client = app.test_client(use_cookies=False)
     if user is None:

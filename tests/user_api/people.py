@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
+from chatapi.domain.documents import User
+from chatapi.domain.enums import Role
 from chatapi.services import accounts
-from chatapi.store.database import Document
 from tests.conftest import CLIENT, MakeUser, SignIn
 from tests.user_api.callers import Caller, MakeCaller, caller_on
 
@@ -17,7 +18,7 @@ __all__ = ["admin", "guest", "make_caller", "nobody", "other", "user"]
 def make_caller(app: Flask, make_user: MakeUser, sign_in: SignIn) -> MakeCaller:
     """`make_caller(role="user", user=None)` -> somebody signed in, by default somebody new."""
 
-    def make(role: str = "user", user: Document | None = None) -> Caller:
+    def make(role: Role = "user", user: User | None = None) -> Caller:
         if role == "guest":
             session, token = accounts.guest("Guest", "guest@example.org", CLIENT)
             row = {"_id": session.user_id, "email": session.email, "role": "guest"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pymongo.database import Database
 
+from chatapi.domain.enums import Role
 from chatapi.store.database import Document
 from tests.user_api.callers import (
     BODIES,
@@ -138,7 +139,7 @@ def test_an_unknown_and_a_malformed_id_are_404(
 @pytest.mark.parametrize("route", ADMIN_ROUTES, ids=str)
 @pytest.mark.parametrize("role", ["user", "guest"])
 def test_a_route_for_agents_is_403_for_others_even_on_their_own(
-    route: Route, role: str, request: pytest.FixtureRequest, database: Database[Document]
+    route: Route, role: Role, request: pytest.FixtureRequest, database: Database[Document]
 ) -> None:
     somebody: Caller = request.getfixturevalue(role)
     chat = somebody.open_chat(message="Mine")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from chatapi.domain.enums import Role
 from chatapi.store.database import Document
 from tests.user_api.callers import Caller, MakeCaller, object_id, refused, stored
 
@@ -31,7 +32,7 @@ def row_of(database: Database[Document], chat: Any) -> Document:
 
 @pytest.mark.parametrize("role", ["user", "guest"])
 def test_a_user_or_guest_opens_a_chat(
-    role: str, make_caller: MakeCaller, database: Database[Document]
+    role: Role, make_caller: MakeCaller, database: Database[Document]
 ) -> None:
     somebody = make_caller(role)
     answer = somebody.post("/api/chat", {"subject": "  Where is my parcel?  "})
@@ -183,7 +184,7 @@ def test_an_agent_sets_everything_at_once(
 )
 @pytest.mark.parametrize("role", ["user", "guest"])
 def test_a_user_or_guest_cannot_change_the_chat_itself(
-    change: dict[str, Any], role: str, make_caller: MakeCaller, database: Database[Document]
+    change: dict[str, Any], role: Role, make_caller: MakeCaller, database: Database[Document]
 ) -> None:
     somebody = make_caller(role)
     chat = somebody.open_chat(message="Hello")
@@ -227,7 +228,7 @@ def test_a_disabled_agent_cannot_be_assigned(
 @pytest.mark.parametrize("status", ["closed", "archived"])
 @pytest.mark.parametrize("role", ["user", "admin"])
 def test_nothing_is_applied_if_the_message_is_refused_by_a_closed_chat(
-    status: str, role: str, user: Caller, admin: Caller, database: Database[Document]
+    status: str, role: Role, user: Caller, admin: Caller, database: Database[Document]
 ) -> None:
     chat = user.open_chat(message="Hello")
     admin.patch(path_of(chat), {"status": status})

@@ -12,6 +12,7 @@ from pymongo.database import Database
 from werkzeug.test import TestResponse
 
 from chatapi import create_app
+from chatapi.domain.enums import Role
 from chatapi.domain.errors import TooManyRequests
 from chatapi.domain.networks import SITE_FACTOR, Network, network_of
 from chatapi.http import limits
@@ -36,7 +37,7 @@ def make_app(database: Database[Document]) -> MakeApp:
     return make
 
 
-def somebody_on(app: Flask, role: str = "user") -> Caller:
+def somebody_on(app: Flask, role: Role = "user") -> Caller:
     """Return somebody new who is signed in, without having spent an attempt."""
     session, token = accounts.guest("Guest", "guest@example.org", CLIENT)
     if role != "guest":

@@ -15,6 +15,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from chatapi import create_app
+from chatapi.domain.enums import Role
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.conftest import PASSWORD
@@ -157,7 +158,7 @@ def test_an_agent_sees_the_exception_of_an_error(admin: Caller) -> None:
 
 @pytest.mark.parametrize("role", ["user", "admin"])
 def test_a_database_that_does_not_answer_is_503_with_retry_after(
-    role: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    role: Role, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     somebody: Caller = request.getfixturevalue(role)
 

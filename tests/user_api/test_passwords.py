@@ -13,6 +13,7 @@ from flask import Flask
 from pymongo.database import Database
 
 from chatapi.domain import clock, errors
+from chatapi.domain.documents import User
 from chatapi.services import accounts, credentials
 from chatapi.store import password_links
 from chatapi.store.database import Document
@@ -90,7 +91,7 @@ def test_one_session_too_many_ends_the_one_used_least_recently(
 # Links
 
 
-def made(admin: Caller, user: Document) -> str:
+def made(admin: Caller, user: User) -> str:
     answer = admin.post(f"/api/admin/users/{user['_id']}/password-link")
     assert answer.status_code == 201
     address = urlsplit(answer.json["url"])
@@ -158,15 +159,15 @@ def test_of_two_tabs_at_once_one_sets_the_password(
     accounts.login(user["email"], "the other tab's password", CLIENT)
 
 
-def _is_too_old(time: Any, admin: Caller, user: Document) -> None:
+def _is_too_old(time: Any, admin: Caller, user: User) -> None:
     time.shift(timedelta(hours=24))
 
 
-def _is_replaced(time: Any, admin: Caller, user: Document) -> None:
+def _is_replaced(time: Any, admin: Caller, user: User) -> None:
     made(admin, user)
 
 
-def _password_is_changed(time: Any, admin: Caller, user: Document) -> None:
+def _password_is_changed(time: Any, admin: Caller, user: User) -> None:
     session, _ = accounts.login(user["email"], PASSWORD, CLIENT)
     credentials.change_password(session, PASSWORD, "changed meanwhile")
 
@@ -174,7 +175,7 @@ def _password_is_changed(time: Any, admin: Caller, user: Document) -> None:
 @pytest.mark.parametrize("happens", [_is_too_old, _is_replaced, _password_is_changed])
 def test_a_link_ends(
     app: Flask, admin: Caller, nobody: Caller, make_user: MakeUser,
-    happens: Callable[[Any, Caller, Document], None],
+    happens: Callable[[Any, Caller, User], None],
 ) -> None:  # fmt: skip
     user = make_user()
     with time_machine.travel(clock.now(), tick=False) as time:

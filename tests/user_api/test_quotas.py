@@ -14,6 +14,7 @@ from pymongo.database import Database
 
 from chatapi import create_app
 from chatapi.domain import clock, errors
+from chatapi.domain.enums import Role
 from chatapi.domain.networks import network_of
 from chatapi.http import limits, quotas
 from chatapi.http.counters import Counters
@@ -22,6 +23,7 @@ from chatapi.store import expiry
 from chatapi.store.database import Document
 from config import Config, TestConfig
 from tests.conftest import CLIENT, MakeSession, SignIn
+from tests.documents import chat_document
 from tests.user_api.callers import Caller, caller_on, refused
 
 MakeApp = Callable[..., Flask]
@@ -136,7 +138,7 @@ def stored(database: Database[Document]) -> int:
 @pytest.mark.parametrize("texts", WORST.values(), ids=WORST)
 @pytest.mark.parametrize("role", ["guest", "user"])
 def test_no_less_is_charged_than_is_stored(
-    role: str, texts: tuple[str, ...], make_app: MakeApp, database: Database[Document]
+    role: Role, texts: tuple[str, ...], make_app: MakeApp, database: Database[Document]
 ) -> None:
     app = make_app()
     name, subject, text, key = texts
@@ -222,7 +224,7 @@ def test_the_defaults_hold_what_the_documentation_says(make_app: MakeApp) -> Non
 def test_a_network_writes_so_many_messages_whatever_their_size(make_app: MakeApp) -> None:
     app = make_app()
     session = accounts.session_for(accounts.new_user("Uma", "uma@example.org", "user", None))
-    chat, written = {"counts": {"user": 0, "admin": 0}}, 0
+    chat, written = chat_document(), 0
     with app.app_context(), quotas.writing_from(network_of("192.0.2.1")):
         for _ in range(600):
             try:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from chatapi.domain.enums import Role
 from chatapi.store.database import Document
 from tests.user_api.callers import Caller, MakeCaller, object_id, refused, stored
 
@@ -21,7 +22,7 @@ def listed(caller: Caller, solved: str) -> list[str]:
 
 @pytest.mark.parametrize("role", ["user", "guest"])
 def test_the_owner_marks_a_chat_as_solved(
-    role: str, make_caller: MakeCaller, admin: Caller
+    role: Role, make_caller: MakeCaller, admin: Caller
 ) -> None:
     owner = make_caller(role)
     chat = owner.open_chat(message="Where is it?")

@@ -10,6 +10,7 @@ from flask import Flask, current_app, g
 from jinja2 import TemplateError
 
 from chatapi.cli.doctor.results import Failed, NotApplicable, expect
+from chatapi.domain.enums import Role
 from chatapi.http import identity, problems
 from chatapi.services import accounts
 from config import ConfigError, ProductionConfig
@@ -71,7 +72,8 @@ def errors_are_hidden() -> str:
         seen.get("debug") == {"exception": "RuntimeError", "message": "doctor: the inside"},
         "An agent is not shown the exception.",
     )
-    for role in ("user", "guest", None):
+    roles: tuple[Role | None, ...] = ("user", "guest", None)
+    for role in roles:
         seen = _failed_request(role)
         text = json.dumps(seen)
         expect("debug" not in seen and "inside" not in text, "A user is shown the exception.")
@@ -80,7 +82,7 @@ def errors_are_hidden() -> str:
     return "an agent's 500 names the exception under debug; users and strangers get a requestId"
 
 
-def _failed_request(role: str | None) -> Any:
+def _failed_request(role: Role | None) -> Any:
     """Return the API's answer to a request of this role, None for a stranger, that failed."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
 
