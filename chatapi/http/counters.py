@@ -1,7 +1,7 @@
 """Counters of fixed windows, in a worker's memory or in the database.
 
-A window ends at most its own length from now, whatever the clock said when it began: a clock
-that jumped ahead and back must not leave counters that refuse for a month.
+A window ends at most its own length from now, also if the clock was wrong at its start: a clock
+that jumped ahead and back must not leave counters that reject requests for a month.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chatapi.store.database import client_timeouts
 from chatapi.store.disk import free_space
 from chatapi.store.expiry import purge_expired
 
-PREFIX = "chat"  # in a storage shared with other programs
+PREFIX = "chat"  # for a storage shared with other programs
 ALL_NETWORKS = "all networks"  # the key of what is counted for all together
 parsed = functools.lru_cache(parse)
 
@@ -87,7 +87,7 @@ class WorkerMemory(MemoryStorage):
 
     def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **_: str) -> None:
         super().__init__(uri, wrap_exceptions)
-        self.timer.cancel()  # It would compare our times with the clock that people read.
+        self.timer.cancel()  # It compares times with the system clock.
         self.monotonic = time.monotonic
         self.next_sweep = self.monotonic() + self.SWEEP_SECONDS
 
@@ -149,7 +149,7 @@ class DatabaseCounters(MongoDBStorage):
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count a hit and return how many there are in this window."""
-        # The sign-in itself would be refused too, after the work of a password hash.
+        # The sign-in would be rejected later, after the cost of a password hash.
         free_space.require()
         purge_expired(self.counters, "expireAt")
         while True:
@@ -191,7 +191,7 @@ class DatabaseCounters(MongoDBStorage):
             return None
         end = now + timedelta(seconds=counter.get("seconds", 0))
         if counter["expireAt"] > end:
-            # It began under a clock that was ahead.
+            # The clock was ahead when it started.
             self.counters.update_one(
                 {"_id": key, "expireAt": counter["expireAt"]}, {"$set": {"expireAt": end}}
             )

@@ -14,7 +14,7 @@ from flask.globals import request_ctx
 from chatapi.domain import errors
 from chatapi.store import database, maintenance, migrations
 
-# A running process looks again before a write, at most this often, in seconds.
+# A running process checks again before a write, at most this often, in seconds.
 RECHECK_SECONDS = 5.0
 RETRY_SECONDS = 30
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -32,7 +32,7 @@ _UNGUARDED = frozenset(
 
 
 class DataGuard:
-    """Remembers for a moment that no restore is unfinished, and for good that all is migrated."""
+    """Caches briefly that no restore is unfinished, and permanently that all is migrated."""
 
     def __init__(self) -> None:
         self._checked_at: float | None = None
@@ -60,7 +60,7 @@ class DataGuard:
 
 
 def init_app(app: Flask) -> None:
-    """Look before the app's first request, and now and then before those that write."""
+    """Check before the app's first request, and periodically before writes."""
     guard = app.extensions["data_guard"] = DataGuard()
 
     def refuse_unready_data() -> None:

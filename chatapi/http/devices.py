@@ -1,4 +1,4 @@
-"""Known devices: a signed note that an account has signed in there before.
+"""Known devices: a signed token that an account has signed in on a device before.
 
 It opens nothing. It exempts sign-ins from the delay that strangers' guesses cause, and lets
 them be served first when many sign in at once.
@@ -19,7 +19,7 @@ MAX_ACCOUNTS = 5  # people who share a computer
 
 
 def known_device(email: str, given: str | None = None) -> str | None:
-    """Return the id of the caller's device if this account has signed in there, else None.
+    """Return the id of the caller's device if this account has signed in on it, else None.
 
     given -- the `deviceToken` of a client without cookies.
     """
@@ -27,7 +27,7 @@ def known_device(email: str, given: str | None = None) -> str | None:
 
 
 def remember(email: str, given: str | None = None) -> str:
-    """Return the note that the device keeps after a sign-in."""
+    """Return the token that the device stores after a sign-in."""
     accounts = _read(given) or _read(_cookie())
     digest = _digest(email)
     device = accounts.pop(digest, None) or secrets.token_urlsafe(9)
@@ -36,7 +36,7 @@ def remember(email: str, given: str | None = None) -> str:
 
 
 def set_cookie(response: Response, session: Session) -> None:
-    """Remember the browser for the account that has signed in; a guest has none."""
+    """Set the device cookie for an account that has signed in; guests get none."""
     if session.role == "guest":
         return
     response.set_cookie(

@@ -1,7 +1,7 @@
-"""What a JSON endpoint takes and gives, said once beside its view.
+"""The declaration of a JSON endpoint's input and output, next to its view.
 
-`endpoint` parses and checks the input, lets in who may come, and shapes the output; the
-OpenAPI document is made of the same declarations. apispec with this module was chosen
+`endpoint` checks the session, validates the input and shapes the output; the
+OpenAPI document is generated from the same declarations. apispec with this module was chosen
 over flask-smorest for its cost per request and because 415, unknown fields and our
 problem documents need no workaround.
 """
@@ -37,13 +37,13 @@ Deleted; `end` has `code` and `retryAfter` and is the last.""",
     "health": ("Health", "For load balancers and monitoring."),
 }
 View = Callable[..., Any]
-NOTHING = Input()  # what an endpoint takes that takes no body, or no query
-CONTRACT = "contract"  # the name under which a view carries its contract
+NOTHING = Input()  # the schema of an endpoint without a body or query
+CONTRACT = "contract"  # the attribute of a view with its EndpointSpec
 
 
 @dataclass(frozen=True)
 class EndpointSpec:
-    """What the OpenAPI document says of an endpoint.
+    """The declaration of an endpoint, as in the OpenAPI document.
 
     auth -- "anyone", "session", "user" (users and guests) or "admin".
     returns -- the schema of each status; None for an empty body.
@@ -126,16 +126,16 @@ def _tag(given: str | None, blueprint: Blueprint, view: View) -> str:
 
 
 def not_modified(etag: str) -> bool:
-    """Tell whether the client has just this version already."""
+    """Return whether the client has this version already."""
     sent = request.if_none_match
     if sent.star_tag:
-        return True  # RFC 9110: any version will do, and there is one
-    # A compressed answer's ETag is ours with the coding behind it.
+        return True  # RFC 9110: * matches any version
+    # The ETag of a compressed response has the coding as a suffix.
     return any(tag.split(":")[0] == etag for tag in (*sent, *sent.as_set(include_weak=True)))
 
 
 def unchanged(etag: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the answer to a poll with nothing new."""
+    """Return the 304 response for unchanged data."""
     response = Response(status=304, headers=dict(headers or {}))
     response.set_etag(etag)
     return response
@@ -153,10 +153,10 @@ def _load_body(schema: Schema) -> Any:
 
 
 def _json_object(incoming: Request) -> Any:
-    # Read before the question whether there is one: a chunked body names no length.
+    # Read before checking whether there is one, because a chunked body has no length.
     raw = incoming.get_data(cache=False)
     if incoming.content_length is None and len(raw) >= current_app.config["MAX_CONTENT_LENGTH"]:
-        # Werkzeug cuts such a body off where it would refuse one that names its length.
+        # Werkzeug truncates a chunked body that is too large.
         raise errors.TooLarge
     if not incoming.is_json and (raw or incoming.mimetype):
         raise errors.NotJson
@@ -178,7 +178,7 @@ def _load_query(schema: Schema) -> Any:
     try:
         return check(schema, given)
     except errors.InvalidInput as error:
-        # A parameter that may stand several times is still one parameter to its sender.
+        # Errors of a repeated parameter are reported under its one name.
         found: dict[str, list[str]] = {}
         for path, texts in error.data["fields"].items():
             found.setdefault(path.partition(".")[0], []).extend(texts)
@@ -186,7 +186,7 @@ def _load_query(schema: Schema) -> Any:
 
 
 def check(schema: Schema, given: Any) -> Any:
-    """Return input as the schema loads it. Raises InvalidInput naming each wrong field."""
+    """Return the input as loaded by the schema. Raises InvalidInput with each invalid field."""
     try:
         return schema.load(given)
     except ValidationError as error:
@@ -199,7 +199,7 @@ def _flat(messages: Any, prefix: str = "") -> dict[str, list[str]]:
         return {prefix or "body": [str(text) for text in messages]}
     found: dict[str, list[str]] = {}
     for name, inner in messages.items():
-        # A name that a client made up may hold what cannot be written as UTF-8.
+        # A client's field name may have characters that UTF-8 cannot encode.
         shown = str(name).encode(errors="replace").decode()
         key = "body" if name == "_schema" else f"{prefix}.{shown}" if prefix else shown
         found |= _flat(inner, key)
@@ -207,17 +207,17 @@ def _flat(messages: Any, prefix: str = "") -> dict[str, list[str]]:
 
 
 def json_response(data: object, status: int = 200) -> Response:
-    """Return data, shaped by a schema already, as a JSON answer. A line, for who reads it so."""
+    """Return a JSON response of data that a schema has shaped, ending with a newline."""
     return text_response(json_text(data), status)
 
 
 def json_text(data: object) -> str:
-    """Return data, shaped by a schema already, as JSON."""
+    """Return the JSON of data that a schema has shaped."""
     return current_app.json.dumps(data, separators=(",", ":"))
 
 
 def text_response(text: str, status: int = 200) -> Response:
-    """Return a JSON text as an answer."""
+    """Return a response with a JSON text."""
     return Response(f"{text}\n", status=status, mimetype="application/json")
 
 

@@ -1,4 +1,4 @@
-"""The Flask extension objects, made once and bound to an app by the factory."""
+"""The Flask extension objects, which the factory binds to an app."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from chatapi.http import static_files
 
 
 class Compressor(Compress):
-    """Flask-Compress for what is made by a request; static files are compressed already."""
+    """Flask-Compress for dynamic responses; static files are compressed already."""
 
     def after_request(self, response: Response | None) -> Response:
-        """Compress an answer, unless the client refuses every coding (`gzip;q=0`)."""
+        """Compress a response, unless the client refuses every coding (`gzip;q=0`)."""
         if response is None or static_files.is_static():
             return response or Response(status=204)
         length = response.content_length
@@ -29,7 +29,7 @@ class Compressor(Compress):
 
 
 class Login(LoginManager):  # type: ignore[misc] # Flask-Login has no types
-    """Flask-Login for users that each request names itself, by a token or our own cookie."""
+    """Flask-Login with the product's own token or cookie in each request."""
 
     def init_app(self, app: Flask, add_context_processor: bool = False) -> None:  # noqa: ARG002
         """Serve an app, without Flask-Login's cookie and its processor, which would ask the
@@ -37,8 +37,8 @@ class Login(LoginManager):  # type: ignore[misc] # Flask-Login has no types
         app.login_manager = self  # type: ignore[attr-defined]
 
     def _load_user(self) -> None:
-        # It would look for a user's id in Flask's session and for a cookie of its own first,
-        # and hash the client's address to guard them. There are none.
+        # Flask-Login would first look for a user's id in Flask's session and for its own cookie,
+        # and hash the client's address to protect them. The product has neither.
         self._update_request_context_with_user(self._request_callback(request))
 
 

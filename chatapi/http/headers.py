@@ -1,4 +1,4 @@
-"""The headers that keep a browser safe, on every answer."""
+"""The security headers of every response."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PAGE_HEADERS = (
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Permissions-Policy", "camera=(), microphone=(), geolocation=()"),
 )
-# What is no page cannot be framed, opens nothing and asks for no camera.
+# Responses other than pages need no policies for frames, openers and features.
 DATA_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", DATA_POLICY),
@@ -39,13 +39,13 @@ DATA_HEADERS = (
 # A script or style has no policy of its own; a picture opened alone is a document.
 STATIC_HEADERS = (("X-Content-Type-Options", "nosniff"),)
 PAGES_OF_THE_API = "openapi.docs"
-# What a page of another origin may load: the widget and the modules it is made of.
+# Pages of other origins may load the widget and its modules.
 EMBEDDABLE = ("/widget.js", "/chat/static/")
 EXPOSED = ["ETag", "Link", "X-Next-Cursor", "X-Unread-Total", "Retry-After", "X-Request-Id"]
 
 
 def init_app(app: Flask) -> None:
-    """Set the headers on every answer, and CORS for exactly the configured origins."""
+    """Set the headers on every response, and CORS for the configured origins only."""
     if app.config["CORS_ORIGINS"]:
         CORS(
             app,
@@ -69,9 +69,9 @@ def init_app(app: Flask) -> None:
 def _protect(response: Response) -> Response:
     headers, asked = response.headers, request_ctx.request
     is_static = static_files.is_static() and response.status_code < 400
-    # After a 304 the browser goes on with the headers of the answer that it has.
+    # After a 304 the browser uses the headers of its cached response.
     if response.status_code != 304:
-        # No view sets these, and to add is half of what it costs to set.
+        # No view sets these, and `add` costs half as much as `set`.
         headers.extend(_safety_headers(response, is_static))
         embeddable = asked.path.startswith(EMBEDDABLE)
         sharing = "cross-origin" if embeddable else "same-origin"
@@ -79,12 +79,12 @@ def _protect(response: Response) -> Response:
     if not is_static:
         headers.add("X-Request-Id", problems.request_id())
     if current_app.config["CORS_ORIGINS"]:
-        # Also on answers to other origins, and without any: a cache must not mix them up.
+        # Also for other origins and without one, because a cache must not mix them up.
         response.vary.add("Origin")
     if asked.is_secure:
         headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
     if "Cache-Control" not in headers:
-        # A browser may keep an answer with an ETag, but must ask each time.
+        # A browser may cache a response with an ETag, but must revalidate it each time.
         headers["Cache-Control"] = "private, no-cache" if "ETag" in headers else "no-store"
     return response
 
@@ -92,7 +92,7 @@ def _protect(response: Response) -> Response:
 def _safety_headers(response: Response, is_static: bool) -> tuple[tuple[str, str], ...]:
     if is_static:
         return DATA_HEADERS if response.mimetype == "image/svg+xml" else STATIC_HEADERS
-    # An answer without a body counts as HTML for werkzeug, but the API has one page alone.
+    # Werkzeug sets HTML on a response without a body, but the API has only one page.
     is_html = response.mimetype == "text/html"
     asked = request_ctx.request
     of_the_api = asked.path.startswith("/api/") and asked.endpoint != PAGES_OF_THE_API

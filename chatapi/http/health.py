@@ -1,4 +1,4 @@
-"""Is the process alive, and can it work? For load balancers and monitoring."""
+"""Health checks for load balancers and monitoring."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ blueprint = Blueprint("health", __name__)
 
 @endpoint(blueprint, "GET", "/healthz", auth="anyone", returns={200: HealthOut()}, limit=None)
 def healthz() -> dict[str, str]:
-    """Tell that the process lives."""
+    """Report that the process is running."""
     return {"status": "ok"}
 
 
@@ -30,6 +30,6 @@ def healthz() -> dict[str, str]:
     limit=None,
 )
 def readyz() -> dict[str, Any]:
-    """Tell whether the database can be read, whether it takes writes, and when the last was."""
+    """Report whether the database can be read and written, and the age of the last write."""
     age = storage.check()
     return {"status": "ok", "writable": not storage.is_full(), "lastWriteSecondsAgo": age}

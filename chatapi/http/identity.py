@@ -1,6 +1,6 @@
-"""Who is asking: the session behind a request, from a Bearer token or from the cookie.
+"""The session of a request, from a Bearer token or from the cookie.
 
-Flask-Login keeps it for the length of a request. A cookie travels by itself, so a cookie
+Flask-Login caches it for the request. Browsers send cookies automatically, so a cookie
 request that changes something must also carry the CSRF token; a Bearer request need not.
 """
 
@@ -25,7 +25,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class CurrentUser(UserMixin):  # type: ignore[misc] # Flask-Login has no types
-    """What Flask-Login knows of somebody: their session."""
+    """The user object of Flask-Login: a session."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -33,16 +33,16 @@ class CurrentUser(UserMixin):  # type: ignore[misc] # Flask-Login has no types
 
 
 class CsrfCookie(SecureCookieSessionInterface):
-    """Flask's session, which holds the CSRF token only: without its cookie nothing is made."""
+    """Flask's session, which contains the CSRF token only."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """Return what the cookie holds."""
+        """Return the content of the cookie."""
         if self.get_cookie_name(app) not in request.cookies:
             return self.session_class()
         return super().open_session(app, request)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Set the cookie and `Vary: Cookie`, but not where no cookie decides the answer."""
+        """Set the cookie and `Vary: Cookie`, if the response depends on a cookie."""
         if not session.accessed or static_files.is_static() or response.cache_control.public:
             return
         super().save_session(app, session, response)
@@ -50,7 +50,7 @@ class CsrfCookie(SecureCookieSessionInterface):
 
 def _load(incoming: Request) -> CurrentUser | None:
     token = bearer_token(incoming) or cookie_token(incoming)
-    # A refusal, too, asks who is there: it must not be refused itself.
+    # Error responses look the session up, too, and must not fail again.
     if not token or len(token) > MAX_TOKEN or "token_refused" in g:
         return None
     session = _open(token, network_in(incoming.environ))
@@ -61,7 +61,7 @@ login_manager.request_loader(_load)
 
 
 def _open(token: str, network: Network) -> Session | None:
-    """Return the session that a token opens, if it may be looked up. Raises TooManyRequests."""
+    """Return the session of a token, if the limit allows a lookup. Raises TooManyRequests."""
     unknown: UnknownTokens = current_app.extensions["unknown_tokens"]
     session_id = accounts.session_id(token)
     if unknown.is_unknown(session_id):
@@ -91,7 +91,7 @@ def bearer_token(incoming: Request) -> str | None:
 
 
 def _protocol_token(incoming: Request) -> str | None:
-    """Return the token that a browser's WebSocket offers, since it can set no header."""
+    """Return the token among a WebSocket's subprotocols, because browsers cannot set a header."""
     protocols: str = incoming.environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "")
     for offered in protocols.split(","):
         if offered.strip().startswith("bearer."):
@@ -108,7 +108,7 @@ def cookie_token(incoming: Request) -> str | None:
 
 def optional() -> Session | None:
     """Return the request's session, or None."""
-    # Flask-Login keeps there whom it has found; each look through its proxy costs.
+    # Flask-Login caches the user there; its own proxy is slower.
     user = g.get("_login_user")
     return getattr(current_user if user is None else user, "session", None)
 
@@ -116,7 +116,7 @@ def optional() -> Session | None:
 def required() -> Session:
     """Return the request's session.
 
-    Raises NotSignedIn without a token, SessionExpired for one that opens nothing, and
+    Raises NotSignedIn without a token, SessionExpired for an invalid one, and
     CsrfFailed for a cookie request that may come from another site.
     """
     session = optional()
@@ -130,7 +130,7 @@ def required() -> Session:
 
 
 def protect() -> None:
-    """Refuse a request that changes something and may come from another site."""
+    """Raise CsrfFailed for a request that changes data and may come from another site."""
     if request.method in SAFE_METHODS:
         return
     if request.headers.get("Sec-Fetch-Site") == "cross-site" or not _same_origin():
@@ -142,9 +142,9 @@ def protect() -> None:
 
 
 def check_origin() -> None:
-    """Refuse a WebSocket that a page of another site opens with this browser's cookie.
+    """Raise Forbidden for a WebSocket with a cookie from a page of another site.
 
-    With a token of their own, pages of the origins in CORS_ORIGINS may.
+    Pages of the origins in CORS_ORIGINS may open one with a token.
     """
     if _same_origin():
         return
@@ -154,33 +154,33 @@ def check_origin() -> None:
 
 
 def _same_origin() -> bool:
-    """Tell whether no page asks, or one that came over the same scheme from the same host.
+    """Return whether the request comes from no page, or from one of the same origin.
 
-    Behind a proxy both are those of the browser: TRUSTED_PROXIES and X-Forwarded-Proto, or
-    PUBLIC_URL, say so.
+    Behind a proxy TRUSTED_PROXIES and X-Forwarded-Proto, or PUBLIC_URL, give the scheme and host
+    that the browser uses.
     """
     origin = request.headers.get("Origin")
     if origin is None:
         return True
-    # Some proxies name the scheme of a WebSocket.
+    # Some proxies send the scheme of a WebSocket.
     scheme = {"ws": "http", "wss": "https"}.get(request.scheme, request.scheme)
     ours = (f"{scheme}://{request.host}", str(current_app.config["PUBLIC_URL"]).rstrip("/"))
     return origin in ours
 
 
 def client() -> ClientInfo:
-    """Return where the request comes from. TRUSTED_PROXIES decides which address counts."""
+    """Return user agent and address of the request's client, for the session list."""
     return ClientInfo(request.headers.get("User-Agent", ""), address())
 
 
 def address() -> str:
-    """Return the client's address. Raises BadAddress where a proxy passes on something else."""
+    """Return the client's address. Raises BadAddress if a proxy sends something else."""
     network()
     return request.remote_addr or ""
 
 
 def network() -> Network:
-    """Return the network that the request counts for. Raises BadAddress."""
+    """Return the client's network. Raises BadAddress."""
     try:
         return network_of(request.remote_addr or "")
     except ValueError:
@@ -188,7 +188,7 @@ def network() -> Network:
 
 
 def csrf_token() -> str:
-    """Return the CSRF token of this browser, making one on first use."""
+    """Return the CSRF token of this browser, created on first use."""
     if not csrf_store:
         csrf_store.permanent = True
     return str(generate_csrf())
@@ -201,7 +201,7 @@ def sign_in(response: Response, session: Session, token: str) -> Response:
         accounts.revoke_token(before)
     forget_csrf()
     login_user(CurrentUser(session))
-    csrf_store.clear()  # It keeps the token of the forms, and nothing of who is signed in.
+    csrf_store.clear()  # It contains the CSRF token only.
     set_cookie(response, token)
     devices.set_cookie(response, session)
     return response
@@ -222,7 +222,7 @@ def set_cookie(response: Response, token: str) -> Response:
 
 
 def sign_out(response: Response) -> Response:
-    """Take the cookie back."""
+    """Delete the cookie."""
     forget_csrf()
     response.delete_cookie(
         current_app.config["AUTH_COOKIE_NAME"],
@@ -235,12 +235,12 @@ def sign_out(response: Response) -> Response:
 
 
 def forget_csrf() -> None:
-    """Let the next CSRF token be a new one: who a browser is has changed."""
+    """Invalidate the CSRF token after signing in or out."""
     csrf_store.clear()
     g.pop("csrf_token", None)
 
 
 def password_link(token: str) -> str:
-    """Return the address of the page where a person sets a new password."""
+    """Return the URL of the page for setting a new password."""
     base = (current_app.config["PUBLIC_URL"] or request.host_url).rstrip("/")
     return f"{base}/admin/set-password?token={token}"

@@ -1,7 +1,7 @@
-"""Which pictures the pages show: those of this server and of the hosts in IMAGE_HOSTS.
+"""The pictures that the pages show: those on this server and on the hosts in IMAGE_HOSTS.
 
-A picture on any other host would tell that host who reads a chat, and when. Addresses that
-were stored before stay in the database and in the API's answers; the pages show initials.
+A picture on another host would reveal to it who reads a chat, and when. Such URLs that
+were stored before stay in the database and in the API; the pages show initials instead.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from flask import current_app, request
 
 PORTS = {"http": "80", "https": "443"}
-# Stricter than browsers are: no user name, no backslash, nothing that two parsers read in two ways.
+# Stricter than browsers: no user name, no backslash, nothing that parsers read differently.
 _ADDRESS = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?(?=[/?#]|\Z)",
     re.IGNORECASE | re.ASCII,
@@ -19,7 +19,7 @@ _ADDRESS = re.compile(
 
 
 def is_shown(url: str | None) -> bool:
-    """Tell whether the pages show the picture at an address, or initials in its place."""
+    """Return whether the pages show the picture at a URL, or initials instead."""
     origin = _origin(url or "")
     return origin is not None and (
         origin == _origin(request.host_url) or origin in map(_origin, map(_over_tls, hosts()))

@@ -1,7 +1,7 @@
-"""How often somebody may do something. The numbers are in `config.py`.
+"""Rate limits. The numbers are in `config.py`.
 
 Signed-in requests count per account, the others per address, in the storage that
-RATELIMIT_STORAGE_URI names. Attempts at passwords have limits of their own: `login_limits`.
+RATELIMIT_STORAGE_URI names. Password attempts have their own limits: `login_limits`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Key = str | Network
 
 
 class Window(NamedTuple):
-    """What counts the uses of a limit: a key in the storage, for so many seconds."""
+    """A counter of a limit: a key in the storage with its length in seconds."""
 
     key: str
     seconds: int
@@ -35,13 +35,13 @@ class Window(NamedTuple):
 
 
 def account() -> Key:
-    """Return the account that asks, or the network without one."""
+    """Return the key of the caller's account, or of the network without a session."""
     session = identity.optional()
     return key_for(session) if session else identity.network()
 
 
 def key_for(session: Session) -> str:
-    """Return the account that a session counts for."""
+    """Return the key of a session's account."""
     return f"account:{session.user_id}"
 
 
@@ -51,10 +51,10 @@ BY_ADDRESS = frozenset({"register", "guest"})  # a token at hand must buy no new
 
 
 def init_app(app: Flask) -> None:
-    """Give the limiter the app's storage. Its strategy counts; `limited` says when.
+    """Set the limiter's storage. Its strategy counts; `rate_limit` decides when.
 
-    Its own checks would look up a view's limits twice with each request, a third of what a
-    small answer costs. An app that has the extension already gets no hooks.
+    Its own hooks would look up a view's limits twice for each request, a third of the cost of a
+    small response. An app that already has the extension gets no hooks.
     """
     app.extensions["limiter"] = {limiter}
     if app.config["RATELIMIT_STORAGE_URI"].startswith("mongodb"):
@@ -63,11 +63,11 @@ def init_app(app: Flask) -> None:
 
 
 def rate_limit(view: View, name: str = "default") -> View:
-    """Wrap a view with the limit that config.py calls LIMIT_<NAME>.
+    """Wrap a view with the limit LIMIT_<NAME> of config.py.
 
     All views of one name count together, per account, or per address without a session
-    and where accounts are made. Opening chats counts those that were opened: what was
-    refused, or was a repetition, counts as any other request.
+    and where accounts are created. LIMIT_CREATE_CHAT counts only chats that were created: a
+    rejected or repeated request counts as any other request.
     """
     key_of: Callable[[], Key] = identity.network if name in BY_ADDRESS else account
     first = "default" if name == "create_chat" else name
@@ -94,7 +94,7 @@ def rate_limit(view: View, name: str = "default") -> View:
 
 
 def count(name: str, key: Key, amount: int = 1) -> None:
-    """Count uses of a limit by an account or a network. Raises TooManyRequests.
+    """Count a request of an account or a network. Raises TooManyRequests.
 
     What a site refuses leaves no counter of the network in it, of which it has 65,536; and what
     a network refuses does not use up what its site has.
@@ -118,7 +118,7 @@ def _windows(name: str, key: Key) -> tuple[Window, ...]:
 
 @functools.lru_cache(maxsize=4096)  # To make them costs more than to count.
 def _windows_of(text: str, name: str, key: Key) -> tuple[Window, ...]:
-    """Return what counts a limit, the site of a network before the network."""
+    """Return the counters of a limit, the site of a network before the network."""
     limits = [(parsed(text), key)] if isinstance(key, str) else network_limits(text, key)[::-1]
     return tuple(
         Window(counter_key(limit, name, counter), limit.get_expiry(), limit.amount)

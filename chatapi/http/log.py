@@ -1,7 +1,7 @@
 """The log: one JSON line an event on standard output, with the request's id.
 
-What must never be in a log cannot get there: a denied name is blanked, a database error is
-logged without the document it speaks of, and requests are logged without their query,
+Secrets never reach the log: fields with secret names are blanked, a database error is
+logged without the document, and requests are logged without their query,
 headers and body.
 """
 
@@ -46,7 +46,7 @@ SECRET_NAMES = frozenset(
 
 
 def init_app(app: Flask) -> None:
-    """Set the log up and note each request in it."""
+    """Configure the log and log each request."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -67,13 +67,13 @@ def init_app(app: Flask) -> None:
 
 
 class _StandardOutput:
-    """A logger that writes to whatever standard output is now."""
+    """A logger that writes to the current standard output, also if it was replaced."""
 
     def __init__(self, *_: Any) -> None:
         pass
 
     def msg(self, line: str) -> None:
-        """Write one line. A log that cannot be written, as on a full disk, stops nobody."""
+        """Write one line. Errors, as on a full disk, are ignored."""
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
@@ -88,7 +88,7 @@ def _start() -> None:
 
 
 def _note(response: Response) -> Response:
-    # Once: each look through a proxy costs.
+    # Once, because each access through a proxy costs.
     asked, known = request_ctx.request, app_ctx.g
     now = time.perf_counter()
     fields: dict[str, Any] = {
@@ -121,7 +121,7 @@ _as_json = json.JSONEncoder(default=repr).encode
 
 
 def _render(_: WrappedLogger, __: str, event: EventDict) -> str:
-    """Return the line. What cannot be written must not stop the work it tells of."""
+    """Return the line. A value that cannot be encoded must not raise."""
     try:
         return _as_json(event)
     except Exception as failure:  # noqa: BLE001 - a value's own repr may raise
@@ -160,6 +160,6 @@ def _trace(error: BaseException) -> list[str]:
 def _text(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, PyMongoError):
-        # Behind it stand the values of the document or the key that was refused.
+        # The rest has values of the document or the key.
         text = text.split("full error", maxsplit=1)[0].split("dup key", maxsplit=1)[0]
     return text

@@ -1,4 +1,4 @@
-"""How often a password may be guessed. `docs/limits.md` has the reasons and the bounds.
+"""Limits of password attempts. `docs/limits.md` has the reasons and the bounds.
 
 One network has a hard limit at one account. Over all networks an account has a growing delay
 only, so that no stranger can lock its owner out; a device that has signed in before is exempt.
@@ -34,7 +34,7 @@ HOUR = 3600
 FREE_ATTEMPTS = 5  # at an account in an hour, before the delay begins
 MAX_DELAY = 30
 # A network that has not guessed at the account lately, and waits as long as it was asked to,
-# comes before those who have: the owner at a new device must not race a crowd for each slot.
+# comes before those that have: the owner on a new device must not race a crowd for each slot.
 MAX_TICKET_DELAY = 20
 TICKET_TTL = 30  # after that delay
 MAX_EARLY = 3  # attempts before it is over; with more the ticket is void
@@ -43,15 +43,15 @@ TICKETS_PER_NETWORK = 3  # one, once half of the hour's tickets are used
 
 
 class Place(NamedTuple):
-    """A counter of its own length, by its name."""
+    """A named counter with its own length."""
 
     name: str
     seconds: int
-    is_for_one: bool = False  # The first that counts has it, and the others count for nothing.
+    is_for_one: bool = False  # Only the first one that counts gets it.
 
 
 class LoginAttempts:
-    """Counts attempts at passwords, exactly and across all worker processes."""
+    """Counts password attempts, exactly and across all worker processes."""
 
     def __init__(self) -> None:
         self._make: Callable[[], Storage] = WorkerMemory
@@ -59,13 +59,13 @@ class LoginAttempts:
         self._making = threading.Lock()
 
     def init_app(self, app: Flask, shared: bool) -> None:
-        """Count in the app's database, or in memory where the database is a stand-in."""
+        """Count in the app's database, or in memory if the database is mongomock."""
         self._made = None
         self._make = functools.partial(database_counters, app.config) if shared else WorkerMemory
 
     @property
     def counters(self) -> Counters:
-        """The counters, connected on first use: a command that signs nobody in needs none."""
+        """The counters, connected on first use, because most commands need none."""
         with self._making:
             if self._made is None:
                 self._made = Counters(self._make())
@@ -73,7 +73,7 @@ class LoginAttempts:
 
     @contextmanager
     def sign_in(self, account: str, network: Network, device: str | None) -> Iterator[None]:
-        """Count the sign-in in the block, unless the password was right.
+        """Count the sign-in in the block, unless the password was correct.
 
         account -- one spelling of the e-mail. device -- the id of a device that is known to
         belong to the account. Raises TooManyAttempts.
@@ -92,7 +92,8 @@ class LoginAttempts:
             counted = [
                 (item, f"login:{account}:{name}") for item, name in network_limits(limit, network)
             ]
-            # Last: what the account refuses does not use up what an office shares.
+            # Last, so that a rejected attempt at one account does not use up an office's shared
+            # limit.
             shared = network_limits(current_app.config["LIMIT_LOGIN_ADDRESS"], network)
             for item, key in (*counted, *shared):
                 if self.counters.count(item, "login", key) >= item.amount:
@@ -105,11 +106,11 @@ class LoginAttempts:
         except WrongCredentials:
             raise
         except TooManyAttempts:
-            # Others of the network came in between: the password was not looked at.
+            # Other attempts of the network came in between: the password was not checked.
             self._give_back(turn, begun)
             raise
         except Exception:
-            # The password was right, or was not looked at.
+            # The password was correct, or was not checked.
             self._take_back([*counted, *shared], 1)
             self._give_back(turn, begun)
             raise
@@ -143,7 +144,7 @@ class LoginAttempts:
     def _forgive(
         self, counted: list[tuple[RateLimitItem, str]], account: str, device: str | None
     ) -> None:
-        """Take back what this network, or device, has tried at the account."""
+        """Reset the attempts of this network or device at the account."""
         item, key = counted[0]
         tried = self.counters.count(item, "login", key)
         self._take_back(counted, tried)
@@ -157,7 +158,7 @@ class LoginAttempts:
     # The delay of an account over all networks
 
     def _take_turn(self, account: str, network: Network) -> list[Place]:
-        """Let one attempt through now, or say when to come again. Raises TooManyAttempts.
+        """Admit one attempt. Raises TooManyAttempts with the time to wait.
 
         Return the places it was counted in, which `_give_back` takes.
         """
@@ -175,7 +176,7 @@ class LoginAttempts:
         return self._use_ticket(account, network.site or network.name, Place(slot.name, present))
 
     def _give_back(self, turn: list[Place], begun: float) -> None:
-        """Undo the counts of an attempt that was let through, where their window still is."""
+        """Undo the counts of an admitted attempt whose windows have not ended."""
         waited = monotonic() - begun
         for place in turn:
             # A slot may be over, or another attempt's by now.
@@ -227,7 +228,7 @@ def _key(place: Place) -> str:
 
 
 def attempts_key(account: str) -> str:
-    """Return the key under which the database counts the attempts at an account."""
+    """Return the key of the counter for attempts at an account."""
     return _key(Place(f"tries:{account}", HOUR))
 
 

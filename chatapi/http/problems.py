@@ -1,4 +1,4 @@
-"""Errors as answers: application/problem+json (RFC 9457), and the log line beside each."""
+"""Error responses: application/problem+json (RFC 9457), with a log line each."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from chatapi.store.disk import StorageFull
 log = structlog.get_logger("chat")
 
 TYPE_BASE = "/api/docs#"
-# Codes with which a server says that it is not, or no longer, able to answer.
-# 1 is InternalError, with which an engine that has panicked answers everything. 13 and 18 are
-# a login that the server does not accept: no fault of who asks.
+# Error codes of a server that is not, or no longer, able to respond.
+# 1 is InternalError, the response of an engine that has panicked. 13 and 18 are
+# a login that the server does not accept, which is no error of the client.
 _UNAVAILABLE_CODES = frozenset({1, 13, 18, 11600, 11602, 91, 189, 10107, 13435, 13436, 262, 50, 89})
 _OUT_OF_DISK_SPACE = 14031
 
-# What gunicorn raises while a view reads a body that is not well-formed, such as a bad chunk.
+# gunicorn's errors while a view reads a malformed body, such as a bad chunk.
 _SERVER_ERRORS = "gunicorn.http.errors"
 
 Page = Callable[[ChatError], ResponseReturnValue]
 
 
 def body_of(error: ChatError) -> dict[str, Any]:
-    """Return the problem document of a refusal."""
+    """Return the problem document of an error."""
     return {
         "type": TYPE_BASE + error.code,
         "title": error.title,
@@ -54,7 +54,7 @@ def body_of(error: ChatError) -> dict[str, Any]:
 
 
 def as_json(error: ChatError) -> Response:
-    """Return a refusal as the API answers it."""
+    """Return an error as a JSON response."""
     body = body_of(error)
     cause = getattr(error, "__cause__", None)
     if cause is not None and error.status >= 500 and _asked_by_admin():
@@ -66,7 +66,7 @@ def as_json(error: ChatError) -> Response:
 
 
 def add_headers(response: Response, error: ChatError) -> None:
-    """Set the headers that belong to a refusal, whatever its body."""
+    """Set the headers of an error response, for any body."""
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
@@ -76,7 +76,7 @@ def add_headers(response: Response, error: ChatError) -> None:
 
 
 def request_id() -> str:
-    """Return this request's id, the same in the answer and in the log."""
+    """Return this request's id, the same in the response and in the log."""
     known = app_ctx.g
     if "request_id" not in known:
         known.request_id = secrets.token_hex(16)
@@ -84,7 +84,7 @@ def request_id() -> str:
 
 
 def from_exception(error: Exception) -> ChatError:
-    """Return any exception as a refusal; what nobody expected becomes `internal`."""
+    """Return the ChatError of any exception; an unexpected one becomes `internal`."""
     if isinstance(error, ChatError):
         return error
     if isinstance(error, RequestEntityTooLarge):
@@ -105,10 +105,10 @@ def from_exception(error: Exception) -> ChatError:
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Tell whether the database did not answer, rather than refuse."""
+    """Return whether the database did not respond, rather than reject."""
     if isinstance(error, (ConnectionFailure, NetworkTimeout, ExecutionTimeout)):
         return True
-    # Without a code: pymongo itself refuses a server that does not know the password.
+    # Without a code: pymongo itself rejects a server that does not know the password.
     return isinstance(error, OperationFailure) and (
         error.code is None or error.code in _UNAVAILABLE_CODES
     )
@@ -138,14 +138,14 @@ def _from_http(error: HTTPException) -> ChatError:
 
 
 def _asked_by_admin() -> bool:
-    # Who asks is told only when it is known already: asking a database that does not answer
-    # a second time would double the wait.
+    # Only if the session is known already: querying an unavailable database
+    # again would double the wait.
     session = identity.optional() if "_login_user" in g else None
     return session is not None and session.is_admin
 
 
 def init_app(app: Flask, page: Page) -> None:
-    """Answer every exception of this app.
+    """Handle every exception of this app.
 
     page -- makes the answer for requests that are not for the API.
     """

@@ -1,4 +1,4 @@
-"""How much may be written before an agent has answered. `docs/limits.md` has the bounds.
+"""Limits of writes before an agent has replied. `docs/limits.md` has the bounds.
 
 Agents, and chats that an agent has answered, have the ordinary limits only. Everything else
 counts per network, in messages and bytes, and for all networks together: new accounts, chats with
@@ -33,7 +33,7 @@ _network: ContextVar[Network | None] = ContextVar("network", default=None)
 
 @contextmanager
 def writing_from(network: Network) -> Iterator[None]:
-    """Let what the block writes count for a network; a request needs no such block."""
+    """Count writes in the block for a network; a request needs no such block."""
     token = _network.set(network)
     try:
         yield
@@ -66,7 +66,7 @@ def count_chat(session: Session, chat: Chat, found_by: Document, first: Message 
 def count_message(
     session: Session, chat: Chat, text: str, client_message_id: str | None = None
 ) -> None:
-    """Count a message that is about to be written to a chat.
+    """Count a message that is about to be inserted.
 
     Raises TooManyRequests, AnswerPending for a guest who has written enough by now.
     """
@@ -88,9 +88,9 @@ def count_message(
 
 
 def count_bytes(network: Network, size: int) -> None:
-    """Count bytes that a network is about to have written. Raises TooManyRequests."""
+    """Count bytes that a network is about to write. Raises TooManyRequests."""
     limits.count("unanswered_bytes", network, size)
-    # Last: what a network has no room for does not use up what all share.
+    # Last, so that a network above its own limit does not use up the shared one.
     limits.count("unanswered_bytes_total", ALL_NETWORKS, size)
 
 

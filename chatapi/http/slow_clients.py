@@ -1,6 +1,6 @@
-"""Clients that send a body, or take an answer, more slowly than anybody has to.
+"""Limits of slow clients, which send a body or read a response slowly.
 
-A body that never arrives and an answer that is never read both hold a place in the worker. Each
+A body that never arrives and a response that is never read both occupy the worker. Each
 has a time limit here, and one network has a limited number of them at once.
 """
 
@@ -26,7 +26,7 @@ RETRY_SECONDS = 10
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a body has to come.
+    """The rate at which a body has to arrive.
 
     size, seconds -- each `size` bytes, or what is left of the body, in so many seconds.
     pause -- the longest time without a byte, where that is less.
@@ -38,7 +38,7 @@ class Pace:
 
 
 class Unfinished:
-    """The requests and answers of each network that this process waits for the client with.
+    """The unfinished requests of each network in this process.
 
     most -- how many one network may have; None for any number.
     """
@@ -48,7 +48,7 @@ class Unfinished:
         self._counts: Counter[str] = Counter()
 
     def is_full(self, network: Network) -> bool:
-        """Tell whether a network, or the site around it, has as many as it may."""
+        """Return whether a network, or the site around it, has reached the limit."""
         if self.most is None:
             return False
         return any(self._counts[name] >= most for name, most in network.counters(self.most))
@@ -67,7 +67,7 @@ class Unfinished:
 
     @property
     def are_none(self) -> bool:
-        """Tell whether this process waits for no client."""
+        """Return whether this process waits for no client."""
         return not self._counts
 
     @contextlib.contextmanager
@@ -83,7 +83,7 @@ class Unfinished:
 
 
 class Body(io.RawIOBase):
-    """A request's body, read at a pace that the client has to keep.
+    """A request's body with a minimum rate.
 
     A view may set another `pace` before it reads: `request.environ["wsgi.input"].pace`.
     """
@@ -117,7 +117,7 @@ class Body(io.RawIOBase):
     def _read(self, size: int) -> bytes:
         self.link.settimeout(self.pace.pause)
         try:
-            # The bytes that have come already are read even when the time is over.
+            # Bytes that have already arrived are read even after the timeout.
             with Timeout(max(0.0, self._ends - time.monotonic()), errors.RequestTimeout()):
                 return bytes(self.source.read(size))
         except TimeoutError:
@@ -126,9 +126,9 @@ class Body(io.RawIOBase):
             self.link.settimeout(None)
 
     def give_up(self) -> None:
-        """Have the connection closed after the answer: the rest of the body is not awaited."""
+        """Close the connection after the response, without waiting for the rest of the body."""
         self.source.failed = True
-        # Set by deploy/worker.py: the answer says that the connection closes.
+        # Set by deploy/worker.py: the response has `Connection: close`.
         getattr(self.source, "close_connection", lambda: None)()
 
 
@@ -146,12 +146,12 @@ class SlowClients:
         self.answer_seconds, self.unfinished = answer_seconds, unfinished
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Serve a request. A connection that is taken over for a stream keeps no limit."""
+        """Serve a request. A connection that is detached for a stream has no limit here."""
         link = environ.get("gunicorn.socket")
         if link is None:
             return self.app(environ, start_response)
         network = network_in(environ)
-        # The answer before this one, on the same connection, has left its limit.
+        # The previous response on the same connection may have left its timeout.
         link.settimeout(None)
         source = environ["wsgi.input"]
         if not getattr(source, "has_arrived", False):  # deploy/worker.py says so.

@@ -1,7 +1,7 @@
-"""Tokens that open nothing: remembered for a moment, and looked up so often for each network.
+"""Invalid tokens: cached for a short time, and limited for each network.
 
-Who asks with a made-up token is known only after the database has been asked, so this comes
-first. It counts in the worker's memory: a shared storage would be asked as often as the database.
+A token is known to be invalid only after a query, so this check comes
+first. It counts in the worker's memory: a shared storage would get as many queries as the database.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_REMEMBERED = 20_000
 
 
 class UnknownTokens:
-    """Decides whether a token is looked up. It keeps session ids, which are hashes of tokens."""
+    """Decides whether a token is looked up. It stores session ids, which are hashes of tokens."""
 
     def __init__(self) -> None:
         self._counters = Counters(WorkerMemory())
@@ -25,11 +25,11 @@ class UnknownTokens:
         self._opened: dict[str, None] = {}
 
     def is_unknown(self, session_id: str) -> bool:
-        """Tell whether the token has just been found to open nothing."""
+        """Return whether the token was found invalid a short time ago."""
         return self._unknown.get(session_id, 0.0) > time.monotonic()
 
     def check(self, session_id: str, network: Network, limit: str) -> None:
-        """Refuse a token that may be made up when its network has tried too many.
+        """Raise TooManyRequests for a new token when its network has sent too many invalid ones.
 
         One that has opened a session in this process is looked up always. Raises
         TooManyRequests.
@@ -42,13 +42,13 @@ class UnknownTokens:
                 raise TooManyRequests(retryAfter=left)
 
     def note_opened(self, session_id: str) -> None:
-        """Remember a token that has opened a session."""
+        """Record a valid token."""
         self._opened.pop(session_id, None)
         self._opened[session_id] = None
         _bound(self._opened)
 
     def note_unknown(self, session_id: str, network: Network, limit: str) -> None:
-        """Remember and count a token that has opened nothing."""
+        """Record and count an invalid token."""
         self._unknown.pop(session_id, None)
         self._unknown[session_id] = time.monotonic() + REMEMBER_SECONDS
         _bound(self._unknown)
@@ -58,6 +58,6 @@ class UnknownTokens:
 
 
 def _bound(remembered: dict[str, float] | dict[str, None]) -> None:
-    """Drop the oldest, so that no number of tokens fills the memory."""
+    """Drop the oldest entry when there are too many."""
     if len(remembered) > MAX_REMEMBERED:
         del remembered[next(iter(remembered))]
