@@ -1,4 +1,4 @@
-"""The application factory. It only wires: no rule, no query, no migration lives here."""
+"""The application factory. It only wires the parts and has no rules, queries or migrations."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Chat(Flask):
     """Flask for views that are all plain functions."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return it: Flask would look with each request whether a view or hook is async."""
+        """Return the function: Flask would check for each request whether it is async."""
         return func
 
 
@@ -60,12 +60,12 @@ def create_app(
 ) -> Flask:
     """Return the product as a WSGI application.
 
-    config -- a name of config.BY_NAME, a class, or None for what APP_ENV says.
+    config -- a name of config.BY_NAME, a class, or None for APP_ENV's.
     database -- used instead of MONGO_URI's: a stand-in, for tests.
     overrides -- single configuration values. Raises config.ConfigError.
     """
     app = Chat(__name__, static_folder=None)
-    # Werkzeug would answer a doubled slash with a redirect to whatever the Host header says.
+    # Werkzeug would redirect a doubled slash to the host in the Host header.
     app.url_map.merge_slashes = False
     app.config.update(_settings(config) | overrides)
     if app.debug and app.config["APP_ENV"] == "production":
@@ -126,7 +126,7 @@ def _connect(app: Flask, database: Database[Any] | None) -> None:
     if database is None:
         options: dict[str, Any] = store_database.client_timeouts(app.config["DATABASE_TIMEOUT_MS"])
         if _in_command():
-            # A request gives up on a database that hangs; a command may take its time.
+            # Requests have a database timeout; commands have none.
             options |= {"socketTimeoutMS": None, "retryReads": True}
         mongo.init_app(
             app,

@@ -1,4 +1,4 @@
-"""Many chats at once, for agents."""
+"""Bulk changes of chats, for agents."""
 
 from __future__ import annotations
 

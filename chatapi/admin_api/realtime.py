@@ -1,4 +1,4 @@
-"""How real time does, for whoever watches."""
+"""The state of real time, for monitoring."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from chatapi.transport import streams
 
 @endpoint(blueprint, "GET", "/realtime", auth="admin", returns={200: RealtimeOut()})
 def realtime(session: Session) -> Any:  # noqa: ARG001 - the endpoint gives it
-    """Tell how the worker process that answers does: open streams, its tail and its lag."""
+    """Return the state of the worker process that responds: open streams, its tail and its lag."""
     return streams.state()

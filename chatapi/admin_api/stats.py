@@ -1,4 +1,4 @@
-"""Numbers, for agents."""
+"""Statistics, for agents."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ from chatapi.services.accounts import Session
 
 @endpoint(blueprint, "GET", "/stats", auth="admin", returns={200: StatsOut()})
 def counts(session: Session) -> Any:
-    """Count all chats by status, priority and category, the unread and the unassigned."""
+    """Count all chats by status, priority and category, and the unread and unassigned ones."""
     return stats.counts(session, categories.offered)

@@ -54,6 +54,6 @@ def update_user(session: Session, body: UserChanges, user_id: str) -> Any:
     errors=[errors.UserNotFound],
 )
 def make_password_link(session: Session, user_id: str) -> Any:
-    """Make a link with which a person sets a new password, once."""
+    """Create a link for setting a new password, once."""
     token, expires = credentials.make_link(session, user_id)
     return {"url": identity.password_link(token), "expiresAt": expires}

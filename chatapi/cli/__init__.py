@@ -1,4 +1,4 @@
-"""Commands for whoever runs the product: `flask --app wsgi COMMAND`."""
+"""The operator's commands: `flask --app wsgi COMMAND`."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def init_db(sweep: bool) -> None:
 
 
 def _refuse_half_restored() -> None:
-    """Keep a product that was not told to restore from starting on half of its data."""
+    """Fail while a restore is unfinished, so that the product does not start on partial data."""
     unfinished = maintenance.unfinished_restore()
     if unfinished:
         raise click.ClickException(
@@ -77,7 +77,7 @@ def _refuse_half_restored() -> None:
 
 
 def _sweep() -> None:
-    """Remove what crashes have left without a chat, and let every chat be found by a search."""
+    """Delete orphaned messages and search terms, and add missing search terms."""
     found, left_by_crashes = consistency.strays()
     if not left_by_crashes:
         raise click.ClickException(
@@ -103,7 +103,7 @@ def _sweep() -> None:
 )
 @with_appcontext
 def create_admin(email: str, name: str, password: str) -> None:
-    """Make a support agent's account."""
+    """Create a support agent's account."""
     try:
         address = EmailAddress().deserialize(email)
         shown = Name(1, MAX_NAME_LENGTH).deserialize(name)

@@ -1,4 +1,4 @@
-"""`flask verify`: hands this configuration over to the acceptance checks in `acceptance/`.
+"""`flask verify`: run the acceptance checks in `acceptance/` with this configuration.
 
 They are a program of their own, which imports nothing of the product.
 """

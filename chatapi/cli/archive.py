@@ -1,4 +1,4 @@
-"""The file that a backup is: gzip'd BSON behind a header that says what is in it.
+"""The format of a backup file: gzipped BSON after a header that describes it.
 
 The file is two gzip members. The first, of a fixed size, is one line of JSON (`zcat FILE |
 head -n 1` shows it): format, version, date, the number of documents of each collection, and
@@ -6,8 +6,8 @@ the SHA-256 and length of the second. The second is a row of entries: one byte f
 ("N" new, "A" again: replaces what stands earlier), one for the collection's place in the
 header's list, and the document in BSON, with its types exactly as the database keeps them.
 
-It is written under another name, with mode 0600, and gets its own when all of it is on the
-disk: a file of that name is whole, or is what was there before.
+It is written under a temporary name, with mode 0600, and renamed when all of it is on the
+disk: a file of that name is complete, or is the previous one.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ Header = dict[str, Any]
 
 
 class BadArchive(Exception):
-    """A file that is no whole backup of ours; the text says why."""
+    """A file that is no complete backup; the text says why."""
 
 
 def _member(header: Header) -> bytes:
-    """Return the first member: the same length whatever the header says."""
+    """Return the first member, which has a fixed length."""
     text = json.dumps(header, ensure_ascii=True).ljust(_HEADER_TEXT - 1) + "\n"
     if len(text) > _HEADER_TEXT:
         raise ValueError("There are too many collections for a backup's header.")
@@ -54,7 +54,7 @@ _HEADER_SIZE = len(_member({}))
 
 
 class Writer:
-    """Takes the entries of a new file."""
+    """Writes the entries of a new file."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -67,7 +67,7 @@ class Writer:
         file.write(bytes(_HEADER_SIZE))
 
     def add(self, name: str, document: RawBSONDocument, *, again: bool = False) -> None:
-        """Add a document. `again`: it may be in the file already, and this one holds."""
+        """Add a document. `again`: it replaces one that may be in the file already."""
         if name not in self.counts:
             self.names.append(name)
             self.counts[name] = 0
@@ -98,7 +98,7 @@ class Writer:
 
 @contextmanager
 def new(path: Path) -> Iterator[Writer]:
-    """Yield a Writer; the file appears when the block ends well, or not at all.
+    """Yield a Writer; the file appears only if the block succeeds.
 
     Raises BlockingIOError while another process writes the same file.
     """
@@ -106,7 +106,7 @@ def new(path: Path) -> Iterator[Writer]:
     descriptor = os.open(part, os.O_CREAT | os.O_RDWR, 0o600)
     with os.fdopen(descriptor, "w+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # What a killed run has left is nobody's any more.
+        # A killed run has left this file.
         os.fchmod(descriptor, 0o600)
         file.truncate(0)
         try:
@@ -123,7 +123,7 @@ def new(path: Path) -> Iterator[Writer]:
 def _sync(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        # Some file systems know no such thing for a directory.
+        # Some file systems cannot sync a directory.
         with suppress(OSError):
             os.fsync(descriptor)
     finally:
@@ -214,17 +214,17 @@ def _entry(
 
 
 def count(header: Header, name: str) -> int:
-    """Return how many documents of a collection a backup has."""
+    """Return the number of documents of a collection in a backup."""
     return sum(int(row["count"]) for row in header["collections"] if row["name"] == name)
 
 
 def total(header: Header) -> int:
-    """Return how many documents a backup has."""
+    """Return the number of documents in a backup."""
     return sum(int(row["count"]) for row in header["collections"])
 
 
 def summary(header: Header) -> str:
-    """Return what a backup has, in words."""
+    """Return a description of a backup's contents."""
     named = (("chats", "chatrooms"), ("messages", "messages"), ("people", "users"))
     parts = [f"{count(header, name):,} {words}" for words, name in named]
     return f"{parts[0]}, {parts[1]} and {parts[2]}"

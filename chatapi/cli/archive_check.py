@@ -1,4 +1,4 @@
-"""Whether every document of a backup can be restored, decided before anything is touched.
+"""Check that every document of a backup can be restored, before anything is changed.
 
 A checksum says that a file is what `backup` wrote, not that a database takes it: a file may have
 been made or changed by other means. So each document is decoded and held against the rules that the
@@ -74,14 +74,14 @@ def check(path: Path, seen: Callable[[int], None] = lambda _: None) -> Header:
 
 
 def _check_name(name: str) -> None:
-    """Refuse a collection that no database takes, or that no backup holds."""
+    """Raise BadArchive for an invalid collection name, or one that no backup contains."""
     odd = not name or len(name) > 120 or name.startswith("system.") or set(name) & {"$", "\0"}
     if odd or name in maintenance.SHORT_LIVED:
         raise BadArchive(f"it holds a collection {name!r}, which no backup has")
 
 
 def _check_fields(name: str, document: Document, where: str) -> None:
-    """Hold a document against its collection's validator."""
+    """Check a document with its collection's validator."""
     if "_id" not in document or isinstance(document["_id"], list):
         raise BadArchive(f"{where} has no usable _id")
     schema = indexes.VALIDATORS.get(name, {}).get("$jsonSchema", {}).get("properties", {})
@@ -93,7 +93,7 @@ def _check_fields(name: str, document: Document, where: str) -> None:
 
 
 def _fits(value: object, rule: dict[str, Any]) -> bool:
-    """Tell whether a value obeys a rule of `indexes.VALIDATORS`; those know these three words."""
+    """Return whether a value satisfies a rule of `indexes.VALIDATORS`, which use three keywords."""
     if "enum" in rule and value not in rule["enum"]:
         return False
     if "bsonType" in rule:
@@ -115,7 +115,7 @@ class _UniqueKeys:
         self._open: dict[bytes, set[bytes]] = {}
 
     def add(self, name: str, document: Document, *, again: bool, where: str) -> None:
-        """Note a document's keys. Raises BadArchive when another document has one of them."""
+        """Store a document's keys. Raises BadArchive if another document has one of them."""
         identity = _digest(name, "_id", document["_id"])
         if name == "chatrooms":
             chats = self._open.setdefault(_digest(document["userId"]), set())
@@ -135,7 +135,7 @@ class _UniqueKeys:
                 raise BadArchive(f"{where} is there twice")
 
     def check_open_chats(self) -> None:
-        """Raise BadArchive when a user has two open chats in the end."""
+        """Raise BadArchive if a user has two open chats."""
         if any(len(chats) > 1 for chats in self._open.values()):
             raise BadArchive("it has two open chats of one user")
 

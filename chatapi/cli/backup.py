@@ -1,4 +1,4 @@
-"""`flask backup FILE`: all data, in one file, while people write. `restore` brings it back.
+"""`flask backup FILE`: save all data in one file while the product runs.
 
 **Why a backup is consistent without stopping anything.** The chat document alone says how
 long a chat is (`services.messages`): a message is written first and counts only once the
@@ -18,7 +18,7 @@ Three things can still happen between the two reads, and each is settled at once
 - The chat of a user is closed after it was copied and the user's next one is copied, too:
   two open chats of one user. The two are read again until at most one is open.
 
-Users are copied last: nobody is missing whom a chat names. Somebody renamed in these
+Users are copied last, so that no user of a chat is missing. A user renamed in these
 seconds may keep the old name on some of their chats.
 """
 
@@ -46,7 +46,7 @@ from chatapi.store.database import AWARE, Document
 CHATS_BATCH = 100
 BATCH = 1000
 MAX_ATTEMPTS = 100
-# In this order: who comes later may only be named by who came earlier.
+# In this order, because earlier documents refer to later ones.
 _SPECIAL = ("chatrooms", "messages", "users", "deletions")
 
 Step = Callable[[int], object]
@@ -65,7 +65,7 @@ def backup_data(file: Path, sessions: bool, overwrite: bool) -> None:
     """
     if str(file) == "-":
         raise click.ClickException("Name a file: its header is written last, so it is no stream.")
-    # A link stays a link to the file that is written.
+    # A symbolic link is kept; the file behind it is written.
     file = file.resolve()
     if file.exists() and not file.is_file():
         raise click.ClickException(f"{file} is no regular file, so nothing was written to it.")
@@ -117,7 +117,7 @@ def save(file: Path, *, sessions: bool = False, step: Step = lambda _: None) -> 
 
 
 class _Copy:
-    """Copies chats with their histories, each as it was at one moment."""
+    """Copies chats with their histories, each in a consistent state."""
 
     def __init__(self, writer: archive.Writer, step: Step) -> None:
         self._writer = writer
@@ -156,7 +156,7 @@ class _Copy:
             self._step(1)
 
     def _note_begun(self, chat: RawBSONDocument) -> None:
-        """Note the deletions that may be over when `deletions` is copied."""
+        """Record the deletions that may have finished when `deletions` is copied."""
         pending = chat.get("pendingRedactions", ())
         self.begun += [deletions.note(chat["_id"], each["seq"]) for each in pending]
 
@@ -191,7 +191,7 @@ class _Copy:
         raise click.ClickException("A user's chats change too fast to be copied. Try again.")
 
     def _take_again(self, chat_id: ObjectId, length: int, chat: RawBSONDocument | None) -> None:
-        """Copy the present state of a chat that is in the file already."""
+        """Copy the current state of a chat that is in the file already."""
         if chat is None:
             self.gone.add(chat_id)
             return

@@ -1,4 +1,4 @@
-"""Whether what a chat says of its history agrees with the history, and what belongs to none.
+"""Compare chats with their histories, and find orphaned messages.
 
 For `init-db`, `restore` and `verify`. A chat and its messages can be read while people write: what
 stands up to the chat's `lastSeq` never changes but for tombstones, so the chat is read
@@ -23,13 +23,13 @@ from chatapi.store import chat_terms, deletions, maintenance, search_terms
 
 _BATCH = 100
 _MESSAGES_BATCH = 1000
-# Nobody takes so long between writing a message and its chat.
+# Longer than any sender takes between the writes of a message and its chat.
 _SURELY_LEFT = timedelta(hours=1)
 _MAX_LEFT = 100
 
 
 def problems(newest: int | None = None) -> Iterator[tuple[int, list[str]]]:
-    """Yield, batch by batch, how many chats were compared and what is wrong with them.
+    """Yield for each batch the number of compared chats and their problems.
 
     newest -- compare only so many chats, those with the latest messages.
     """
@@ -43,7 +43,7 @@ def problems(newest: int | None = None) -> Iterator[tuple[int, list[str]]]:
 
 
 def _still_wrong(chat_id: ObjectId) -> list[str]:
-    """Compare a chat again: it may have been deleted or a message buried in between."""
+    """Compare a chat again, because it or a message may have been deleted in between."""
     chat = maintenance.chat(chat_id)
     if chat is None:
         return []
@@ -56,7 +56,7 @@ def wrong_with(chat: Chat, messages: Sequence[Message]) -> list[str]:
     history = [message for message in messages if message["seq"] <= chat["lastSeq"]]
     found = []
     if [message["seq"] for message in history] != list(range(1, chat["lastSeq"] + 1)):
-        # The rest would only repeat it.
+        # Further problems would only repeat it.
         return [f"its history has {len(history)} of the messages 1 to {chat['lastSeq']}"]
     if chat["messageCount"] != len(history):
         found.append(f"messageCount is {chat['messageCount']}, not {len(history)}")
@@ -101,7 +101,7 @@ def _wrong_preview(chat: Chat, history: Sequence[Message]) -> list[str]:
 
 
 def complete_terms() -> int:
-    """Let every chat be found that is found by nothing; return how many there were."""
+    """Add the search terms of chats that have none; return the number of chats."""
     count = 0
     for chat in maintenance.chats_without_terms():
         chat_terms.upsert(chat, terms(chat))
@@ -110,7 +110,7 @@ def complete_terms() -> int:
 
 
 def renew_terms() -> None:
-    """Make all search terms again that an older release stored in another form.
+    """Recompute all search terms that an older release stored in another form.
 
     Killed in between it begins again, and writes only what is still different.
     """
@@ -146,12 +146,12 @@ def _changed_terms(chat: Chat, stored: Sequence[str]) -> search_terms.Change | N
 
 
 def remove_lost_terms() -> None:
-    """Remove what chats that were never opened, or deleted during a backup, were found by."""
+    """Delete orphaned search terms, of chats that were never inserted or are deleted."""
     maintenance.delete_orphaned_terms(clock.now() - _SURELY_LEFT)
 
 
 def strays(newest: int | None = None) -> tuple[list[ObjectId], bool]:
-    """Return the messages whose chat does not exist, and whether crashes can have left them.
+    """Return orphaned messages, and whether crashes can have left them.
 
     A sender that is killed just after its chat was deleted leaves one, and so does whoever
     is killed while opening a chat. More of one chat, or very many, no crash has left.

@@ -1,8 +1,8 @@
-"""`flask seed-demo`: people and conversations to look at, once per data directory.
+"""`flask seed-demo`: load demo users and conversations, once for each data directory.
 
 DATA_DIR/demo.json is written last and in one step, so its presence says that the demo is
-complete. Until then the same logins stand in demo.json.part: whatever run finds that file
-takes the accounts over, removes the demo's chats and loads them anew.
+complete. Until then the same logins are in demo.json.part: a run that finds that file
+takes the accounts over, deletes the demo's chats and loads them again.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def seed(data_dir: Path, base_url: str, categories: tuple[str, ...] | list[str])
 
 
 class _Cast:
-    """A session for everybody in the demo, by e-mail. Accounts that lack are made.
+    """The sessions of the demo's users, by e-mail. Missing accounts are created.
 
     A password takes a tenth of a second of one core to hash, so this happens beside the
     loading: the chats of those who are ready need not wait for the others.
@@ -124,7 +124,7 @@ class _Cast:
             self._accounts[row["email"]] = hashing.submit(_account, row, role, at)
 
     def get(self, email: str, at: datetime) -> Session:
-        """Return somebody's session; a guest comes into being at the moment `at`."""
+        """Return a user's session; a guest is created at the time `at`."""
         if email in self._accounts:
             return self._accounts[email].result()
         if email not in self._sessions:
@@ -135,7 +135,7 @@ class _Cast:
         return self._sessions[email]
 
     def remove_chats(self) -> None:
-        """Take over what an earlier run made: the guests stay, everybody's chats go."""
+        """Take over the data of an earlier run: keep the guests, delete all chats."""
         admin = self._accounts[self._admin].result()
         self._find_guests(admin)
         owners = [account.result() for account in self._accounts.values()]
@@ -179,7 +179,7 @@ def _remove_chats(admin: Session, owner: Session) -> None:
 
 
 def _load(chat: PlannedChat, cast: _Cast, categories: tuple[str, ...] | list[str]) -> None:
-    """Let a chat happen again at the planned times, up to the state it is planned to have."""
+    """Create a chat with its messages at the planned times, up to the planned state."""
     first = chat.lines[0]
     owner = cast.get(chat.owner, first.at - timedelta(seconds=40))
     agent = cast.get(chat.agent or chat.other, first.at)
@@ -204,7 +204,7 @@ def _load(chat: PlannedChat, cast: _Cast, categories: tuple[str, ...] | list[str
 
 
 def _logins(everybody: People, base_url: str, known: Logins | None) -> Logins:
-    """Return everybody's e-mail and password, those already known unchanged."""
+    """Return the e-mails and passwords of all demo users, keeping known passwords."""
     passwords_known: dict[str, str] = {}
     if known:
         for row in (known["admin"], *known["agents"], *known["users"]):
@@ -287,7 +287,7 @@ def _sync_directory(path: Path) -> None:
 
 @contextmanager
 def _single_instance(data_dir: Path) -> Iterator[None]:
-    """Let one seeding at a time into a data directory; a second one waits for the first."""
+    """Lock the data directory, so that a second seeding waits for the first."""
     with (data_dir / "demo.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""The details that fill the demo's texts: order numbers, places, measurements."""
+"""Random details for the demo's texts: order numbers, places, measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is in the demo: the people of a made-up shop for indoor gardens, and its customers."""
+"""The demo's users: the agents of a fictional shop for indoor gardens, and its customers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DATA = Path(__file__).parent / "data"
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody in the demo. `languages` are those besides English that they write."""
+    """A user of the demo. `languages` are those besides English that they write."""
 
     name: str
     email: str
@@ -30,7 +30,7 @@ class People:
 
 
 def people() -> People:
-    """Return everybody in the demo."""
+    """Return all users of the demo."""
     found = read_data("demo_people.json")
     return People(
         admin=_person(found["admin"]),
@@ -52,5 +52,5 @@ def _person(row: dict[str, Any]) -> Person:
 
 
 def read_data(name: str) -> Any:
-    """Return what one of the demo's files holds."""
+    """Return the content of one of the demo's files."""
     return json.loads((_DATA / name).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Which conversations the demo has, between whom and when.
+"""The plan of the demo's conversations: between whom and when.
 
 Nothing here touches the database. `plan` is the same for the same moment, on every machine,
 so a screenshot can be taken again.
@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True)
 class PlannedChat:
-    """A chat as it shall be: `owner`, `agent` and `other` are e-mails.
+    """A planned chat: `owner`, `agent` and `other` are e-mails.
 
     read_by_agents, read_by_user -- the seq up to which each side has read.
     ended -- when it got its status, for a chat that is not open.
@@ -68,7 +68,7 @@ def plan(now: datetime) -> list[PlannedChat]:
 
 
 class _Planner:
-    """Deals dialogues out to people and fills in the details."""
+    """Assigns dialogues to users and fills in the details."""
 
     def __init__(self, now: datetime, everybody: People) -> None:
         self.now = now
@@ -122,7 +122,7 @@ class _Planner:
             yield self._timed(chat, times, status, None)
 
     def long_chat(self) -> PlannedChat:
-        """Return the one chat that goes on for a month: the logbook of a pilot."""
+        """Return the one chat that lasts a month: the logbook of a pilot."""
         found = read_data("demo_long_chat.json")
         owner = next(person for person in self.people.users if person.keeps == THE_LONG_CHAT)
         agent = self.people.agents[0]
@@ -156,7 +156,7 @@ class _Planner:
     def _owner(
         self, dialogue: dict[str, Any], begin: datetime, among: set[str] | None = None
     ) -> Person:
-        """Choose somebody who writes the dialogue's language and is free by then."""
+        """Choose a customer who writes the dialogue's language and has no open chat by then."""
         language = dialogue.get("lang")
         speakers = [
             person
@@ -164,7 +164,7 @@ class _Planner:
             if (among is None or person.email in among)
             and (language in person.languages if language else not person.languages)
         ]
-        # Those who write another language write English, too, when nobody else is left.
+        # Customers who write another language also write English, if no others are left.
         everybody = [p for p in self.customers if among is None or p.email in among]
         for candidates in (speakers, everybody):
             free = [p for p in candidates if self.free_from[p.email] <= begin]
@@ -176,7 +176,7 @@ class _Planner:
         raise ValueError("The demo has too few people for its chats.")
 
     def _kept(self, spoken: list[str]) -> int:
-        """Return how far a chat that is still open has come: often nobody has answered yet."""
+        """Return the number of messages of an open chat; often no agent has replied yet."""
         if self.random.random() < 0.3:
             return next(n for n, line in enumerate(spoken) if not line.startswith("user: "))
         return self.random.randint(1, len(spoken))

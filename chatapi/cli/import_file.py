@@ -135,7 +135,7 @@ def _text(
     trim: bool,
     problems: list[str],
 ) -> str:
-    """Return a text as the chat will keep it, noting what is wrong with it."""
+    """Return a text as the chat stores it, and record its problems."""
     if key not in row:
         return ""
     try:

@@ -1,7 +1,7 @@
 """`flask import-conversations FILE`: load conversations kept as JSON lines, each exactly once.
 
 `import_file` says what a line of the file is. Each
-conversation gets a user of its own, `import+ID@import.invalid`, whom nobody can sign in as
+conversation gets its own user, `import+ID@import.invalid`, who cannot sign in
 (there is no password), and the conversation is that user's one chat. So the file's id leads
 to the chat again: a conversation that is there is left alone, one that a crash cut off is
 continued where it stopped. The order of the messages is their `seq`; their time is that of
@@ -37,7 +37,7 @@ _PAGE = 200
 
 @dataclass
 class Report:
-    """What a run found: counts, and what went wrong where."""
+    """The results of a run: counts and errors."""
 
     new: int = 0
     continued: int = 0
@@ -47,7 +47,7 @@ class Report:
 
 
 class Differs(Exception):
-    """A chat is there for this id and holds something else than the file."""
+    """The chat of an id exists and differs from the file."""
 
 
 @click.command("import-conversations")
@@ -151,7 +151,7 @@ def _import(
 
 
 def _import_one(conversation: Conversation, agent: Session, status: str, report: Report) -> None:
-    """Bring a conversation's chat to its end, from wherever it is. Raises Differs."""
+    """Complete a conversation's chat, from any state. Raises Differs."""
     owner = _owner(conversation)
     chat = _chat_of(owner)
     begun = chat is not None
@@ -183,13 +183,13 @@ def _import_one(conversation: Conversation, agent: Session, status: str, report:
         chat = bulk_import.bulk_append(chat["_id"], missing)
         report.messages += len(missing)
     if chat["lastSeq"] != len(conversation.lines):
-        raise Differs(f"somebody else wrote to the chat {chat['_id']} during the import")
+        raise Differs(f"another sender wrote to the chat {chat['_id']} during the import")
     for reader in (owner, agent):
         messages.mark_read(reader, chat["_id"], len(conversation.lines))
     # The last write, status and assignment in one: by it the next run knows a finished chat.
     changes: dict[str, Any] = {"status": status, "admin_id": agent.user_id}
     if agent.email == AGENT_EMAIL and status in OPEN_STATUSES:
-        # Nobody signs in as the import's own agent: an open chat waits for another one.
+        # The import's own agent cannot sign in, so an open chat stays unassigned.
         del changes["admin_id"]
     chats.update(agent, chat["_id"], **changes)
     report.continued += begun
@@ -258,7 +258,7 @@ def _owner(conversation: Conversation) -> Session:
         except EmailTaken:
             user = accounts.find(conversation.email)
     if user is None or user["role"] != "user" or "passwordHash" in user:
-        raise Differs(f"somebody has registered {conversation.email}")
+        raise Differs(f"{conversation.email} is registered by another user")
     return accounts.session_for(user)
 
 

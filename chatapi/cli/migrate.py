@@ -1,4 +1,4 @@
-"""Running the migrations from a command: for `init-db` and `restore`."""
+"""Run the migrations from a command: for `init-db` and `restore`."""
 
 from __future__ import annotations
 

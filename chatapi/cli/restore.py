@@ -1,8 +1,8 @@
-"""`flask restore FILE`: puts what `backup` has saved in the place of what is in the database.
+"""`flask restore FILE`: replace the database's content by a backup.
 
-**Why nothing remembered passes for what is restored.** Processes and browsers remember a chat
-by its `version`, and a message is prepared for an `epoch`. A restored chat gets ones that
-nobody has seen.
+**Why no cache mistakes old data for restored data.** Processes and browsers cache a chat
+by its `version`, and a message is prepared for an `epoch`. A restored chat gets values that
+were never used before.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ Step = Callable[[int], object]
 @click.option("--check", "only_check", is_flag=True, help="Check FILE and change nothing.")
 @with_appcontext
 def restore_data(file: Path, replace: bool, only_check: bool) -> None:
-    """Bring back what `backup` has saved to FILE. Stop the product first.
+    """Restore the backup in FILE. Stop the product first.
 
     FILE may be a pipe, or - for standard input. All of it is decoded and checked before anything
     is touched; --check ends there. A database that holds anything
     is refused unless --replace is given. If it is cut off, run it again: it starts over.
-    Everybody signs in again afterwards, unless the backup has the sessions.
+    All users have to sign in again afterwards, unless the backup has the sessions.
     """
     with (
         cli_errors(f"flask --app wsgi restore {file}"),
@@ -100,7 +100,7 @@ def _refuse_to_replace(*, replace: bool) -> None:
 
 
 def load(file: Path, header: archive.Header, step: Step = lambda _: None) -> None:
-    """Put a checked backup in the place of what is in the database.
+    """Replace the database's content by a checked backup.
 
     Until `finish` has run, a note in the database says that this is not complete.
     """

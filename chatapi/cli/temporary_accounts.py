@@ -1,6 +1,6 @@
 """`flask temporary-accounts`: accounts for a run of the acceptance checks, removed afterwards.
 
-Two users and an agent. The agent has no password, so that nobody can sign in as them; the
+Two users and an agent. The agent has no password and cannot sign in; the
 tokens are on this command's output alone. Their chats go with them. What a killed run has left
 is removed by the next one, which knows it by its addresses.
 """
@@ -91,7 +91,7 @@ def remove_all() -> int:
         user for user in maintenance.users_with_prefix(PREFIX) if _ADDRESS.fullmatch(user["email"])
     ]
     for user in found:
-        # As an agent, so that the deletion reaches everybody who looks at the list.
+        # As an agent, so that the deletion is published to all listeners.
         remover = accounts.session_for(user | {"role": "admin"})
         for chat_id in maintenance.chat_ids_of_user(user["_id"]):
             chats.delete(remover, chat_id)

@@ -1,4 +1,4 @@
-"""How commands speak to the terminal: progress and failures, both on stderr."""
+"""The output of commands: progress and failures, both on stderr."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chatapi.domain.errors import ChatError
 
 
 class DatabaseCommand(click.Command):
-    """A command that says in one sentence that the database does not answer."""
+    """A command that reports an unavailable database in one sentence."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it."""
@@ -31,7 +31,7 @@ class DatabaseCommand(click.Command):
 
 
 def progress(length: int, label: str) -> Any:
-    """Return a progress bar of so many steps. Where there is no terminal it is silent."""
+    """Return a progress bar of so many steps. Without a terminal it is silent."""
     hidden = not sys.stderr.isatty()
     return click.progressbar(
         length=length,
@@ -62,13 +62,13 @@ def regular_file(file: Path) -> Iterator[Path]:
 
 @contextmanager
 def cli_errors(command: str) -> Iterator[None]:
-    """Let a refusal or a database failure leave the block as one line and exit status 1."""
+    """Report an error or a database failure of the block in one line, with exit status 1."""
     try:
         yield
     except PyMongoError as error:
         raise click.ClickException(
             f"The database failed ({type(error).__name__}: {error}). Nothing is lost: run "
-            f"'{command}' again, it goes on where it stopped."
+            f"'{command}' again; it continues where it stopped."
         ) from error
     except ChatError as error:
         raise click.ClickException(f"{error.title}: {error.detail}") from error

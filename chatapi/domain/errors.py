@@ -175,7 +175,7 @@ class ChatClosed(Conflict):
 
 
 class ChatOpen(Conflict):
-    """Carries `chatId`, the open chat that stands in the way."""
+    """Carries `chatId`, the user's open chat."""
 
     code = "chat_open"
     title = "Another chat is open"
@@ -209,7 +209,7 @@ class NotJson(ChatError):
 
 
 class InvalidInput(ChatError):
-    """Carries `fields`: for each field name the list of what is wrong with it."""
+    """Carries `fields`: a list of errors by field name."""
 
     code = "validation_failed"
     status = 422
@@ -221,7 +221,7 @@ class InvalidInput(ChatError):
 
     @classmethod
     def for_field(cls, field: str, reason: str) -> InvalidInput:
-        """Return the refusal of one field."""
+        """Return the error of one field."""
         return cls({field: [reason]})
 
 
@@ -264,7 +264,7 @@ class MigrationMissing(DatabaseUnavailable):
 
 
 class StorageFull(ChatError):
-    """Carries `retryAfter` in seconds. Nothing was stored; reads go on."""
+    """Carries `retryAfter` in seconds. Nothing was stored; reads still work."""
 
     code = "storage_full"
     status = 503
@@ -276,7 +276,7 @@ class StorageFull(ChatError):
 
 
 class Busy(ChatError):
-    """So many writers at one chat that this one gave up. Carries `retryAfter` in seconds."""
+    """Too many concurrent writers of one chat. Carries `retryAfter` in seconds."""
 
     code = "busy"
     status = 503
@@ -297,7 +297,7 @@ class RestoreUnfinished(ChatError):
 
 
 class ServiceBusy(ChatError):
-    """So many passwords to check that this one did not wait. Carries `retryAfter` in seconds."""
+    """Too many passwords to hash. Carries `retryAfter` in seconds."""
 
     code = "service_busy"
     status = 503

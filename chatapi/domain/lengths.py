@@ -1,4 +1,4 @@
-"""The longest texts, in characters, and the biggest numbers that are taken."""
+"""The maximum lengths of texts, in characters, and the maximum numbers."""
 
 MAX_MESSAGE_LENGTH = 5000
 MAX_SUBJECT_LENGTH = 200

@@ -1,6 +1,6 @@
-"""Cursors: where a page of a list ended, as an opaque string.
+"""Cursors: the end of a page of a list, as an opaque string.
 
-A cursor is a position in an order and grants nothing: every page is filtered for the
+A cursor is a position in an order and gives no access: every page is filtered for the
 caller again.
 """
 
@@ -25,20 +25,20 @@ Row = TypeVar("Row", bound=Mapping[str, Any])
 
 @dataclass(frozen=True)
 class Position:
-    """The place of one row in a list sorted by a time and then by id, both descending."""
+    """The position of a row in a list sorted by a time and then by id, both descending."""
 
     at: datetime
     id: ObjectId
 
     def encode(self) -> str:
-        """Return the cursor that stands for this place."""
+        """Return the cursor of this position."""
         milliseconds = (self.at - _EPOCH) // timedelta(milliseconds=1)
         raw = milliseconds.to_bytes(8, "big", signed=True) + self.id.binary
         return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def decode(cursor: str | None) -> Position | None:
-    """Return the place that a cursor stands for; InvalidInput on `cursor` if it is none."""
+    """Return the position of a cursor; raise InvalidInput on `cursor` if it is invalid."""
     if cursor is None:
         return None
     try:

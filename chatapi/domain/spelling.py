@@ -1,4 +1,4 @@
-"""One spelling for what can be written in several ways: e-mail addresses and names.
+"""The normalization of e-mail addresses and names.
 
 Knows no other module: what checks input and what stores it use the same functions.
 """
@@ -13,17 +13,17 @@ FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 
 
 def is_invisible(char: str) -> bool:
-    """Tell whether a character takes no place: bidi controls, zero-width ones and the like."""
+    """Return whether a character is invisible: bidi controls, zero-width ones and the like."""
     return unicodedata.category(char) == "Cf" or char in FILLERS
 
 
 def without_invisible(text: str) -> str:
-    """Return a text without the characters that nobody sees."""
+    """Return a text without invisible characters."""
     return "".join(char for char in text if not is_invisible(char))
 
 
 def canonical_email(email: str) -> str:
-    """Return the one spelling of an address under which accounts are told apart.
+    """Return the normalized address, which is unique for each account.
 
     Lower case, composed, without invisible characters; a domain in punycode becomes the
     Unicode that it stands for.

@@ -1,1 +1,1 @@
-"""What comes in and what goes out, one module a subject."""
+"""The schemas of inputs and outputs, one module a subject."""

@@ -1,4 +1,4 @@
-"""Signing in and out: accounts, sessions, passwords."""
+"""Schemas of accounts, sessions and passwords."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class LinkPasswordIn(Input):
 
 
 class MeOut(Output):
-    """The caller: what a session knows of its user."""
+    """The caller: the session's user."""
 
     _id = Id(attribute="user_id", metadata=USER)
     name = fields.String(metadata={"example": "Ana Souza"})

@@ -1,6 +1,6 @@
-"""The bases of all schemas: what comes in is checked, and what goes out is named.
+"""The base classes of all schemas.
 
-Input not named in a schema is refused, output not named there is not sent. No schema reads the
+Unknown input fields are rejected, and only declared output fields are sent. No schema reads the
 database or the current user.
 """
 
@@ -18,7 +18,7 @@ from chatapi.schemas.field_types import Id, IsSet, RawNested, StrictInteger, Tim
 
 
 class Input(Schema):
-    """The base of what comes in: unknown fields are refused."""
+    """The base of input schemas: unknown fields are rejected."""
 
     class Meta:
         unknown = RAISE
@@ -33,9 +33,9 @@ Convert = Callable[[Any], Any] | None
 
 
 class Output(Schema):
-    """The base of what goes out: only the fields named, present or not in the source.
+    """The base of output schemas: exactly the declared fields, also if the source lacks them.
 
-    `dump` is marshmallow's, made straight: our documents are mappings whose values have the
+    `dump` is a faster form of marshmallow's: stored documents are mappings whose values have the
     right types already, so each field needs at most one conversion. A list of 100 chats
     takes a quarter of the time.
     """
@@ -48,7 +48,7 @@ class Output(Schema):
         _refuse_what_dump_ignores(self)
 
     def dump(self, obj: Any, *, many: bool | None = None) -> Any:
-        """Return what the API shows of a document, or of each in a list."""
+        """Return the output of a document, or of each in a list."""
         shape = self._shape()
         if self.many if many is None else many:
             return [shape(item) for item in obj]
@@ -65,12 +65,12 @@ def _is_set(value: Any) -> bool:
 
 
 def _shape_of(named: Mapping[str, fields.Field[Any]]) -> Callable[[Any], dict[str, Any]]:
-    """Return what makes the shown form of a document or object: no step for a field as it is."""
+    """Return the conversions of the fields; a field that needs none has no step."""
     keys = [field.data_key or name for name, field in named.items()]
     names = [field.attribute or name for name, field in named.items()]
     made = zip(keys, map(_conversion, named.values()), strict=True)
     converted = [(key, convert) for key, convert in made if convert is not None]
-    # All values in one step; of a single name it would return the value alone.
+    # All values in one step; with a single name `itemgetter` returns no tuple.
     read_all = operator.itemgetter(*names) if len(names) > 1 else None
 
     def read_each(obj: Any) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _shape_of(named: Mapping[str, fields.Field[Any]]) -> Callable[[Any], dict[st
     return shape
 
 
-# The types that `dump` shows as they are, or converts in `_conversion`; no subclasses, which
+# The types that `dump` outputs unchanged, or converts in `_conversion`; no subclasses, which
 # may convert themselves.
 _SHOWN = frozenset(
     {
@@ -105,7 +105,7 @@ _SHOWN = frozenset(
 
 
 def _refuse_what_dump_ignores(schema: Output) -> None:
-    """Raise TypeError for what marshmallow would do and Output.dump does not."""
+    """Raise TypeError for features of marshmallow that Output.dump does not support."""
     place = type(schema).__name__
     for hook in ("pre_dump", "post_dump"):
         if schema._hooks.get(hook):  # noqa: SLF001 - marshmallow has no other way to ask

@@ -1,4 +1,4 @@
-"""Chats and lists of them."""
+"""Schemas of chats and lists of chats."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ChatIn(Input):
 
 
 class AgentChanges(Input):
-    """What agents change, of one chat or of many."""
+    """The changes that agents make to one chat or many."""
 
     status = Choice(STATUSES)
     priority = Choice(PRIORITIES)

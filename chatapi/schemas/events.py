@@ -1,4 +1,4 @@
-"""Events of the streams, and frames of the WebSocket."""
+"""Schemas of stream events and WebSocket frames."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EventsQuery(Input):
 
 
 class SocketIn(Input):
-    """A frame on the WebSocket; `ref` comes back in its answer."""
+    """A WebSocket frame; the reply repeats its `ref`."""
 
     type = fields.String(required=True)
     ref = fields.Raw(load_default=None)
@@ -72,7 +72,7 @@ class PresenceOut(Output):
 
 
 class DeletedOut(Output):
-    """A message where `seq` is set, else the whole chat."""
+    """The deletion of a message if `seq` is set, else of the whole chat."""
 
     chatId = Id()
     seq = fields.Integer(allow_none=True)

@@ -1,4 +1,4 @@
-"""Ids of the examples in the OpenAPI document, the same wherever the same thing is meant."""
+"""The ids in examples of the OpenAPI document, the same for the same object."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The types of the fields of what comes in and goes out.
+"""The field types of inputs and outputs.
 
-Those of input refuse what merely looks like it, in words for whoever sent it.
+Input types are strict, and their error messages are for API clients.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
 
 
 def _is_visible(char: str) -> bool:
-    """Tell whether a character leaves a mark: joiners, fillers and the like do not."""
+    """Return whether a character is visible: joiners, fillers and the like are not."""
     return unicodedata.category(char) not in UNSEEN and char not in FILLERS
 
 
 class Text(fields.String):
-    """A string, trimmed and counted in characters as people count them: code points.
+    """A string, trimmed, whose length is counted in Unicode code points.
 
-    Refuses control characters (line breaks and tabs are fine in a multi-line text) and
+    Rejects control characters (except line breaks and tabs in a multi-line text) and
     halves of surrogate pairs, which no database can store.
     """
 
@@ -55,7 +55,7 @@ class Text(fields.String):
 
 
 class Name(Text):
-    """A person's name, without the characters that reorder or hide what stands beside it."""
+    """A person's name, without characters that reorder or hide adjacent text."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if isinstance(value, str):
@@ -64,7 +64,7 @@ class Name(Text):
 
 
 class Password(fields.String):
-    """A password, taken as it is: spaces at its ends belong to it."""
+    """A password, not trimmed: leading and trailing spaces are part of it."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)
@@ -76,7 +76,7 @@ class Password(fields.String):
 
 
 class NewPassword(Password):
-    """A password that is being chosen."""
+    """A new password."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -105,14 +105,14 @@ class EmailAddress(Text):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         if isinstance(value, str):
-            # As it is stored: the checks must see the same text.
+            # Normalized as stored, because the checks must see the same text.
             value = spelling.canonical_email(value)
         text = super()._deserialize(value, attr, data, **kwargs)
         return str(validate.Email(error="Not a valid e-mail address.")(text))
 
 
 class Choice(fields.String):
-    """One of a few words."""
+    """One of a fixed set of words."""
 
     def __init__(self, choices: tuple[str, ...] | list[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -143,7 +143,7 @@ class StrictInteger(fields.Integer):
 
 
 class StrictBoolean(fields.Boolean):
-    """True or false, nothing that merely looks like it."""
+    """True or false, no other value."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -159,7 +159,7 @@ class QueryFlag(fields.Boolean):
 
 
 class Id(fields.String):
-    """An id: in the database an ObjectId, outside its 24 hex digits."""
+    """An id: an ObjectId in the database, 24 hex digits in the API."""
 
 
 class Time(fields.String):
@@ -171,8 +171,8 @@ class Time(fields.String):
 
 
 class IsSet(fields.Boolean):
-    """Whether the source has a value there: a time of proof becomes true, none false."""
+    """Whether the source has a value: a time of verification becomes true, none false."""
 
 
 class RawNested(fields.Nested):
-    """A document that was shaped before, shown with all it has."""
+    """A document that was shaped before, output unchanged."""

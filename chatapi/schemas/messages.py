@@ -17,7 +17,7 @@ RETRY_KEY = {
 
 
 def client_message_id() -> Text:
-    """Return the field of the id a client gives a message to retry it by."""
+    """Return the field of the idempotency key that a client sends with a message."""
     return Text(
         1, MAX_CLIENT_MESSAGE_ID_LENGTH, load_default=None, allow_none=True, metadata=RETRY_KEY
     )

@@ -1,4 +1,4 @@
-"""What a front end asks before anything else, and what monitoring asks."""
+"""Schemas of the configuration for front ends, and of health checks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ReadyOut(HealthOut):
         metadata={
             "example": True,
             "description": "false while writes are refused because the database's disk is "
-            "almost full; reads go on",
+            "almost full; reads still work",
         }
     )
     lastWriteSecondsAgo = fields.Float(

@@ -8,7 +8,7 @@ from chatapi.schemas.base import Output
 
 
 class ProblemOut(Output):
-    """RFC 9457. Some codes carry more: chatId, chatStatus, retryAfter."""
+    """A problem (RFC 9457). Some codes have more fields: chatId, chatStatus, retryAfter."""
 
     type = fields.String()
     title = fields.String()

@@ -8,7 +8,7 @@ from chatapi.schemas.base import Output
 
 
 class FollowerOut(Output):
-    """A thread that goes on as long as the process: no error ends it."""
+    """A background thread that runs as long as the process: no error ends it."""
 
     name = fields.String(metadata={"example": "tail"})
     running = fields.Boolean(metadata={"example": True})
@@ -20,7 +20,7 @@ class FollowerOut(Output):
 
 
 class RealtimeOut(Output):
-    """One worker process: ask again, and another may answer."""
+    """The state of one worker process; the next request may reach another one."""
 
     process = fields.String(metadata={"example": "5f0c2a91"})
     streams = fields.Integer(metadata={"example": 120, "description": "Open connections."})

@@ -1,4 +1,4 @@
-"""Users, as agents see and change them."""
+"""Schemas of users, for agents."""
 
 from __future__ import annotations
 

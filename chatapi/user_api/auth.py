@@ -1,4 +1,4 @@
-"""Signing up, in and out, and the sessions one has."""
+"""Register, sign in and out, and manage sessions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Signed = tuple[Session, str]
     limit="register",
 )
 def register(body: dict[str, Any]) -> Any:
-    """Make an account and sign in."""
+    """Create an account and sign in."""
     signed = accounts.register(body["name"], body["email"], body["password"], identity.client())
     return _answer(signed, 201, cookie=body["cookie"])
 
@@ -76,7 +76,7 @@ def login(body: dict[str, Any]) -> Any:
     limit="guest",
 )
 def guest(body: dict[str, Any]) -> Any:
-    """Sign in without an account; the token opens this guest's chats and no others."""
+    """Sign in as a guest, without an account; the token gives access to this guest's chats only."""
     signed = accounts.guest(body["name"], body["email"], identity.client())
     return _answer(signed, 201, cookie=body["cookie"])
 
@@ -91,7 +91,7 @@ def guest(body: dict[str, Any]) -> Any:
     limit="register",
 )
 def upgrade(session: Session, body: dict[str, Any]) -> Any:
-    """Make the guest who asks a user; the id, the chats and the token stay."""
+    """Turn the calling guest into a user; the id, the chats and the token stay the same."""
     return accounts.upgrade_guest(session, body["password"])
 
 
@@ -105,13 +105,13 @@ def logout(session: Session) -> Any:
 
 @endpoint(blueprint, "GET", "/auth/me", returns={200: MeOut()})
 def me(session: Session) -> Any:
-    """Tell who is signed in."""
+    """Return the signed-in user."""
     return session
 
 
 @endpoint(blueprint, "GET", "/auth/csrf", auth="anyone", returns={200: CsrfOut()})
 def csrf() -> Any:
-    """Give the token that cookie requests send as X-CSRF-Token."""
+    """Return the token that cookie requests send as X-CSRF-Token."""
     return {"csrfToken": identity.csrf_token()}
 
 
@@ -123,7 +123,7 @@ def sessions(session: Session) -> Any:
 
 @endpoint(blueprint, "DELETE", "/auth/sessions", returns={204: None})
 def revoke_sessions(session: Session) -> Any:
-    """End all the caller's sessions, this one too: sign out everywhere."""
+    """End all the caller's sessions, including this one: sign out everywhere."""
     credentials.end_all_sessions(session)
     response = Response(status=204)
     return identity.sign_out(response) if identity.cookie_token(request) else response
@@ -153,7 +153,7 @@ def revoke_session(session: Session, session_id: str) -> Any:
 def change_password(session: Session, body: dict[str, Any]) -> Any:
     """Set a new password; all the caller's other sessions end.
 
-    A cookie is replaced by a new one. A Bearer token goes on, or with `newToken` is replaced.
+    A cookie is replaced by a new one. A Bearer token stays valid, or with `newToken` is replaced.
     """
     has_cookie = bool(identity.cookie_token(request))
     client = identity.client() if has_cookie or body["newToken"] else None

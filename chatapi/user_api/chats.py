@@ -27,7 +27,7 @@ from chatapi.user_api import blueprint
 
 ACCESS = [errors.NotYourChat, errors.ChatNotFound]
 MAX_TEXTS = 2000
-# The JSON of chats in lists, by what no change of a chat leaves as it is, and who is shown it.
+# The JSON of chats in lists, by id, version and the caller's side.
 _texts: dict[tuple[Any, ...], str] = {}
 _in_list = ChatOut()
 
@@ -43,7 +43,7 @@ _in_list = ChatOut()
     limit="create_chat",
 )
 def create_chat(session: Session, body: dict[str, Any]) -> Any:
-    """Open a chat. Repeated with the same clientMessageId: 200 and the chat it made."""
+    """Create a chat. Repeated with the same clientMessageId: 200 and the same chat."""
     chat, added, created = chats.create(
         session,
         body["subject"],
@@ -107,7 +107,7 @@ def list_chats(session: Session, query: dict[str, Any]) -> Any:
     headers={"ETag": "Send it as If-None-Match; an unchanged chat answers 304."},
 )
 def get_chat(session: Session, query: dict[str, Any], chat_id: str) -> Any:
-    """Give a chat and its newest messages, ascending."""
+    """Return a chat and its newest messages, ascending."""
     chat = access_chat(session, chat_id)
     etag = chats.etag(session, chat)
     if not_modified(etag):
@@ -126,9 +126,9 @@ def get_chat(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     limit="send",
 )
 def update_chat(session: Session, body: dict[str, Any], chat_id: str) -> Any:
-    """Add a message, mark as read; agents: set status, priority, category, assignment.
+    """Send a message, mark as read; agents: set status, priority, category, assignment.
 
-    Nothing is applied if any part is refused. `messages` holds what this call added.
+    If any part is invalid, nothing is applied. `messages` contains what this call has added.
     """
     chat, added = chats.update(session, chat_id, **as_changes(body))
     return chat | {"messages": added}
@@ -162,7 +162,7 @@ def delete_chat(session: Session, chat_id: str) -> Any:
 
 
 def as_changes(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a PATCH body under the names that the service gives its parameters."""
+    """Return a PATCH body with the parameter names of the service."""
     names = {"clientMessageId": "client_message_id", "adminId": "admin_id"}
     return {names.get(name, name): value for name, value in body.items()}
 
@@ -180,6 +180,6 @@ def _text(chat: ShownChat, side: str) -> str:
 
 def _next_page(cursor: str) -> str:
     query = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
-    # Where users find us, if that is configured: the Host header says whatever its sender likes.
+    # The configured public URL, because a client can send any Host header.
     base = current_app.config["PUBLIC_URL"].rstrip("/") or request.host_url.rstrip("/")
     return f"{base}{request.path}?{urlencode([*query, ('cursor', cursor)])}"

@@ -1,4 +1,4 @@
-"""Streams over HTTP: server-sent events, and the signal that somebody types."""
+"""Event streams over HTTP, and the typing event."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def inbox_events(session: Session) -> Any:
     errors=[*ACCESS, errors.ChatClosed],
 )
 def typing(session: Session, chat_id: str) -> Any:
-    """Tell the others in a chat that the caller types; repeat it every few seconds."""
+    """Send a typing event to the others in a chat; repeat it every few seconds."""
     typing_indicator.notify(session, chat_id)
 
 
 def _place(after: int | None) -> int | None:
-    """Return the seq to go on from: Last-Event-ID, which a reconnect sends, comes first."""
+    """Return the seq to start after: Last-Event-ID, which a reconnect sends, or else `after`."""
     last = request.headers.get("Last-Event-ID", "").strip()
     if not last:
         return after

@@ -28,7 +28,7 @@ from chatapi.user_api.chats import ACCESS
     limit="send",
 )
 def send_message(session: Session, body: dict[str, Any], chat_id: str) -> Any:
-    """Send a message. The same clientMessageId again: 200 and the first message."""
+    """Send a message. Repeated with the same clientMessageId: 200 and the first message."""
     message, created = messages.send(session, chat_id, body["content"], body["clientMessageId"])
     return message, 201 if created else 200
 
@@ -43,7 +43,7 @@ def send_message(session: Session, body: dict[str, Any], chat_id: str) -> Any:
     headers={"ETag": "Send it as If-None-Match; an unchanged chat answers 304."},
 )
 def list_messages(session: Session, query: dict[str, Any], chat_id: str) -> Any:
-    """Give a page of messages, ascending: the newest, before a seq, or after one."""
+    """Return a page of messages, ascending: the newest, before a seq, or after one."""
     chat = access_chat(session, chat_id)
     place = (query["before"], query["after"], query["limit"])
     may_wait = query["after"] is not None and query["before"] is None
@@ -66,7 +66,7 @@ def list_messages(session: Session, query: dict[str, Any], chat_id: str) -> Any:
     errors=[*ACCESS, errors.Busy],
 )
 def mark_read(session: Session, body: dict[str, Any], chat_id: str) -> Any:
-    """Note that the caller's side has read up to a seq; never moves backwards."""
+    """Mark messages as read by the caller's side up to a seq; it never decreases."""
     messages.mark_read(session, chat_id, body["seq"])
     return None
 

@@ -1,4 +1,4 @@
-"""What a front end asks before anything else."""
+"""The configuration for front ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chatapi.user_api import blueprint
 
 @endpoint(blueprint, "GET", "/config", auth="anyone", returns={200: ConfigOut()})
 def config() -> Any:
-    """Give the categories of chats, the lengths of texts and the hosts of pictures."""
+    """Return the categories of chats, the lengths of texts and the hosts of pictures."""
     return {
         "version": current_app.config["VERSION"],
         "categories": categories.offered,

@@ -37,5 +37,5 @@ limited_websocket.contract = endpoint.EndpointSpec(  # type: ignore[attr-defined
     tag="events",
 )
 blueprint.add_url_rule("/ws", "websocket", limited_websocket, methods=["GET"], websocket=True)
-# Without an upgrade werkzeug needs a rule of its own, to be told what is missing.
+# Werkzeug needs a separate rule for requests without an upgrade, which get 426.
 blueprint.add_url_rule("/ws", "websocket", limited_websocket, methods=["GET"])

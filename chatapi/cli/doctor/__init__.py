@@ -1,4 +1,4 @@
-"""`flask doctor`: what the product finds when it looks at its own settings, code and database.
+"""`flask doctor`: check the product's own settings, code and database.
 
 It changes nothing. `acceptance/` runs it as a process for those items of the checklist that need
 the database or the configuration.

@@ -21,7 +21,7 @@ def is_production() -> bool:
 
 
 def refused_in_production() -> dict[str, str]:
-    """Return what production would refuse of this configuration, by the setting's name."""
+    """Return the settings that production would reject, by name."""
     try:
         ProductionConfig.check(dict(current_app.config))
     except ConfigError as error:
@@ -66,7 +66,7 @@ def templates() -> str:
 
 
 def errors_are_hidden() -> str:
-    """Let a request of an agent, a user and a stranger fail with an unexpected exception."""
+    """Make requests of an agent, a user and a stranger fail with an unexpected exception."""
     seen = _failed_request("admin")
     expect(
         seen.get("debug") == {"exception": "RuntimeError", "message": "doctor: the inside"},

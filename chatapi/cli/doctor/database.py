@@ -1,4 +1,4 @@
-"""Checks of the database: what it is, what is in it, and whether it agrees with itself."""
+"""Checks of the database server, its collections and the consistency of its data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_SHOWN = 5
 
 
 def server() -> str:
-    """Ask the server what it is."""
+    """Check the server's kind and version."""
     found = maintenance.server()
     expect(found["writable"], "The server takes no writes: it is no primary.", "See rs.status().")
     require_settings("MONGO_URI")
@@ -40,7 +40,7 @@ def connection_string() -> str:
     database.ping()
     expect(
         maintenance.acknowledged(),
-        "MONGO_URI says w=0: a message could be lost and nobody would know.",
+        "MONGO_URI has w=0: a message could be lost without an error.",
         "Add w=majority to MONGO_URI.",
     )
     concern = maintenance.write_concern()

@@ -1,4 +1,4 @@
-"""What a check of `flask doctor` returns or raises, and what becomes of it."""
+"""The results of the checks of `flask doctor`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIGNS = {PASSED: "✓", FAILED: "✗", NOT_RUN: "✗"}
 
 
 class Failed(Exception):
-    """Something is not as it should be: the reason, and what to do about it."""
+    """A failed check: the reason, and what to do about it."""
 
     def __init__(self, reason: str, remedy: str = "") -> None:
         self.reason = reason
@@ -38,7 +38,7 @@ class Result:
 
     @property
     def is_bad(self) -> bool:
-        """Whether it fails the command: what could not be checked is not known to be right."""
+        """Whether it fails the command, also if it could not be checked."""
         return self.status in {FAILED, NOT_RUN}
 
 
@@ -49,7 +49,7 @@ def expect(condition: object, reason: str, remedy: str = "") -> None:
 
 
 def result_of(name: str, check: Check) -> Result:
-    """Run a check and return its result, whatever it raises."""
+    """Run a check and return its result, also if it raises."""
     try:
         return Result(name, PASSED, check())
     except NotApplicable as reason:
