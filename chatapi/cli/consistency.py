@@ -52,7 +52,7 @@ def _still_wrong(chat_id: ObjectId) -> list[str]:
 
 
 def wrong_with(chat: Chat, messages: Sequence[Message]) -> list[str]:
-    """Return what a chat says wrongly of its messages, given ascending."""
+    """Return the differences between a chat and its messages, given ascending."""
     history = [message for message in messages if message["seq"] <= chat["lastSeq"]]
     found = []
     if [message["seq"] for message in history] != list(range(1, chat["lastSeq"] + 1)):
@@ -135,7 +135,7 @@ def renew_terms() -> None:
 
 
 def _changed_terms(chat: Chat, stored: Sequence[str]) -> search_terms.Change | None:
-    """Return what is different in a chat's terms.
+    """Return the differences in a chat's terms.
 
     Terms of names its user had before stay, where a query can still ask for them.
     """

@@ -156,7 +156,7 @@ class _Cast:
 
 
 def _account(login: dict[str, str], role: Role, at: datetime) -> Session:
-    """Make an account, or take over the one that this data directory knows the password of."""
+    """Create an account, or take over the one whose password is in this data directory."""
     with clock.frozen(at):
         try:
             user = accounts.create_user(login["name"], login["email"], login["password"], role)

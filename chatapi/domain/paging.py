@@ -62,7 +62,7 @@ class Page(Generic[Row]):
 
 
 def page(rows: list[Row], limit: int, time_field: str) -> Page[Row]:
-    """Cut `limit` + 1 rows read to a page, keeping a cursor if there was one more."""
+    """Return a page of `limit` + 1 rows that were read, with a cursor if there was one more."""
     if len(rows) <= limit:
         return Page(rows, None)
     last = rows[limit - 1]

@@ -42,14 +42,14 @@ def writing_from(network: Network) -> Iterator[None]:
 
 
 def count_account(user: User) -> None:
-    """Count an account, or fields of one, about to be written. Raises TooManyRequests."""
+    """Count an account, or fields of one, about to be stored. Raises TooManyRequests."""
     network = _writer() if _is_limited() else None
     if network is not None:
         count_bytes(network, len(bson.encode(user)) + ACCOUNT_OVERHEAD)
 
 
 def count_chat(session: Session, chat: Chat, found_by: Document, first: Message | None) -> None:
-    """Count a chat that is about to be written. Raises TooManyRequests.
+    """Count a chat that is about to be inserted. Raises TooManyRequests.
 
     found_by -- what is stored for the search; first -- the chat's first message, if it has one.
     """

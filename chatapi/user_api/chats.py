@@ -168,7 +168,7 @@ def as_changes(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(chat: ShownChat, side: str) -> str:
-    """Return a chat of a list as JSON. A list that is read again has mostly the same chats."""
+    """Return a chat of a list as JSON, from the cache if it has not changed."""
     key = chat["_id"], chat["version"], chat.get("changedAt"), side
     text = _texts.get(key)
     if text is None:
