@@ -107,7 +107,7 @@ def test_import_goes_on_where_it_was_cut_off(
     with break_writes(survived):
         result = run(app, file)
     assert result.exit_code == 1
-    assert "goes on where it stopped" in result.output
+    assert "continues where it stopped" in result.output
     result = run(app, file)
     assert result.exit_code == 0
     assert sorted(text for *_, text in content(database)) == [*"abcdefgh"]

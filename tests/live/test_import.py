@@ -115,7 +115,7 @@ def test_killed_import_is_completed_by_the_next(
             own_database.kill()
             output, _ = killed.communicate(timeout=60)
             assert killed.returncode == 1
-            assert "goes on where it stopped" in output
+            assert "continues where it stopped" in output
             own_database.start()
     with flask(own_database.uri, *command, data_dir=tmp_path) as again:
         output, _ = again.communicate(timeout=60)
