@@ -1,5 +1,8 @@
 /** The public API over HTTP: sessions, problems as errors, CSRF, ETags. */
 
+/** @import { Problem } from "../../web/types/api.d.ts" */
+/** @import { LocalStore } from "./storage.js" */
+
 import { encode } from "../../web/static/json.js";
 
 const TIMEOUT = 20_000;
@@ -9,6 +12,11 @@ const GIVEN_UP = "given up";
 
 /** The server answered with a problem; `message` can be shown to the reader. */
 export class ApiError extends Error {
+  /**
+   * @param {number} status
+   * @param {Problem} problem
+   * @param {number | null} [retryAfter] seconds
+   */
   constructor(status, problem = {}, retryAfter = null) {
     super(problem.detail || problem.title || `The server answered with an error (${status}).`);
     this.name = "ApiError";
@@ -60,9 +68,18 @@ export class IdentityChanged extends Error {
  * token of one session is refused with the cookie of another.
  */
 export class CookieAuth {
+  /** A cookie is not shown to scripts. @type {string | null} */
+  token = null;
+  /** @type {RequestCredentials} */
   credentials = "same-origin";
+  /** @type {Promise<string> | null} */
   #token = null;
 
+  /**
+   * @param {Api} api
+   * @param {string} method
+   * @returns {Promise<Record<string, string>>}
+   */
   async headers(api, method) {
     if (SAFE.has(method)) return {};
     this.#token ??= this.#fetchToken(api);
@@ -74,6 +91,7 @@ export class CookieAuth {
     }
   }
 
+  /** @param {Api} api */
   async #fetchToken(api) {
     const { data } = await api.request("GET", "/api/auth/csrf");
     if (api.expectedUser) {
@@ -99,8 +117,10 @@ export class CookieAuth {
 
 /** A token kept by the page that embeds the widget; cookies are never sent. */
 export class BearerAuth {
+  /** @type {RequestCredentials} */
   credentials = "omit";
 
+  /** @param {LocalStore} store */
   constructor(store) {
     this.store = store;
   }
@@ -109,6 +129,7 @@ export class BearerAuth {
     return this.store.get("session")?.token ?? null;
   }
 
+  /** @returns {Promise<Record<string, string>>} */
   async headers() {
     return this.token ? { Authorization: `Bearer ${this.token}` } : {};
   }
@@ -121,19 +142,41 @@ export class BearerAuth {
   renew() {}
 }
 
+/**
+ * @typedef {object} RequestOptions
+ * @property {unknown} [body] becomes JSON
+ * @property {string | null} [etag] of the answer that is here already
+ * @property {boolean} [last] this is the request that ends the session
+ */
+
+/**
+ * @typedef {object} Answer `data` is null of a 304.
+ * @property {number} status
+ * @property {any} data
+ * @property {string | null} etag
+ * @property {Headers} headers
+ */
+
 export class Api {
-  /** The account that requests are made for, or null; see CookieAuth. */
+  /** The account that requests are made for, or null; see CookieAuth. @type {string | null} */
   expectedUser = null;
+  /** @type {(() => void) | null} */
   onIdentityChanged = null;
   /**
    * Told how each reading request went: "ok", "offline" or "unavailable". A writing one that
    * fails says too little: it may be the only one to fail.
+   *
+   * @type {((contact: "ok" | "offline" | "unavailable") => void) | null}
    */
   onContact = null;
-  /** What stops each request that is on its way. */
+  /** What stops each request that is on its way. @type {Set<AbortController>} */
   #onTheirWay = new Set();
   #isLeaving = false;
 
+  /**
+   * @param {string} origin
+   * @param {CookieAuth | BearerAuth} auth
+   */
   constructor(origin, auth) {
     this.origin = origin;
     this.auth = auth;
@@ -143,10 +186,19 @@ export class Api {
     return `${this.origin.replace(/^http/, "ws")}/api/ws`;
   }
 
+  /**
+   * @param {string} path
+   * @param {RequestOptions} [options]
+   */
   get(path, options) {
     return this.request("GET", path, options);
   }
 
+  /**
+   * @param {string} path
+   * @param {unknown} body
+   * @param {RequestOptions} [options]
+   */
   post(path, body = {}, options = {}) {
     return this.request("POST", path, { ...options, body });
   }
@@ -158,22 +210,35 @@ export class Api {
    * here, so until then every other request is given up: it would be answered by a 401.
    *
    * Throws ApiError, NetworkError, or IdentityChanged.
+   *
+   * @param {string} method
+   * @param {string} path
+   * @param {RequestOptions} [options]
+   * @returns {Promise<Answer>}
    */
   async request(method, path, options = {}) {
     try {
       return await this.#once(method, path, options);
     } catch (error) {
-      if (error.code !== "csrf_failed") throw error;
+      if (!(error instanceof ApiError) || error.code !== "csrf_failed") throw error;
       this.auth.renew();
       return this.#once(method, path, options);
     }
   }
 
-  async #once(method, path, { body, etag, last = false }) {
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {RequestOptions} [options]
+   * @returns {Promise<Answer>}
+   */
+  async #once(method, path, { body, etag, last = false } = {}) {
+    /** @type {Record<string, string>} */
     const headers = { Accept: "application/json", ...(await this.auth.headers(this, method)) };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     if (etag) headers["If-None-Match"] = etag;
 
+    /** @type {RequestInit} */
     const init = {
       method,
       headers,
@@ -182,13 +247,17 @@ export class Api {
       cache: "no-store",
     };
     const response = await (last ? this.#fetchAlone(path, init) : this.#fetch(path, init));
-    if (response.status === 304) return { status: 304, data: null, etag, headers: response.headers };
+    if (response.status === 304) return { status: 304, data: null, etag: etag ?? null, headers: response.headers };
     if (response.ok) {
       return { status: response.status, data: response.body, etag: response.headers.get("ETag"), headers: response.headers };
     }
     throw new ApiError(response.status, response.body ?? {}, seconds(response.headers.get("Retry-After")));
   }
 
+  /**
+   * @param {string} path
+   * @param {RequestInit} init
+   */
   async #fetchAlone(path, init) {
     for (const abort of this.#onTheirWay) abort.abort(GIVEN_UP);
     const answer = this.#fetch(path, init);
@@ -200,19 +269,24 @@ export class Api {
     }
   }
 
+  /**
+   * @param {string} path
+   * @param {RequestInit} init
+   */
   async #fetch(path, init) {
     if (this.#isLeaving) throw new NetworkError();
     const abort = new AbortController();
     this.#onTheirWay.add(abort);
     const timer = setTimeout(() => abort.abort(), TIMEOUT);
+    const isReading = SAFE.has(init.method ?? "GET");
     try {
       const response = await fetch(this.origin + path, { ...init, signal: abort.signal });
       const text = response.status === 304 ? "" : await response.text();
       const unavailable = [502, 503, 504].includes(response.status);
-      if (SAFE.has(init.method)) this.onContact?.(unavailable ? "unavailable" : "ok");
+      if (isReading) this.onContact?.(unavailable ? "unavailable" : "ok");
       return { status: response.status, ok: response.ok, headers: response.headers, body: parsed(text) };
     } catch {
-      if (SAFE.has(init.method) && abort.signal.reason !== GIVEN_UP) this.onContact?.("offline");
+      if (isReading && abort.signal.reason !== GIVEN_UP) this.onContact?.("offline");
       throw new NetworkError();
     } finally {
       clearTimeout(timer);
@@ -221,7 +295,11 @@ export class Api {
   }
 }
 
-/** The JSON of an answer, or null: a proxy in front may answer with a page of its own. */
+/**
+ * The JSON of an answer, or null: a proxy in front may answer with a page of its own.
+ *
+ * @param {string} text
+ */
 function parsed(text) {
   try {
     return JSON.parse(text);
@@ -230,7 +308,11 @@ function parsed(text) {
   }
 }
 
-/** Retry-After is a number of seconds or a date. */
+/**
+ * Retry-After is a number of seconds or a date.
+ *
+ * @param {string | null} value
+ */
 function seconds(value) {
   if (!value) return null;
   const number = Number(value);

@@ -16,6 +16,7 @@ export class Connection extends Emitter {
     window.addEventListener("online", () => this.emit("maybe"));
   }
 
+  /** @param {"ok" | "offline" | "unavailable"} contact */
   report(contact) {
     const state = contact === "ok" ? "online" : contact;
     if (state === this.state) return;

@@ -6,10 +6,15 @@ import { LocalStore } from "./storage.js";
 export const NEW_CHAT = "new";
 
 export class Drafts {
+  /** @type {string | null} */
   #userId = null;
   #visitors;
 
-  /** What a visitor types who has not signed in is kept for this tab and until it is closed. */
+  /**
+   * What a visitor types who has not signed in is kept for this tab and until it is closed.
+   *
+   * @param {LocalStore} storage
+   */
   constructor(storage) {
     this.storage = storage;
     this.#visitors = new LocalStore(storage.prefix, () => sessionStorage);
@@ -18,6 +23,8 @@ export class Drafts {
   /**
    * Keep the drafts of this account from now on, or with null a visitor's. Returns whether there
    * is a first message that was written before signing in; it is the account's now.
+   *
+   * @param {string | null} userId
    */
   open(userId) {
     this.#userId = null;
@@ -29,10 +36,18 @@ export class Drafts {
     return Boolean(first);
   }
 
+  /**
+   * @param {string} name
+   * @returns {any} a text or an object; "" when nothing was typed
+   */
   get(name) {
     return this.#place.get(this.#key(name)) ?? "";
   }
 
+  /**
+   * @param {string} name
+   * @param {unknown} value
+   */
   set(name, value) {
     if (!this.#userId && name !== NEW_CHAT) return;
     if (value === "" || value === null) this.#place.remove(this.#key(name));
@@ -43,6 +58,7 @@ export class Drafts {
     return this.#userId ? this.storage : this.#visitors;
   }
 
+  /** @param {string} name */
   #key(name) {
     return `draft:${this.#userId ?? "visitor"}:${name}`;
   }

@@ -11,8 +11,10 @@ export class Fullscreen {
   isOn = false;
   #address = "";
   #returning = false;
-  #overflow = null;
+  /** The page's own overflow: value and priority. */
+  #overflow = ["", ""];
 
+  /** @param {{ onback: () => void, onforward: () => void }} options */
   constructor({ onback, onforward }) {
     this.onback = onback;
     this.onforward = onforward;
@@ -27,7 +29,11 @@ export class Fullscreen {
     if (!isOurs(history.state)) change("pushState", { ...asObject(history.state), [KEY]: true });
   }
 
-  /** `back`: take the entry out of the history; else, because the page may be about to navigate, only make it the page's. */
+  /**
+   * `back`: take the entry out of the history; else, because the page may be about to navigate, only make it the page's.
+   *
+   * @param {{ back: boolean }} options
+   */
   leave({ back }) {
     if (!this.isOn) return;
     this.isOn = false;
@@ -43,7 +49,11 @@ export class Fullscreen {
     change("replaceState", state);
   }
 
-  /** Called by the loader at each "popstate". */
+  /**
+   * Called by the loader at each "popstate".
+   *
+   * @param {PopStateEvent} event
+   */
   moved(event) {
     const ours = isOurs(event.state);
     const isOwnMove = this.#returning || ours || (this.isOn && location.href === this.#address);
@@ -75,15 +85,22 @@ export class Fullscreen {
   }
 }
 
+/** @param {any} state */
 function isOurs(state) {
   return state?.[KEY] === true;
 }
 
+/** @param {any} state */
 function asObject(state) {
   return typeof state === "object" && !Array.isArray(state) ? state : null;
 }
 
-/** Routers and statistics put their own functions in place of the history's. */
+/**
+ * Routers and statistics put their own functions in place of the history's.
+ *
+ * @param {"pushState" | "replaceState"} method
+ * @param {object | null} state
+ */
 function change(method, state) {
   History.prototype[method].call(history, state, "");
 }

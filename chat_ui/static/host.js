@@ -1,5 +1,6 @@
 /** The widget's place in a page that somebody else wrote, and keeps changing. */
 
+/** @type {("keydown" | "keypress" | "keyup")[]} */
 const KEYS = ["keydown", "keypress", "keyup"];
 /** Events inside the widget that a page's own listeners would take for theirs. */
 const OURS = ["paste", "copy", "cut", "beforeinput", "input", "focusin", "focusout", "wheel", "touchmove"];
@@ -14,10 +15,17 @@ const REPAIR_WINDOW = 10_000;
  * and again wins until `attach` is called.
  */
 export class Host {
+  /** When the element was put back. @type {number[]} */
   #repairs = [];
+  /** @type {ReturnType<typeof setTimeout> | null} */
   #timer = null;
   #observer = new MutationObserver(() => this.#changed());
 
+  /**
+   * @param {HTMLElement} element
+   * @param {ShadowRoot} shadow
+   * @param {{ onattach: () => void }} options
+   */
   constructor(element, shadow, { onattach }) {
     this.element = element;
     this.shadow = shadow;
@@ -55,7 +63,7 @@ export class Host {
    * that listens while capturing would take the letters. So the event ends at the window, and
    * a copy of it goes to the field; what the browser does with the key is not affected.
    */
-  #shield = (event) => {
+  #shield = (/** @type {KeyboardEvent} */ event) => {
     const path = event.composedPath();
     if (!path.includes(this.shadow)) return;
     event.stopImmediatePropagation();

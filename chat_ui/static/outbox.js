@@ -4,6 +4,12 @@
  * that none arrives twice.
  */
 
+/** @import { Message } from "../../web/types/api.d.ts" */
+/** @import { Api } from "./api.js" */
+/** @import { Session } from "./session.js" */
+/** @import { LocalStore } from "./storage.js" */
+/** @import { Store } from "./store.js" */
+
 import { backoff } from "../../web/static/backoff.js";
 import { Emitter } from "../../web/static/emitter.js";
 import { newId } from "../../web/static/ids.js";
@@ -14,7 +20,18 @@ const FIRST_RETRY = 2_000;
 const OTHER_TAB = 8_000;
 
 /**
- * An entry is {clientMessageId, chatId, content, createdAt, position, state, problem}. Its `state`:
+ * @typedef {object} Entry
+ * @property {string} clientMessageId
+ * @property {string} chatId
+ * @property {string} content
+ * @property {string} createdAt
+ * @property {number} position among the entries of its chat, from 1
+ * @property {"sending" | "waiting" | "sent" | "refused"} state
+ * @property {string | null} problem
+ */
+
+/**
+ * The `state` of an entry:
  *   sending  the request is on its way or about to be
  *   waiting  it failed for now and is tried again by itself
  *   sent     confirmed, but messages before it are not loaded yet: it is shown until they are
@@ -24,13 +41,18 @@ const OTHER_TAB = 8_000;
  * whether the service can be reached, or for messages that are not loaded yet.
  */
 export class Outbox extends Emitter {
+  /** @type {Map<string, Entry>} */
   #entries = new Map();
+  /** The chats whose messages are being sent. @type {Set<string>} */
   #busy = new Set();
   #failures = 0;
-  #retryTimer = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retryTimer;
+  /** @type {string | null} */
   #userId = null;
   #paused = true;
 
+  /** @param {{ api: Api, storage: LocalStore, store: Store, session: Session }} app */
   constructor({ api, storage, store, session }) {
     super();
     this.api = api;
@@ -41,7 +63,11 @@ export class Outbox extends Emitter {
     store.on("messages", ({ chatId }) => this.#confirm(chatId));
   }
 
-  /** Take up the unsent messages of this account, and of no other. */
+  /**
+   * Take up the unsent messages of this account, and of no other.
+   *
+   * @param {string} userId
+   */
   open(userId) {
     if (this.#userId !== userId) {
       this.close();
@@ -70,12 +96,21 @@ export class Outbox extends Emitter {
     return [...this.#entries.values()].filter(({ state }) => state !== "sent").length;
   }
 
-  /** The unconfirmed messages of a chat in the order they were written. */
+  /**
+   * The unconfirmed messages of a chat in the order they were written.
+   *
+   * @param {string | null} chatId
+   */
   entries(chatId) {
     return [...this.#entries.values()].filter((entry) => entry.chatId === chatId).sort(inOrder);
   }
 
+  /**
+   * @param {string} chatId
+   * @param {string} content
+   */
   add(chatId, content) {
+    /** @type {Entry} */
     const entry = {
       clientMessageId: newId(),
       chatId,
@@ -90,6 +125,7 @@ export class Outbox extends Emitter {
     return entry;
   }
 
+  /** @param {string} clientMessageId */
   retry(clientMessageId) {
     const entry = this.#entries.get(clientMessageId);
     if (!entry) return;
@@ -97,6 +133,7 @@ export class Outbox extends Emitter {
     this.flush();
   }
 
+  /** @param {string} clientMessageId */
   discard(clientMessageId) {
     const entry = this.#entries.get(clientMessageId);
     if (entry) this.#drop(entry);
@@ -112,7 +149,11 @@ export class Outbox extends Emitter {
     return `outbox:${this.#userId}:`;
   }
 
-  /** Send a chat's messages one after the other: their order is the writer's. */
+  /**
+   * Send a chat's messages one after the other: their order is the writer's.
+   *
+   * @param {string} chatId
+   */
   async #work(chatId) {
     if (this.#paused || this.#busy.has(chatId)) return;
     this.#busy.add(chatId);
@@ -129,7 +170,11 @@ export class Outbox extends Emitter {
     }
   }
 
-  /** Send one message; false when the rest has to wait. */
+  /**
+   * Send one message; false when the rest has to wait.
+   *
+   * @param {Entry} entry
+   */
   async #send(entry) {
     const { chatId, content, clientMessageId } = entry;
     try {
@@ -137,7 +182,8 @@ export class Outbox extends Emitter {
       this.#failures = 0;
       this.#sent(entry, data);
       return true;
-    } catch (error) {
+    } catch (caught) {
+      const error = /** @type {ApiError} */ (caught);
       if (!this.#entries.has(clientMessageId)) return true;
       if (error instanceof IdentityChanged || error.signedOut) {
         this.#update(entry, { state: "waiting", problem: "You are signed out." });
@@ -159,6 +205,10 @@ export class Outbox extends Emitter {
     }
   }
 
+  /**
+   * @param {Entry} entry
+   * @param {Message} message
+   */
   #sent(entry, message) {
     const conversation = this.store.conversation(entry.chatId);
     if (!conversation.loaded || this.store.applyMessages(entry.chatId, [message])) {
@@ -171,14 +221,19 @@ export class Outbox extends Emitter {
     this.emit("behind");
   }
 
-  /** A message that has appeared in the history has been sent, whatever its request said. */
+  /**
+   * A message that has appeared in the history has been sent, whatever its request said.
+   *
+   * @param {string} chatId
+   */
   #confirm(chatId) {
     for (const message of this.store.conversation(chatId).messages) {
-      const entry = this.#entries.get(message.clientMessageId);
+      const entry = this.#entries.get(message.clientMessageId ?? "");
       if (entry) this.#drop(entry);
     }
   }
 
+  /** @param {string} key */
   #otherTab(key) {
     if (!this.#userId || !key.startsWith(this.#prefix)) return;
     const stored = this.storage.get(key);
@@ -194,6 +249,7 @@ export class Outbox extends Emitter {
     }
   }
 
+  /** @param {Entry | null} entry */
   #adopt(entry) {
     if (!entry?.clientMessageId || this.#entries.has(entry.clientMessageId)) return false;
     this.#entries.set(entry.clientMessageId, entry.state === "refused" ? entry : { ...entry, state: "sending" });
@@ -201,17 +257,23 @@ export class Outbox extends Emitter {
     return true;
   }
 
+  /** @param {Entry} entry */
   #save(entry) {
     this.#entries.set(entry.clientMessageId, entry);
     this.storage.set(this.#prefix + entry.clientMessageId, entry);
     this.emit("change", entry.chatId);
   }
 
+  /**
+   * @param {Entry} entry
+   * @param {Partial<Entry>} changes
+   */
   #update(entry, changes) {
     Object.assign(entry, changes);
     this.#save(entry);
   }
 
+  /** @param {Entry} entry */
   #drop(entry) {
     this.#entries.delete(entry.clientMessageId);
     this.storage.remove(this.#prefix + entry.clientMessageId);
@@ -219,11 +281,19 @@ export class Outbox extends Emitter {
   }
 }
 
+/**
+ * @param {Entry} a
+ * @param {Entry} b
+ */
 function inOrder(a, b) {
   return a.position - b.position || a.createdAt.localeCompare(b.createdAt);
 }
 
-/** Why a message was refused, in words for its writer. */
+/**
+ * Why a message was refused, in words for its writer.
+ *
+ * @param {ApiError} error
+ */
 function reason(error) {
   const [text] = Object.values(error.fields).flat();
   return text ?? error.message;

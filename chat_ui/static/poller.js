@@ -3,7 +3,8 @@
 import { backoff } from "../../web/static/backoff.js";
 
 export class Poller {
-  #timer = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
   #running = false;
   #again = false;
   #started = false;
@@ -12,6 +13,9 @@ export class Poller {
   /**
    * `task` is async and throws when it failed; its error may carry `retryAfter` in seconds.
    * `interval(failed)` returns the milliseconds to the next round.
+   *
+   * @param {() => Promise<void>} task
+   * @param {(failed?: boolean) => number} interval
    */
   constructor(task, interval) {
     this.task = task;
@@ -51,7 +55,8 @@ export class Poller {
       await this.task();
       this.#failures = 0;
       wait = this.interval() * (0.95 + Math.random() * 0.1);
-    } catch (error) {
+    } catch (reason) {
+      const error = /** @type {{ retryAfter?: number | null }} */ (reason);
       this.#failures += 1;
       this.#again = false;
       wait = backoff(this.#failures, this.interval(true), { retryAfter: error.retryAfter });
@@ -72,6 +77,7 @@ export class Poller {
     if (this.#failures === 0) this.#schedule(this.interval() * (0.5 + Math.random() * 0.5));
   }
 
+  /** @param {number} wait */
   #schedule(wait) {
     if (!this.#started || this.#running) return;
     clearTimeout(this.#timer);

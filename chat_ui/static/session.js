@@ -1,6 +1,10 @@
 /** Who is here: restores, opens and ends the session, and notices when it is over. */
 
 import { Emitter } from "../../web/static/emitter.js";
+/** @import { User } from "../../web/types/api.d.ts" */
+/** @import { Api } from "./api.js" */
+/** @import { LocalStore } from "./storage.js" */
+
 import { ApiError, IdentityChanged } from "./api.js";
 
 /** The browser did not keep the session's cookie: every request would be a stranger's. */
@@ -12,6 +16,9 @@ export class CookiesBlocked extends Error {
   }
 }
 
+/** @typedef {"guest" | "login" | "register"} Way */
+/** @typedef {"loading" | "signed-out" | "signed-in" | "expired"} SessionState */
+
 /**
  * `state` is one of
  *   loading     not known yet
@@ -22,10 +29,17 @@ export class CookiesBlocked extends Error {
  * Emits "change" with {user, previous, state}, and "user" when the same user has changed.
  */
 export class Session extends Emitter {
+  /** @type {SessionState} */
   state = "loading";
+  /** @type {User | null} */
   user = null;
   #cookiesBlocked = !navigator.cookieEnabled;
 
+  /**
+   * @param {Api} api
+   * @param {LocalStore} store
+   * @param {{ cookie: boolean }} options
+   */
   constructor(api, store, { cookie }) {
     super();
     this.api = api;
@@ -38,7 +52,11 @@ export class Session extends Emitter {
     });
   }
 
-  /** Take up the session this browser already has. Throws what the API throws, except 401. */
+  /**
+   * Take up the session this browser already has. Throws what the API throws, except 401.
+   *
+   * @param {{ mayExist: boolean }} options
+   */
   async restore({ mayExist }) {
     if (this.state !== "loading") return;
     if (!mayExist) {
@@ -75,7 +93,12 @@ export class Session extends Emitter {
     this.check().catch(() => undefined);
   }
 
-  /** Sign in: `way` is "guest", "login" or "register". Throws ApiError with `fields`, CookiesBlocked. */
+  /**
+   * Sign in: `way` is "guest", "login" or "register". Throws ApiError with `fields`, CookiesBlocked.
+   *
+   * @param {Way} way
+   * @param {object} fields
+   */
   async enter(way, fields) {
     this.begin(await this.open(way, fields));
   }
@@ -83,6 +106,10 @@ export class Session extends Emitter {
   /**
    * Open a session and return its user; until `begin` the reader still counts as signed out.
    * Throws what `enter` throws.
+   *
+   * @param {Way} way
+   * @param {object} fields
+   * @returns {Promise<User>}
    */
   async open(way, fields) {
     // Asked again, the server would make another guest each time.
@@ -98,7 +125,11 @@ export class Session extends Emitter {
     return data.user;
   }
 
-  /** Become the user that `open` has returned. */
+  /**
+   * Become the user that `open` has returned.
+   *
+   * @param {User} user
+   */
   begin(user) {
     this.#become(user, "signed-in");
     if (this.cookie) this.store.set("who", user._id);
@@ -109,13 +140,17 @@ export class Session extends Emitter {
     try {
       await this.api.get("/api/auth/me");
     } catch (error) {
-      if (error.status !== 401) return;
+      if (!(error instanceof ApiError) || error.status !== 401) return;
       this.#cookiesBlocked = true;
       throw new CookiesBlocked();
     }
   }
 
-  /** Make the guest's account a user's, with its chats. Throws ApiError with `fields`. */
+  /**
+   * Make the guest's account a user's, with its chats. Throws ApiError with `fields`.
+   *
+   * @param {string} password
+   */
   async upgrade(password) {
     const { data } = await this.api.post("/api/auth/upgrade", { password });
     this.#become(data, "signed-in");
@@ -149,6 +184,10 @@ export class Session extends Emitter {
     this.#become(this.user, "expired");
   }
 
+  /**
+   * @param {User | null} user
+   * @param {SessionState} state
+   */
   #become(user, state) {
     const previous = this.user;
     const same = state === this.state && user?._id === previous?._id;
@@ -158,7 +197,7 @@ export class Session extends Emitter {
       if (user?.role !== previous?.role) this.emit("user", user);
       return;
     }
-    this.api.expectedUser = state === "signed-in" ? user._id : null;
+    this.api.expectedUser = state === "signed-in" ? user?._id ?? null : null;
     this.emit("change", { user, previous, state });
   }
 }

@@ -20,24 +20,37 @@ export class Signals extends Emitter {
     return [...this.#here.values()];
   }
 
+  /**
+   * @param {string} id
+   * @param {string} name
+   */
   types(id, name) {
     clearTimeout(this.#typing.get(id)?.timer);
     this.#typing.set(id, { name, timer: setTimeout(() => this.stops(id), STOPPED) });
     this.emit("change");
   }
 
-  /** They have stopped, for example because their message is there. */
+  /**
+   * They have stopped, for example because their message is there.
+   *
+   * @param {string} id
+   */
   stops(id) {
     clearTimeout(this.#typing.get(id)?.timer);
     if (this.#typing.delete(id)) this.emit("change");
   }
 
+  /**
+   * @param {string} id
+   * @param {string} name
+   */
   comes(id, name) {
     if (this.#here.get(id) === name) return;
     this.#here.set(id, name);
     this.emit("change");
   }
 
+  /** @param {string} id */
   goes(id) {
     this.stops(id);
     if (this.#here.delete(id)) this.emit("change");

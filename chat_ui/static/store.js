@@ -1,14 +1,18 @@
 /** What the server has said: the chats and the messages loaded so far. No requests, no DOM. */
 
+/** @import { Chat, ChatWithMessages, Message } from "../../web/types/api.d.ts" */
+
 import { Emitter } from "../../web/static/emitter.js";
 
 const KEPT_AFTER_LEAVING = 50;
 
 /** The messages of one chat that are loaded: an unbroken run that ends with the newest. */
-class Conversation {
+export class Conversation {
   loaded = false;
   complete = false;
+  /** @type {Map<number, Message>} */
   #bySeq = new Map();
+  /** @type {Message[]} */
   #sorted = [];
 
   get messages() {
@@ -27,7 +31,11 @@ class Conversation {
     return this.loaded && !this.complete && this.oldest !== null && this.oldest > 1;
   }
 
-  /** Take messages over and return those that were not known. */
+  /**
+   * Take messages over and return those that were not known.
+   *
+   * @param {Message[]} messages
+   */
   merge(messages) {
     const added = [];
     for (const message of messages) {
@@ -40,7 +48,11 @@ class Conversation {
     return added;
   }
 
-  /** Keep only the newest messages, so that an old copy is never shown for long. */
+  /**
+   * Keep only the newest messages, so that an old copy is never shown for long.
+   *
+   * @param {number} count
+   */
   trim(count) {
     if (this.#sorted.length <= count) return;
     this.#sorted = this.#sorted.slice(-count);
@@ -56,14 +68,17 @@ class Conversation {
  * Emits "chats", "chat" (id), "messages" ({chatId, added}) and "removed" (id).
  */
 export class Store extends Emitter {
+  /** @type {Map<string, Chat>} */
   #chats = new Map();
+  /** @type {Map<string, Conversation>} */
   #conversations = new Map();
   #changes = 0;
-  /** When each chat was last taken over, in numbers of changes. */
+  /** When each chat was last taken over, in numbers of changes. @type {Map<string, number>} */
   #takenOver = new Map();
   #unreadTotal = 0;
-  /** How far this client has told the server it has read, by chat. */
+  /** How far this client has told the server it has read, by chat. @type {Map<string, number>} */
   #readTo = new Map();
+  /** @type {string | null} */
   nextCursor = null;
   loaded = false;
 
@@ -97,18 +112,27 @@ export class Store extends Emitter {
     return this.#changes;
   }
 
+  /** @param {string} id */
   chat(id) {
     return this.#chats.get(id) ?? null;
   }
 
+  /**
+   * @param {string} id
+   * @returns {Conversation}
+   */
   conversation(id) {
-    if (!this.#conversations.has(id)) this.#conversations.set(id, new Conversation());
-    return this.#conversations.get(id);
+    const conversation = this.#conversations.get(id) ?? new Conversation();
+    this.#conversations.set(id, conversation);
+    return conversation;
   }
 
   /**
    * Take over the first page of the list: what it should hold and does not, is gone, unless
    * it came in after `asked`, the moment when the page was asked for.
+   *
+   * @param {Chat[]} chats
+   * @param {{ nextCursor: string | null, unreadTotal: number, asked: number }} page
    */
   applyFirstPage(chats, { nextCursor, unreadTotal, asked }) {
     this.#unreadTotal = unreadTotal;
@@ -116,7 +140,7 @@ export class Store extends Emitter {
     const last = chats.at(-1)?.lastMessageAt ?? "";
     for (const chat of [...this.#chats.values()]) {
       const belongsHere = !nextCursor || chat.lastMessageAt > last;
-      if (this.#takenOver.get(chat._id) > asked) continue;
+      if (this.#tookOverAfter(chat._id, asked)) continue;
       if (belongsHere && !ids.has(chat._id)) this.#remove(chat._id);
     }
     const showsMore = this.loaded && this.#chats.size > chats.length;
@@ -125,20 +149,29 @@ export class Store extends Emitter {
     for (const chat of chats) {
       const known = this.#chats.get(chat._id);
       // Reading changes a chat but not its `updatedAt`: what came in later knows more.
-      if (known?.updatedAt === chat.updatedAt && this.#takenOver.get(chat._id) > asked) continue;
+      if (known?.updatedAt === chat.updatedAt && this.#tookOverAfter(chat._id, asked)) continue;
       this.#put(chat);
     }
     this.emit("chats");
   }
 
-  /** Take over a further page of the list. */
+  /**
+   * Take over a further page of the list.
+   *
+   * @param {Chat[]} chats
+   * @param {string | null} nextCursor
+   */
   applyNextPage(chats, nextCursor) {
     for (const chat of chats) this.#put(chat);
     this.nextCursor = nextCursor;
     this.emit("chats");
   }
 
-  /** Take over one chat, with or without `messages` (its newest, without a gap before them). */
+  /**
+   * Take over one chat, with or without `messages` (its newest, without a gap before them).
+   *
+   * @param {ChatWithMessages} chat
+   */
   applyChat({ messages, ...chat }) {
     this.#put(chat);
     if (messages) {
@@ -154,6 +187,9 @@ export class Store extends Emitter {
   /**
    * Take over new messages of a chat that is loaded. Returns false, and takes none, when
    * messages before them are missing: the order on the screen never has a hole.
+   *
+   * @param {string} chatId
+   * @param {Message[]} messages
    */
   applyMessages(chatId, messages) {
     const conversation = this.conversation(chatId);
@@ -162,7 +198,12 @@ export class Store extends Emitter {
     return true;
   }
 
-  /** Take over a page of history; an empty one is the beginning of the chat. */
+  /**
+   * Take over a page of history; an empty one is the beginning of the chat.
+   *
+   * @param {string} chatId
+   * @param {Message[]} messages
+   */
   applyOlder(chatId, messages) {
     const conversation = this.conversation(chatId);
     if (messages.length === 0) conversation.complete = true;
@@ -170,7 +211,12 @@ export class Store extends Emitter {
     this.emit("messages", { chatId, added: [] });
   }
 
-  /** The server has been told that this side has read up to `seq`. */
+  /**
+   * The server has been told that this side has read up to `seq`.
+   *
+   * @param {string} chatId
+   * @param {number} seq
+   */
   applyRead(chatId, seq) {
     this.#readTo.set(chatId, Math.max(seq, this.#readTo.get(chatId) ?? 0));
     const chat = this.chat(chatId);
@@ -180,7 +226,12 @@ export class Store extends Emitter {
     this.emit("chats");
   }
 
-  /** The other side has read this side's messages up to `seq`. */
+  /**
+   * The other side has read this side's messages up to `seq`.
+   *
+   * @param {string} chatId
+   * @param {number} seq
+   */
   applyReadByThem(chatId, seq) {
     const messages = this.conversation(chatId).messages.filter((message) => message.seq <= seq && !message.isRead && isOwn(message));
     if (messages.length === 0) return;
@@ -188,27 +239,52 @@ export class Store extends Emitter {
     this.emit("messages", { chatId, added: [] });
   }
 
+  /** @param {string} chatId */
   applyRemoved(chatId) {
     this.#remove(chatId);
     this.emit("chats");
   }
 
-  /** The reader has left a chat: most of its messages are fetched again when needed. */
+  /**
+   * The reader has left a chat: most of its messages are fetched again when needed.
+   *
+   * @param {string} chatId
+   */
   leave(chatId) {
     this.#conversations.get(chatId)?.trim(KEPT_AFTER_LEAVING);
   }
 
-  /** Contact was lost for a while: forget the messages of all chats but `chatId`. */
+  /**
+   * Contact was lost for a while: forget the messages of all chats but `chatId`.
+   *
+   * @param {string | null} chatId
+   */
   keepOnly(chatId) {
     for (const id of this.#conversations.keys()) if (id !== chatId) this.#conversations.delete(id);
   }
 
+  /**
+   * Tell whether a chat has come in since the moment `asked`.
+   *
+   * @param {string} id
+   * @param {number} asked
+   */
+  #tookOverAfter(id, asked) {
+    return (this.#takenOver.get(id) ?? 0) > asked;
+  }
+
+  /**
+   * @param {string} chatId
+   * @param {Message[]} messages
+   * @param {boolean} first
+   */
   #merge(chatId, messages, first) {
     const conversation = this.conversation(chatId);
     const added = conversation.merge(messages);
     this.emit("messages", { chatId, added: first ? [] : added });
   }
 
+  /** @param {Chat} chat */
   #put(chat) {
     this.#changes += 1;
     this.#takenOver.set(chat._id, this.#changes);
@@ -220,6 +296,7 @@ export class Store extends Emitter {
     this.#chats.set(chat._id, allRead ? { ...chat, unreadCount: 0 } : chat);
   }
 
+  /** @param {string} chatId */
   #remove(chatId) {
     this.#chats.delete(chatId);
     this.#conversations.delete(chatId);
@@ -227,17 +304,29 @@ export class Store extends Emitter {
   }
 }
 
-/** Whether a message comes from the reader's side. */
+/**
+ * Whether a message comes from the reader's side.
+ *
+ * @param {Pick<Message, "senderRole">} message
+ */
 export function isOwn({ senderRole }) {
   return senderRole === "user" || senderRole === "guest";
 }
 
-/** The number of a chat's newest message. */
+/**
+ * The number of a chat's newest message.
+ *
+ * @param {Chat} chat
+ */
 export function lastSeq(chat) {
-  return chat.lastSeq ?? chat.messageCount;
+  return chat.lastSeq ?? chat.messageCount ?? 0;
 }
 
-/** Whether messages can be added to a chat. */
+/**
+ * Whether messages can be added to a chat.
+ *
+ * @param {Pick<Chat, "status">} chat
+ */
 export function isOpen({ status }) {
   return status === "active" || status === "pending";
 }

@@ -4,6 +4,12 @@
  * missing after an event is fetched, and everything is asked for again now and then.
  */
 
+/** @import { Chat, Message } from "../../web/types/api.d.ts" */
+/** @import { Api } from "./api.js" */
+/** @import { Connection } from "./connection.js" */
+/** @import { Session } from "./session.js" */
+/** @import { Conversation, Store } from "./store.js" */
+
 import { ConnectionState, LiveConnection } from "../../web/static/live_connection.js";
 import { ApiError, IdentityChanged, NetworkError } from "./api.js";
 import { Poller } from "./poller.js";
@@ -27,18 +33,21 @@ const PAGE = 50;
 const CATCH_UP = 200;
 
 export class Updates {
-  /** The chat whose messages are being shown, or null. */
+  /** The chat whose messages are being shown, or null. @type {string | null} */
   openId = null;
   /** True while the widget is folded to its button: then only the badge needs news. */
   folded = false;
+  /** @type {string | null} */
   #listEtag = null;
+  /** @type {string | null} */
   #chatEtag = null;
   #stale = false;
   #wasUp = false;
   #typedAt = 0;
-  /** The newest seq that was asked for because of an event, by chat. */
+  /** The newest seq that was asked for because of an event, by chat. @type {Map<string, number>} */
   #askedFor = new Map();
 
+  /** @param {{ api: Api, store: Store, session: Session, connection: Connection }} app */
   constructor({ api, store, session, connection }) {
     this.api = api;
     this.store = store;
@@ -85,7 +94,11 @@ export class Updates {
     return this.poller.now();
   }
 
-  /** Show another chat, or none. */
+  /**
+   * Show another chat, or none.
+   *
+   * @param {string | null} chatId
+   */
   open(chatId) {
     if (this.openId === chatId) return;
     if (this.openId) this.store.leave(this.openId);
@@ -96,6 +109,7 @@ export class Updates {
     this.refresh();
   }
 
+  /** @param {boolean} folded */
   fold(folded) {
     if (this.folded === folded) return;
     this.folded = folded;
@@ -122,7 +136,11 @@ export class Updates {
     return this.refresh();
   }
 
-  /** Load the page of history before the oldest message that is loaded. */
+  /**
+   * Load the page of history before the oldest message that is loaded.
+   *
+   * @param {string} chatId
+   */
   async loadOlder(chatId) {
     const before = this.store.conversation(chatId).oldest;
     const { data } = await this.#asked(this.api.get(`/api/chat/${chatId}/messages?before=${before}&limit=${PAGE}`));
@@ -130,18 +148,27 @@ export class Updates {
   }
 
   async loadMoreChats() {
-    const cursor = encodeURIComponent(this.store.nextCursor);
+    const cursor = encodeURIComponent(this.store.nextCursor ?? "");
     const { data, headers } = await this.#asked(this.api.get(`/api/chat?cursor=${cursor}`));
     this.store.applyNextPage(data, headers.get("X-Next-Cursor"));
   }
 
+  /**
+   * @param {string} chatId
+   * @param {number} seq
+   */
   async markRead(chatId, seq) {
+    /** @type {Promise<unknown>} */
     const request = this.live.isLive ? this.#askLive({ type: "read", chatId, seq }) : this.api.post(`/api/chat/${chatId}/read`, { seq });
     await this.#asked(request);
     this.store.applyRead(chatId, seq);
   }
 
-  /** Tell support that the reader regards the chat's question as answered. */
+  /**
+   * Tell support that the reader regards the chat's question as answered.
+   *
+   * @param {string} chatId
+   */
   async markSolved(chatId) {
     await this.#asked(this.api.post(`/api/chat/${chatId}/solved`));
     const { data } = await this.#asked(this.api.get(`/api/chat/${chatId}?messages=0`));
@@ -175,7 +202,11 @@ export class Updates {
     this.poller.reschedule();
   }
 
-  /** The session may be over, or another one than it was: the API knows. */
+  /**
+   * The session may be over, or another one than it was: the API knows.
+   *
+   * @param {string} code
+   */
   async #onEnd(code) {
     if (code !== "session_ended" && code !== "forbidden") return;
     try {
@@ -186,6 +217,10 @@ export class Updates {
     if (this.session.state === "signed-in") this.live.check();
   }
 
+  /**
+   * @param {string} event
+   * @param {any} data
+   */
   #onMessage(event, data) {
     switch (event) {
       case "chat":
@@ -213,6 +248,7 @@ export class Updates {
     }
   }
 
+  /** @param {Chat} chat */
   #heardChat(chat) {
     if (chat.userId !== this.session.user?._id) {
       // The cookie has become somebody else's.
@@ -223,18 +259,27 @@ export class Updates {
     this.#fillGap(chat._id);
   }
 
-  /** Fetch what the open chat should hold and does not; once for each number it promises. */
+  /**
+   * Fetch what the open chat should hold and does not; once for each number it promises.
+   *
+   * @param {string} chatId
+   */
   #fillGap(chatId) {
     const chat = this.store.chat(chatId);
     const conversation = this.store.conversation(chatId);
     if (!chat || chatId !== this.openId || this.folded || !conversation.loaded) return;
     const promised = lastSeq(chat);
-    if (conversation.newest >= promised || this.#askedFor.get(chatId) >= promised) return;
+    if (conversation.newest >= promised || (this.#askedFor.get(chatId) ?? 0) >= promised) return;
     this.#askedFor.set(chatId, promised);
     this.refresh();
   }
 
-  /** A message that is shown has changed. */
+  /**
+   * A message that is shown has changed.
+   *
+   * @param {string} chatId
+   * @param {number} seq
+   */
   async #fetchAgain(chatId, seq) {
     const { loaded, oldest, newest } = this.store.conversation(chatId);
     if (!loaded || seq < oldest || seq > newest) return;
@@ -245,6 +290,10 @@ export class Updates {
     }
   }
 
+  /**
+   * @param {string} chatId
+   * @param {number} seq
+   */
   async #fetchOne(chatId, seq) {
     const { data } = await this.#asked(this.api.get(`/api/chat/${chatId}/messages?after=${seq - 1}&limit=1`));
     this.store.applyMessages(chatId, data);
@@ -263,7 +312,7 @@ export class Updates {
     const asked = this.store.now;
     const { status, data, etag, headers } = await this.#asked(this.api.get("/api/chat", { etag: this.#listEtag }));
     if (status === 304) return;
-    if (data.some((chat) => chat.userId !== this.session.user?._id) && this.session.user?.role !== "admin") {
+    if (data.some((/** @type {Chat} */ chat) => chat.userId !== this.session.user?._id) && this.session.user?.role !== "admin") {
       await this.session.check();
       throw new IdentityChanged();
     }
@@ -275,6 +324,7 @@ export class Updates {
     });
   }
 
+  /** @param {string} chatId */
   async #pollChat(chatId) {
     // Contact may be lost and found again while this runs: then it is done once more.
     const wasStale = this.#stale;
@@ -289,6 +339,10 @@ export class Updates {
     }
   }
 
+  /**
+   * @param {string} chatId
+   * @param {boolean} wasStale
+   */
   async #fetchChat(chatId, wasStale) {
     const etag = wasStale ? null : this.#chatEtag;
     const answer = await this.#asked(this.api.get(`/api/chat/${chatId}?messages=${NEWEST}`, { etag }));
@@ -307,18 +361,30 @@ export class Updates {
     this.#fillGap(chatId);
   }
 
-  /** The messages after `newest` and before `seq`: a gap is filled before it is shown. */
+  /**
+   * The messages after `newest` and before `seq`: a gap is filled before it is shown.
+   *
+   * @param {string} chatId
+   * @param {number} newest
+   * @param {number} seq
+   */
   async #between(chatId, newest, seq) {
     const found = [];
     for (let after = newest; ;) {
       const { data } = await this.#asked(this.api.get(`/api/chat/${chatId}/messages?after=${after}&limit=${CATCH_UP}`));
-      found.push(...data.filter((message) => message.seq < seq));
+      found.push(...data.filter((/** @type {Message} */ message) => message.seq < seq));
       if (data.length < CATCH_UP || data.at(-1).seq >= seq) return found;
       after = data.at(-1).seq;
     }
   }
 
-  /** The messages that are loaded and older than `seq`, as they are now. */
+  /**
+   * The messages that are loaded and older than `seq`, as they are now.
+   *
+   * @param {string} chatId
+   * @param {Conversation} conversation
+   * @param {number | undefined} seq
+   */
   async #loadedAgain(chatId, conversation, seq) {
     const found = [];
     let before = Math.min(seq ?? 0, conversation.newest + 1);
@@ -331,24 +397,35 @@ export class Updates {
     return found;
   }
 
-  /** Send a frame and wait until the server has done it. Throws ApiError, NetworkError. */
+  /**
+   * Send a frame and wait until the server has done it. Throws ApiError, NetworkError.
+   *
+   * @param {object} frame
+   */
   async #askLive(frame) {
     const reply = await this.live.ask(frame);
     if (!reply) throw new NetworkError();
     if (reply.event === "problem") throw new ApiError(reply.data.status, reply.data, reply.data.retryAfter);
   }
 
-  /** Wait for an answer, and notice when it says that the session is over. */
+  /**
+   * Wait for an answer, and notice when it says that the session is over.
+   *
+   * @template Result
+   * @param {Promise<Result>} request
+   * @returns {Promise<Result>}
+   */
   async #asked(request) {
     try {
       return await request;
     } catch (error) {
-      if (error.signedOut) this.session.expire();
+      if (error instanceof ApiError && error.signedOut) this.session.expire();
       throw error;
     }
   }
 }
 
+/** @param {string} socketUrl */
 function warnForbidden(socketUrl) {
   console.warn(`Support chat: messages arrive later than they could. Allow ${new URL(socketUrl).origin} in this page's connect-src.`);
 }

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Request, Route, expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.chat_ui_helpers import (
     bubble,
@@ -207,41 +207,6 @@ def test_unavailable_service_is_announced_and_recovers_by_itself(
     expect(page.get_by_text("The service is temporarily unavailable.")).to_be_hidden(timeout=15_000)
     expect(page.locator(".receipt")).to_have_text("Sent", timeout=15_000)
     assert history(server, ana, chat_id) == ["Written meanwhile"]
-
-
-def test_polls_are_conditional_and_rare_in_a_hidden_tab(
-    server: Server, new_page: NewPage, ana: dict[str, Any]
-) -> None:
-    chat_id = make_chat(server, ana, "Hi")
-    page = new_page()
-    without_live_connection(page)
-    page.clock.install()
-    open_chat(page, server.url, ana, chat_id)
-    expect(bubble(page, "Hi")).to_be_visible()
-    polls: list[Request] = []
-    page.on(
-        "request",
-        lambda request: polls.append(request) if request.url.endswith("/api/chat") else None,
-    )
-
-    for _ in range(3):
-        with page.expect_response(lambda response: response.url.endswith("/api/chat")) as answer:
-            page.clock.run_for(3_500)
-        assert answer.value.status == 304
-    assert all("if-none-match" in request.headers for request in polls)
-
-    page.evaluate(
-        "Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
-        "document.dispatchEvent(new Event('visibilitychange'))"
-    )
-    page.wait_for_timeout(300)
-    polls.clear()
-    page.clock.run_for(20_000)
-    page.wait_for_timeout(300)
-    assert polls == []
-    page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
-    page.wait_for_timeout(300)
-    assert len(polls) == 1
 
 
 def end_other_sessions(server: Server, who: dict[str, Any], password: str) -> None:

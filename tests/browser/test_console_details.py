@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -182,16 +181,6 @@ def test_a_chat_without_an_agent_is_unassigned_everywhere(
     page.press("#set-adminId", "Enter")
     expect(page.locator(".toast").last).to_contain_text("Unassigned")
     assert "Nobody" not in page.locator("body").inner_text()
-
-
-def test_the_clock_has_no_zero_before_the_hour(sign_in: SignIn, make_chat: MakeChat) -> None:
-    chat = make_chat()
-    hour = datetime.now(UTC).hour
-    east = 17 - hour if hour >= 3 else 5 - hour  # a zone where it is five o'clock
-    desk = sign_in(locale="en-US", timezone_id=f"Etc/GMT{-east:+d}")
-    desk.open(chat)
-    for place in (f"#chat-{chat['_id']}", "#m-1"):
-        expect(desk.page.locator(f"{place} time")).to_have_text(re.compile(r"^[56]:\d\d\s[AP]M$"))
 
 
 def box(place: Locator) -> FloatRect:
