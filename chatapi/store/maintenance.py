@@ -32,8 +32,9 @@ SHORT_LIVED = frozenset(
         "counters",
         "windows",
         "maintenance",
+        "leases",
+        "probes",
     }
-    | {"probes"}
 )
 _RAW = AWARE.with_options(document_class=RawBSONDocument)
 _TERMS_BATCH = 500

@@ -49,6 +49,7 @@ FULL_READS = {
         for name in ("deletions", "unassignments", "upgrades")
     },
     **{("backup", name): COPIED for name in ("chatrooms", "chat_terms", "users", "forms")},
+    ("backup", "migrations"): COPIED,
     **{("backup", name): COPIED for name in ("deletions", "unassignments", "upgrades")},
     ("backup", "messages"): SHOWN,  # They are read by their chats.
     ("doctor", "chatrooms"): SHOWN,
@@ -56,6 +57,7 @@ FULL_READS = {
         ("restore", name): COUNTED
         for name in ("chatrooms", "chat_terms", "users", "messages", "forms", "deletions")
     },
+    ("restore", "migrations"): COUNTED,
     ("restore", "sessions"): EMPTY,
     ("restore", "passwordLinks"): EMPTY,
 }

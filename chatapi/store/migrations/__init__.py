@@ -43,8 +43,9 @@ def names() -> list[str]:
 
 def missing(database: Database[Any]) -> list[str]:
     """Return the migrations that this database has not had, in order."""
-    ran = {row["_id"] for row in database["migrations"].find({}, {"_id": 1})}
-    return [name for name in names() if name not in ran]
+    wanted = names()
+    ran = {row["_id"] for row in database["migrations"].find({"_id": {"$in": wanted}})}
+    return [name for name in wanted if name not in ran]
 
 
 def renamed(collection: str, document: dict[str, Any]) -> dict[str, Any]:
