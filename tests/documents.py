@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from bson import ObjectId
 
-from chatapi.domain.documents import Chat, Message, StoredSession
+from chatapi.domain.documents import Chat, EphemeralEvent, Message, StoredSession
 
 AT, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -80,6 +80,12 @@ def session_document(**fields: Any) -> StoredSession:
         "address": "127.0.0.1",
     }
     return cast("StoredSession", {**session, **fields})
+
+
+def event_document(**fields: Any) -> EphemeralEvent:
+    """Return an ephemeral event that says that somebody came or left, with these fields."""
+    event: EphemeralEvent = {"_id": ObjectId(), "kind": "presence", "at": AT, "expiresAt": LATER}
+    return cast("EphemeralEvent", {**event, **fields})
 
 
 def preview_of(chat: Chat) -> str:

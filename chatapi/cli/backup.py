@@ -25,9 +25,9 @@ seconds may keep the old name on some of their chats.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import click
 from bson import ObjectId, decode, encode
@@ -38,10 +38,10 @@ from flask.cli import with_appcontext
 from chatapi.cli import archive
 from chatapi.cli.terminal import cli_errors, progress
 from chatapi.domain import clock
-from chatapi.domain.documents import Chat, Message
+from chatapi.domain.documents import Chat, Deletion, Message
 from chatapi.services.messages import MAX_PREVIEW_LENGTH, no_longer_unread
 from chatapi.store import deletions, maintenance
-from chatapi.store.database import AWARE, Document
+from chatapi.store.database import AWARE
 
 CHATS_BATCH = 100
 BATCH = 1000
@@ -124,7 +124,7 @@ class _Copy:
         self._step = step
         self.gone: set[ObjectId] = set()
         # What says that the deletion of a message has begun, for each that a chat names.
-        self.begun: list[Document] = []
+        self.begun: list[Deletion] = []
         # Of each user, the chat that is open in the file, and how long it is there.
         self._open: dict[ObjectId, tuple[ObjectId, int]] = {}
 
@@ -224,7 +224,7 @@ def _as_copied(
     return to_raw(copied) if copied != before else chat
 
 
-def to_raw(document: Document) -> RawBSONDocument:
+def to_raw(document: Mapping[str, Any]) -> RawBSONDocument:
     """Return a document as it is stored."""
     return RawBSONDocument(encode(document))
 

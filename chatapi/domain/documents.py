@@ -8,7 +8,7 @@ release wrote. `docs/data-model.md` is made of this module (`tests/data_model.py
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from bson import ObjectId
 
@@ -211,3 +211,65 @@ class SessionTimes(TypedDict):
     lastSeenAt: datetime
     expiresAt: datetime
     absoluteExpiresAt: datetime
+
+
+class ChatTerms(TypedDict):
+    """A document of `chat_terms`: what a chat is found by."""
+
+    _id: ObjectId  # the chat's
+    userId: ObjectId  # whose chat it is: a user's search reads their own
+    terms: list[str]  # beginnings of the words of subject, name and e-mail
+
+
+class PasswordLink(TypedDict):
+    """A document of `passwordLinks`: a link with which a person sets a new password, once."""
+
+    _id: str  # SHA-256 of the link's token, in hex
+    userId: ObjectId  # whose password it sets
+    madeBy: ObjectId  # the agent who made it
+    expiresAt: datetime  # it is refused from then on
+
+
+class Deletion(TypedDict):
+    """A document of `deletions`: a deletion that has begun, of a chat or, with `seq`, of a message.
+
+    `init-db` finishes what a crash cut off.
+    """
+
+    _id: ObjectId  # the chat's where a chat is deleted, else its own
+    chatId: NotRequired[ObjectId]  # of the message
+    seq: NotRequired[int]  # of the message
+    userId: NotRequired[ObjectId]  # whose chat is deleted: the event of it goes to them
+
+
+class EphemeralEvent(TypedDict):
+    """A document of `ephemeralEvents`: an event for all processes, removed after a minute."""
+
+    _id: ObjectId  # its own
+    kind: Literal["typing", "deleted", "presence"]  # `presence`: somebody came or left
+    at: datetime  # when it was sent, by the real clock: a tail polls by it
+    expiresAt: datetime  # it is removed then
+    chatId: NotRequired[ObjectId]  # where somebody types or something was deleted
+    userId: NotRequired[ObjectId | None]  # whose chat that is; None where it is no longer known
+    seq: NotRequired[int | None]  # of a deleted message; None: the whole chat
+    senderId: NotRequired[ObjectId]  # who types
+    senderName: NotRequired[str]  # their name
+    senderRole: NotRequired[Role]  # their role
+
+
+class Person(TypedDict):
+    """An agent who is connected, and a chat that they have open."""
+
+    userId: ObjectId  # the agent
+    name: str  # their name
+    role: Role  # their role, `admin`
+    chatId: ObjectId | None  # the open chat; None: no chat
+
+
+class Heartbeat(TypedDict):
+    """A document of `presence`: the agents who are connected to one process."""
+
+    _id: str  # the process's own name
+    people: list[Person]  # one for each agent and chat that they have open
+    seenAt: datetime  # of the last heartbeat, by the real clock: believed for 9 s
+    expiresAt: datetime  # it is removed then

@@ -18,11 +18,11 @@ import bson
 import structlog
 from bson import ObjectId
 
-from chatapi.domain.documents import Chat, Message, PerSide
+from chatapi.domain.documents import Chat, EphemeralEvent, Message, PerSide
 from chatapi.domain.enums import SIDES, Side
 from chatapi.domain.log_events import LogEvent
 from chatapi.store import messages
-from chatapi.store.database import AWARE, Document
+from chatapi.store.database import AWARE
 
 log = structlog.get_logger("chat.hub")
 
@@ -316,15 +316,15 @@ class Hub:
         for listener in listeners:
             listener.enqueue(event)
 
-    def publish_ephemeral(self, signal: Document) -> None:
+    def publish_ephemeral(self, signal: EphemeralEvent) -> None:
         """Publish an ephemeral event."""
         if signal["kind"] == "presence":
             self.on_presence()
             return
-        event = Event(signal["kind"], signal)
+        event, owner = Event(signal["kind"], signal), signal["userId"]
         with self._lock:
             # A set, because a listener may be in the chat and in an inbox.
-            listeners = {*self.inbox, *self.owners.get(signal["userId"], ())}
+            listeners = {*self.inbox, *(self.owners.get(owner, ()) if owner else ())}
             topic = self.topics.get(signal["chatId"])
             if topic is not None:
                 listeners |= topic.listeners

@@ -10,7 +10,7 @@ from typing import TypedDict, TypeVar, Unpack
 from bson import ObjectId
 
 from chatapi.domain import clock, errors, paging
-from chatapi.domain.documents import Chat, ChatChanges, Message, ShownChat, ShownMessage
+from chatapi.domain.documents import Chat, ChatChanges, Deletion, Message, ShownChat, ShownMessage
 from chatapi.domain.enums import (
     DEFAULT_CATEGORY,
     DEFAULT_PRIORITY,
@@ -367,7 +367,7 @@ def delete(session: Session, chat_id: object) -> None:
     """Delete a chat and its messages for good. For agents. Raises AdminOnly, ChatNotFound."""
     session.require_admin()
     chat = access_chat(session, chat_id)
-    _finish_deletion(deletions.begin(chat["_id"], userId=chat["userId"]))
+    _finish_deletion(deletions.begin(chat["_id"], user_id=chat["userId"]))
 
 
 def finish_deletions() -> int:
@@ -381,7 +381,7 @@ def finish_deletions() -> int:
     return len(unfinished)
 
 
-def _finish_deletion(begun: Document) -> None:
+def _finish_deletion(begun: Deletion) -> None:
     chats.delete(begun["_id"])
     stored_messages.delete_of_chat(begun["_id"])
     # A record from a backup may lack the owner, if the chat was deleted during the backup.

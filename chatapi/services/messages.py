@@ -32,6 +32,7 @@ from chatapi.domain.documents import (
     Chat,
     ChatChanges,
     DeletedUnread,
+    Deletion,
     Message,
     PerSide,
     ShownMessage,
@@ -44,7 +45,7 @@ from chatapi.services.access import access_chat, access_chat_to_write
 from chatapi.services.accounts import Session
 from chatapi.services.quota import quota
 from chatapi.store import chats, deletions, durability, messages, presence
-from chatapi.store.database import Document, Duplicate
+from chatapi.store.database import Duplicate
 
 MAX_PREVIEW_LENGTH = 200
 
@@ -185,7 +186,7 @@ def delete(session: Session, chat_id: object, seq: int) -> None:
     finish_deletion(deletions.begin(chat["_id"], seq))
 
 
-def finish_deletion(begun: Document) -> None:
+def finish_deletion(begun: Deletion) -> None:
     """Finish the deletion of a message, at any of its steps. Raises Busy."""
     chat_id, seq = begun["chatId"], begun["seq"]
 

@@ -13,9 +13,9 @@ from datetime import timedelta
 from bson import ObjectId
 
 from chatapi.domain import clock
+from chatapi.domain.documents import Person
 from chatapi.realtime.hub import Event, hub
 from chatapi.store import presence
-from chatapi.store.database import Document
 
 PROCESS = uuid.uuid4().hex
 PRESENCE_TTL = timedelta(seconds=9)
@@ -27,8 +27,8 @@ class Presence:
     """The agents of this process, and the presence that was published to its listeners."""
 
     def __init__(self) -> None:
-        self._local: dict[Place, Document] = {}
-        self._published: dict[ObjectId, tuple[Document, set[ObjectId]]] = {}
+        self._local: dict[Place, Person] = {}
+        self._published: dict[ObjectId, tuple[Person, set[ObjectId]]] = {}
 
     def online_agents(self) -> Iterator[Event]:
         """Yield the presence of the agents who are online, as published last."""
@@ -41,7 +41,7 @@ class Presence:
             if chat_id in places:
                 yield _event(person, online=True, chat_id=chat_id)
 
-    def update(self, local: dict[Place, Document], *, is_due: bool, has_listeners: bool) -> None:
+    def update(self, local: dict[Place, Person], *, is_due: bool, has_listeners: bool) -> None:
         """Say who is connected here, and tell who has come and gone anywhere.
 
         is_due -- whether it is time to say it again though nobody came. is_heard -- whether
@@ -90,7 +90,7 @@ class Presence:
                 hub.publish_presence(_event(person, online=online, chat_id=_one_of(places)), None)
 
 
-def _by_user(people: list[Document]) -> Iterator[tuple[Document, set[ObjectId]]]:
+def _by_user(people: list[Person]) -> Iterator[tuple[Person, set[ObjectId]]]:
     """Yield each agent once, with the chats that they have open."""
     places: dict[ObjectId, set[ObjectId]] = {}
     persons = {}
@@ -108,7 +108,7 @@ def _one_of(places: set[ObjectId]) -> ObjectId | None:
     return max(places, default=None)
 
 
-def _event(person: Document, *, online: bool, chat_id: ObjectId | None) -> Event:
+def _event(person: Person, *, online: bool, chat_id: ObjectId | None) -> Event:
     data = {name: person[name] for name in ("userId", "name", "role")}
     return Event("presence", data | {"online": online, "chatId": chat_id})
 

@@ -10,19 +10,19 @@ from collections.abc import Iterable, Sequence
 
 from bson import ObjectId
 
-from chatapi.domain.documents import Chat
+from chatapi.domain.documents import Chat, ChatTerms
 from chatapi.store.database import Document, chat_terms
 from chatapi.store.id_chunks import aggregate_by_ids
 
 
 def upsert(chat: Chat, terms: Sequence[str]) -> None:
     """Store a chat's search terms, unless it has some already."""
-    document = to_document(chat, terms)
-    where = {"_id": document.pop("_id")}
-    chat_terms().update_one(where, {"$setOnInsert": document}, upsert=True)
+    found_by = to_document(chat, terms)
+    fields = {"userId": found_by["userId"], "terms": found_by["terms"]}
+    chat_terms().update_one({"_id": found_by["_id"]}, {"$setOnInsert": fields}, upsert=True)
 
 
-def to_document(chat: Chat, terms: Sequence[str]) -> Document:
+def to_document(chat: Chat, terms: Sequence[str]) -> ChatTerms:
     """Return the document to store for a chat."""
     return {"_id": chat["_id"], "userId": chat["userId"], "terms": list(terms)}
 

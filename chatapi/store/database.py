@@ -12,7 +12,17 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from chatapi.domain.documents import Chat, Message, StoredSession, User
+from chatapi.domain.documents import (
+    Chat,
+    ChatTerms,
+    Deletion,
+    EphemeralEvent,
+    Heartbeat,
+    Message,
+    PasswordLink,
+    StoredSession,
+    User,
+)
 
 Document = dict[str, Any]
 Row = TypeVar("Row", bound=Mapping[str, Any])  # what is in a collection
@@ -87,7 +97,7 @@ def chatrooms() -> Collection[Chat]:
     return _collection("chatrooms")
 
 
-def chat_terms() -> Collection[Document]:
+def chat_terms() -> Collection[ChatTerms]:
     return _collection("chat_terms")
 
 
@@ -95,19 +105,19 @@ def messages() -> Collection[Message]:
     return _collection("messages")
 
 
-def ephemeral_events() -> Collection[Document]:
+def ephemeral_events() -> Collection[EphemeralEvent]:
     return _collection("ephemeralEvents")
 
 
-def presence() -> Collection[Document]:
+def presence() -> Collection[Heartbeat]:
     return _collection("presence")
 
 
-def deletions() -> Collection[Document]:
+def deletions() -> Collection[Deletion]:
     return _collection("deletions")
 
 
-def password_links() -> Collection[Document]:
+def password_links() -> Collection[PasswordLink]:
     return _collection("passwordLinks")
 
 

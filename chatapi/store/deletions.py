@@ -3,14 +3,13 @@ can finish those that a crash interrupted."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from bson import ObjectId
 
-from chatapi.store.database import Document, deletions
+from chatapi.domain.documents import Deletion
+from chatapi.store.database import deletions
 
 
-def note(chat_id: ObjectId, seq: int | None = None) -> Document:
+def note(chat_id: ObjectId, seq: int | None = None) -> Deletion:
     """Return the record of a deletion, of a message or, without a seq, of a whole chat.
 
     Each deletion of a message has its own record, so that finishing one does not finish another.
@@ -18,16 +17,21 @@ def note(chat_id: ObjectId, seq: int | None = None) -> Document:
     return {"_id": chat_id} if seq is None else {"_id": ObjectId(), "chatId": chat_id, "seq": seq}
 
 
-def begin(chat_id: ObjectId, seq: int | None = None, **facts: Any) -> Document:
-    """Store and return the record of a deletion, with the facts that finishing it needs."""
-    begun = note(chat_id, seq) | facts
+def begin(chat_id: ObjectId, seq: int | None = None, user_id: ObjectId | None = None) -> Deletion:
+    """Store and return the record of a deletion.
+
+    user_id -- whose chat it is: finishing the deletion of a chat needs it.
+    """
+    begun = note(chat_id, seq)
+    if user_id is not None:
+        begun["userId"] = user_id
     deletions().replace_one({"_id": begun["_id"]}, begun, upsert=True)
     return begun
 
 
-def finish(begun: Document) -> None:
+def finish(begun: Deletion) -> None:
     deletions().delete_one({"_id": begun["_id"]})
 
 
-def unfinished() -> list[Document]:
+def unfinished() -> list[Deletion]:
     return list(deletions().find())

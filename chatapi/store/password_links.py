@@ -7,8 +7,9 @@ from datetime import datetime
 
 from bson import ObjectId
 
+from chatapi.domain.documents import PasswordLink
 from chatapi.store import expiry
-from chatapi.store.database import Document, password_links
+from chatapi.store.database import password_links
 
 
 def insert(key: str, user_id: ObjectId, made_by: ObjectId, expires: datetime) -> None:
@@ -18,7 +19,7 @@ def insert(key: str, user_id: ObjectId, made_by: ObjectId, expires: datetime) ->
     expiry.purge_expired(password_links())
 
 
-def by_key(key: str) -> Document | None:
+def by_key(key: str) -> PasswordLink | None:
     return password_links().find_one({"_id": key})
 
 

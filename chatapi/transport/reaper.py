@@ -17,13 +17,13 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from chatapi.domain import clock
+from chatapi.domain.documents import Person
 from chatapi.domain.log_events import LogEvent
 from chatapi.realtime.followers import Follower
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services.feeds import SESSION_CHECK_INTERVAL, Feed, feed_registry
 from chatapi.services.presence import Place, presence_tracker
 from chatapi.store import server, sessions
-from chatapi.store.database import Document
 
 log = structlog.get_logger("chat.streams")
 
@@ -151,7 +151,7 @@ def close_slow_consumers(open_feeds: list[Feed], seconds: float) -> None:
             feed.abort()
 
 
-def _people(open_feeds: list[Feed]) -> dict[Place, Document]:
+def _people(open_feeds: list[Feed]) -> dict[Place, Person]:
     """Return the agents who are connected to this process, with each chat that they have open."""
     nowhere: list[ObjectId | None] = [None]
     return {

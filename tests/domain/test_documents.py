@@ -20,7 +20,8 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from chatapi.domain import documents, enums
-from chatapi.services import accounts, chats, messages
+from chatapi.services import accounts, chats, credentials, messages, typing_indicator
+from chatapi.store import presence
 from chatapi.store.database import Document
 from tests.conftest import CLIENT, PASSWORD, MakeSession
 
@@ -29,6 +30,11 @@ COLLECTIONS = {
     "messages": documents.Message,
     "users": documents.User,
     "sessions": documents.StoredSession,
+    "chat_terms": documents.ChatTerms,
+    "passwordLinks": documents.PasswordLink,
+    "deletions": documents.Deletion,
+    "ephemeralEvents": documents.EphemeralEvent,
+    "presence": documents.Heartbeat,
 }
 
 
@@ -87,8 +93,20 @@ def test_what_is_stored_is_described(
         raise OSError("The process ends here.")
 
     monkeypatch.setattr("chatapi.store.messages.redact", cut_short)
+    monkeypatch.setattr("chatapi.store.messages.delete_of_chat", cut_short)
     with pytest.raises(OSError, match="ends here"):
         messages.delete(agent, chat["_id"], 7)
+    with pytest.raises(OSError, match="ends here"):
+        chats.delete(agent, chats.create(make_session(), "To be deleted")[0]["_id"])
+    typing_indicator.notify(user, chat["_id"])
+    credentials.make_link(agent, user.user_id)
+    person: documents.Person = {
+        "userId": agent.user_id,
+        "name": agent.name,
+        "role": agent.role,
+        "chatId": chat["_id"],
+    }
+    presence.heartbeat("a process", [person])
     chats.create(guest, "From a guest")
     accounts.upgrade_guest(guest, PASSWORD)
     accounts.guest("Gil", "gil@example.org", CLIENT)

@@ -17,6 +17,7 @@ from chatapi.realtime.hub import hub
 from chatapi.services import chats, feeds, messages
 from chatapi.services.feeds import Event, Feed
 from chatapi.store import chats as stored_chats
+from chatapi.store import database as store_database
 from chatapi.store.database import Document
 from chatapi.transport import encoding, streams
 from tests.conftest import MakeChat, MakeSession
@@ -148,7 +149,7 @@ def test_the_text_of_a_deleted_message_does_not_reach_a_client_that_reads_late(
         assert any(b"password" in each for each in encoded)
         messages.delete(agent, chat["_id"], 2)
         tell(chat)
-        for signal in database["ephemeralEvents"].find({"kind": "deleted"}):
+        for signal in store_database.ephemeral_events().find({"kind": "deleted"}):
             hub.publish_ephemeral(signal)
         got = drain(feed)
         told = b"".join(encoding.sse(event, agent) for event in got)

@@ -12,7 +12,7 @@ from chatapi.domain.documents import Chat, Message
 from chatapi.realtime import hub as hub_module
 from chatapi.realtime.hub import MAX_BATCH, MAX_QUEUE_LENGTH, Event, Hub, Listener
 from chatapi.store import messages as stored_messages
-from tests.documents import chat_document, message_document
+from tests.documents import chat_document, event_document, message_document
 
 CHAT, OTHER, OWNER = ObjectId(), ObjectId(), ObjectId()
 
@@ -97,7 +97,7 @@ def test_who_is_in_a_chat_and_in_the_inbox_hears_once(asked: list[tuple[int, int
     hub.join_inbox(None, listener)
     hub.newest_state(chat(1))
     hub.publish_chat(chat(2, 1))
-    hub.publish_ephemeral({"kind": "typing", "chatId": CHAT, "userId": OWNER})
+    hub.publish_ephemeral(event_document(kind="typing", chatId=CHAT, userId=OWNER))
     assert names(listener) == ["message 1", "chat", "typing"]
 
 
@@ -107,7 +107,7 @@ def test_an_inbox_hears_of_its_own_chats_only() -> None:
     hub.join_inbox(OTHER, other)
     hub.join_inbox(None, agents)
     hub.publish_chat(chat(1))
-    hub.publish_ephemeral({"kind": "deleted", "chatId": CHAT, "userId": OWNER, "seq": None})
+    hub.publish_ephemeral(event_document(kind="deleted", chatId=CHAT, userId=OWNER, seq=None))
     assert names(own) == names(agents) == ["chat", "deleted"]
     assert names(other) == []
 

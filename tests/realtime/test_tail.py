@@ -16,7 +16,7 @@ from bson.errors import InvalidBSON
 from pymongo.errors import AutoReconnect
 
 from chatapi.domain import clock
-from chatapi.domain.documents import Message
+from chatapi.domain.documents import EphemeralEvent, Message
 from chatapi.realtime import followers
 from chatapi.realtime import tail as tail_module
 from chatapi.realtime.hub import Hub, Listener
@@ -92,7 +92,7 @@ class RecordingHub(Hub):
         self.told.append(chat["n"])
         return not chat.get("own")
 
-    def publish_ephemeral(self, signal: Document) -> None:
+    def publish_ephemeral(self, signal: EphemeralEvent) -> None:
         self.told.append(signal["kind"])
 
 

@@ -9,6 +9,7 @@ import time_machine
 from bson import ObjectId
 
 from chatapi.domain import clock
+from chatapi.domain.documents import Person
 from chatapi.services import accounts, credentials
 from chatapi.store import maintenance, presence, sessions
 from tests.conftest import CLIENT, MakeSession, MakeUser
@@ -20,7 +21,8 @@ IDLE, ABSOLUTE = timedelta(days=7), timedelta(days=30)
 
 
 def beat(process: str) -> None:
-    presence.heartbeat(process, [{"userId": ObjectId(), "name": process, "role": "admin"}])
+    person: Person = {"userId": ObjectId(), "name": process, "role": "admin", "chatId": None}
+    presence.heartbeat(process, [person])
 
 
 def test_a_process_that_was_there_in_the_future_is_not_there() -> None:

@@ -86,7 +86,7 @@ def test_what_was_prolonged_this_moment_stays(
 
 WRITES = {
     "sessions": lambda: sessions.insert(session_document(_id="new")),
-    "ephemeralEvents": lambda: presence.emit("new"),
+    "ephemeralEvents": lambda: presence.emit("presence"),
     "presence": lambda: presence.heartbeat("new", []),
 }
 
