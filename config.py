@@ -1,4 +1,4 @@
-"""Everything the product can be told, read once from the environment.
+"""The settings of the product, read once from the environment.
 
 No other module of the application reads an environment variable; what starts it, in `deploy/`,
 reads a few of the same. `docs/deployment.md` has the table of names.
@@ -105,7 +105,7 @@ MINIMUM_SECRET_LENGTH = 32
 
 
 class ConfigError(Exception):
-    """A value that the product refuses to start with; the text names the variable."""
+    """An invalid or unsafe setting; the text names the variable."""
 
 
 def _flag(name: str, value: str) -> bool:
@@ -120,7 +120,7 @@ def _list(value: str) -> list[str]:
 
 
 class Config:
-    """What all environments share. Limits are flask-limiter strings, per account or address."""
+    """The base of all configurations. Limits are flask-limiter strings, per account or address."""
 
     APP_ENV = "base"
     DEBUG = False
@@ -189,7 +189,7 @@ class Config:
     LIMIT_GUESTS_TOTAL = "20000 per hour"
     GUEST_MESSAGES_UNANSWERED = 50  # in one chat
     GUEST_WITHOUT_CHAT_SECONDS = 24 * 3600
-    # Exact across workers: counted in the database, whatever the storage above.
+    # Exact across workers: counted in the database, with any storage above.
     LIMIT_LOGIN_ADDRESS = "100 per 5 minutes"
     LIMIT_LOGIN_ACCOUNT = "10 per 5 minutes"
 
@@ -326,7 +326,7 @@ def _convert(name: str, text: str, default: object) -> object:
 
 
 class DevelopmentConfig(Config):
-    """On a developer's machine: works without any setting, over plain HTTP."""
+    """Development: works without any setting, over plain HTTP."""
 
     APP_ENV = "development"
 
@@ -339,7 +339,7 @@ class DevelopmentConfig(Config):
 
 
 class TestConfig(Config):
-    """For the test suite: fast hashes, no limits unless a test asks for them."""
+    """Tests: fast hashes, and no rate limits unless a test enables them."""
 
     __test__ = False  # pytest would take the name for a test case.
 
@@ -354,7 +354,7 @@ class TestConfig(Config):
 
 
 class ProductionConfig(Config):
-    """Behind TLS. Refuses to start with anything missing or unsafe, naming it."""
+    """Production, behind TLS: raises ConfigError for missing or unsafe settings."""
 
     APP_ENV = "production"
     SESSION_COOKIE_SECURE = True
@@ -364,7 +364,7 @@ class ProductionConfig(Config):
 
     @classmethod
     def check(cls, values: dict[str, object]) -> None:
-        """Raise one ConfigError that lists every problem, so that one restart mends them all."""
+        """Raise one ConfigError that lists every problem, so that one restart can fix them all."""
         super().check(values)
         problems = []
         secret = str(values["SECRET_KEY"])
@@ -405,7 +405,7 @@ class ProductionConfig(Config):
 
 
 def disk_reserve(directory: Path, megabytes: int) -> int:
-    """Return how many bytes have to stay free where the database is.
+    """Return the number of bytes that have to stay free on the database's disk.
 
     At most a quarter of the file system: a small one has to be good for something too.
     """
@@ -417,7 +417,7 @@ def _as_tuple(value: object) -> tuple[object, ...]:
 
 
 def _development_secret(data_dir: Path) -> str:
-    """Return the secret kept in DATA_DIR/secret_key, made on first use (mode 0600).
+    """Return the secret in DATA_DIR/secret_key, created on first use (mode 0600).
 
     A file that a power failure left empty, cut off or full of zeros is made again, by one
     process: all of them have to sign with the same secret.

@@ -25,7 +25,7 @@ REFUSALS = (
 
 
 def login() -> Response:
-    """Show the sign-in page; who is signed in as an agent goes on."""
+    """Show the sign-in page, or redirect an agent who is signed in."""
     session = identity.optional()
     target = forms.back(request.args.get("next"))
     if session is not None and session.is_admin and not htmx.is_htmx():
@@ -36,7 +36,7 @@ def login() -> Response:
 
 
 def _no_agent() -> bool:
-    """Tell whether the first agent is still to be made; no, when the database does not answer."""
+    """Return whether there is no agent yet; False if the database does not respond."""
     try:
         data_guard.check()
         return not accounts.list_admins()
@@ -53,7 +53,7 @@ def sign_in() -> Response:
     except REFUSALS as error:
         return _again(error, email)
     if htmx.wants_fragment():
-        # The page stays as it is; its forms need the token of the new session.
+        # The open page stays; its forms need the CSRF token of the new session.
         response = identity.sign_in(Response(), session, token)
         detail = {"token": identity.csrf_token(), "agent": str(session.user_id)}
         return htmx.trigger(response, console_signedin=detail)
@@ -72,7 +72,7 @@ def logout() -> Response:
 
 
 def _agent(given: dict[str, str]) -> tuple[Session, str]:
-    """Sign in, agents only: anybody else's session ends before it is used."""
+    """Sign in, agents only: the session of another user ends immediately."""
     email = given["email"]
     device = devices.known_device(email)
     with login_attempts.sign_in(accounts.normal_email(email), identity.network(), device):

@@ -67,7 +67,7 @@ def index(session: Session) -> Response:
 
 @agents_only("/chats/<chat_id>")
 def show(session: Session, chat_id: str) -> Response:
-    """Show a conversation, marking it read. With `first` it is a poll and marks nothing."""
+    """Show a conversation and mark it as read. With `first` it is a poll and marks nothing."""
     query = forms.query(forms.ConversationQuery())
     if query["first"] is None:
         return _opened(session, chat_id, query)
@@ -88,7 +88,7 @@ def history(session: Session, chat_id: str) -> Response:
 
 @agents_only("/chats/<chat_id>/messages", method="POST", limit="send")
 def send(session: Session, chat_id: str) -> Response:
-    """Send a message, and with `status` close or park the chat in the same step."""
+    """Send a message, and with `status` set the chat's status in the same step."""
     try:
         written = _written(forms.form(ChatPatch(only=_SENT)))
     except InvalidInput as error:
@@ -121,7 +121,7 @@ def _beside_composer(session: Session, chat_id: str, error: InvalidInput) -> Res
 
 @agents_only("/chats/<chat_id>", method="POST")
 def update(session: Session, chat_id: str) -> Response:
-    """Set status, priority, category or the agent in charge."""
+    """Set status, priority, category or the assigned agent."""
     names = ("status", "priority", "category", "adminId")
     changes = forms.changes(ChatPatch(only=names), session)
     before = access_chat(session, chat_id)
@@ -131,21 +131,21 @@ def update(session: Session, chat_id: str) -> Response:
 
 @agents_only("/chats/<chat_id>/read", method="POST")
 def read(session: Session, chat_id: str) -> Response:
-    """Note that the agents have read up to a message."""
+    """Mark messages as read by the agents, up to a seq."""
     messages.mark_read(session, chat_id, forms.form(forms.ReadForm())["seq"])
     return Response(status=204)
 
 
 @agents_only("/chats/<chat_id>/delete")
 def confirm_delete(session: Session, chat_id: str) -> Response:
-    """Ask whether to delete a chat."""
+    """Show the confirmation of deleting a chat."""
     chat = access_chat(session, chat_id)
     return answer("chats/delete.html", "chats/_delete_dialog.html", chat=chat)
 
 
 @agents_only("/chats/<chat_id>/delete", method="POST")
 def delete(session: Session, chat_id: str) -> Response:
-    """Delete a chat for good."""
+    """Delete a chat permanently."""
     chats.delete(session, chat_id)
     gone = {"chat": chat_id}
     return done("The chat is deleted.", url_for("admin_ui.chats_index"), console_closed=gone)
@@ -153,7 +153,7 @@ def delete(session: Session, chat_id: str) -> Response:
 
 @agents_only("/chats/<chat_id>/messages/<int:seq>/delete")
 def confirm_delete_message(session: Session, chat_id: str, seq: int) -> Response:
-    """Ask whether to delete a message."""
+    """Show the confirmation of deleting a message."""
     chat, found = messages.history(session, chat_id, after=seq - 1, limit=1)
     if not found or found[0]["seq"] != seq:
         raise errors.MessageNotFound
@@ -163,7 +163,7 @@ def confirm_delete_message(session: Session, chat_id: str, seq: int) -> Response
 
 @agents_only("/chats/<chat_id>/messages/<int:seq>/delete", method="POST")
 def delete_message(session: Session, chat_id: str, seq: int) -> Response:
-    """Put a tombstone in a message's place."""
+    """Replace a message by a tombstone."""
     messages.delete(session, chat_id, seq)
     address = url_for("admin_ui.chats_show", chat_id=chat_id)
     return done("The message is deleted.", address, console_redacted={"seq": seq})
@@ -171,7 +171,7 @@ def delete_message(session: Session, chat_id: str, seq: int) -> Response:
 
 @agents_only("/chats/bulk", method="POST")
 def bulk_update(session: Session) -> Response:
-    """Change the chosen chats, and tell which refused and why."""
+    """Apply a change to the selected chats, and report which failed and why."""
     changes = forms.changes(BulkIn(), session)
     ids = changes.pop("ids")
     before = [_kept(session, chat_id) for chat_id in ids]
@@ -187,7 +187,7 @@ def bulk_update(session: Session) -> Response:
 
 @agents_only("/chats/undo", method="POST")
 def undo(session: Session) -> Response:
-    """Take a closing or an assignment back, where the chat was not changed meanwhile."""
+    """Undo a change of status or assignment of chats that were not changed since."""
     given = forms.form(forms.UndoForm())
     if len(given["before"]) != len(given["ids"]):
         raise InvalidInput.for_field("before", "Must have one value for each id.")
@@ -206,7 +206,7 @@ _UNDOABLE = {"status": "status", "admin_id": "adminId"}
 def _undo(
     changes: dict[str, Any], pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
 ) -> Document | None:
-    """Return what the toast needs to take a change back; None if there is nothing to.
+    """Return the data for the toast's Undo; None if nothing has changed.
 
     pairs -- each chat before the change and after it.
     """
@@ -220,7 +220,7 @@ def _undo(
 
 
 def _kept(session: Session, chat_id: str | None) -> ShownChat | None:
-    """Return the open chat, whose row the list keeps; None when it was deleted."""
+    """Return the open chat, whose row stays in the list; None if it was deleted."""
     if chat_id is None:
         return None
     try:
@@ -234,7 +234,7 @@ def _list_etag(session: Session, etag: str, kept: ShownChat | None) -> str:
 
 
 def _with_kept(rows: list[ShownChat], kept: ShownChat | None) -> list[ShownChat]:
-    """Return the rows with the open chat's, at the place that its last message gives it."""
+    """Return the rows including the open chat's, at its position by the last message."""
     if kept is None or any(row["_id"] == kept["_id"] for row in rows):
         return rows
 
@@ -250,7 +250,7 @@ def _list(
     page: chats.ChatPage,
     kept: ShownChat | None = None,
 ) -> dict[str, Any]:
-    """Return what the list's templates show."""
+    """Return the data of the list's templates."""
     given = {name: value for name, value in query.items() if name in NARROWING and value}
     for name in ("unread", "solved"):
         if query[name] is not None:
@@ -280,7 +280,7 @@ def _written_out(given: dict[str, Any]) -> str:
 
 
 def _opened(session: Session, chat_id: str, query: dict[str, Any]) -> Response:
-    """Answer a conversation that somebody has just opened, with where the new part begins."""
+    """Return a conversation that was just opened, with the first unread message."""
     chat = access_chat(session, chat_id)
     query["new"] = chat["readSeq"]["admin"] + 1 if chat["unread"]["admin"] else 0
     query["first"] = max(1, chat["lastSeq"] - WINDOW + 1)
@@ -320,7 +320,7 @@ def _conversation(
 
 
 def _closed_by(session: Session, chat: Chat) -> str | None:
-    """Return the name of the agent who closed a chat; None if it is open or not known."""
+    """Return the name of the agent who closed a chat; None if it is open or unknown."""
     if chat["isOpen"]:
         return None
     if chat.get("statusBy") == session.user_id:
@@ -337,11 +337,11 @@ def _etag(session: Session, chat: Chat, query: dict[str, Any], away: str) -> str
 
 
 def _away(session: Session, chat: Chat) -> str:
-    """Return why the agent in charge cannot answer: "disabled", "left", or "" if they can."""
+    """Return why the assigned agent cannot reply: "disabled", "left", or "" if they can."""
     if chat["adminId"] in {None, session.user_id}:
         return ""
     try:
-        # Changing nothing returns somebody as they are.
+        # An update without changes returns the user.
         admin = accounts.update_user(session, chat["adminId"], {})
     except errors.UserNotFound:
         return "left"
@@ -358,7 +358,7 @@ def _changed(
     *,
     answered: bool = False,
 ) -> Response:
-    """Answer an action in the conversation with the conversation."""
+    """Return the conversation after an action in it."""
     if not htmx.wants_fragment():
         return done("", url_for("admin_ui.chats_show", chat_id=chat_id))
     query = forms.query(forms.ConversationQuery())

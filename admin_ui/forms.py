@@ -1,4 +1,4 @@
-"""What comes in from a form or an address, checked by the schemas of the API."""
+"""Forms and query strings, validated by the API's schemas."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_NEXT = 1000
 
 
 class InboxQuery(ChatsQuery):
-    """The list's filters; an empty one, as a form sends it, is none.
+    """The filters of the list; an empty one, as a form sends it, is ignored.
 
     keep -- the open chat, whose row stays in the list although the filters leave it out.
     """
@@ -53,7 +53,7 @@ class ReadForm(Input):
 
 
 class UndoForm(Input):
-    """A change to take back: of each chat in `ids`, what stands at its place in `before`."""
+    """An undo: for each chat in `ids` the old value at the same index in `before`."""
 
     name = field_types.Choice(("status", "adminId"), required=True)
     after = fields.String(required=True)
@@ -62,13 +62,13 @@ class UndoForm(Input):
 
 
 class UserForm(UserPatch):
-    """The same as the API takes, as a form sends it."""
+    """The API's input, as a form sends it."""
 
     disabled = field_types.QueryFlag()  # type: ignore[assignment]
 
 
 def query(schema: Schema) -> dict[str, Any]:
-    """Return the address's query as the schema loads it; what it does not name is ignored.
+    """Return the query string as loaded by the schema; unknown parameters are ignored.
 
     Raises InvalidInput.
     """
@@ -83,10 +83,10 @@ def query(schema: Schema) -> dict[str, Any]:
 
 
 def form(schema: Schema) -> dict[str, Any]:
-    """Return the form's fields as the schema loads them. Raises InvalidInput."""
+    """Return the form's fields as loaded by the schema. Raises InvalidInput."""
     given: dict[str, Any] = {}
     for name, field in schema.fields.items():
-        # An emptied field is no value where there may be none.
+        # An empty field is None if the field allows it.
         empty = None if field.allow_none else ""
         values = [_plain(value) or empty for value in request.form.getlist(name)]
         if values:
@@ -95,7 +95,7 @@ def form(schema: Schema) -> dict[str, Any]:
 
 
 def changes(schema: Schema, session: Session) -> dict[str, Any]:
-    """Return the form's changes under the names that the chat services take.
+    """Return the form's changes with the parameter names of the chat services.
 
     The agent "me" is who asks. Raises InvalidInput, also when there is nothing to change.
     """
@@ -109,7 +109,7 @@ def changes(schema: Schema, session: Session) -> dict[str, Any]:
 
 
 def filters(found: dict[str, Any]) -> ChatFilters:
-    """Return the part of a loaded query that narrows the list.
+    """Return the filters of a loaded query.
 
     Raises InvalidInput for a category that is neither offered nor stored.
     """
@@ -119,9 +119,9 @@ def filters(found: dict[str, Any]) -> ChatFilters:
 
 
 def back(target: str | None) -> str:
-    """Return where to go after signing in: a page of the console, whatever was asked.
+    """Return the URL to redirect to after signing in, always a page of the console.
 
-    An address with anything a browser may read in more than one way is not followed.
+    A URL that browsers may interpret differently is not used.
     """
     inbox = url_for("admin_ui.chats_index")
     if not target or len(target) > MAX_NEXT or not target.isascii():
@@ -139,5 +139,5 @@ def back(target: str | None) -> str:
 
 
 def _plain(text: str) -> str:
-    # A browser that sends a form by itself ends lines with CR LF, a script with LF.
+    # A form submission without a script has CR LF line breaks.
     return text.replace("\r\n", "\n")

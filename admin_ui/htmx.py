@@ -1,4 +1,4 @@
-"""The only reader and writer of HX-* headers, for htmx 4."""
+"""All reading and writing of HX-* headers, for htmx 4."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _READ = ("HX-Request", "HX-Request-Type", "HX-History-Restore-Request")
 
 
 def is_htmx() -> bool:
-    """Tell whether a script asks, which can show a part of a page."""
+    """Return whether htmx sent the request."""
     return request.headers.get("HX-Request") == "true"
 
 
 def wants_fragment() -> bool:
-    """Tell whether the answer is put into a page that is open.
+    """Return whether the response is a fragment for an open page.
 
     When HTMX goes back in the history or replaces the whole body it wants a page.
     """
@@ -28,20 +28,20 @@ def wants_fragment() -> bool:
 
 
 def vary(response: Response) -> Response:
-    """Say that the same address has more than one answer."""
+    """Set `Vary`, because the same URL returns pages and fragments."""
     response.vary.update(_READ)
     return response
 
 
 def retarget(response: Response, selector: str, swap: str) -> Response:
-    """Put the answer somewhere else than the element that asked says."""
+    """Change the target element of the response."""
     response.headers["HX-Retarget"] = selector
     response.headers["HX-Reswap"] = swap
     return response
 
 
 def trigger(response: Response, **events: dict[str, Any]) -> Response:
-    """Fire events in the page after the swap, each with its detail."""
+    """Trigger events in the page after the swap, each with its detail."""
     response.headers["HX-Trigger"] = json.dumps(
         {name.replace("_", ":"): detail for name, detail in events.items()}
     )
@@ -49,6 +49,6 @@ def trigger(response: Response, **events: dict[str, Any]) -> Response:
 
 
 def redirect(response: Response, address: str) -> Response:
-    """Send the whole page elsewhere."""
+    """Redirect the whole page."""
     response.headers["HX-Redirect"] = address
     return response

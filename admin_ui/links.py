@@ -1,4 +1,4 @@
-"""Which parts of a text are links.
+"""The detection of links in texts.
 
 `chat_ui/static/links.js` has the same rule for the users' chat; tests/data/links.json holds
 both to it. Only http and https addresses become links, and those that begin with "www.". An
@@ -21,12 +21,12 @@ _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?:\[[0-9a-f:.]+\]|[^\[\]:@\\]+)(?::[0-9]{1,5})?", re.IGNORECASE)
 _TRAILING = ".,;:!?*_~"
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
-# "www." in the middle of a word or of another address begins nothing.
+# "www." inside a word or another URL is no link.
 _INSIDE = re.compile(r"[0-9A-Za-z._@/-]")
 
 
 def split(text: str) -> Iterator[tuple[str, str | None]]:
-    """Yield the parts of a text, each with the address it links to, or None."""
+    """Yield the parts of a text, each with its link's URL, or None."""
     end = 0
     for match in _LINK.finditer(text):
         shown = _without_trailing(match[0])
@@ -55,7 +55,7 @@ def _address(shown: str, before: str) -> str | None:
 
 
 def _without_trailing(text: str) -> str:
-    """Leave out what ends the sentence rather than the address: "(see https://a.example/x)."""
+    """Exclude punctuation that ends the sentence, such as a closing bracket and full stop."""
     while text:
         shorter = text.rstrip(_TRAILING)
         opening = _BRACKETS.get(shorter[-1:])

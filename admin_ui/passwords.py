@@ -1,4 +1,4 @@
-"""The page behind a link that an agent made: a person sets a new password."""
+"""The page of a password link, for setting a new password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refusals as a person meets them: a page that stands by itself, a toast, or the sign-in."""
+"""Errors in the console: a page, a toast, or the sign-in dialog."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from admin_ui.views import render
 from chatapi.domain.errors import ChatError
 from chatapi.http import identity, problems
 
-# What the API says to programmers, said to agents.
+# Texts for agents instead of the API's texts for developers.
 WORDS = {
-    "csrf_failed": "This page was out of date. It is fresh again now: please try once more.",
+    "csrf_failed": "This page was out of date and is up to date now. Please try again.",
     "admin_only": "The console is for support agents, and this account is not one.",
     "bad_json": "The request could not be read. Reload the page and try again.",
-    "last_admin": "This is the last active agent. Make somebody else an agent first.",
+    "last_admin": "This is the last active agent. Give another user the agent role first.",
 }
 
 
 NO_COOKIE = (
     "Your browser sent no cookie, and the console needs cookies to keep you signed in. "
-    "Please allow cookies for this site, then try once more."
+    "Please allow cookies for this site, then try again."
 )
 
 
 def words(error: ChatError) -> str:
-    """Return a refusal's text for a person."""
+    """Return the text of an error for the console's users."""
     if error.code == "csrf_failed" and not request.cookies:
         return NO_COOKIE
     return WORDS.get(error.code, error.detail)
 
 
 def problem_page(error: ChatError) -> Response:
-    """Return a refusal as a page, or to HTMX as a toast; neither asks the database."""
+    """Return an error as a page, or to HTMX as a toast; neither needs the database."""
     if error.status == 401 and request.path.startswith(str(blueprint.url_prefix)):
         response = _sign_in()
     elif htmx.wants_fragment():
@@ -51,7 +51,7 @@ def problem_page(error: ChatError) -> Response:
 
 
 def _sign_in() -> Response:
-    """Ask to sign in: over the page where a script can, else on a page of its own."""
+    """Return the sign-in dialog to HTMX, or redirect to the sign-in page."""
     if htmx.wants_fragment():
         html = render("auth/_login_dialog.html", next="", email="", overlay=True)
         return htmx.retarget(make_response(html, 401), "#dialogs", "beforeend")
@@ -69,6 +69,6 @@ def _toast(error: ChatError) -> Response:
     if error.code == "csrf_failed":
         htmx.trigger(response, console_csrf={"token": identity.csrf_token()})
     elif error.status in {404, 409}:
-        # What the page shows is not so any more.
+        # The page is out of date.
         htmx.trigger(response, console_changed={})
     return response

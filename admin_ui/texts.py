@@ -1,4 +1,4 @@
-"""How names, times and days are written. No HTML is made here."""
+"""The formatting of names, times and days as text, without HTML."""
 
 from __future__ import annotations
 
@@ -23,45 +23,45 @@ FORMS = {
 
 
 def initials(name: str) -> str:
-    """Return one or two letters that stand for a name."""
+    """Return the initials of a name: one or two letters."""
     words = [word for word in name.split() if word[0].isalnum()] or name.split() or ["?"]
     chosen = words[:1] if len(words) == 1 else [words[0], words[-1]]
     return "".join(word[0] for word in chosen).upper()
 
 
 def mailto(email: str) -> str:
-    """Return the address that begins a mail to somebody (RFC 6068).
+    """Return the mailto URL of an e-mail address (RFC 6068).
 
-    Whatever the e-mail contains becomes part of the recipient, never a header of the mail.
+    All characters are quoted, so that none can add a header to the mail.
     """
     local, _, domain = email.rpartition("@")
     return f"mailto:{quote(local, safe='')}@{quote(domain, safe='')}"
 
 
 def label(word: str) -> str:
-    """Return a status, priority or category as people write it."""
+    """Return the label of a status, priority or category."""
     return word.replace("_", " ").replace("-", " ").capitalize()
 
 
 def zip_labels(words: Iterable[str]) -> list[tuple[str, str]]:
-    """Return each word with its label, for the options of a choice."""
+    """Return each value with its label, for the options of a select."""
     return [(word, label(word)) for word in words]
 
 
 def with_stored(words: Iterable[str], stored: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the options of a choice, with the stored words that are no longer offered."""
+    """Return the options of a select, including stored values that are no longer offered."""
     offered = list(words)
     gone = sorted(set(stored) - set(offered))
     return zip_labels(offered) + [(word, f"{label(word)} (no longer offered)") for word in gone]
 
 
 def hue(key: object) -> int:
-    """Return which of the avatar colours somebody has, always the same one."""
+    """Return the index of a user's avatar colour, which never changes."""
     return int(str(key)[-2:], 16) % HUES
 
 
 def stamp(at: datetime, form: str = "long") -> str:
-    """Return a time as it is shown until the page's script writes it in the reader's zone.
+    """Return a time as text, until the page's script replaces it in the reader's time zone.
 
     form -- a key of FORMS; about as wide as what the script writes, so that nothing moves.
     """
@@ -77,7 +77,7 @@ def zone() -> tzinfo:
 
 
 def days(messages: Iterable[dict[str, Any]]) -> list[tuple[date, list[dict[str, Any]]]]:
-    """Return messages by the day they were sent on, where the reader is."""
+    """Return messages grouped by day in the reader's time zone."""
     here = zone()
 
     def day(message: dict[str, Any]) -> date:

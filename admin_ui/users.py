@@ -1,4 +1,4 @@
-"""The people: who they are and what they may do."""
+"""The pages for users, their roles and access."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIRM = ("users/confirm.html", "users/_confirm_dialog.html")
 
 @agents_only("/users")
 def index(session: Session) -> Response:
-    """List people, the newest first."""
+    """List users, the newest first."""
     query = forms.query(UsersQuery())
     page = accounts.list_users(session, **query)
     shown = _list(query, page) | {"unread_messages": chats.unread(session)[1]}
@@ -33,13 +33,13 @@ def index(session: Session) -> Response:
 
 @agents_only("/users/<user_id>")
 def show(session: Session, user_id: str) -> Response:
-    """Show the form with which somebody is changed."""
+    """Show the form for editing a user."""
     return answer(*EDIT, user=_user(session, user_id), given={})
 
 
 @agents_only("/users/<user_id>", method="POST")
 def update(session: Session, user_id: str) -> Response:
-    """Change somebody's name, image or role, or whether they may sign in."""
+    """Update a user's name, image, role or access."""
     try:
         changes = cast("UserChanges", forms.form(forms.UserForm()))
         user = accounts.update_user(session, user_id, changes, images.is_shown)
@@ -50,27 +50,27 @@ def update(session: Session, user_id: str) -> Response:
 
 @agents_only("/users/<user_id>/confirm")
 def confirm(session: Session, user_id: str) -> Response:
-    """Ask whether to change somebody's role, or whether they may sign in."""
+    """Show the confirmation of changing a user's role or access."""
     changes = forms.query(forms.UserForm(only=("role", "disabled")))
     return answer(*CONFIRM, user=_user(session, user_id), changes=changes)
 
 
 @agents_only("/users/<user_id>/password-link")
 def password_link(session: Session, user_id: str) -> Response:
-    """Ask whether to make a link with which a person sets a new password."""
+    """Show the confirmation of creating a password link."""
     return answer(*LINK, user=_user(session, user_id), link=None)
 
 
 @agents_only("/users/<user_id>/password-link", method="POST")
 def make_password_link(session: Session, user_id: str) -> Response:
-    """Make that link and show it, this once."""
+    """Create a password link and show it once."""
     token, expires = credentials.make_link(session, user_id)
     link = identity.password_link(token)
     return answer(*LINK, user=_user(session, user_id), link=link, expires=expires)
 
 
 def _user(session: Session, user_id: str) -> User:
-    # Changing nothing returns somebody as they are, or refuses like any change.
+    # An update without changes returns the user, or raises like any update.
     return accounts.update_user(session, user_id, {})
 
 
@@ -98,7 +98,7 @@ def _beside_fields(session: Session, user_id: str, error: InvalidInput) -> Respo
 
 
 def _shown(user: User) -> Response:
-    """Answer a change with the person's row in the list, in its place."""
+    """Return the user's row of the list after a change."""
     toast = f"{user['name']} is saved."
     if not htmx.wants_fragment():
         return done("", url_for("admin_ui.users_index"))

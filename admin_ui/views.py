@@ -1,4 +1,4 @@
-"""What all views of the console share: the door, and page or fragment."""
+"""Shared by all views of the console: the session check, and page or fragment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NARROWING = (
 
 
 def agents_only(*rules: str, method: str = "GET", limit: str = "default") -> Callable[[View], View]:
-    """Register a view that takes (session, path parts) and lets in agents only."""
+    """Register a view that takes (session, path parts), for agents only."""
 
     def register(view: View) -> View:
         @functools.wraps(view)
@@ -54,14 +54,14 @@ def agents_only(*rules: str, method: str = "GET", limit: str = "default") -> Cal
 
 @blueprint.after_request
 def show_full_storage(response: Response) -> Response:
-    """Let an open page show that nothing can be saved, also with an answer of 304."""
+    """Set a header for open pages that writes are rejected, also on 304."""
     if storage.is_full():
         response.headers["X-Storage-Full"] = "true"
     return response
 
 
 def render(template: str, **context: Any) -> str:
-    """Return a template's text. It also gets what every template of the console uses.
+    """Render a template with the variables that every template of the console uses.
 
     Flask's context processors are left out: Flask-Login's asks the database who is here,
     also for the page that says that the database does not answer.
@@ -96,7 +96,7 @@ def answer(
     undo: Document | None = None,
     **context: Any,
 ) -> Response:
-    """Return the page, or the fragment of it that HTMX asked for.
+    """Return the page, or its fragment if HTMX requested it.
 
     etag -- of the fragment; a page is never kept. toast -- said over the page; undo -- the
     change that it offers to take back.
@@ -112,7 +112,7 @@ def answer(
 
 
 def done(toast: str, otherwise: str, **events: dict[str, Any]) -> Response:
-    """Say that an action is done: a toast, or without HTMX a redirect to where it shows.
+    """Return a toast about a finished action, or without HTMX a redirect to its result.
 
     events -- fired in the page; `console_changed` makes it fetch what it shows again.
     """
@@ -123,12 +123,12 @@ def done(toast: str, otherwise: str, **events: dict[str, Any]) -> Response:
 
 
 def versioned(etag: str, *more: object) -> str:
-    """Return an ETag of data as the ETag of a fragment made of it."""
+    """Return the ETag of a fragment from the ETag of its data."""
     return "-".join([etag, assets.files.release(), *(str(part) for part in more)])
 
 
 def refused(error: ChatError, page: str, fragment: str, **context: Any) -> Response:
-    """Return a form again, with what is wrong with it."""
+    """Return a form with its errors."""
     response = answer(page, fragment, status=error.status, error=error, **context)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)

@@ -30,18 +30,18 @@ files.register(blueprint, "/chat/static")
 
 @blueprint.get("/")
 def home() -> ResponseReturnValue:
-    """Send whoever opens the bare address to the chat."""
+    """Redirect / to the chat."""
     return redirect(url_for("chat_ui.page"))
 
 
 @blueprint.get("/chat", strict_slashes=False)
 def page() -> Response:
-    """Answer the chat page; it is empty until its script has asked the API."""
+    """Return the chat page, whose script loads the content from the API."""
     response = make_response(
         render_template(
             "chat_ui/page.html",
-            # Asking the API who is here without a session would be a 401 in every new
-            # visitor's console, so the page says whether there is a cookie to ask about.
+            # A request for the caller without a session would log a 401 in every new
+            # visitor's console, so the page contains whether there is a cookie.
             has_session=current_app.config["AUTH_COOKIE_NAME"] in request.cookies,
             asset=files.url,
         )
@@ -53,7 +53,7 @@ def page() -> Response:
 
 @blueprint.get("/widget.js")
 def widget() -> Response:
-    """Answer the loader that another site includes with one script tag.
+    """Return the loader that another site includes with one script element.
 
     Kept for an hour and then asked for again by its ETag. A kept copy may name the
     files of an older release: those are answered with the current ones.

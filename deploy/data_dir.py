@@ -1,4 +1,4 @@
-"""Who runs with a data directory, and where its database is: `run.lock` and `run.json`."""
+"""The process that uses a data directory, and its database's address: `run.lock`, `run.json`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deploy.process import Busy, Failure, write_private
 
 @contextlib.contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory; only one process can. The lock ends with the process."""
+    """Lock the data directory for this process. The lock ends with the process."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (data_dir / "run.lock").open("a+")

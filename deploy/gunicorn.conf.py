@@ -58,7 +58,7 @@ if _soft != resource.RLIM_INFINITY and _soft < _wanted:
 
 def post_worker_init(worker: Any) -> None:
     """Follow the sessions, end the streams with the worker, and keep pauses short."""
-    # Both only work in the worker, where the standard library is patched.
+    # Both work only in the worker, where the standard library is patched.
     import gevent  # noqa: PLC0415
 
     from chatapi.http.static_files import compress_all  # noqa: PLC0415
@@ -75,14 +75,14 @@ def post_worker_init(worker: Any) -> None:
     gevent.get_hub().threadpool.spawn(compress_all, worker.wsgi)
     session_cache.may_follow = True
     session_cache.follower.ensure_running()
-    # What is loaded now stays. To look through it for garbage would stop everybody for longer
+    # Loaded objects stay. Checking them in garbage collection would pause all connections longer
     # than a message may take.
     gc.collect()
     gc.freeze()
 
 
 def worker_exit(_: Any, worker: Any) -> None:
-    """Let the streams say goodbye: gunicorn waits for requests, and knows of no streams."""
+    """Close the streams, because gunicorn waits only for requests."""
     if worker.pid != os.getpid() or not worker.booted:
         return  # The master speaks of a worker that is gone.
     import gevent  # noqa: PLC0415

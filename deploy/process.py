@@ -19,7 +19,7 @@ TICK = 0.1
 
 
 class Failure(Exception):
-    """A reason not to go on; its text is all that the user is shown."""
+    """An error that ends the program; the user sees only its text."""
 
 
 class Busy(Failure):
@@ -27,11 +27,11 @@ class Busy(Failure):
 
 
 class Stop(Exception):
-    """Somebody asked this process to end."""
+    """A signal asked this process to end."""
 
 
 class Signals:
-    """Remembers that SIGINT, SIGTERM or SIGHUP came, and how often.
+    """Counts the signals SIGINT, SIGTERM and SIGHUP.
 
     The same wish often comes twice, from the terminal and from make: one second is one wish.
     """
@@ -111,7 +111,7 @@ class Child:
         self.kill()
 
     def kill(self) -> None:
-        """Kill whatever is left of the process's group, and reap it."""
+        """Kill the rest of the process's group, and reap it."""
         if self.process is not None:
             # The group is gone, or (on macOS) holds nothing but zombies.
             with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -5,7 +5,7 @@ starts gunicorn, and starts either again when it dies. SIGINT or SIGTERM stops g
 first and the database last; the data stays in DATA_DIR. When this process is killed, its
 children end with it.
 
-    python deploy/run.py                   everything, until it is told to stop
+    python deploy/run.py                   everything, until SIGINT or SIGTERM
     python deploy/run.py flask COMMAND …   one flask command on the same database
 
 With MONGO_URI set that database is used: none is started, and demo data is written only

@@ -1,4 +1,4 @@
-"""What the environment says to `make run`."""
+"""The settings of `make run`, from the environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deploy.process import ROOT, Failure
 
 @dataclass
 class Settings:
-    """What the environment says, with `make run`'s defaults."""
+    """The environment's settings with the defaults of `make run`."""
 
     data_dir: Path
     address: str  # an IPv6 address without its brackets

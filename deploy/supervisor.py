@@ -115,7 +115,7 @@ class Supervisor:
         return web
 
     def watch(self, web: Child) -> None:
-        """Start a part that ended again, for ever. Ends by raising Stop.
+        """Restart every part that exits, until Stop is raised.
 
         The web server needs no restart when the database had one: it connects again.
         """
@@ -135,7 +135,7 @@ class Supervisor:
                         part.start()
 
     def watch_probe(self) -> None:
-        """Kill a database that does not work; start the probe's thread again if it ended."""
+        """Kill a database that fails its probe; restart the probe's thread if it ended."""
         probe = self.probe
         if probe is None:
             return
@@ -149,7 +149,7 @@ class Supervisor:
             self.probe.start()
 
     def restart_database(self, database: EmbeddedDatabase, web: Child) -> None:
-        """Start the database again, on another port if a stranger listens on its own."""
+        """Restart the database, on another port if another program uses its own."""
         if port_is_free(database.port):
             database.start_process()
             return
@@ -163,7 +163,7 @@ class Supervisor:
         publish(self.settings.data_dir, self.mongo_uri, self.settings.url)
 
     def stop(self) -> None:
-        """Stop what runs: first what writes, then what is written to.
+        """Stop the web server first, then the database.
 
         A second signal cuts the waiting short.
         """
@@ -176,7 +176,7 @@ class Supervisor:
 
 
 def banner(settings: Settings, secrets: bool) -> str:
-    """Return what the user needs to know once everything runs.
+    """Return the addresses and logins to print once everything runs.
 
     secrets -- with the passwords of the demo logins. Output that is no terminal is often kept,
     in a journal that others may read: there only the file is named.

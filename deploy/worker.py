@@ -33,7 +33,7 @@ class _Written:
 
 
 class Worker(GeventWorker):
-    """Answers with application/problem+json what the application never sees.
+    """Responds with application/problem+json to requests that never reach the application.
 
     A connection counts for its network until its first request is complete; behind a proxy,
     whose own limits hold there, they all come from the proxy and are not counted.
@@ -52,7 +52,7 @@ class Worker(GeventWorker):
         self.arriving: dict[Any, Any] = {}
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve a connection, unless its network has too many that ask nothing."""
+        """Serve a connection, unless its network has too many unfinished requests."""
         if self.is_behind_proxy:
             super().handle(listener, client, addr)
             return
@@ -68,7 +68,7 @@ class Worker(GeventWorker):
             self._has_arrived(client)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> bool:
-        """Serve a request, and close the connection of a client that takes no answer."""
+        """Serve a request, and close the connection of a client that does not read the response."""
         self._has_arrived(sock)
         req.body.close_connection = req.force_close
         req.body.has_arrived = _has_body(req.body)
@@ -94,7 +94,7 @@ class Worker(GeventWorker):
             client.close()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer a request that could not be read. gunicorn decides on the status."""
+        """Respond to a malformed request with gunicorn's status."""
         written = _Written()
         super().handle_error(req, cast("socket.socket", written), addr, exc)
         try:
@@ -108,7 +108,7 @@ class Worker(GeventWorker):
 
 
 def _has_body(body: Any) -> bool:
-    """Tell whether all of a request's body came with its headers, as that of a message does."""
+    """Return whether the whole body of a request arrived with its headers."""
     reader = body.reader
     if not isinstance(reader, LengthReader):
         return False

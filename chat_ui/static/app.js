@@ -345,7 +345,7 @@ export class ChatApp extends Emitter {
     const guest = user.role === "guest";
     const text = guest
       ? "Your guest session is over, and with it your access to these chats. You can go on in a new chat; what you have not sent is its message."
-      : "Your session is over. Sign in again and go on where you were: what you wrote is still here.";
+      : "Your session has ended. Sign in again and go on where you were: what you wrote is still here.";
     const content = h(
       "div",
       { class: "again" },

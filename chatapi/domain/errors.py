@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 
 class ChatError(Exception):
-    """The base of all refusals. `data` is sent along to the client, flat beside the code."""
+    """The base of all expected errors. `data` is sent to the client as members beside the code."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
@@ -24,7 +24,7 @@ class ChatError(Exception):
 
     @property
     def retry_after(self) -> int | None:
-        """Seconds after which a retry makes sense, where that is known."""
+        """The seconds after which to retry, if known."""
         value = self.data.get("retryAfter")
         return int(value) if value is not None else None
 
@@ -40,11 +40,11 @@ class BadAddress(ChatError):
     code = "bad_address"
     status = 400
     title = "No client address"
-    default_detail = "X-Forwarded-For names no address, as the proxy in front must write it."
+    default_detail = "X-Forwarded-For contains no address; the proxy is configured wrongly."
 
 
 class BadRequest(ChatError):
-    """A request that is wrong as HTTP. It keeps the status and title of its HTTP error."""
+    """An invalid HTTP request. It keeps the status and title of its HTTP error."""
 
     code = "bad_request"
     status = 400
@@ -87,8 +87,8 @@ class Forbidden(ChatError):
 
 class NotYourChat(Forbidden):
     code = "not_your_chat"
-    title = "Someone else's chat"
-    default_detail = "This chat belongs to someone else."
+    title = "Another user's chat"
+    default_detail = "This chat belongs to another user."
 
 
 class AdminOnly(Forbidden):
@@ -110,7 +110,7 @@ class NotFound(ChatError):
     code = "not_found"
     status = 404
     title = "Not found"
-    default_detail = "There is nothing at this address."
+    default_detail = "There is nothing at this URL."
 
 
 class ChatNotFound(NotFound):
@@ -143,7 +143,7 @@ class MethodNotAllowed(ChatError):
     code = "method_not_allowed"
     status = 405
     title = "Method not allowed"
-    default_detail = "This address does not answer to that method."
+    default_detail = "This URL does not support this method."
 
 
 class RequestTimeout(ChatError):
@@ -157,7 +157,7 @@ class Conflict(ChatError):
     code = "conflict"
     status = 409
     title = "Not possible now"
-    default_detail = "The state of things does not allow this."
+    default_detail = "The current state does not allow this."
 
 
 class EmailTaken(Conflict):
@@ -179,19 +179,21 @@ class ChatOpen(Conflict):
 
     code = "chat_open"
     title = "Another chat is open"
-    default_detail = "There is an open chat already. Go on there, or have it closed first."
+    default_detail = "You already have an open chat. Continue there, or ask an agent to close it."
 
 
 class AnswerPending(Conflict):
     code = "answer_pending"
     title = "Wait for an answer"
-    default_detail = "You have written a lot already; go on when an agent has answered."
+    default_detail = (
+        "You have reached the limit of messages before an agent replies. Please wait for a reply."
+    )
 
 
 class LastAdmin(Conflict):
     code = "last_admin"
     title = "The last agent"
-    default_detail = "This is the last active agent; make somebody else an agent first."
+    default_detail = "This is the last active agent. Give another user the agent role first."
 
 
 class TooLarge(ChatError):
@@ -204,7 +206,7 @@ class TooLarge(ChatError):
 class NotJson(ChatError):
     code = "not_json"
     status = 415
-    title = "JSON, please"
+    title = "Not JSON"
     default_detail = "Send the body as JSON with 'Content-Type: application/json'."
 
 
@@ -228,8 +230,8 @@ class InvalidInput(ChatError):
 class UpgradeRequired(ChatError):
     code = "upgrade_required"
     status = 426
-    title = "A WebSocket, please"
-    default_detail = "This address speaks WebSocket only."
+    title = "WebSocket required"
+    default_detail = "This URL accepts WebSocket connections only."
 
 
 class TooManyRequests(ChatError):
@@ -268,7 +270,7 @@ class StorageFull(ChatError):
 
     code = "storage_full"
     status = 503
-    title = "No room to store this"
+    title = "The disk is almost full"
     default_detail = (
         "The service's disk is almost full, so nothing can be saved right now. "
         "Reading still works. Please try again later."
@@ -281,7 +283,7 @@ class Busy(ChatError):
     code = "busy"
     status = 503
     title = "Busy"
-    default_detail = "Too many people write to this chat at once. Please try again."
+    default_detail = "Too many writes to this chat at the same time. Please try again."
 
 
 class RestoreUnfinished(ChatError):
@@ -302,4 +304,4 @@ class ServiceBusy(ChatError):
     code = "service_busy"
     status = 503
     title = "Busy"
-    default_detail = "Too many people sign in at once. Please try again."
+    default_detail = "Too many sign-ins at the same time. Please try again."

@@ -126,7 +126,7 @@ def test_signing_in_needs_the_token_of_the_page(browser: Browser, make_user: Mak
     browser.get("/admin/login")
     response = browser.client.post("/admin/login", data={"email": email, "password": PASSWORD})
     assert response.status_code == 403
-    assert "try once more" in response.text
+    assert "try again" in response.text
     assert database.current()["sessions"].count_documents({}) == 0
 
 

@@ -121,7 +121,7 @@ def test_the_last_agent_stays_one(agent: Browser, fields: dict[str, Any]) -> Non
     path = f"/admin/users/{agent.session.user_id}"
     response = agent.post(path, **fields)
     assert response.status_code == 409
-    assert "Make somebody else an agent first." in response.text
+    assert "Give another user the agent role first." in response.text
     assert "This is the last active agent" in agent.post(path, htmx=False, **fields).text
     assert agent.get("/admin").status_code == 200
 
@@ -173,7 +173,7 @@ def test_an_agent_makes_a_link_that_sets_a_new_password_once(
 ) -> None:
     user = make_user(name="Uma User")
     here = f"/admin/users/{user['_id']}/password-link"
-    assert "Make link" in agent.get(here).text
+    assert "Create link" in agent.get(here).text
     made = agent.post(here, htmx=htmx)
     assert made.status_code == 200
     found = re.search(r'value="http://localhost(/admin/set-password\?token=[^"]+)"', made.text)

@@ -138,7 +138,7 @@ def test_deleting_asks_first(desk: Desk, make_chat: MakeChat) -> None:
     page.click("dialog .danger")
     expect(page.locator("#m-1 .text")).to_have_text("This message was deleted.")
     page.click("[title='Delete this chat']")
-    page.click("dialog >> text=Keep it")
+    page.click("dialog >> text=Cancel")
     expect(page.locator("dialog")).to_have_count(0)
     page.click("[title='Delete this chat']")
     page.click("dialog .danger")

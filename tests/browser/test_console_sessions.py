@@ -73,7 +73,7 @@ def test_a_token_that_went_stale_is_renewed(
     page.evaluate(f"for (const field of {fields}) field.value = 'stale'")
     page.type("#message", "Twice")
     page.press("#message", "Enter")
-    expect(page.locator(".toast.problem")).to_contain_text("try once more")
+    expect(page.locator(".toast.problem")).to_contain_text("try again")
     page.press("#message", "Enter")
     expect(page.locator("#m-2 .text")).to_have_text("Twice")
 

@@ -231,7 +231,7 @@ export class ConversationView {
     this.footer.dataset.kind = kind;
     this.footer.replaceChildren(open ? this.composer.element : this.#closedNotice(chat));
     if (open) this.composer.open(this.chatId);
-    if (reopened) this.app.toasts.show("This chat is open again.");
+    if (reopened) this.app.toasts.show("This chat was reopened.");
     if (hadFocus) (open ? this.composer.text : this.footer.querySelector("button")).focus({ preventScroll: true });
   }
 
