@@ -378,9 +378,9 @@ def _told(chat: Chat, changes: dict[str, Any]) -> str:
 
 
 def _told_of_many(
-    session: Session, results: list[Document], undo_of: Document | None = None
+    session: Session, results: list[chats.BulkResult], undo_of: Document | None = None
 ) -> Response:
-    refusals = [_refusal(session, row) for row in results if not row["ok"]]
+    refusals = [_refusal(session, row["_id"], row["problem"]) for row in results if row["problem"]]
     count = len(results) - len(refusals)
     if not htmx.is_htmx():
         page = "chats/bulk.html"
@@ -389,9 +389,9 @@ def _told_of_many(
     return htmx.trigger(htmx.vary(Response(html)), console_changed={}, console_deselect={})
 
 
-def _refusal(session: Session, row: Document) -> dict[str, Any]:
+def _refusal(session: Session, chat_id: str, problem: errors.ChatError) -> dict[str, Any]:
     try:
-        subject = access_chat(session, row["_id"])["subject"]
+        subject = access_chat(session, chat_id)["subject"]
     except errors.ChatNotFound:
         subject = None
-    return {"chat_id": row["_id"], "subject": subject, "why": problems.words(row["problem"])}
+    return {"chat_id": chat_id, "subject": subject, "why": problems.words(problem)}

@@ -22,6 +22,9 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 SenderRole = Literal[Role, "system"]
 SENDER_ROLES: Final[tuple[SenderRole, ...]] = get_args(SenderRole)
 
+# Why a stream of events ends; `closed`: its client has left.
+EndCode = Literal["closed", "forbidden", "restarting", "session_ended", "too_slow"]
+
 # Users and guests are on one side of a chat, agents on the other.
 Side = Literal["user", "admin"]
 SIDES: Final[tuple[Side, ...]] = get_args(Side)

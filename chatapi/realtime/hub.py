@@ -19,7 +19,7 @@ import structlog
 from bson import ObjectId
 
 from chatapi.domain.documents import Chat, EphemeralEvent, Message, PerSide
-from chatapi.domain.enums import SIDES, Side
+from chatapi.domain.enums import SIDES, EndCode, Side
 from chatapi.domain.log_events import LogEvent
 from chatapi.store import messages
 from chatapi.store.database import AWARE
@@ -104,7 +104,7 @@ class Listener:
                     each.data["chat"] = chat | {"pendingRedactions": pending}
                     each.frames.clear()
 
-    def close(self, code: str, retry_after: float) -> None:
+    def close(self, code: EndCode, retry_after: float) -> None:
         """Close the listener and drop its queue; its client backfills after it reconnects."""
         if self.end is None:
             self.end = Event("end", {"code": code, "retryAfter": round(retry_after, 2)})

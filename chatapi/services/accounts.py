@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import cast
+from typing import TypedDict, cast
 
 from bson import ObjectId
 
@@ -19,7 +19,7 @@ from chatapi.services import assignment, password_rules, passwords, search
 from chatapi.services.hashing_pool import priority_of
 from chatapi.services.quota import quota
 from chatapi.store import chats, sessions, unassignments, upgrades, users
-from chatapi.store.database import Document, Duplicate, object_id
+from chatapi.store.database import Duplicate, object_id
 
 # Each use extends a session. Storing that each time would be a third write for each message.
 TOUCH_INTERVAL = timedelta(minutes=5)
@@ -279,11 +279,31 @@ def _end(session_id: str) -> None:
     session_cache.forget(session_id)
 
 
-def list_sessions(session: Session) -> list[Document]:
-    """Return the caller's live sessions, newest first, `current` marking this one."""
+class ListedSession(TypedDict):
+    """A session as its user sees it in a list."""
+
+    _id: ObjectId  # the public one
+    createdAt: datetime
+    lastSeenAt: datetime
+    expiresAt: datetime
+    userAgent: str
+    address: str
+    current: bool  # whether it is the one that asks
+
+
+def list_sessions(session: Session) -> list[ListedSession]:
+    """Return the caller's live sessions, newest first."""
     now = clock.now()
     return [
-        row | {"_id": row["publicId"], "current": row["_id"] == session.id}
+        {
+            "_id": row["publicId"],
+            "createdAt": row["createdAt"],
+            "lastSeenAt": row["lastSeenAt"],
+            "expiresAt": row["expiresAt"],
+            "userAgent": row["userAgent"],
+            "address": row["address"],
+            "current": row["_id"] == session.id,
+        }
         for row in sessions.of_user(session.user_id)
         if row["expiresAt"] > now
     ]

@@ -27,7 +27,7 @@ from chatapi.store import chat_terms, chats, deletions, presence, users
 from chatapi.store import messages as stored_messages
 from chatapi.store import unread as unread_sums
 from chatapi.store.cache import change_tracker
-from chatapi.store.database import Document, Duplicate, object_id
+from chatapi.store.database import Duplicate, object_id
 
 Result = TypeVar("Result")
 
@@ -59,6 +59,14 @@ class ChatUpdate(TypedDict, total=False):
     priority: Priority
     category: str
     admin_id: object  # an agent's id, or None
+
+
+class BulkResult(TypedDict):
+    """What became of one of many chats."""
+
+    _id: str  # as it was given
+    ok: bool
+    problem: errors.ChatError | None  # what refused it
 
 
 @dataclass(frozen=True)
@@ -308,11 +316,11 @@ def _update_fields(
 
 def bulk_update(
     session: Session, ids: Sequence[object], **changes: Unpack[ChatUpdate]
-) -> list[Document]:
+) -> list[BulkResult]:
     """Apply the same changes to many chats, each by itself.
 
-    Return `{"_id", "ok", "problem"}` for each id in the order given; `problem` is the
-    ChatError that refused it. Raises AdminOnly, InvalidInput for the changes themselves.
+    Return a result for each id, in the order given. Raises AdminOnly, InvalidInput for the
+    changes themselves.
     """
     session.require_admin()
     _resolve_changes(changes)
@@ -321,7 +329,7 @@ def bulk_update(
 
 def restore(
     session: Session, name: str, after: str, before: Sequence[tuple[object, str]]
-) -> list[Document]:
+) -> list[BulkResult]:
     """Undo a change of the status or the agent of chats.
 
     name -- "status" or "adminId". after -- what the change has set; a chat that has another
@@ -350,8 +358,8 @@ def _update_each(
     session: Session,
     wanted: Sequence[tuple[object, ChatUpdate]],
     expected: ChatChanges | None = None,
-) -> list[Document]:
-    results: list[Document] = []
+) -> list[BulkResult]:
+    results: list[BulkResult] = []
     for chat_id, changes in wanted:
         problem = None
         try:

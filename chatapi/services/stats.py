@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 from chatapi.domain.enums import PRIORITIES, STATUSES
 from chatapi.services.accounts import Session
 from chatapi.store import chat_counts, unread
 
 
-def counts(session: Session, categories: Sequence[str]) -> dict[str, Any]:
-    """Return the number of chats by status, priority and category, and in total.
+class Stats(TypedDict):
+    """How many chats there are."""
 
-    Also `unread` (chats with messages no agent has read), `unreadMessages` and
-    `unassigned`. Raises AdminOnly.
-    """
+    status: dict[str, int]
+    priority: dict[str, int]
+    category: dict[str, int]
+    total: int
+    unassigned: int
+    unread: int  # with messages that no agent has read
+    unreadMessages: int  # how many messages those are
+
+
+def counts(session: Session, categories: Sequence[str]) -> Stats:
+    """Return the number of chats of each kind. Raises AdminOnly."""
     session.require_admin()
     by: dict[str, Counter[str]] = {
         "status": Counter(dict.fromkeys(STATUSES, 0)),
@@ -31,7 +39,10 @@ def counts(session: Session, categories: Sequence[str]) -> dict[str, Any]:
         total += number
         unassigned += 0 if values["adminId"] else number
     unread_chats, unread_messages = unread.by_admins.get()
-    return {name: dict(counter) for name, counter in by.items()} | {
+    return {
+        "status": dict(by["status"]),
+        "priority": dict(by["priority"]),
+        "category": dict(by["category"]),
         "total": total,
         "unassigned": unassigned,
         "unread": unread_chats,

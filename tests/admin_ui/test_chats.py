@@ -660,6 +660,16 @@ def test_a_closing_is_undone_unless_the_chat_was_changed_meanwhile(
     assert 'class="undo"' not in agent.post(path, priority="low").text
 
 
+@pytest.mark.parametrize("name", ["after", "before"])
+def test_a_status_that_does_not_exist_is_not_undone_to(
+    agent: Browser, chat: Chat, name: str
+) -> None:
+    fields = undo_fields(agent.post(f"/admin/chats/{chat['_id']}", status="closed"))
+    fields[name] = "done" if name == "after" else ["done"]
+    assert agent.post("/admin/chats/undo", **fields).status_code == 422
+    assert stored(agent, chat)["status"] == "closed"
+
+
 def test_an_assignment_is_undone(agent: Browser, chat: Chat, make_user: MakeUser) -> None:
     other = make_user(name="Olu Other", role="admin")
     path = f"/admin/chats/{chat['_id']}"

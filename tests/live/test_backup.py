@@ -563,7 +563,7 @@ def test_a_chat_deleted_after_it_was_copied_is_found_by_a_search_when_it_is_back
         chats.delete(agent, chat["_id"])
         return kept(**options)
 
-    monkeypatch.setattr(maintenance, "kept", deleting)
+    monkeypatch.setattr(maintenance, "backup_collections", deleting)
     backup_command.save(file)
     monkeypatch.undo()
     restored(target, file)
