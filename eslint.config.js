@@ -41,7 +41,7 @@ export default [
       radix: "error",
     },
   },
-  { files: ["admin_ui/static/**", "chat_ui/static/**", "web/static/**", "tests/browser/**"], languageOptions: { globals: globals.browser } },
+  { files: ["admin_ui/static/**", "chat_ui/static/**", "web/static/**", "chatapi/http/openapi/static/**", "tests/browser/**"], languageOptions: { globals: globals.browser } },
   // Each of these is one function, which a test runs in the page.
   { files: ["tests/browser/**"], rules: { "no-unused-expressions": "off" } },
   { files: ["tests/js/**", "eslint.config.js"], languageOptions: { globals: globals.node } },

@@ -322,9 +322,16 @@ def test_the_type_of_a_problem_leads_to_its_place_on_the_page(
     assert anchor in page.ids
 
 
-def test_the_page_needs_no_script_and_no_inline_style(page: Page, reader: FlaskClient) -> None:
+def test_the_page_is_whole_without_its_script_and_has_nothing_inline(
+    page: Page, reader: FlaskClient
+) -> None:
+    scripts = [attributes for tag, attributes in page.tags if tag == "script"]
+    assert [script["type"] for script in scripts] == ["module"]
+    assert str(scripts[0]["src"]).endswith("/page.js")
+    # What only the script can use is all that it shows.
+    assert {tag for tag, attributes in page.tags if "hidden" in attributes} == {"form"}
     for tag, attributes in page.tags:
-        assert tag not in {"script", "style", "iframe", "object"}
+        assert tag not in {"style", "iframe", "object"}
         assert "style" not in attributes
         assert not [name for name in attributes if name.startswith("on")]
     policy = reader.get("/api/docs").headers["Content-Security-Policy"]

@@ -76,7 +76,7 @@ def _kept(name: str) -> CachedBody:
 def _build(name: str) -> CachedBody:
     made = build_document(current_app)
     if name == "page":
-        page = reference.render(made, _advice(), files.url("page.css"))
+        page = reference.render(made, _advice(), files.url("page.css"), files.url("page.js"))
         return CachedBody.of(page.encode(), "text/html")
     text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
     return CachedBody.of(text.encode(), "application/json")

@@ -1,4 +1,4 @@
-"""The OpenAPI document as a page to read: plain HTML, no script."""
+"""The OpenAPI document as a page: plain HTML that can be read without its script."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from markupsafe import Markup, escape
 Json = dict[str, Any]
 
 
-def render(document: Json, codes: Mapping[str, Json], stylesheet: str) -> str:
+def render(document: Json, codes: Mapping[str, Json], stylesheet: str, script: str) -> str:
     """Return the page of a document.
 
     codes -- of each error code: status, title, detail, extras, advice and example.
-    stylesheet -- its address.
+    stylesheet, script -- their addresses.
     """
     reader = _Reader(document)
     return render_template(
@@ -32,6 +32,7 @@ def render(document: Json, codes: Mapping[str, Json], stylesheet: str) -> str:
         prose=functools.partial(_prose, frozenset(codes)),
         pretty=_pretty,
         stylesheet=stylesheet,
+        script=script,
     )
 
 
