@@ -75,7 +75,7 @@ def _agent(given: dict[str, str]) -> tuple[Session, str]:
     """Sign in, agents only: the session of another user ends immediately."""
     email = given["email"]
     device = devices.known_device(email)
-    with login_attempts.sign_in(accounts.normal_email(email), identity.network(), device):
+    with login_attempts.current.sign_in(accounts.normal_email(email), identity.network(), device):
         session, token = accounts.login(
             email, given["password"], identity.client(), is_known_device=device is not None
         )

@@ -271,7 +271,7 @@ def _list(
         if page.next_cursor
         else None,
         "agents": accounts.list_admins(),
-        "categories": categories.offered,
+        "categories": categories.offered(),
     }
 
 
@@ -310,7 +310,7 @@ def _conversation(
         "closed_by": _closed_by(session, chat),
         "client_message_id": secrets.token_urlsafe(12),
         "agents": accounts.list_admins(),
-        "categories": categories.offered,
+        "categories": categories.offered(),
     }
     if not htmx.wants_fragment():
         page = chats.list_chats(session, forms.filters(query), query["limit"], query["cursor"])

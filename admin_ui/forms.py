@@ -113,7 +113,7 @@ def filters(found: dict[str, Any]) -> ChatFilters:
 
     Raises InvalidInput for a category that is neither offered nor stored.
     """
-    chats.check_categories(found["category"], categories.offered)
+    chats.check_categories(found["category"], categories.offered())
     names = ("status", "priority", "category", "assigned", "unread", "solved", "q")
     return ChatFilters(**{name: found[name] for name in names})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
+from flask_pymongo import PyMongo
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.driver_info import DriverInfo
@@ -18,6 +18,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import config as configuration
 from chatapi import cli
+from chatapi.domain.runtime import Runtime
 from chatapi.http import (
     data_guard,
     headers,
@@ -25,32 +26,24 @@ from chatapi.http import (
     identity,
     limits,
     log,
+    login_limits,
     openapi,
     problems,
     quotas,
     slow_clients,
     static_files,
 )
-from chatapi.http.extensions import compress, csrf, login_manager, mongo
-from chatapi.http.login_limits import login_attempts
-from chatapi.http.unknown_tokens import UnknownTokens
+from chatapi.http.application import Chat
+from chatapi.http.extensions import Compressor
 from chatapi.schemas import categories
 from chatapi.services import accounts, credentials, password_rules, passwords
-from chatapi.services.feeds import stream_limits
-from chatapi.services.quota import quota
+from chatapi.services.feeds import StreamLimits, stream_limits
+from chatapi.services.quota import Quota, quota
 from chatapi.store import database as store_database
 from chatapi.store import disk, server
 from chatapi.transport import streams
 
 DEFAULT_DATABASE = "livechat"
-
-
-class Chat(Flask):
-    """Flask for views that are all plain functions."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function: Flask would check for each request whether it is async."""
-        return func
 
 
 def create_app(
@@ -64,7 +57,19 @@ def create_app(
     database -- used instead of MONGO_URI's: a stand-in, for tests.
     overrides -- single configuration values. Raises config.ConfigError.
     """
-    app = Chat(__name__, static_folder=None)
+    app = Chat(__name__)
+    runtime: Runtime = app.extensions["chat"]
+    with runtime.active():
+        _wire(app, config, database, overrides)
+    return app
+
+
+def _wire(
+    app: Flask,
+    config: str | type[configuration.Config] | None,
+    database: Database[Any] | None,
+    overrides: dict[str, Any],
+) -> None:
     # Werkzeug would redirect a doubled slash to the host in the Host header.
     app.url_map.merge_slashes = False
     app.config.update(_settings(config) | overrides)
@@ -72,9 +77,7 @@ def create_app(
         raise configuration.ConfigError("FLASK_DEBUG must be off.")
     _configure_services(app)
     _connect(app, database)
-    login_manager.init_app(app)
-    csrf.init_app(app)
-    app.session_interface = identity.CsrfCookie()
+    identity.init_app(app)
     log.init_app(app)
     slow_clients.init_app(app)
     if app.config["TRUSTED_PROXIES"]:
@@ -84,12 +87,10 @@ def create_app(
         )
     data_guard.init_app(app)
     limits.init_app(app)
-    login_attempts.init_app(app, shared=database is None)
-    app.extensions["unknown_tokens"] = UnknownTokens()
-    compress.init_app(app)
+    login_limits.init_app(app, shared=database is None)
+    Compressor().init_app(app)
     headers.init_app(app)
     _register(app)
-    return app
 
 
 def _settings(config: str | type[configuration.Config] | None) -> dict[str, Any]:
@@ -99,21 +100,24 @@ def _settings(config: str | type[configuration.Config] | None) -> dict[str, Any]
 
 
 def _configure_services(app: Flask) -> None:
-    quota.account = quotas.count_account
-    quota.chat = quotas.count_chat
-    quota.message = quotas.count_message
-    guests = timedelta(seconds=app.config["GUEST_WITHOUT_CHAT_SECONDS"])
-    accounts.lifetimes.guest_without_chat = guests
-    categories.configure(app.config["CHAT_CATEGORIES"])
-    passwords.configure(app.config["PASSWORD_TIME_COST"], app.config["PASSWORD_MEMORY_KIB"])
-    accounts.lifetimes.idle = timedelta(seconds=app.config["SESSION_IDLE_SECONDS"])
-    streams.start()
-    stream_limits.account = app.config["STREAMS_PER_ACCOUNT"]
-    stream_limits.address = app.config["STREAMS_PER_ADDRESS"]
-    accounts.lifetimes.per_user = app.config["MAX_SESSIONS_PER_USER"]
-    password_rules.configure(app.config["MIN_AGENT_PASSWORD_LENGTH"])
-    credentials.configure(timedelta(seconds=app.config["PASSWORD_LINK_SECONDS"]))
-    accounts.lifetimes.absolute = timedelta(seconds=app.config["SESSION_ABSOLUTE_SECONDS"])
+    config = app.config
+    categories.configure(config["CHAT_CATEGORIES"])
+    accounts.lifetimes.set(
+        accounts.Lifetimes(
+            idle=timedelta(seconds=config["SESSION_IDLE_SECONDS"]),
+            absolute=timedelta(seconds=config["SESSION_ABSOLUTE_SECONDS"]),
+            guest_without_chat=timedelta(seconds=config["GUEST_WITHOUT_CHAT_SECONDS"]),
+            per_user=config["MAX_SESSIONS_PER_USER"],
+        )
+    )
+    passwords.configure(config["PASSWORD_TIME_COST"], config["PASSWORD_MEMORY_KIB"])
+    password_rules.configure(config["MIN_AGENT_PASSWORD_LENGTH"])
+    credentials.configure(timedelta(seconds=config["PASSWORD_LINK_SECONDS"]))
+    quota.set(Quota(quotas.count_account, quotas.count_chat, quotas.count_message))
+    stream_limits.set(
+        StreamLimits(account=config["STREAMS_PER_ACCOUNT"], address=config["STREAMS_PER_ADDRESS"])
+    )
+    streams.init_app(app)
 
 
 def _in_command() -> bool:
@@ -128,6 +132,7 @@ def _connect(app: Flask, database: Database[Any] | None) -> None:
         if _in_command():
             # Requests have a database timeout; commands have none.
             options |= {"socketTimeoutMS": None, "retryReads": True}
+        mongo = PyMongo()
         mongo.init_app(
             app,
             maxPoolSize=app.config["DATABASE_POOL_SIZE"],
@@ -146,9 +151,9 @@ def _connect(app: Flask, database: Database[Any] | None) -> None:
     directory = app.config["DATABASE_DIRECTORY"]
     if directory:
         reserve = configuration.disk_reserve(Path(directory), app.config["DISK_RESERVE_MB"])
-        disk.free_space.watch(Path(directory), reserve)
+        disk.free_space.current.watch(Path(directory), reserve)
     else:
-        disk.free_space.watch(None, 0)
+        disk.free_space.current.watch(None, 0)
 
 
 def _register(app: Flask) -> None:

@@ -62,19 +62,17 @@ def post_worker_init(worker: Any) -> None:
     import gevent  # noqa: PLC0415
 
     from chatapi.http.static_files import compress_all  # noqa: PLC0415
-    from chatapi.realtime.session_cache import session_cache  # noqa: PLC0415
     from chatapi.transport import streams  # noqa: PLC0415
 
     def watch() -> None:
         while worker.alive:
             gevent.sleep(0.2)
-        streams.shutdown()
+        streams.close_all(worker.wsgi)
 
     gevent.spawn(watch)
     # In a thread of its own: the compressors let go of the interpreter's lock while they work.
-    gevent.get_hub().threadpool.spawn(compress_all, worker.wsgi)
-    session_cache.may_follow = True
-    session_cache.follower.ensure_running()
+    gevent.get_hub().threadpool.spawn(worker.wsgi.extensions["chat"].run, compress_all)
+    streams.start(worker.wsgi)
     # Loaded objects stay. Checking them in garbage collection would pause all connections longer
     # than a message may take.
     gc.collect()
@@ -88,10 +86,8 @@ def worker_exit(_: Any, worker: Any) -> None:
     import gevent  # noqa: PLC0415
 
     from chatapi.transport import streams  # noqa: PLC0415
-    from chatapi.transport.connections import connections  # noqa: PLC0415
 
-    streams.shutdown()
+    streams.close_all(worker.wsgi)
     end = time.monotonic() + GOODBYE_SECONDS
-    while len(connections) and time.monotonic() < end:
-        streams.close_slow()
+    while streams.close_slow(worker.wsgi) and time.monotonic() < end:
         gevent.sleep(0.05)

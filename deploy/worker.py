@@ -44,9 +44,11 @@ class Worker(GeventWorker):
         super().load_wsgi()
         # Here the standard library is patched.
         from chatapi.domain.networks import network_in  # noqa: PLC0415
+        from chatapi.http.slow_clients import waited_for  # noqa: PLC0415
 
         app: Any = self.wsgi  # Flask is not imported here.
-        self.unfinished = app.extensions["unfinished"]
+        with app.extensions["chat"].active():
+            self.unfinished = waited_for.current
         self.is_behind_proxy = bool(app.config["TRUSTED_PROXIES"])
         self.network_in = network_in
         self.arriving: dict[Any, Any] = {}

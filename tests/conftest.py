@@ -10,6 +10,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,16 +25,15 @@ from pymongo.database import Database
 from chatapi import create_app
 from chatapi.domain.documents import ShownChat, User
 from chatapi.domain.enums import Role
-from chatapi.realtime.session_cache import session_cache
-from chatapi.realtime.tail import tail
+from chatapi.domain.runtime import Runtime
 from chatapi.services import accounts, chats
 from chatapi.services.accounts import ClientInfo, Session
 from chatapi.store import indexes, migrations, users
 from chatapi.store.database import Document
+from chatapi.transport import streams
 from config import Config, TestConfig
 from tests import cheap_apps
 from tests.exercised import Exercised
-from tests.waiting import eventually
 
 TESTS = Path(__file__).parent
 PASSWORD = "a password of the tests"
@@ -67,6 +67,12 @@ class SignIn(Protocol):
     """The fixture `sign_in`."""
 
     def __call__(self, role: Role = "user", user: User | None = None) -> dict[str, str]: ...
+
+
+class MakeApp(Protocol):
+    """The fixture `make_app`."""
+
+    def __call__(self, **settings: Any) -> Flask: ...
 
 
 def chromium_path() -> str | None:
@@ -156,13 +162,34 @@ def database() -> Database[Document]:
     return mongo["test"]
 
 
+@pytest.fixture(autouse=True)
+def _runtime() -> Iterator[None]:
+    """The state of an app of each test's own, for what is called without `app`."""
+    with Runtime().active():
+        yield
+
+
 @pytest.fixture
-def app(database: Database[Document]) -> Iterator[Flask]:
-    """The application on the database; what follows the database ends with the test."""
-    yield create_app(TestConfig, database=database)
-    tail.stop()
-    session_cache.follower.stop()
-    eventually(lambda: not tail.follower.is_running and not session_cache.follower.is_running)
+def make_app(database: Database[Document]) -> Iterator[MakeApp]:
+    """`make_app(**settings)` -> an application on the database, the current one from then on.
+
+    What follows the database ends with the test.
+    """
+    with ExitStack() as ends:
+
+        def make(**settings: Any) -> Flask:
+            made = create_app(TestConfig, database=database, **settings)
+            ends.callback(streams.stop, made)
+            ends.enter_context(made.extensions["chat"].active())
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    """The application on the database."""
+    return make_app()
 
 
 @pytest.fixture

@@ -51,8 +51,6 @@ AREAS = {
         ("chatapi.services", "chatapi.realtime", "chatapi.store"), (*WEB_FRAMEWORK, *DATABASE)
     ),
     "chatapi.http": Area((*WEB, "chatapi.store"), DATABASE),
-    # The database's own extension is made beside the others.
-    "chatapi.http.extensions": Area(("chatapi.http",)),
     "chatapi.http.javascript": Area(forbidden=(*WEB_FRAMEWORK, *DATABASE)),
     "chatapi.http.static_files": Area(("chatapi.http.javascript",), forbidden=DATABASE),
     "chatapi.transport": Area(
@@ -245,7 +243,7 @@ def test_a_forbidden_import_is_found(module: str, source: str) -> None:
             "chat_ui.views",
             "from flask import Blueprint\nfrom chatapi.domain.errors import NotFound",
         ),
-        ("chatapi.http.health", "from chatapi.http.extensions import mongo"),
+        ("chatapi.http.health", "from chatapi.http.extensions import Login"),
     ],
 )
 def test_an_import_that_points_down_is_fine(module: str, source: str) -> None:

@@ -15,4 +15,4 @@ from chatapi.services.accounts import Session
 @endpoint(blueprint, "GET", "/stats", auth="admin", returns={200: StatsOut()})
 def counts(session: Session) -> Any:
     """Count all chats by status, priority and category, and the unread and unassigned ones."""
-    return stats.counts(session, categories.offered)
+    return stats.counts(session, categories.offered())

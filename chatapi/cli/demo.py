@@ -26,7 +26,7 @@ from chatapi.cli import demo_people, demo_plan
 from chatapi.cli.demo_people import People, Person
 from chatapi.cli.demo_plan import PlannedChat
 from chatapi.cli.terminal import cli_errors, progress
-from chatapi.domain import clock
+from chatapi.domain import clock, runtime
 from chatapi.domain.enums import Role
 from chatapi.domain.errors import EmailTaken
 from chatapi.services import accounts, bulk_import, chats, messages, passwords
@@ -82,7 +82,7 @@ def seed(data_dir: Path, base_url: str, categories: tuple[str, ...] | list[str])
         _write_private(begun, logins)
     planned = demo_plan.plan(clock.now())
     with (
-        ThreadPoolExecutor(max_workers=2) as hashing,
+        ThreadPoolExecutor(max_workers=2, initializer=runtime.current().enter) as hashing,
         progress(sum(len(chat.lines) for chat in planned), "Loading demo data") as bar,
     ):
         try:

@@ -150,7 +150,7 @@ class DatabaseCounters(MongoDBStorage):
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count a hit and return how many there are in this window."""
         # The sign-in would be rejected later, after the cost of a password hash.
-        free_space.require()
+        free_space.current.require()
         purge_expired(self.counters, "expireAt")
         while True:
             now = clock.real()

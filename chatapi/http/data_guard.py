@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 
-from flask import Flask, current_app
+from flask import Flask
 from flask.globals import request_ctx
 
 from chatapi.domain import errors
+from chatapi.domain.runtime import PerApp
 from chatapi.store import database, maintenance, migrations
 
 # A running process checks again before a write, at most this often, in seconds.
@@ -59,9 +60,12 @@ class DataGuard:
         self._checked_at = now
 
 
+_guard = PerApp(DataGuard)
+
+
 def init_app(app: Flask) -> None:
     """Check before the app's first request, and periodically before writes."""
-    guard = app.extensions["data_guard"] = DataGuard()
+    guard = _guard.current
 
     def refuse_unready_data() -> None:
         asked = request_ctx.request  # once: each look through the proxy costs
@@ -76,5 +80,4 @@ def init_app(app: Flask) -> None:
 
 def check() -> None:
     """Raise RestoreUnfinished or MigrationMissing in a view that is not guarded."""
-    guard: DataGuard = current_app.extensions["data_guard"]
-    guard.check(again=False)
+    _guard.current.check(again=False)

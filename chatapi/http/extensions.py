@@ -1,12 +1,10 @@
-"""The Flask extension objects, which the factory binds to an app."""
+"""Flask extensions as the product uses them; the factory creates one of each for an app."""
 
 from __future__ import annotations
 
 from flask import Flask, Response, current_app, request
 from flask_compress import Compress
 from flask_login import LoginManager
-from flask_pymongo import PyMongo
-from flask_wtf.csrf import CSRFProtect
 
 from chatapi.http import static_files
 
@@ -40,9 +38,3 @@ class Login(LoginManager):  # type: ignore[misc] # Flask-Login has no types
         # Flask-Login would first look for a user's id in Flask's session and for its own cookie,
         # and hash the client's address to protect them. The product has neither.
         self._update_request_context_with_user(self._request_callback(request))
-
-
-mongo = PyMongo()
-login_manager = Login()
-csrf = CSRFProtect()
-compress = Compressor()

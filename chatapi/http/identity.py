@@ -10,13 +10,13 @@ from flask import Flask, Request, Response, current_app, g, request
 from flask import session as csrf_store
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask_login import UserMixin, current_user, login_user
-from flask_wtf.csrf import CSRFError, generate_csrf
+from flask_wtf.csrf import CSRFError, CSRFProtect, generate_csrf
 
 from chatapi.domain import errors
 from chatapi.domain.networks import Network, network_in, network_of
 from chatapi.http import devices, static_files
-from chatapi.http.extensions import csrf, login_manager
-from chatapi.http.unknown_tokens import UnknownTokens
+from chatapi.http.extensions import Login
+from chatapi.http.unknown_tokens import unknown_tokens
 from chatapi.services import accounts
 from chatapi.services.accounts import ClientInfo, Session
 
@@ -48,6 +48,15 @@ class CsrfCookie(SecureCookieSessionInterface):
         super().save_session(app, session, response)
 
 
+def init_app(app: Flask) -> None:
+    """Find the session behind each request of this app, and give its forms a CSRF token."""
+    login = Login()
+    login.request_loader(_load)
+    login.init_app(app)
+    CSRFProtect().init_app(app)
+    app.session_interface = CsrfCookie()
+
+
 def _load(incoming: Request) -> CurrentUser | None:
     token = bearer_token(incoming) or cookie_token(incoming)
     # Error responses look the session up, too, and must not fail again.
@@ -57,12 +66,9 @@ def _load(incoming: Request) -> CurrentUser | None:
     return CurrentUser(session) if session else None
 
 
-login_manager.request_loader(_load)
-
-
 def _open(token: str, network: Network) -> Session | None:
     """Return the session of a token, if the limit allows a lookup. Raises TooManyRequests."""
-    unknown: UnknownTokens = current_app.extensions["unknown_tokens"]
+    unknown = unknown_tokens.current
     session_id = accounts.session_id(token)
     if unknown.is_unknown(session_id):
         return None
@@ -136,7 +142,7 @@ def protect() -> None:
     if request.headers.get("Sec-Fetch-Site") == "cross-site" or not _same_origin():
         raise errors.CsrfFailed("The request comes from another site.")
     try:
-        csrf.protect()
+        current_app.extensions["csrf"].protect()
     except CSRFError:
         raise errors.CsrfFailed from None
 
@@ -212,7 +218,7 @@ def set_cookie(response: Response, token: str) -> Response:
     response.set_cookie(
         current_app.config["AUTH_COOKIE_NAME"],
         token,
-        max_age=int(accounts.lifetimes.absolute.total_seconds()),
+        max_age=int(accounts.lifetimes.current.absolute.total_seconds()),
         httponly=True,
         samesite="Lax",
         secure=bool(current_app.config["SESSION_COOKIE_SECURE"]),

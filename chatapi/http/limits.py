@@ -12,11 +12,20 @@ from typing import Any, NamedTuple
 
 from flask import Flask, current_app
 from flask_limiter import Limiter
+from limits.storage import Storage
 
 from chatapi.domain.errors import TooManyRequests
 from chatapi.domain.networks import Network
+from chatapi.domain.runtime import PerApp
 from chatapi.http import identity
-from chatapi.http.counters import ALL_NETWORKS, Counters, counter_key, network_limits, parsed
+from chatapi.http.counters import (
+    ALL_NETWORKS,
+    Counters,
+    WorkerMemory,
+    counter_key,
+    network_limits,
+    parsed,
+)
 from chatapi.services.accounts import Session
 from chatapi.store.database import client_timeouts
 
@@ -45,21 +54,24 @@ def key_for(session: Session) -> str:
     return f"account:{session.user_id}"
 
 
-limiter = Limiter(lambda: "", strategy="fixed-window")  # it holds the storage; `hit` counts
-
 BY_ADDRESS = frozenset({"register", "guest"})  # a token at hand must buy no new allowance
+# Where the app's counters are kept: RATELIMIT_STORAGE_URI.
+storage: PerApp[Storage] = PerApp(WorkerMemory)
 
 
 def init_app(app: Flask) -> None:
-    """Set the limiter's storage. Its strategy counts; `rate_limit` decides when.
+    """Let Flask-Limiter open the app's storage. Its strategy counts; `rate_limit` decides when.
 
     Its own hooks would look up a view's limits twice for each request, a third of the cost of a
     small response. An app that already has the extension gets no hooks.
     """
+    limiter = Limiter(lambda: "", strategy="fixed-window")
     app.extensions["limiter"] = {limiter}
     if app.config["RATELIMIT_STORAGE_URI"].startswith("mongodb"):
         app.config["RATELIMIT_STORAGE_OPTIONS"] = client_timeouts(app.config["DATABASE_TIMEOUT_MS"])
     limiter.init_app(app)
+    if app.config["RATELIMIT_ENABLED"]:
+        storage.set(limiter.storage)
 
 
 def rate_limit(view: View, name: str = "default") -> View:
@@ -83,7 +95,7 @@ def rate_limit(view: View, name: str = "default") -> View:
         if name != "create_chat":
             return view(**parts)
         for window in _windows(name, key):
-            if limiter.storage.get(window.key) >= window.amount:
+            if storage.current.get(window.key) >= window.amount:
                 raise _refusal(window)
         response = view(**parts)
         if response.status_code == 201:
@@ -102,12 +114,12 @@ def count(name: str, key: Key, amount: int = 1) -> None:
     config = current_app.config  # once: each look through the proxy costs
     if not config["RATELIMIT_ENABLED"]:
         return
-    storage = limiter.storage
+    counters = storage.current
     site: Window | None = None
     for window in _windows_of(config[f"LIMIT_{name.upper()}"], name, key):
-        if storage.incr(window.key, window.seconds, amount) > window.amount:
+        if counters.incr(window.key, window.seconds, amount) > window.amount:
             if site is not None:
-                storage.incr(site.key, site.seconds, -amount)
+                counters.incr(site.key, site.seconds, -amount)
             raise _refusal(window)
         site = window
 
@@ -127,5 +139,5 @@ def _windows_of(text: str, name: str, key: Key) -> tuple[Window, ...]:
 
 
 def _refusal(window: Window) -> TooManyRequests:
-    left = Counters(limiter.storage).seconds_left_of(window.key, window.seconds)
+    left = Counters(storage.current).seconds_left_of(window.key, window.seconds)
     return TooManyRequests(retryAfter=left)

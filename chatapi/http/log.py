@@ -22,6 +22,7 @@ from pymongo.errors import PyMongoError
 from structlog.typing import EventDict, WrappedLogger
 
 from chatapi.domain.log_events import LogEvent
+from chatapi.domain.runtime import PerApp
 from chatapi.http import identity, problems
 
 log = structlog.get_logger("chat")
@@ -45,10 +46,19 @@ SECRET_NAMES = frozenset(
 )
 
 
+# Events below it are not logged.
+level = PerApp(lambda: logging.INFO)
+
+
 def init_app(app: Flask) -> None:
-    """Configure the log and log each request."""
+    """Configure the log and log each request.
+
+    The log is the process's; the level is the app's.
+    """
+    level.set(logging.getLevelNamesMapping()[str(app.config["LOG_LEVEL"]).upper()])
     structlog.configure(
         processors=[
+            _filter,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -56,9 +66,8 @@ def init_app(app: Flask) -> None:
             _write_exception,
             _render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelName(str(app.config["LOG_LEVEL"]).upper())
-        ),
+        # `_filter` decides by the app's level.
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=_StandardOutput,
         cache_logger_on_first_use=False,
     )
@@ -108,6 +117,12 @@ def _note(response: Response) -> Response:
     else:
         log.info(LogEvent.REQUEST_FINISHED, **fields)
     return response
+
+
+def _filter(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    if logging.getLevelNamesMapping()[method.upper()] < level.current:
+        raise structlog.DropEvent
+    return event
 
 
 def _blank_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

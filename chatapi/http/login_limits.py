@@ -21,6 +21,7 @@ from limits.storage import Storage
 
 from chatapi.domain.errors import InvalidInput, TooManyAttempts, WrongCredentials
 from chatapi.domain.networks import Network
+from chatapi.domain.runtime import PerApp
 from chatapi.http.counters import (
     PREFIX,
     Counters,
@@ -51,17 +52,16 @@ class Place(NamedTuple):
 
 
 class LoginAttempts:
-    """Counts password attempts, exactly and across all worker processes."""
+    """Counts password attempts, exactly and across all worker processes.
 
-    def __init__(self) -> None:
-        self._make: Callable[[], Storage] = WorkerMemory
+
+    make -- returns the storage of the counters.
+    """
+
+    def __init__(self, make: Callable[[], Storage] = WorkerMemory) -> None:
+        self._make = make
         self._made: Counters | None = None
         self._making = threading.Lock()
-
-    def init_app(self, app: Flask, shared: bool) -> None:
-        """Count in the app's database, or in memory if the database is mongomock."""
-        self._made = None
-        self._make = functools.partial(database_counters, app.config) if shared else WorkerMemory
 
     @property
     def counters(self) -> Counters:
@@ -232,4 +232,10 @@ def attempts_key(account: str) -> str:
     return _key(Place(f"tries:{account}", HOUR))
 
 
-login_attempts = LoginAttempts()
+login_attempts = PerApp(LoginAttempts)
+
+
+def init_app(app: Flask, shared: bool) -> None:
+    """Count in the app's database, or in memory if the database is mongomock."""
+    make = functools.partial(database_counters, app.config) if shared else WorkerMemory
+    login_attempts.set(LoginAttempts(make))

@@ -20,6 +20,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from chatapi.domain import errors
 from chatapi.domain.networks import Network, network_in
+from chatapi.domain.runtime import PerApp
 
 RETRY_SECONDS = 10
 
@@ -80,6 +81,9 @@ class Unfinished:
             yield
         finally:
             self.remove(network)
+
+
+waited_for = PerApp(lambda: Unfinished(None))
 
 
 class Body(io.RawIOBase):
@@ -168,7 +172,7 @@ def init_app(app: Flask) -> None:
     unfinished = Unfinished(
         config["UNFINISHED_PER_ADDRESS"] if config["RATELIMIT_ENABLED"] else None
     )
-    app.extensions["unfinished"] = unfinished
+    waited_for.set(unfinished)
     pace = Pace(config["MAX_CONTENT_LENGTH"], config["REQUEST_BODY_SECONDS"])
     app.wsgi_app = SlowClients(app.wsgi_app, pace, config["ANSWER_SECONDS"], unfinished)  # type: ignore[method-assign]
 

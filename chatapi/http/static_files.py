@@ -21,6 +21,7 @@ from flask import Blueprint, Flask, Response, current_app, request, url_for
 from flask.globals import request_ctx
 from werkzeug.exceptions import NotFound
 
+from chatapi.domain.runtime import PerApp
 from chatapi.http.javascript import make_bundles
 
 if sys.version_info >= (3, 14):
@@ -85,7 +86,8 @@ class _Release:
 
 
 class StaticFiles:
-    """The static files of a blueprint.
+    """The static files of a blueprint, the same for every app of the process: they are read from
+    the disk, and nothing in them is of an app.
 
     folder -- where they are.
     entries -- the modules in it that begin a bundle; `url("app.bundle.js")` is its address.
@@ -207,15 +209,18 @@ def is_static() -> bool:
     return (request_ctx.request.endpoint or "").endswith((".static", ".versioned"))
 
 
+_folders: PerApp[tuple[StaticFiles, ...]] = PerApp(tuple)
+
+
 def init_app(app: Flask, folders: Iterable[StaticFiles]) -> None:
     """Read and bundle the files of these folders now. Raises BundleError."""
-    app.extensions["static_files"] = tuple(folders)
+    _folders.set(tuple(folders))
     with app.app_context():
-        for files in app.extensions["static_files"]:
+        for files in _folders.current:
             files.build()
 
 
-def compress_all(app: Flask) -> None:
-    """Compress what the pages of an app load, for all the requests to come."""
-    for files in app.extensions["static_files"]:
+def compress_all() -> None:
+    """Compress what the pages of the app load, for all the requests to come."""
+    for files in _folders.current:
         files.compress()

@@ -10,6 +10,7 @@ import time
 
 from chatapi.domain.errors import TooManyRequests
 from chatapi.domain.networks import Network
+from chatapi.domain.runtime import PerApp
 from chatapi.http.counters import Counters, WorkerMemory, network_limits
 
 REMEMBER_SECONDS = 5.0
@@ -55,6 +56,9 @@ class UnknownTokens:
         if session_id not in self._opened:
             for item, name in network_limits(limit, network):
                 self._counters.add(item, "token", name)
+
+
+unknown_tokens = PerApp(UnknownTokens)
 
 
 def _bound(remembered: dict[str, float] | dict[str, None]) -> None:

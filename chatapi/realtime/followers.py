@@ -7,7 +7,6 @@ grows with consecutive errors. `state` lists all followers.
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import random
 import threading
 import time
@@ -17,21 +16,23 @@ from typing import Any
 import structlog
 from pymongo.errors import PyMongoError
 
+from chatapi.domain import runtime
 from chatapi.domain.log_events import LogEvent
+from chatapi.domain.runtime import PerApp
 
 log = structlog.get_logger("chat.followers")
 
 FIRST_PAUSE = 0.1
 MAX_PAUSE = 5.0
 
-_started: dict[str, Follower] = {}
+_started: PerApp[dict[str, Follower]] = PerApp(dict)
 
 
 def start_thread(name: str, run: Callable[[], None]) -> None:
     """Run something in a thread, under gevent in a greenlet."""
-    # A context of its own: this is not a part of the request that started it.
-    context = contextvars.Context()
-    threading.Thread(target=context.run, args=(run,), name=name, daemon=True).start()
+    # It goes on as a part of the app, not of the request that started it.
+    start = runtime.current().run
+    threading.Thread(target=start, args=(run,), name=name, daemon=True).start()
 
 
 class Follower:
@@ -65,7 +66,7 @@ class Follower:
         with self.lock:
             if self.is_running:
                 return
-            _started[self.name] = self
+            _started.current[self.name] = self
             self.stopping.clear()
             self.is_running = True
             try:
@@ -132,4 +133,10 @@ class Follower:
 
 def state() -> list[dict[str, Any]]:
     """Return the state of each follower that this process has started."""
-    return [follower.state() for _, follower in sorted(_started.items())]
+    return [follower.state() for _, follower in sorted(_started.current.items())]
+
+
+def stop_all() -> None:
+    """Ask every follower of this app to end."""
+    for follower in _started.current.values():
+        follower.stop()

@@ -21,6 +21,7 @@ from bson import ObjectId
 from chatapi.domain.documents import Chat, EphemeralEvent, Message, PerSide
 from chatapi.domain.enums import SIDES, EndCode, Side
 from chatapi.domain.log_events import LogEvent
+from chatapi.domain.runtime import PerApp
 from chatapi.store import messages
 from chatapi.store.database import AWARE
 
@@ -390,4 +391,4 @@ def read_receipt(chat: Chat, side: Side) -> Event:
     return Event("read", data)
 
 
-hub = Hub()
+hub = PerApp(Hub)

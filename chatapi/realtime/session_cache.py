@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 
 from chatapi.domain import clock
 from chatapi.domain.documents import StoredSession, User
+from chatapi.domain.runtime import PerApp
 from chatapi.realtime.followers import Follower, start_thread
 from chatapi.store import changes, chats, sessions, unread
 from chatapi.store.cache import change_tracker
@@ -108,7 +109,7 @@ class SessionCache:
         try:
             self._forget_all()
             self.generation += 1
-            change_tracker.start()
+            change_tracker.current.start()
             self._last_event_at = time.monotonic()
             start_thread("unread total", _count_unread)
             while not self.follower.stopping.is_set():
@@ -116,7 +117,7 @@ class SessionCache:
                 self.follower.succeeded()
         finally:
             self._last_event_at = None
-            change_tracker.stop()
+            change_tracker.current.stop()
             stream.close()
 
     def _listen(self, stream: changes.Stream) -> None:
@@ -126,7 +127,7 @@ class SessionCache:
         while stream.has_more:
             self._dispatch(stream.next())
         self._last_event_at = time.monotonic()
-        change_tracker.mark_alive()
+        change_tracker.current.mark_alive()
         # Each message of any process changes a chat. Asked five times a second, a server has
         # several changes in each answer.
         time.sleep(max(0.0, started + POLL_INTERVAL - self._last_event_at))
@@ -154,7 +155,7 @@ class SessionCache:
 def _count_unread() -> None:
     """Compute the unread total before the first request needs it: it reads all unread chats."""
     with contextlib.suppress(PyMongoError):  # A request will compute it.
-        unread.by_admins.get()
+        unread.by_admins.current.get()
 
 
-session_cache = SessionCache()
+session_cache = PerApp(SessionCache)

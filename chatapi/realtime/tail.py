@@ -20,6 +20,7 @@ from pymongo.errors import PyMongoError
 
 from chatapi.domain import clock
 from chatapi.domain.log_events import LogEvent
+from chatapi.domain.runtime import PerApp
 from chatapi.realtime.followers import Follower
 from chatapi.realtime.hub import Hub, hub
 from chatapi.store import changes, chats, server, unread
@@ -165,7 +166,7 @@ class Tail:
         """
         pause, now = server.current().tail_pause_seconds, time.monotonic()
         if pause and now - asked_at < FULL_WAIT and now - self._foreign_write_at > FOREIGN_TTL:
-            self._woken.wait(WOKEN_PAUSE if change_tracker.is_fresh else pause)
+            self._woken.wait(WOKEN_PAUSE if change_tracker.current.is_fresh else pause)
             self._woken.clear()
 
     def _resync(self) -> None:
@@ -232,7 +233,7 @@ class Tail:
             if kind == "signal":
                 self.hub.publish_ephemeral(document)
             else:
-                unread.by_admins.invalidate()
+                unread.by_admins.current.invalidate()
                 self.hub.publish_deletion(document["_id"])
         except PyMongoError:
             raise
@@ -252,4 +253,4 @@ def _log_safely(write: Callable[..., Any], event: str, **facts: Any) -> None:
         write(event, **facts)
 
 
-tail = Tail(hub)
+tail = PerApp(lambda: Tail(hub.current))

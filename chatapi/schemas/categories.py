@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-offered: list[str] = ["general", "support", "billing", "technical", "other"]
+from collections.abc import Iterable
+
+from chatapi.domain.runtime import PerApp
+
+_offered: PerApp[tuple[str, ...]] = PerApp(tuple)
 
 
-def configure(allowed_categories: list[str] | tuple[str, ...]) -> None:
-    """Set the categories that chats can have. The application factory calls it once."""
-    offered[:] = allowed_categories
+def offered() -> tuple[str, ...]:
+    """Return the categories that chats of the app can have."""
+    return _offered.current
+
+
+def configure(allowed_categories: Iterable[str]) -> None:
+    """Set the categories of the app. The application factory calls it once."""
+    _offered.set(tuple(allowed_categories))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
@@ -112,11 +113,20 @@ class EmailAddress(Text):
 
 
 class Choice(fields.String):
-    """One of a fixed set of words."""
+    """One of a fixed set of words.
 
-    def __init__(self, choices: tuple[str, ...] | list[str], **kwargs: Any) -> None:
+
+    choices -- the words, or a function that returns them, if they are configured for each app.
+    """
+
+    def __init__(self, choices: Sequence[str] | Callable[[], Sequence[str]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.choices = choices
+        self._choices = choices
+
+    @property
+    def choices(self) -> Sequence[str]:
+        """The words."""
+        return self._choices() if callable(self._choices) else self._choices
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)

@@ -14,6 +14,7 @@ from bson import ObjectId
 from chatapi.domain import clock, errors, paging, spelling
 from chatapi.domain.documents import ChatChanges, SessionTimes, StoredSession, User, UserChanges
 from chatapi.domain.enums import Role, Side, other_side
+from chatapi.domain.runtime import PerApp
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services import assignment, password_rules, passwords, search
 from chatapi.services.hashing_pool import priority_of
@@ -35,7 +36,7 @@ class Lifetimes:
     per_user: int = 50
 
 
-lifetimes = Lifetimes()
+lifetimes = PerApp(Lifetimes)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def create_user(
     password -- None for an account without sign-in, such as an imported one.
     """
     user = new_user(name, email, role, image)
-    quota.account(user)
+    quota.current.account(user)
     password_hash = passwords.make(password) if password is not None else None
     if password_hash is not None:
         user["passwordHash"] = password_hash
@@ -128,8 +129,8 @@ def guest(name: str, email: str, client: ClientInfo) -> tuple[Session, str]:
         # A guest's messages must not look like an agent's.
         raise errors.InvalidInput.for_field("email", "This address cannot be used here.")
     user = new_user(name, email, "guest", None)
-    user["expiresAt"] = clock.now() + lifetimes.guest_without_chat
-    quota.account(user)
+    user["expiresAt"] = clock.now() + lifetimes.current.guest_without_chat
+    quota.current.account(user)
     users.insert_guest(user)
     return begin_session(user, client)
 
@@ -146,7 +147,7 @@ def upgrade_guest(session: Session, password: str) -> Session:
         raise errors.Forbidden("You have an account already.")
     password_rules.check(password, "user", session.name, session.email)
     login_key = normal_email(session.email)
-    quota.account({"loginKey": login_key})
+    quota.current.account({"loginKey": login_key})
     fields: UserChanges = {
         "role": "user",
         "loginKey": login_key,
@@ -165,7 +166,7 @@ def upgrade_guest(session: Session, password: str) -> Session:
     if user is None:
         # A concurrent request of the same guest was first.
         raise errors.Forbidden("You have an account already.")
-    session_cache.forget(session.user_id)
+    session_cache.current.forget(session.user_id)
     finish_upgrades(session.user_id)
     return replace(session, role="user")
 
@@ -219,7 +220,7 @@ def login(
 
 def open_session(token: str) -> Session | None:
     """Return the session of a token, or None if it is unknown, expired or revoked."""
-    found = session_cache.find(session_id(token))
+    found = session_cache.current.find(session_id(token))
     if found is None:
         return None
     session, user = found
@@ -227,9 +228,9 @@ def open_session(token: str) -> Session | None:
     if user["disabled"] or session["expiresAt"] <= now:
         return None
     since = now - session["lastSeenAt"]
-    if since >= min(TOUCH_INTERVAL, lifetimes.idle / 10) or since < -clock.TOLERANCE:
+    if since >= min(TOUCH_INTERVAL, lifetimes.current.idle / 10) or since < -clock.TOLERANCE:
         # The absolute end may have been set when the clock was ahead.
-        absolute = min(session["absoluteExpiresAt"], now + lifetimes.absolute)
+        absolute = min(session["absoluteExpiresAt"], now + lifetimes.current.absolute)
         times: SessionTimes = {
             "lastSeenAt": now,
             "expiresAt": _expiry(now, absolute),
@@ -276,7 +277,7 @@ def revoke_token(token: str) -> None:
 
 def _end(session_id: str) -> None:
     sessions.delete(session_id)
-    session_cache.forget(session_id)
+    session_cache.current.forget(session_id)
 
 
 class ListedSession(TypedDict):
@@ -314,7 +315,7 @@ def revoke_session(session: Session, public_id: object) -> None:
     key = object_id(public_id)
     if key is None or not sessions.delete_public(session.user_id, key):
         raise errors.SessionNotFound
-    session_cache.forget(session.user_id)
+    session_cache.current.forget(session.user_id)
 
 
 def list_users(
@@ -384,7 +385,7 @@ def update_user(
         raise errors.LastAdmin
     if after["disabled"]:
         sessions.delete_of_user(after["_id"])
-        session_cache.forget(after["_id"])
+        session_cache.current.forget(after["_id"])
     if not changes.keys().isdisjoint({"role", "disabled"}) and not assignment.is_agent(after):
         # Also if the agent had no access before: a crash may have interrupted this.
         assignment.unassign_all(after["_id"])
@@ -415,7 +416,7 @@ def _apply_changes(user: User, changes: UserChanges) -> User:
         fields["searchTerms"] = search.terms([fields["name"], user["email"]])
     fields["updatedAt"] = clock.now()
     after = users.update(user["_id"], fields)
-    session_cache.forget(user["_id"])
+    session_cache.current.forget(user["_id"])
     if after is None:
         raise errors.UserNotFound
     return after
@@ -471,7 +472,7 @@ def begin_session(user: User, client: ClientInfo) -> tuple[Session, str]:
     """Create a session for an authenticated user; return session and token."""
     token = secrets.token_urlsafe(32)
     now = clock.now()
-    absolute = now + lifetimes.absolute
+    absolute = now + lifetimes.current.absolute
     row: StoredSession = {
         "_id": session_id(token),
         "publicId": ObjectId(),
@@ -484,13 +485,15 @@ def begin_session(user: User, client: ClientInfo) -> tuple[Session, str]:
         "address": client.address,
     }
     sessions.insert(row)
-    for ended in sessions.delete_least_recent(user["_id"], lifetimes.per_user, keep=row["_id"]):
-        session_cache.forget(ended)
+    for ended in sessions.delete_least_recent(
+        user["_id"], lifetimes.current.per_user, keep=row["_id"]
+    ):
+        session_cache.current.forget(ended)
     return _session(row, user), token
 
 
 def _expiry(now: datetime, absolute: datetime) -> datetime:
-    return min(now + lifetimes.idle, absolute)
+    return min(now + lifetimes.current.idle, absolute)
 
 
 def session_id(token: str) -> str:

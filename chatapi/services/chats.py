@@ -19,6 +19,7 @@ from chatapi.domain.enums import (
     Priority,
     Status,
 )
+from chatapi.domain.runtime import PerApp
 from chatapi.services import assignment, messages, search
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
@@ -84,7 +85,7 @@ class ChatPage(paging.Page[ShownChat]):
 
 PageKey = tuple[ObjectId, str, chats.Filter, int, paging.Position | None]
 # Cached pages without items, each with the number of changes at which it was read.
-_cached_pages: dict[PageKey, tuple[int, ChatPage]] = {}
+_cached_pages: PerApp[dict[PageKey, tuple[int, ChatPage]]] = PerApp(dict)
 MAX_CACHED_PAGES = 5000
 
 
@@ -113,7 +114,7 @@ def create(
         first = messages.new(session, chat, message, client_message_id)
         chat = {**chat, **messages.apply_message(chat, first), "createdAt": first["timestamp"]}
     search_terms = terms(chat)
-    quota.chat(session, chat, chat_terms.to_document(chat, search_terms), first)
+    quota.current.chat(session, chat, chat_terms.to_document(chat, search_terms), first)
     if session.role == "guest" and not users.keep_guest(session.user_id):
         raise errors.SessionExpired
     for _ in range(messages.MAX_ATTEMPTS):
@@ -189,7 +190,8 @@ def list_chats(
     known = _cached_page(key) if allow_cached and has_etag is not None else None
     if known is not None and has_etag is not None and has_etag(known.etag):
         return known
-    changes = change_tracker.changes
+    tracker = change_tracker.current
+    changes = tracker.changes
     rows = chats.newest(wanted, limit + 1, after)
     # The row after the page only decides whether there is a cursor.
     seen = [row["version"] for row in rows[:limit]], len(rows) > limit
@@ -199,10 +201,11 @@ def list_chats(
     digest.update(b"".join([row["_id"].binary for row in rows[:limit]]))
     etag = digest.hexdigest()
     known = ChatPage([], None, etag, unread_chats, unread_messages, is_unchanged=True)
-    if change_tracker.is_fresh and changes == change_tracker.changes:
-        if len(_cached_pages) >= MAX_CACHED_PAGES:
-            _cached_pages.clear()
-        _cached_pages[key] = changes, known
+    if tracker.is_fresh and changes == tracker.changes:
+        pages = _cached_pages.current
+        if len(pages) >= MAX_CACHED_PAGES:
+            pages.clear()
+        pages[key] = changes, known
     if has_etag is not None and has_etag(etag):
         return known
     page = paging.page(rows, limit, "lastMessageAt")
@@ -212,14 +215,15 @@ def list_chats(
 
 def _cached_page(key: PageKey) -> ChatPage | None:
     """Return a cached page, without its items, if no chat has changed since."""
-    changes, known = _cached_pages.get(key, (-1, None))
-    return known if change_tracker.is_fresh and changes == change_tracker.changes else None
+    changes, known = _cached_pages.current.get(key, (-1, None))
+    tracker = change_tracker.current
+    return known if tracker.is_fresh and changes == tracker.changes else None
 
 
 def unread(session: Session) -> tuple[int, int]:
     """Return how many of the caller's chats have unread messages, and how many messages."""
     if session.is_admin:
-        return unread_sums.by_admins.get()
+        return unread_sums.by_admins.current.get()
     return unread_sums.by_user(session.user_id)
 
 

@@ -11,6 +11,7 @@ import structlog
 from chatapi.domain import clock, errors
 from chatapi.domain.documents import User, UserChanges
 from chatapi.domain.log_events import LogEvent
+from chatapi.domain.runtime import PerApp
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services import password_rules, passwords
 from chatapi.services.accounts import ClientInfo, Session, begin_session
@@ -21,12 +22,12 @@ from chatapi.store.disk import free_space
 
 log = structlog.get_logger("chat.credentials")
 
-_link_ttl = [timedelta(hours=24)]
+_link_ttl = PerApp(lambda: timedelta(hours=24))
 
 
 def configure(link_ttl: timedelta) -> None:
     """Set how long a link is valid. The application factory calls it once."""
-    _link_ttl[:] = [link_ttl]
+    _link_ttl.set(link_ttl)
 
 
 def change_password(
@@ -51,14 +52,14 @@ def change_password(
     _store_hash(user, password_hash)
     renewed = begin_session(user, renew_for) if renew_for else None
     sessions.delete_of_user(session.user_id, keep=renewed[0].id if renewed else session.id)
-    session_cache.forget(session.user_id)
+    session_cache.current.forget(session.user_id)
     return renewed
 
 
 def end_all_sessions(session: Session) -> None:
     """End all the user's sessions, this one too."""
     sessions.delete_of_user(session.user_id)
-    session_cache.forget(session.user_id)
+    session_cache.current.forget(session.user_id)
 
 
 def set_password(user: User, new: str) -> None:
@@ -85,7 +86,7 @@ def make_link(session: Session, user_id: object) -> tuple[str, datetime]:
         raise errors.UserNotFound
     _require_account(user)
     token = secrets.token_urlsafe(32)
-    expires = clock.now() + _link_ttl[0]
+    expires = clock.now() + _link_ttl.current
     password_links.delete_of_user(user["_id"])
     password_links.insert(_link_key(token), user["_id"], session.user_id, expires)
     log.info(
@@ -99,7 +100,7 @@ def link_user(token: str) -> User | None:
     link = password_links.by_key(_link_key(token))
     now = clock.now()
     # A later end than a new link's means that the clock was ahead.
-    latest = now + _link_ttl[0] + clock.TOLERANCE
+    latest = now + _link_ttl.current + clock.TOLERANCE
     if link is None or not now < link["expiresAt"] <= latest:
         return None
     return users.by_id(link["userId"])
@@ -135,7 +136,7 @@ def _hash_to_store(user: User, new: str) -> str:
     Call it before any session or link is deleted. Raises ServiceBusy, StorageFull.
     """
     password_hash = passwords.make(new, priority_of(user["role"]))
-    free_space.require()
+    free_space.current.require()
     return password_hash
 
 
@@ -145,7 +146,7 @@ def _replace_hash(user: User, password_hash: str) -> None:
     sessions.delete_of_user(user["_id"])
     _store_hash(user, password_hash)
     sessions.delete_of_user(user["_id"])
-    session_cache.forget(user["_id"])
+    session_cache.current.forget(user["_id"])
 
 
 def _store_hash(user: User, password_hash: str) -> None:

@@ -29,6 +29,7 @@ from chatapi.domain.documents import Chat, PerSide
 from chatapi.domain.enums import SIDES, Side
 from chatapi.domain.log_events import LogEvent
 from chatapi.domain.networks import network_of
+from chatapi.domain.runtime import PerApp
 from chatapi.realtime.hub import Event, Listener, hub, read_receipt
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services import presence
@@ -58,7 +59,7 @@ class StreamLimits:
 
 
 class FeedRegistry:
-    """The open feeds of this process, counted by account and by address."""
+    """The open feeds of an app in this process, counted by account and by address."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -71,11 +72,11 @@ class FeedRegistry:
     def add(self, feed: Feed) -> None:
         """Add an open feed. Raises TooManyRequests where its account or network has too many."""
         most = [
-            (feed.session.user_id, stream_limits.account),
-            *feed.network.counters(stream_limits.address),
+            (feed.session.user_id, stream_limits.current.account),
+            *feed.network.counters(stream_limits.current.address),
         ]
         with self._lock:
-            if len(self._feeds) >= stream_limits.process or any(
+            if len(self._feeds) >= stream_limits.current.process or any(
                 self._counts.get(key, 0) >= allowed for key, allowed in most
             ):
                 raise errors.TooManyRequests("Too many streams are open.", retryAfter=5)
@@ -97,7 +98,7 @@ class FeedRegistry:
             if feed not in self._feeds:
                 return
             self._feeds.remove(feed)
-            networks = feed.network.counters(stream_limits.address)
+            networks = feed.network.counters(stream_limits.current.address)
             for key in (feed.session.user_id, *(name for name, _ in networks)):
                 self._counts[key] -= 1
                 if not self._counts[key]:
@@ -112,8 +113,8 @@ class FeedRegistry:
         return len(self._feeds)
 
 
-stream_limits = StreamLimits()
-feed_registry = FeedRegistry()
+stream_limits = PerApp(StreamLimits)
+feed_registry = PerApp(FeedRegistry)
 
 
 class Subscription:
@@ -154,8 +155,8 @@ class Feed:
         self.writing_since: float | None = None
         self._subscriptions: dict[ObjectId, Subscription] = {}
         self._inbox = False
-        feed_registry.add(self)
-        if not session_cache.is_cached(session.id):
+        feed_registry.current.add(self)
+        if not session_cache.current.is_cached(session.id):
             # Its end may have been reported before the feed was opened, so check soon.
             self.checked_at = -math.inf
 
@@ -168,7 +169,7 @@ class Feed:
         key = access_chat(self.session, chat_id)["_id"]
         self.unsubscribe(key)
         subscription = self._subscriptions[key] = Subscription()
-        hub.join_chat(key, self.listener)
+        hub.current.join_chat(key, self.listener)
         self._notify_presence()
         return self._snapshot(key, subscription, after)
 
@@ -177,7 +178,7 @@ class Feed:
     ) -> Iterator[Event]:
         try:
             # Read again, because changes before the subscription are not published to it.
-            chat = hub.newest_state(access_chat(self.session, chat_id))
+            chat = hub.current.newest_state(access_chat(self.session, chat_id))
         except errors.ChatNotFound:
             yield from self._unsubscribe_deleted(Event("deleted", {"chatId": chat_id, "seq": None}))
             return
@@ -191,27 +192,27 @@ class Feed:
         for side in SIDES:
             if chat["readSeq"][side]:
                 yield read_receipt(chat, side)
-        yield from presence.presence_tracker.viewers_of(chat_id)
+        yield from presence.presence_tracker.current.viewers_of(chat_id)
 
     def unsubscribe(self, chat_id: ObjectId) -> None:
         """Unsubscribe from a chat, if subscribed."""
         if self._subscriptions.pop(chat_id, None) is not None:
-            hub.leave_chat(chat_id, self.listener)
+            hub.current.leave_chat(chat_id, self.listener)
 
     def subscribe_inbox(self) -> Iterator[Event]:
         """Subscribe to the caller's inbox, for agents every chat; yield presence to agents."""
         self._inbox = True
-        hub.join_inbox(self._owner, self.listener)
+        hub.current.join_inbox(self._owner, self.listener)
         self._notify_presence()
         return self._inbox_snapshot()
 
     def _inbox_snapshot(self) -> Iterator[Event]:
         if self.session.is_admin:
-            yield from presence.presence_tracker.online_agents()
+            yield from presence.presence_tracker.current.online_agents()
 
     def _notify_presence(self) -> None:
         if self.is_present:
-            feed_registry.on_agent_connect()
+            feed_registry.current.on_agent_connect()
 
     def enqueue_opening(self, first: Event, opening: Iterator[Event]) -> None:
         """Queue an event and the snapshot of a subscription, for the feed's reader."""
@@ -362,12 +363,12 @@ class Feed:
 
     def close(self) -> None:
         """Unsubscribe from everything and remove the feed from the registry."""
-        feed_registry.remove(self)
+        feed_registry.current.remove(self)
         for chat_id in self.chats:
             self.unsubscribe(chat_id)
         if self._inbox:
             self._inbox = False
-            hub.leave_inbox(self._owner, self.listener)
+            hub.current.leave_inbox(self._owner, self.listener)
 
     def __enter__(self) -> Self:
         return self

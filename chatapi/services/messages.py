@@ -326,7 +326,7 @@ def _repeated_over_quota(
     if not chat["isOpen"]:
         return None
     try:
-        quota.message(session, chat, content, client_message_id)
+        quota.current.message(session, chat, content, client_message_id)
     except errors.ChatError:
         first = find_by_idempotency_key(session, chat, client_message_id)
         if first is None:
@@ -466,11 +466,11 @@ def changed_fields(before: Chat, after: Chat) -> ChatChanges:
 
 def _replace(chat: Chat, fields: ChatChanges, message: Message | None = None) -> Chat | None:
     """Set fields of a chat and publish it; return it, or None if its version has changed."""
-    with hub.writing(chat):
+    with hub.current.writing(chat):
         if not chats.replace(chat["_id"], chat["version"], fields):
             return None
         now: Chat = {**chat, **fields, "version": chat["version"] + 1}
-        hub.publish_own_write(now, message)
+        hub.current.publish_own_write(now, message)
     return now
 
 

@@ -11,22 +11,23 @@ import unicodedata
 from pathlib import Path
 
 from chatapi.domain.errors import InvalidInput
+from chatapi.domain.runtime import PerApp
 
 _LIST = Path(__file__).parent / "data" / "common_passwords.txt"
-_agent_length = [12]
+_agent_length = PerApp(lambda: 12)
 
 
 def configure(agent_length: int) -> None:
-    """Set the length of agents' passwords. The application factory calls it once."""
-    _agent_length[:] = [agent_length]
+    """Set the length of agents' passwords in the app. The application factory calls it once."""
+    _agent_length.set(agent_length)
 
 
 def check(password: str, role: str, name: str, email: str, field: str = "password") -> None:
     """Raise InvalidInput on `field` for a password that is easy to guess."""
     folded = unicodedata.normalize("NFC", password).casefold().strip()
     local = email.partition("@")[0]
-    if role == "admin" and len(password) < _agent_length[0]:
-        reason = f"An agent's password must have at least {_agent_length[0]} characters."
+    if role == "admin" and len(password) < _agent_length.current:
+        reason = f"An agent's password must have at least {_agent_length.current} characters."
     elif not folded:
         reason = "Must not be blanks only."
     elif folded in {text.casefold().strip() for text in (name, email, local)}:
@@ -38,6 +39,6 @@ def check(password: str, role: str, name: str, email: str, field: str = "passwor
     raise InvalidInput.for_field(field, reason)
 
 
-@functools.cache
+@functools.cache  # a file that comes with the product
 def _common() -> frozenset[str]:
     return frozenset(_LIST.read_text(encoding="utf-8").split("\n"))

@@ -9,23 +9,33 @@ from typing import Any, TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from chatapi.domain.runtime import PerApp
 from chatapi.services.hashing_pool import LAST, HashingPool
 
 Result = TypeVar("Result")
 
-_hashers = [PasswordHasher()]
-_dummies: dict[int, str] = {}
-pool = HashingPool()
+
+class _Hashing:
+    """How an app makes new hashes, and a hash of no account, made at the first use."""
+
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+        self.hasher = hasher or PasswordHasher()
+        self.dummy: str | None = None
+
+
+_hashing = PerApp(_Hashing)
+pool = PerApp(HashingPool)
 
 
 def configure(time_cost: int, memory_kib: int) -> None:
-    """Set the cost of new hashes; old ones are still verified at theirs."""
-    _hashers[:] = [PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)]
+    """Set the cost of the app's new hashes; old ones are still verified at theirs."""
+    hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=1)
+    _hashing.set(_Hashing(hasher))
 
 
 def make(password: str, priority: int = LAST) -> str:
     """Return the hash to store for a password."""
-    return _run_in_pool(_hashers[0].hash, canonical(password), priority=priority)
+    return _run_in_pool(_hashing.current.hasher.hash, canonical(password), priority=priority)
 
 
 def canonical(password: str) -> str:
@@ -40,10 +50,10 @@ def matches(password_hash: str | None, password: str, priority: int = LAST) -> b
 
 def matched_form(password_hash: str | None, password: str, priority: int = LAST) -> str | None:
     """Return the Unicode form in which a password is correct, or None if it is wrong."""
-    hasher = _hashers[0]
-    stored = password_hash or _dummy(hasher)
+    hashing = _hashing.current
+    stored = password_hash or _dummy(hashing)
     for form in _forms(password):
-        if _run_in_pool(_verify, hasher, stored, form, priority=priority):
+        if _run_in_pool(_verify, hashing.hasher, stored, form, priority=priority):
             return form if password_hash else None
     return None
 
@@ -67,15 +77,14 @@ def matches_now(
 
 def is_outdated(password_hash: str) -> bool:
     """Return whether a hash was computed with another cost than the current one."""
-    return _hashers[0].check_needs_rehash(password_hash)
+    return _hashing.current.hasher.check_needs_rehash(password_hash)
 
 
-def _dummy(hasher: PasswordHasher) -> str:
-    """Return a hash of no account, computed once for each cost."""
-    if id(hasher) not in _dummies:
-        _dummies.clear()
-        _dummies[id(hasher)] = _run_in_pool(hasher.hash, "no account has this password")
-    return _dummies[id(hasher)]
+def _dummy(hashing: _Hashing) -> str:
+    """Return a hash of no account, computed once."""
+    if hashing.dummy is None:
+        hashing.dummy = _run_in_pool(hashing.hasher.hash, "no account has this password")
+    return hashing.dummy
 
 
 def _verify(hasher: PasswordHasher, password_hash: str, password: str) -> bool:
@@ -88,4 +97,4 @@ def _verify(hasher: PasswordHasher, password_hash: str, password: str) -> bool:
 
 def _run_in_pool(work: Callable[..., Result], *arguments: Any, priority: int = LAST) -> Result:
     """Run work of 100 ms of CPU in a thread, so that it does not block a gevent worker."""
-    return pool.run(priority, work, *arguments)
+    return pool.current.run(priority, work, *arguments)

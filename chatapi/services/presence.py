@@ -14,19 +14,23 @@ from bson import ObjectId
 
 from chatapi.domain import clock
 from chatapi.domain.documents import Person
+from chatapi.domain.runtime import PerApp
 from chatapi.realtime.hub import Event, hub
 from chatapi.store import presence
 
-PROCESS = uuid.uuid4().hex
 PRESENCE_TTL = timedelta(seconds=9)
 
 Place = tuple[ObjectId, ObjectId | None]  # a user, and a chat they look at
 
 
 class Presence:
-    """The agents of this process, and the presence that was published to its listeners."""
+    """The agents of this process, and the presence that was published to its listeners.
+
+    process -- the name under which an app of this process stores its agents.
+    """
 
     def __init__(self) -> None:
+        self.process = uuid.uuid4().hex
         self._local: dict[Place, Person] = {}
         self._published: dict[ObjectId, tuple[Person, set[ObjectId]]] = {}
 
@@ -53,9 +57,9 @@ class Presence:
             local = local | {place: self._local[place] for place in left}
             left = set()
         if local and (is_due or came):
-            presence.heartbeat(PROCESS, list(local.values()))
+            presence.heartbeat(self.process, list(local.values()))
         elif left and not local:
-            presence.clear(PROCESS)
+            presence.clear(self.process)
         self._local = local
         if came or left:
             presence.emit("presence")
@@ -83,11 +87,12 @@ class Presence:
             online = user_id in now_here
             # A listener of a chat and the inbox gets the agent's current chat last.
             for chat_id in was_in - places:
-                hub.publish_presence(_event(person, online=online, chat_id=None), chat_id)
+                hub.current.publish_presence(_event(person, online=online, chat_id=None), chat_id)
             for chat_id in places - was_in:
-                hub.publish_presence(_event(person, online=True, chat_id=chat_id), chat_id)
+                hub.current.publish_presence(_event(person, online=True, chat_id=chat_id), chat_id)
             if was_in != places or online != (user_id in before):
-                hub.publish_presence(_event(person, online=online, chat_id=_one_of(places)), None)
+                event = _event(person, online=online, chat_id=_one_of(places))
+                hub.current.publish_presence(event, None)
 
 
 def _by_user(people: list[Person]) -> Iterator[tuple[Person, set[ObjectId]]]:
@@ -113,4 +118,4 @@ def _event(person: Person, *, online: bool, chat_id: ObjectId | None) -> Event:
     return Event("presence", data | {"online": online, "chatId": chat_id})
 
 
-presence_tracker = Presence()
+presence_tracker = PerApp(Presence)

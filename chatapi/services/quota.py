@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from chatapi.domain.runtime import PerApp
 
+
+def _allow(*_: Any) -> None:
+    """Refuse nothing."""
+
+
+@dataclass(frozen=True)
 class Quota:
     """Checks that raise a ChatError. The app sets them; commands have no quota.
 
@@ -14,9 +22,9 @@ class Quota:
     clientMessageId or None.
     """
 
-    account: Callable[..., Any] = staticmethod(lambda *_: None)
-    chat: Callable[..., Any] = staticmethod(lambda *_: None)
-    message: Callable[..., Any] = staticmethod(lambda *_: None)
+    account: Callable[..., Any] = _allow
+    chat: Callable[..., Any] = _allow
+    message: Callable[..., Any] = _allow
 
 
-quota = Quota()
+quota = PerApp(Quota)

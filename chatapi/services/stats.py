@@ -32,13 +32,13 @@ def counts(session: Session, categories: Sequence[str]) -> Stats:
         "category": Counter(dict.fromkeys(categories, 0)),
     }
     total = unassigned = 0
-    for group, number in chat_counts.groups.get().items():
+    for group, number in chat_counts.groups.current.get().items():
         values = dict(zip(chat_counts.FIELDS, group, strict=True))
         for name, counter in by.items():
             counter[values[name]] += number
         total += number
         unassigned += 0 if values["adminId"] else number
-    unread_chats, unread_messages = unread.by_admins.get()
+    unread_chats, unread_messages = unread.by_admins.current.get()
     return {
         "status": dict(by["status"]),
         "priority": dict(by["priority"]),

@@ -8,7 +8,7 @@ from chatapi.store.disk import free_space
 
 def is_full() -> bool:
     """Return whether writes are rejected because too little space is free."""
-    return free_space.is_low
+    return free_space.current.is_low
 
 
 def check() -> float | None:

@@ -11,6 +11,7 @@ from bson import ObjectId
 
 from chatapi.domain import errors
 from chatapi.domain.documents import Chat
+from chatapi.domain.runtime import PerApp
 from chatapi.services.access import access_chat
 from chatapi.services.accounts import Session
 from chatapi.store import presence
@@ -50,7 +51,7 @@ class _RecentTypings:
             del self._notified_at[oldest]
 
 
-_recent = _RecentTypings()
+_recent = PerApp(_RecentTypings)
 
 
 def notify(session: Session, chat_id: object) -> None:
@@ -62,7 +63,7 @@ def notify(session: Session, chat_id: object) -> None:
     chat = access_chat(session, chat_id)
     if not chat["isOpen"]:
         raise errors.ChatClosed(chatStatus=chat["status"])
-    with _recent.announcing(session.user_id, chat) as is_due:
+    with _recent.current.announcing(session.user_id, chat) as is_due:
         if is_due:
             presence.emit(
                 "typing",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
+from chatapi.domain.runtime import PerApp
 from chatapi.store.database import current
 
 T = TypeVar("T")
@@ -23,6 +24,7 @@ class ChangeTracker:
 
     changes -- incremented with each change, by this process or reported. A result that was read
     with a smaller number may be out of date.
+    active_writes, writes -- how many writes to chats are under way, and have ended.
     """
 
     # The change stream is stale when it has not responded for so long.
@@ -30,7 +32,7 @@ class ChangeTracker:
     MAX_EXPECTED = 2000
 
     def __init__(self) -> None:
-        self.changes = 0
+        self.changes = self.active_writes = self.writes = 0
         self._last_response_at: float | None = None
         # The versions of chats that this process writes; True until the stream has reported one.
         self._expected: dict[tuple[object, int], bool] = {}
@@ -84,8 +86,8 @@ class ChangeTracker:
         return any(self._expected.values())
 
 
-_totals: list[CachedTotal[Any]] = []
-change_tracker = ChangeTracker()
+change_tracker = PerApp(ChangeTracker)
+_totals: PerApp[list[CachedTotal[Any]]] = PerApp(list)
 
 
 class CachedTotal(Generic[T]):
@@ -103,10 +105,9 @@ class CachedTotal(Generic[T]):
         self._database: object = None
         self._is_exact = False
         self._computed_at = self._exact_at = 0.0
-        self._writes = 0
-        self._active_writes = 0
+        self._invalidations = 0
         self._lock = threading.Lock()
-        _totals.append(self)
+        _totals.current.append(self)
 
     def get(self) -> T:
         """Return the total. One caller at a time computes it; others get the cached one."""
@@ -127,14 +128,16 @@ class CachedTotal(Generic[T]):
             self._lock.release()
 
     def _is_valid(self) -> bool:
-        if self._is_exact and change_tracker.is_fresh:
+        if self._is_exact and change_tracker.current.is_fresh:
             return True
         return time.monotonic() - self._computed_at < self.TTL
 
     def _refresh(self) -> T:
-        started, writes = time.monotonic(), self._writes
+        tracker, started = change_tracker.current, time.monotonic()
+        before = tracker.writes, self._invalidations
         found = self._compute()
-        is_exact = not self._active_writes and writes == self._writes
+        after = tracker.writes, self._invalidations
+        is_exact = not tracker.active_writes and before == after
         cached = self._cached
         if cached is None and not is_exact:
             return found
@@ -147,42 +150,33 @@ class CachedTotal(Generic[T]):
         return cached
 
     def apply(self, change: Callable[[T], T]) -> None:
-        """Apply a write of this process to the cached total."""
+        """Apply a write of this process to the cached total, inside `writing`."""
         if self._cached is not None:
             self._cached = change(self._cached)
 
     def invalidate(self) -> None:
         """Drop the cached total; the next `get` computes it."""
-        self._writes += 1
+        self._invalidations += 1
         self._cached = None
-
-    def begin_write(self) -> None:
-        """Record the start of a write that may change the total."""
-        self._active_writes += 1
-
-    def end_write(self) -> None:
-        """Record its end. If it succeeded, `apply` or `invalidate` was called before."""
-        self._active_writes -= 1
-        self._writes += 1
 
 
 def invalidate_all() -> None:
     """Invalidate every total."""
-    for each in _totals:
+    for each in _totals.current:
         each.invalidate()
 
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Mark that the block writes to a chat."""
-    for each in _totals:
-        each.begin_write()
+    """Mark that the block writes to a chat. If it succeeds, it calls `apply` or `invalidate`."""
+    tracker = change_tracker.current
+    tracker.active_writes += 1
     try:
         yield
     except BaseException:
         invalidate_all()  # The write may have succeeded.
         raise
     finally:
-        for each in _totals:
-            each.end_write()
-        change_tracker.changes += 1
+        tracker.active_writes -= 1
+        tracker.writes += 1
+        tracker.changes += 1

@@ -8,6 +8,7 @@ from typing import Any
 
 from chatapi.domain.documents import Chat
 from chatapi.domain.enums import STATUSES
+from chatapi.domain.runtime import PerApp
 from chatapi.store.cache import CachedTotal
 from chatapi.store.database import Document, aggregate, chatrooms
 
@@ -25,7 +26,7 @@ def _count() -> Counter[Group]:
     return Counter({_group(row["_id"]): row["n"] for row in aggregate(chatrooms(), pipeline)})
 
 
-groups = CachedTotal(_count)
+groups = PerApp(lambda: CachedTotal(_count))
 
 
 def record_change(before: Chat | None, after: Chat | None) -> None:
@@ -44,7 +45,7 @@ def record_change(before: Chat | None, after: Chat | None) -> None:
             counts[joined] += 1
         return counts
 
-    groups.apply(change)
+    groups.current.apply(change)
 
 
 def _group(chat: Mapping[str, Any]) -> Group:

@@ -18,6 +18,7 @@ from pymongo import DESCENDING
 from chatapi.domain import clock
 from chatapi.domain.documents import Chat, ChatChanges
 from chatapi.domain.paging import Position
+from chatapi.domain.runtime import PerApp
 from chatapi.store import (
     cache,
     chat_counts,
@@ -45,10 +46,10 @@ MAX_SPAN = timedelta(days=3650)
 TIE_ROWS = 3
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 # The time of the last chat of each page that was read; _BEGINNING if it was the last page.
-_page_ends: dict[tuple[Filter, int, Position | None], datetime] = {}
+_page_ends: PerApp[dict[tuple[Filter, int, Position | None], datetime]] = PerApp(dict)
 # The average time between neighbours in a list, from the page that was read last.
-_gaps: dict[Filter, timedelta] = {}
-_last_seen: dict[ObjectId, Chat] = {}
+_gaps: PerApp[dict[Filter, timedelta]] = PerApp(dict)
+_last_seen: PerApp[dict[ObjectId, Chat]] = PerApp(dict)
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def insert(chat: Chat, terms: Sequence[str] = ()) -> None:
     chat_terms.upsert(chat, terms)
     try:
         with translate_duplicate_key(), cache.writing():
-            cache.change_tracker.expect_write(chat["_id"], chat["version"])
+            cache.change_tracker.current.expect_write(chat["_id"], chat["version"])
             chatrooms().insert_one(chat | {"changedAt": clock.real()})
             unread.record_change(0, chat["unread"]["admin"])
             chat_counts.record_change(None, chat)
@@ -98,15 +99,15 @@ def last_seen(chat_id: ObjectId) -> Chat | None:
     Everything but its id and user may be out of date. Use it only to prepare a `replace`, which
     fails if the version has changed.
     """
-    return _last_seen.get(chat_id)
+    return _last_seen.current.get(chat_id)
 
 
 def invalidate_if_newer(chat: Chat) -> None:
     """Invalidate the unread total if the database reports a newer version than was cached."""
-    seen = _last_seen.get(chat["_id"])
+    seen = _last_seen.current.get(chat["_id"])
     if seen is None or seen["version"] < chat["version"]:
         # Another process has written it.
-        unread.by_admins.invalidate()
+        unread.by_admins.current.invalidate()
 
 
 def apply_reported_change(change: Document) -> bool:
@@ -118,22 +119,23 @@ def apply_reported_change(change: Document) -> bool:
     operation = change["operationType"]
     chat_id = change.get("documentKey", {}).get("_id")
     version = 1 if operation == "insert" else updated.get("version")
-    if cache.change_tracker.is_own(chat_id, version):
+    if cache.change_tracker.current.is_own(chat_id, version):
         return False
     if operation != "update":
         cache.invalidate_all()
     else:
-        unread.by_admins.invalidate()
+        unread.by_admins.current.invalidate()
         if not chat_counts.GROUPED.isdisjoint(updated):
-            chat_counts.groups.invalidate()
-    cache.change_tracker.changes += 1
+            chat_counts.groups.current.invalidate()
+    cache.change_tracker.current.changes += 1
     return True
 
 
 def _cache_chat(chat: Chat) -> None:
-    if len(_last_seen) >= MAX_CACHED:
-        _last_seen.clear()
-    _last_seen[chat["_id"]] = chat
+    seen = _last_seen.current
+    if len(seen) >= MAX_CACHED:
+        seen.clear()
+    seen[chat["_id"]] = chat
 
 
 def open_chat_of(user_id: ObjectId) -> Chat | None:
@@ -151,13 +153,13 @@ def replace(chat_id: ObjectId, version: int, fields: ChatChanges) -> bool:
     Raises Duplicate if the change reopens a second chat of the same user.
     """
     with translate_duplicate_key(), cache.writing():
-        cache.change_tracker.expect_write(chat_id, version + 1)
+        cache.change_tracker.current.expect_write(chat_id, version + 1)
         had = durability.to_commit("chatrooms").set_fields(
             chat_id, version, {**fields, "changedAt": clock.real()}
         )
-        before = _last_seen.pop(chat_id, None)
+        before = _last_seen.current.pop(chat_id, None)
         if not had:
-            cache.change_tracker.cancel_write(chat_id, version + 1)
+            cache.change_tracker.current.cancel_write(chat_id, version + 1)
             return False
         if before is not None and before["version"] == version:
             after: Chat = {**before, **fields, "version": version + 1}
@@ -166,9 +168,9 @@ def replace(chat_id: ObjectId, version: int, fields: ChatChanges) -> bool:
             if not chat_counts.GROUPED.isdisjoint(fields):
                 chat_counts.record_change(before, after)
         else:
-            unread.by_admins.invalidate()
+            unread.by_admins.current.invalidate()
             if not chat_counts.GROUPED.isdisjoint(fields):
-                chat_counts.groups.invalidate()
+                chat_counts.groups.current.invalidate()
         return True
 
 
@@ -206,12 +208,12 @@ def unassign(admin_id: ObjectId, ids: Sequence[ObjectId]) -> int:
     fields = {"adminId": None, "adminName": None, "adminImage": None, "updatedAt": clock.now()}
     now = {"$set": fields | {"changedAt": clock.real()}, "$inc": {"version": 1}}
     with cache.writing():
-        chat_counts.groups.invalidate()
+        chat_counts.groups.current.invalidate()
         return chatrooms().update_many(where, now).modified_count
 
 
 def delete(chat_id: ObjectId) -> bool:
-    _last_seen.pop(chat_id, None)
+    _last_seen.current.pop(chat_id, None)
     with cache.writing():
         deleted = chatrooms().delete_one({"_id": chat_id}).deleted_count > 0
         cache.invalidate_all()
@@ -258,7 +260,7 @@ def newest(wanted: Filter, limit: int, after: Position | None = None) -> list[Ch
     if wanted.user_id is not None or server.current().stops_at_limit:
         return _page(wanted, limit, after, None)
     key = wanted, limit, after
-    since = _page_ends.get(key) or _estimate_start(wanted, limit, after)
+    since = _page_ends.current.get(key) or _estimate_start(wanted, limit, after)
     while True:
         rows = _page(wanted, limit, after, since)
         if len(rows) == limit or since == _BEGINNING:
@@ -296,7 +298,7 @@ def _is_after(chat: Chat, place: Position | None) -> bool:
 
 def _estimate_start(wanted: Filter, limit: int, after: Position | None) -> datetime:
     """Return the start of the time range for a page that was never read."""
-    span = _gaps.get(wanted, INITIAL_SPAN / limit) * limit
+    span = _gaps.current.get(wanted, INITIAL_SPAN / limit) * limit
     return (after.at if after else clock.now()) - span
 
 
@@ -310,16 +312,17 @@ def _extend_range(since: datetime, after: Position | None, found: int, limit: in
 
 def _cache_page_end(key: tuple[Filter, int, Position | None], rows: list[Chat]) -> None:
     wanted, limit, _ = key
-    if len(_page_ends) >= MAX_PAGE_ENDS:
-        _page_ends.clear()
-        _gaps.clear()
+    page_ends, gaps = _page_ends.current, _gaps.current
+    if len(page_ends) >= MAX_PAGE_ENDS:
+        page_ends.clear()
+        gaps.clear()
     if len(rows) < limit:
-        _page_ends[key] = _BEGINNING
+        page_ends[key] = _BEGINNING
         return
     first, last = rows[0]["lastMessageAt"], rows[-1]["lastMessageAt"]
     # A millisecond earlier: the embedded server may exclude the bound itself (`store.server`).
-    _page_ends[key] = last - timedelta(milliseconds=1)
-    _gaps[wanted] = (first - last) * 1.25 / limit
+    page_ends[key] = last - timedelta(milliseconds=1)
+    gaps[wanted] = (first - last) * 1.25 / limit
 
 
 def _search_page(wanted: Filter, limit: int, after: Position | None) -> list[Chat]:

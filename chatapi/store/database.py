@@ -23,6 +23,7 @@ from chatapi.domain.documents import (
     StoredSession,
     User,
 )
+from chatapi.domain.runtime import PerApp
 
 Document = dict[str, Any]
 Row = TypeVar("Row", bound=Mapping[str, Any])  # what is in a collection
@@ -33,8 +34,13 @@ AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
 DUPLICATE_KEY = 11000  # the error code of a unique index
 
-_bound: list[Database[Document]] = []
-_collections: dict[str, Collection[Any]] = {}
+
+def _unbound() -> Database[Document]:
+    raise RuntimeError("This app has no database yet: see `bind`.")
+
+
+_database = PerApp(_unbound)
+_collections: PerApp[dict[str, Collection[Any]]] = PerApp(dict)
 
 
 class Duplicate(Exception):
@@ -62,14 +68,14 @@ def client_timeouts(timeout_ms: int) -> dict[str, int | bool]:
 
 
 def bind(database: Database[Document]) -> None:
-    """Make this the process's database. The application factory calls it once."""
-    _bound[:] = [database]
-    _collections.clear()
+    """Make this the app's database. The application factory calls it once."""
+    _database.set(database)
+    _collections.current.clear()
 
 
 def current() -> Database[Document]:
-    """Return the process's database."""
-    return _bound[0]
+    """Return the app's database."""
+    return _database.current
 
 
 def ping() -> None:
@@ -79,9 +85,10 @@ def ping() -> None:
 
 def _collection(name: str) -> Collection[Any]:
     # Cached, because creating one costs a tenth of a write.
-    found = _collections.get(name)
+    known = _collections.current
+    found = known.get(name)
     if found is None:
-        found = _collections[name] = current()[name]
+        found = known[name] = current()[name]
     return found
 
 

@@ -19,6 +19,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import _ServerMode
 from pymongo.write_concern import WriteConcern
 
+from chatapi.domain.runtime import PerApp
 from chatapi.store.times import UtcCollection
 
 CHECK_SECONDS = 0.2
@@ -78,7 +79,7 @@ class FreeSpace:
         return self._free < wanted
 
 
-free_space = FreeSpace()
+free_space = PerApp(FreeSpace)
 
 
 class GuardedCollection(UtcCollection):
@@ -135,7 +136,7 @@ def _guard(name: str, check: str) -> None:
 
     @functools.wraps(plain)
     def method(self: GuardedCollection, *args: Any, **options: Any) -> Any:
-        getattr(free_space, check)()
+        getattr(free_space.current, check)()
         return plain(self, *args, **options)
 
     setattr(GuardedCollection, name, method)

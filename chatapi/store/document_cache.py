@@ -12,12 +12,13 @@ import bson
 from pymongo.collection import Collection
 
 from chatapi.domain.documents import Chat
+from chatapi.domain.runtime import PerApp
 from chatapi.store.database import Document
 from chatapi.store.times import set_utc
 
 MAX_CACHED = 1000  # 6.1 MB, measured with documents of 842 bytes
 
-_cached: dict[bytes, Chat] = {}
+_cached: PerApp[dict[bytes, Chat]] = PerApp(dict)
 
 
 def find(
@@ -31,16 +32,16 @@ def find(
     if not isinstance(stored, Collection):
         # A stand-in, in memory.
         return list(collection.find(where).sort(order).limit(limit))
-    options = collection.codec_options
+    options, cached = collection.codec_options, _cached.current
     found: list[Chat] = []
     cursor = collection.find_raw_batches(where, sort=order, limit=limit, batch_size=limit)
     for batch in cursor:
         for raw in _documents_in(batch):
-            document = _cached.get(raw)
+            document = cached.get(raw)
             if document is None:
-                if len(_cached) >= MAX_CACHED:
-                    _cached.clear()
-                document = _cached[raw] = set_utc(bson.decode(raw, options))
+                if len(cached) >= MAX_CACHED:
+                    cached.clear()
+                document = cached[raw] = set_utc(bson.decode(raw, options))
             found.append(document)
     return found
 

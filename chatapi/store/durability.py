@@ -34,6 +34,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, WriteConcernError, WriteError
 
 from chatapi.domain import clock
+from chatapi.domain.runtime import PerApp
 from chatapi.store import server
 from chatapi.store.database import DUPLICATE_KEY, Document, current
 from chatapi.store.disk import free_space
@@ -110,7 +111,7 @@ class DirectCollection:
         return bool(self._write({"update": self.name, "updates": [update]})["nModified"])
 
     def _write(self, command: Document) -> Document:
-        free_space.require()
+        free_space.current.require()
         command["writeConcern"] = self._concern
         answer = self._command(command, session=_session.get())
         if answer.get("writeErrors"):
@@ -165,7 +166,7 @@ def session() -> Iterator[None]:
 
 
 class _Collections:
-    """The collections of the process's database with the write concerns of a send."""
+    """The collections of the app's database with the write concerns of a send."""
 
     def __init__(self) -> None:
         self._database: object = None
@@ -206,17 +207,17 @@ class _Collections:
         self._kind, self._asked_at = kind, time.monotonic()
 
 
-_collections = _Collections()
+_collections = PerApp(_Collections)
 
 
 def before_commit(name: str) -> DirectCollection | DriverCollection:
     """Return a collection for a write that the next write commits."""
-    return _collections.get(name, commits=False)
+    return _collections.current.get(name, commits=False)
 
 
 def to_commit(name: str) -> DirectCollection | DriverCollection:
     """Return a collection whose write is durable, with all earlier writes, when it returns."""
-    return _collections.get(name, commits=True)
+    return _collections.current.get(name, commits=True)
 
 
 def wait_for_others() -> None:

@@ -16,11 +16,12 @@ from pymongo.errors import PyMongoError
 
 from chatapi.domain import clock
 from chatapi.domain.log_events import LogEvent
+from chatapi.domain.runtime import PerApp
 
 log = structlog.get_logger("chat.expiry")
 
 PURGE_INTERVAL, PURGE_BATCH = 10.0, 50
-_next_purges: dict[str, float] = {}
+_next_purges: PerApp[dict[str, float]] = PerApp(dict)
 
 
 def purge_expired(collection: Collection[Any], field: str = "expiresAt") -> None:
@@ -29,13 +30,13 @@ def purge_expired(collection: Collection[Any], field: str = "expiresAt") -> None
     A purge is due every PURGE_INTERVAL seconds in each process, or immediately if there were more.
     Raises nothing, because the caller's own write has already succeeded.
     """
-    now = time.monotonic()
-    if now < _next_purges.get(collection.full_name, 0):
+    now, next_purges = time.monotonic(), _next_purges.current
+    if now < next_purges.get(collection.full_name, 0):
         return
-    _next_purges[collection.full_name] = now + PURGE_INTERVAL
+    next_purges[collection.full_name] = now + PURGE_INTERVAL
     try:
         if _remove(collection, field) == PURGE_BATCH:
-            _next_purges[collection.full_name] = 0
+            next_purges[collection.full_name] = 0
     except PyMongoError as error:
         log.info(LogEvent.PURGE_INTERRUPTED, collection=collection.name, exc_info=error)
 

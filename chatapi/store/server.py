@@ -41,6 +41,7 @@ from typing import Any
 from pymongo.database import Database
 
 from chatapi.domain import clock
+from chatapi.domain.runtime import PerApp
 from chatapi.store import database
 
 # What our connections say they are, beside the driver's own name.
@@ -74,7 +75,7 @@ class Server:
     ids_at_once: int
     # SecantusDB answers a waiting `getMore` of a change stream after each write to any collection,
     # mostly with nothing. While no other process writes, the tail rests between two: for so long,
-    # or for REPORTED_REST where another stream would end the rest.
+    # or for WOKEN_PAUSE where another stream would end the rest.
     tail_pause_seconds: float
 
 
@@ -102,7 +103,7 @@ SECANTUS_0_7 = Server(
 )
 
 # The bound database with its kind of server.
-_known: list[tuple[object, Server]] = []
+_known: PerApp[list[tuple[object, Server]]] = PerApp(list)
 
 
 def current() -> Server:
@@ -111,9 +112,10 @@ def current() -> Server:
     Raises PyMongoError if the query fails.
     """
     bound = database.current()
-    if not _known or _known[0][0] is not bound:
-        _known[:] = [(bound, _ask(bound))]
-    return _known[0][1]
+    known = _known.current
+    if not known or known[0][0] is not bound:
+        known[:] = [(bound, _ask(bound))]
+    return known[0][1]
 
 
 def _ask(bound: object) -> Server:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bson import ObjectId
 
+from chatapi.domain.runtime import PerApp
 from chatapi.store.cache import CachedTotal
 from chatapi.store.database import Document, aggregate, chatrooms
 
@@ -16,7 +17,7 @@ def _by_admins() -> Sum:
 
 
 # The total of messages that no agent has read.
-by_admins = CachedTotal(_by_admins)
+by_admins = PerApp(lambda: CachedTotal(_by_admins))
 
 
 def record_change(before: int, after: int) -> None:
@@ -26,7 +27,7 @@ def record_change(before: int, after: int) -> None:
         chats, messages = known
         return chats + (after > 0) - (before > 0), messages + after - before
 
-    by_admins.apply(change)
+    by_admins.current.apply(change)
 
 
 def by_user(user_id: ObjectId) -> Sum:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import contextvars
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -21,7 +20,9 @@ from flask import Request, Response, g
 from gevent import socket
 from werkzeug.http import http_date
 
+from chatapi.domain import runtime
 from chatapi.domain.log_events import LogEvent
+from chatapi.domain.runtime import PerApp
 from chatapi.http import identity
 from chatapi.realtime.followers import Follower
 from chatapi.services.accounts import Session
@@ -54,13 +55,17 @@ class Connection(abc.ABC):
     One greenlet at a time writes, and one at a time reads; the one that ends last closes it.
     """
 
-    __slots__ = ("_is_over", "_is_reading", "_is_writing", "_urgent", "_watcher", "feed", "sock")
+    __slots__ = (
+        *("_is_over", "_is_reading", "_is_writing", "_runtime", "_urgent", "_watcher"),
+        *("feed", "sock"),
+    )
 
     def __init__(self, sock: socket.socket, feed: Feed) -> None:
         self.sock, self.feed = sock, feed
         self._is_over = self._is_reading = False
         self._is_writing = True
         self._urgent: tuple[Event, ...] = ()
+        self._runtime = runtime.current()
 
     def start(self, head: bytes, events: Iterable[Event]) -> None:
         """Write the head of the response, then these events, then those of the feed.
@@ -73,9 +78,9 @@ class Connection(abc.ABC):
         except BaseException:
             self.feed.close()
             raise
-        connections.add(self)
+        connections.current.add(self)
         self.feed.listener.on_event = self._wake
-        gevent.spawn(self._begin, head, events)
+        self._spawn(self._begin, head, events)
 
     def _begin(self, head: bytes, events: Iterable[Event]) -> None:
         try:
@@ -134,7 +139,10 @@ class Connection(abc.ABC):
             self._urgent = tuple(events)
         else:
             self._is_writing = True
-            gevent.spawn(self._write, events)
+            self._spawn(self._write, events)
+
+    def _spawn(self, work: Callable[..., None], *arguments: Any) -> None:
+        gevent.spawn(self._runtime.run, work, *arguments)
 
     def _wake(self) -> None:
         if not self._is_writing:
@@ -179,7 +187,7 @@ class Connection(abc.ABC):
         self._watcher.stop()
         if not self._is_over:
             self._is_reading = True
-            gevent.spawn(self._read)
+            self._spawn(self._read)
 
     def _read(self) -> None:
         keep_reading = False
@@ -210,7 +218,7 @@ class Connection(abc.ABC):
     def _close(self) -> None:
         # Each step runs, also if another one fails.
         with contextlib.ExitStack() as steps:
-            steps.callback(connections.remove, self)
+            steps.callback(connections.current.remove, self)
             steps.callback(self.sock.close)
             steps.enter_context(contextlib.suppress(OSError))
             steps.callback(self.before_close)
@@ -274,10 +282,10 @@ class ConnectionRegistry:
 
 
 def _spawn(_: str, run: Callable[[], None]) -> None:
-    gevent.spawn(contextvars.Context().run, run)
+    gevent.spawn(runtime.current().run, run)
 
 
-connections = ConnectionRegistry()
+connections = PerApp(ConnectionRegistry)
 
 
 def open_feed(session: Session) -> Feed:

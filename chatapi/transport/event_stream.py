@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 
 from flask import Response, request
 from gevent import socket
 
+from chatapi.domain import runtime
 from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event, Feed
 from chatapi.transport import encoding
@@ -42,8 +44,10 @@ def respond(session: Session, subscribe: Callable[[Feed], Iterator[Event]]) -> R
         connection = _EventConnection(sock, feed)
         response: Response = DetachedResponse(lambda head: connection.start(head + RETRY, events))
     else:
-        response = FeedStreamResponse(_body(feed, events))
-        response.call_on_close(feed.close)
+        # The body is read, and closed, after the request.
+        here = runtime.current()
+        response = FeedStreamResponse(here.iterate(_body(feed, events)))
+        response.call_on_close(functools.partial(here.run, feed.close))
     response.mimetype = "text/event-stream"
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"

@@ -19,6 +19,7 @@ from pymongo.errors import PyMongoError
 from chatapi.domain import clock
 from chatapi.domain.documents import Person
 from chatapi.domain.log_events import LogEvent
+from chatapi.domain.runtime import PerApp
 from chatapi.realtime.followers import Follower
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services.feeds import SESSION_CHECK_INTERVAL, Feed, feed_registry
@@ -69,20 +70,20 @@ class StreamReaper:
         time.sleep(0.1)
 
     def _may_end(self) -> bool:
-        if len(feed_registry) or not presence_tracker.is_empty:
+        if len(feed_registry.current) or not presence_tracker.current.is_empty:
             return False
-        presence_tracker.reset()
+        presence_tracker.current.reset()
         return True
 
     def tick(self) -> None:
-        open_feeds = feed_registry.all()
+        open_feeds = feed_registry.current.all()
         is_due = time.monotonic() - self._ticked_at >= TICK_SECONDS
         if is_due:
             self._ticked_at = time.monotonic()
             close_slow_consumers(open_feeds, SLOW_SECONDS)
         self._run_safely(self._check_sessions, open_feeds, is_due)
         self._run_safely(
-            presence_tracker.update,
+            presence_tracker.current.update,
             _people(open_feeds),
             is_due=is_due,
             has_listeners=bool(open_feeds),
@@ -94,8 +95,9 @@ class StreamReaper:
         Check all sessions periodically, and if there is no fresh change stream.
         """
         marked, self._marked = self._marked, set()
-        generation = session_cache.generation
-        is_all_stale = is_due and (not session_cache.is_fresh or generation != self._generation)
+        cache = session_cache.current
+        generation = cache.generation
+        is_all_stale = is_due and (not cache.is_fresh or generation != self._generation)
         now, moment = clock.now(), time.monotonic()
         is_full_check = is_due and moment - self._checked_all_at >= RECHECK_INTERVAL
         to_recheck = [
@@ -167,4 +169,4 @@ def _people(open_feeds: list[Feed]) -> dict[Place, Person]:
     }
 
 
-reaper = StreamReaper()
+reaper = PerApp(StreamReaper)

@@ -59,7 +59,7 @@ def login(body: dict[str, Any]) -> Any:
     """Sign in."""
     email, given = body["email"], body["deviceToken"]
     device = devices.known_device(email, given)
-    with login_attempts.sign_in(accounts.normal_email(email), identity.network(), device):
+    with login_attempts.current.sign_in(accounts.normal_email(email), identity.network(), device):
         signed = accounts.login(
             email, body["password"], identity.client(), is_known_device=device is not None
         )
@@ -157,7 +157,7 @@ def change_password(session: Session, body: dict[str, Any]) -> Any:
     """
     has_cookie = bool(identity.cookie_token(request))
     client = identity.client() if has_cookie or body["newToken"] else None
-    with login_attempts.password_change(str(session.user_id)):
+    with login_attempts.current.password_change(str(session.user_id)):
         renewed = credentials.change_password(session, body["current"], body["new"], client)
     response = Response(status=204)
     if renewed and body["newToken"]:

@@ -9,6 +9,7 @@ from flask import current_app, request
 
 from chatapi.domain import errors
 from chatapi.domain.documents import ShownChat
+from chatapi.domain.runtime import PerApp
 from chatapi.http.endpoint import endpoint, json_text, not_modified, text_response, unchanged
 from chatapi.schemas import categories
 from chatapi.schemas.chats import (
@@ -28,7 +29,7 @@ from chatapi.user_api import blueprint
 ACCESS = [errors.NotYourChat, errors.ChatNotFound]
 MAX_TEXTS = 2000
 # The JSON of chats in lists, by id, version and the caller's side.
-_texts: dict[tuple[Any, ...], str] = {}
+_texts: PerApp[dict[tuple[Any, ...], str]] = PerApp(dict)
 _in_list = ChatOut()
 
 
@@ -70,7 +71,7 @@ def create_chat(session: Session, body: dict[str, Any]) -> Any:
 )
 def list_chats(session: Session, query: dict[str, Any]) -> Any:
     """List chats, the latest message first: all for agents, their own for others."""
-    chats.check_categories(query["category"], categories.offered)
+    chats.check_categories(query["category"], categories.offered())
     filters = ChatFilters(
         **{name: query[name] for name in ("status", "priority", "category")},
         assigned=query["assigned"],
@@ -92,7 +93,9 @@ def list_chats(session: Session, query: dict[str, Any]) -> Any:
     if page.next_cursor:
         headers["X-Next-Cursor"] = page.next_cursor
         headers["Link"] = f'<{_next_page(page.next_cursor)}>; rel="next"'
-    response = text_response(f"[{','.join([_text(chat, session.side) for chat in page.items])}]")
+    known = _texts.current
+    rows = [_text(known, chat, session.side) for chat in page.items]
+    response = text_response(f"[{','.join(rows)}]")
     response.headers.extend(headers)
     return response
 
@@ -167,14 +170,14 @@ def as_changes(body: dict[str, Any]) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in body.items()}
 
 
-def _text(chat: ShownChat, side: str) -> str:
+def _text(texts: dict[tuple[Any, ...], str], chat: ShownChat, side: str) -> str:
     """Return a chat of a list as JSON, from the cache if it has not changed."""
     key = chat["_id"], chat["version"], chat.get("changedAt"), side
-    text = _texts.get(key)
+    text = texts.get(key)
     if text is None:
-        if len(_texts) >= MAX_TEXTS:
-            _texts.clear()
-        text = _texts[key] = json_text(_in_list.dump(chat))
+        if len(texts) >= MAX_TEXTS:
+            texts.clear()
+        text = texts[key] = json_text(_in_list.dump(chat))
     return text
 
 

@@ -19,7 +19,7 @@ def config() -> Any:
     """Return the categories of chats, the lengths of texts and the hosts of pictures."""
     return {
         "version": current_app.config["VERSION"],
-        "categories": categories.offered,
+        "categories": categories.offered(),
         "imageHosts": images.hosts(),
         "limits": {
             "message": MAX_MESSAGE_LENGTH,

@@ -91,7 +91,7 @@ def test_the_coding_is_one_that_the_client_accepts(
 def test_a_file_is_compressed_once_and_never_by_a_request(
     app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compress_all(app)
+    app.extensions["chat"].run(compress_all)
     packed: list[object] = []
     for coding in static_files.CODINGS:
         monkeypatch.setitem(static_files.CODINGS, coding, recorded(packed, lambda _: b""))

@@ -36,7 +36,6 @@ from chatapi.domain.documents import Chat, User
 from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
 from chatapi.store import chats as stored_chats
-from chatapi.store import database as store_database
 from chatapi.store import indexes, maintenance, users
 from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
@@ -64,13 +63,9 @@ def target(database_server: DatabaseServer) -> Iterator[Database[Document]]:
 
 
 def flask(database: Database[Document], *arguments: object) -> Result:
-    """Run a command on a database, whatever database the process was bound to."""
-    before = store_database.current()
+    """Run a command on a database, as an app of its own."""
     app = create_app(TestConfig, database=database)
-    try:
-        return app.test_cli_runner().invoke(args=[str(each) for each in arguments])
-    finally:
-        store_database.bind(before)
+    return app.test_cli_runner().invoke(args=[str(each) for each in arguments])
 
 
 def everything(database: Database[Document], *names: str) -> dict[str, list[Document]]:
@@ -142,9 +137,9 @@ def test_a_restored_chat_goes_on(
     database: Database[Document], target: Database[Document], conversation: Chat, file: Path
 ) -> None:
     restored(target, saved(database, file))
-    create_app(TestConfig, database=target)
-    session = _session(users.by_id(conversation["userId"]))
-    message, created = messages.send(session, conversation["_id"], "Back again")
+    with create_app(TestConfig, database=target).extensions["chat"].active():
+        session = _session(users.by_id(conversation["userId"]))
+        message, created = messages.send(session, conversation["_id"], "Back again")
     assert created
     assert message["seq"] == 8
     assert_all_chats_are_consistent(target)
@@ -279,7 +274,7 @@ def test_nothing_that_a_process_or_a_browser_remembers_passes_for_what_is_restor
     messages.send(agent, chat["_id"], "After the restore")
     now, _ = chats.get(owner, chat["_id"])
     assert chats.etag(owner, now) != chats.etag(owner, remembered)
-    monkeypatch.setitem(stored_chats._last_seen, chat["_id"], remembered)
+    monkeypatch.setitem(stored_chats._last_seen.current, chat["_id"], remembered)
     messages.send(owner, chat["_id"], "Still here")
     history = assert_chat_is_consistent(database, chat["_id"])
     assert [row["content"] for row in history][1:] == ["After the restore", "Still here"]

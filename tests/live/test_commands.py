@@ -21,7 +21,6 @@ from chatapi.cli import demo_plan
 from chatapi.cli.doctor import database as database_checks
 from chatapi.domain import clock
 from chatapi.services import accounts, chats, messages
-from chatapi.store import database as store_database
 from chatapi.store import indexes, maintenance, scan
 from chatapi.store.database import Document
 from config import TestConfig
@@ -97,14 +96,10 @@ class Commands:
     def run(self, name: str, *more: object, database: Database[Document] | None = None) -> Result:
         """Run a command and look at all that it has sent."""
         target = self.database if database is None else database
-        before = store_database.current()
         self.wire.clear()
-        try:
-            app = create_app(TestConfig, database=target, **self.settings)
-            arguments = [*name.split(), *map(str, more)]
-            result = app.test_cli_runner().invoke(args=arguments)
-        finally:
-            store_database.bind(before)
+        app = create_app(TestConfig, database=target, **self.settings)
+        arguments = [*name.split(), *map(str, more)]
+        result = app.test_cli_runner().invoke(args=arguments)
         sent = list(self.wire.commands)
         assert sent, result.output
         for command in sent:

@@ -66,7 +66,7 @@ def test_both_writes_are_given_one_session_of_the_driver(
         return plain(self, command, *rest, **options)
 
     monkeypatch.setattr(Database, "command", noted)
-    monkeypatch.setattr(durability, "_collections", durability._Collections())
+    durability._collections.set(durability._Collections())
     user = make_session()
     chat, *_ = chats.create(user, "A subject")
     given.clear()

@@ -8,7 +8,6 @@ from pymongo.database import Database
 
 from bench import data
 from chatapi.services import accounts
-from chatapi.store import chats
 from chatapi.store.chats import TIE_ROWS
 from chatapi.store.database import Document
 from tests.conftest import CLIENT, PASSWORD
@@ -32,8 +31,6 @@ def test_a_page_of_a_list_looks_at_few_documents_more_than_it_shows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What lists of other tests reached in this process says nothing of this one.
-    monkeypatch.setattr(chats, "_page_ends", {})
-    monkeypatch.setattr(chats, "_gaps", {})
     agent = accounts.create_admin("Agent", "agent@example.org", PASSWORD)
     data.add_chats(CHATS, agent["_id"])
     client, token = live_app.test_client(), accounts.begin_session(agent, CLIENT)[1]

@@ -314,9 +314,7 @@ def test_an_idle_session_ends_on_every_worker(
 def test_attempts_that_count_no_more_are_removed(
     live_database: Database[Document],
     database_server: DatabaseServer,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(expiry, "_next_purges", {})
     past, attempts = clock.now() - timedelta(seconds=1), live_database["attempts"]
     attempts.insert_many([{"_id": str(count), "count": 7, "expireAt": past} for count in range(3)])
     with counting(database_server, live_database) as storage:
@@ -333,14 +331,14 @@ def test_an_attempt_is_counted_whatever_is_swept_meanwhile(
     write, swept = Collection.update_one, list[int]()
 
     def sweep_first(*given: Any, **options: Any) -> Any:
-        monkeypatch.setattr(expiry, "_next_purges", {})
+        expiry._next_purges.current.clear()
         expiry.purge_expired(attempts, "expireAt")
         swept.append(attempts.count_documents({"_id": "key"}))
         return write(*given, **options)
 
     monkeypatch.setattr(Collection, "update_one", sweep_first)
     # Not swept before: it is the one that is counted up.
-    monkeypatch.setattr(expiry, "_next_purges", {attempts.full_name: math.inf})
+    expiry._next_purges.set({attempts.full_name: math.inf})
     attempts.insert_one({"_id": "key", "count": 7, "expireAt": past})
     with counting(database_server, live_database) as storage:
         assert [storage.incr("key", 60) for _ in range(3)] == [1, 2, 3]

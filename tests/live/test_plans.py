@@ -8,6 +8,7 @@ never under `$or`), so that is how it is asked.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from contextlib import suppress
@@ -23,16 +24,15 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
-from chatapi import create_app
 from chatapi.domain import errors
 from chatapi.domain.networks import Network
+from chatapi.http.counters import database_counters
 from chatapi.http.login_limits import LoginAttempts
 from chatapi.services import accounts, chats, messages
 from chatapi.store import changes, indexes, presence
 from chatapi.store import chats as stored_chats
 from chatapi.store import sessions as stored_sessions
 from chatapi.store.database import Document
-from config import TestConfig
 from tests.conftest import CLIENT, PASSWORD
 from tests.live.clients import at_once
 from tests.live.plans import asked, scans
@@ -114,9 +114,9 @@ class Drive:
 
 
 @pytest.fixture
-def drive(database: Database[Document]) -> Drive:
+def drive(app: Flask) -> Drive:
     """The app on the database, with chats in it."""
-    drive = Drive(create_app(TestConfig, database=database))
+    drive = Drive(app)
     for number in range(12):
         session, _ = drive.user()
         chat, _, _ = chats.create(session, f"Subject {number}", message="Hello")
@@ -391,8 +391,7 @@ def test_counting_sign_in_attempts_scans_nothing(
         "MONGO_URI": database_server.uri,
         "DATABASE_NAME": live_database.name,
     }
-    attempts = LoginAttempts()
-    attempts.init_app(drive.app, shared=True)
+    attempts = LoginAttempts(functools.partial(database_counters, drive.app.config))
     wire.clear()
     with drive.app.test_request_context():
         for _ in range(8):

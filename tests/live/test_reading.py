@@ -11,13 +11,14 @@ from typing import Any
 
 import bson
 import pytest
+from flask import Flask
 from pymongo.database import Database
 
 from chatapi import create_app
 from chatapi.domain import clock
 from chatapi.domain.documents import Chat
 from chatapi.domain.enums import PRIORITIES
-from chatapi.realtime.hub import Hub, Listener
+from chatapi.realtime.hub import Hub, Listener, hub
 from chatapi.realtime.session_cache import SessionCache
 from chatapi.realtime.tail import Tail
 from chatapi.services import access, accounts, chats, messages, stats
@@ -91,20 +92,20 @@ def test_what_is_kept_of_lists_is_bounded(
 ) -> None:
     agent = make_session("admin")
     made = [make_chat()["_id"] for _ in range(5)]
-    monkeypatch.setattr(document_cache, "MAX_KEPT", 2)
+    monkeypatch.setattr(document_cache, "MAX_CACHED", 2)
     for _ in range(2):
         items = chats.list_chats(agent, chats.ChatFilters()).items
         assert [item["_id"] for item in items] == made[::-1]
-        assert len(document_cache._cached) <= 2
+        assert len(document_cache._cached.current) <= 2
 
 
 @pytest.fixture
-def follower() -> Iterator[SessionCache]:
+def follower(app: Flask) -> Iterator[SessionCache]:
     """What follows the database, as in a process that serves."""
     follower = SessionCache()
     follower.may_follow = True
     follower.find("no such session")
-    eventually(lambda: follower.is_fresh and unread.by_admins._cached is not None)
+    eventually(lambda: follower.is_fresh and unread.by_admins.current._cached is not None)
     yield follower
     follower.follower.stop()
 
@@ -116,8 +117,10 @@ def test_the_unread_total_is_asked_for_before_a_request_needs_it(
     agent, follower = make_session("admin"), SessionCache()
     try:
         follower.follower.ensure_running()
-        eventually(lambda: follower.is_fresh and unread.by_admins._cached is not None)
-        monkeypatch.setattr(unread.by_admins, "_compute", lambda: pytest.fail("asked again"))
+        eventually(lambda: follower.is_fresh and unread.by_admins.current._cached is not None)
+        monkeypatch.setattr(
+            unread.by_admins.current, "_compute", lambda: pytest.fail("asked again")
+        )
         assert chats.list_chats(agent, chats.ChatFilters()).unread_messages == 1
     finally:
         follower.follower.stop()
@@ -142,7 +145,7 @@ def test_an_unchanged_list_and_the_counts_ask_nothing_while_changes_are_followed
         return chats.list_chats(agent, chats.ChatFilters(), has_etag=lambda _: True).etag
 
     # What this process has written comes back to it as its own, and changes nothing.
-    eventually(lambda: not change_tracker.awaits_own_write)
+    eventually(lambda: not change_tracker.current.awaits_own_write)
     first = etag()
     wire.clear()
     assert etag() == first
@@ -195,8 +198,8 @@ def test_numbers_that_are_remembered_equal_those_counted_again(
                     {"_id": chat["_id"]},
                     {"$set": {"category": chance.choice(categories)}, "$inc": {"version": 1}},
                 )
-                stored_chats._last_seen.pop(chat["_id"], None)
-    eventually(lambda: not change_tracker.awaits_own_write)
+                stored_chats._last_seen.current.pop(chat["_id"], None)
+    eventually(lambda: not change_tracker.current.awaits_own_write)
     time.sleep(0.5)
     known = stats.counts(agent, categories)
     cache.invalidate_all()
@@ -212,7 +215,7 @@ def test_a_send_is_two_commands_whether_or_not_somebody_listens(
     listened: bool,
 ) -> None:
     own = Hub()
-    monkeypatch.setattr(messages, "hub", own)
+    hub.set(own)
     user, listener = make_session(), Listener()
     chat = make_chat(user)
     messages.send(user, chat["_id"], "The first reads the chat")
@@ -235,7 +238,7 @@ def test_a_tail_beside_its_own_process_writes_asks_five_times_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = Hub()
-    monkeypatch.setattr(messages, "hub", own)
+    hub.set(own)
     follower, listener = Tail(own), Listener()
     own.on_join = follower.ensure_running
     user = make_session()
@@ -279,13 +282,13 @@ def test_another_process_ends_the_rest_of_a_tail(
     name: str,
 ) -> None:
     own, stream = Hub(), SessionCache()
-    monkeypatch.setattr(messages, "hub", own)
-    monkeypatch.setattr("chatapi.realtime.tail.REPORTED_REST", 30.0)
+    hub.set(own)
+    monkeypatch.setattr("chatapi.realtime.tail.WOKEN_PAUSE", 30.0)
     tail, listener = Tail(own), Listener()
     own.on_join, stream.on_foreign_change = tail.ensure_running, tail.wake
     stream.may_follow = True
     stream.find("no such session")
-    eventually(lambda: change_tracker.is_fresh)
+    eventually(lambda: change_tracker.current.is_fresh)
     user = make_session()
     chat = make_chat(user)
     own.join_chat(chat["_id"], listener)
@@ -325,23 +328,25 @@ def test_no_session_carries_the_hash_of_a_password(make_session: MakeSession) ->
 def test_no_time_leaves_the_store_without_its_zone(
     make_session: MakeSession, make_chat: MakeChat, database_server: DatabaseServer
 ) -> None:
-    create_app(TestConfig, MONGO_URI=database_server.uri)  # binds a client of the product's own
-    agent = make_session("admin")
-    stream = changes.Stream()
-    chat = make_chat(message="Hello")
-    told = None
-    while told is None:
-        told = stream.next()
-    stream.close()
-    found = [
-        told[1],
-        *stored_chats.newest(stored_chats.Filter(), 5),
-        *messages.page(stored_chats.newest(stored_chats.Filter(), 1)[0]),
-        *sessions.of_user(agent.user_id),
-        *(sessions.with_user(agent.id) or ()),
-        store.users().find_one({"_id": agent.user_id}),
-    ]
-    store.current().client.close()
+    # A client of the product's own.
+    own = create_app(TestConfig, MONGO_URI=database_server.uri)
+    with own.extensions["chat"].active():
+        agent = make_session("admin")
+        stream = changes.Stream()
+        chat = make_chat(message="Hello")
+        told = None
+        while told is None:
+            told = stream.next()
+        stream.close()
+        found = [
+            told[1],
+            *stored_chats.newest(stored_chats.Filter(), 5),
+            *messages.page(stored_chats.newest(stored_chats.Filter(), 1)[0]),
+            *sessions.of_user(agent.user_id),
+            *(sessions.with_user(agent.id) or ()),
+            store.users().find_one({"_id": agent.user_id}),
+        ]
+        store.current().client.close()
     times = [time for document in found for time in times_in(document)]
     assert len(times) > 10
     assert all(time.utcoffset() is not None for time in times)

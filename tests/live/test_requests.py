@@ -36,10 +36,12 @@ def database(listened_database: Database[Document]) -> Database[Document]:
 @pytest.fixture
 def followed(live_app: Flask) -> Iterator[None]:
     """The changes are followed, as in a process that serves."""
-    session_cache.follower.ensure_running()
-    eventually(lambda: session_cache.is_fresh and unread.by_admins._cached is not None)
+    session_cache.current.follower.ensure_running()
+    eventually(
+        lambda: session_cache.current.is_fresh and unread.by_admins.current._cached is not None
+    )
     yield
-    session_cache.follower.stop()
+    session_cache.current.follower.stop()
 
 
 def token_of(role: Role) -> str:

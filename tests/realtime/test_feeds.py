@@ -26,20 +26,20 @@ from tests.conftest import MakeChat, MakeSession
 @pytest.fixture(autouse=True)
 def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Neither tail nor reaper: the test tells the hub itself."""
-    monkeypatch.setattr(hub, "on_join", lambda: None)
-    monkeypatch.setattr(feeds.feed_registry, "on_open", lambda: None)
+    monkeypatch.setattr(hub.current, "on_join", lambda: None)
+    monkeypatch.setattr(feeds.feed_registry.current, "on_open", lambda: None)
     yield
-    for feed in feeds.feed_registry.all():
+    for feed in feeds.feed_registry.current.all():
         feed.close()
-    assert hub.is_idle()
-    assert not feeds.feed_registry._counts
+    assert hub.current.is_idle()
+    assert not feeds.feed_registry.current._counts
 
 
 def tell(chat: Chat) -> None:
     """Do as the tail does when a chat has changed."""
     now = stored_chats.by_id(chat["_id"])
     assert now is not None
-    hub.publish_chat(now)
+    hub.current.publish_chat(now)
 
 
 def drain(feed: Feed) -> list[Event]:
@@ -150,7 +150,7 @@ def test_the_text_of_a_deleted_message_does_not_reach_a_client_that_reads_late(
         messages.delete(agent, chat["_id"], 2)
         tell(chat)
         for signal in store_database.ephemeral_events().find({"kind": "deleted"}):
-            hub.publish_ephemeral(signal)
+            hub.current.publish_ephemeral(signal)
         got = drain(feed)
         told = b"".join(encoding.sse(event, agent) for event in got)
         assert b"password" not in told
@@ -181,13 +181,11 @@ def test_nobody_is_let_into_a_strange_chat(make_chat: MakeChat, make_session: Ma
         feed.subscribe(chat["_id"])
     with pytest.raises(errors.ChatNotFound):
         feed.subscribe("x")
-    assert hub.is_idle()
+    assert hub.current.is_idle()
 
 
-def test_accounts_addresses_and_processes_have_caps(
-    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feeds, "stream_limits", feeds.StreamLimits(account=2, address=3, process=5))
+def test_accounts_addresses_and_processes_have_caps(make_session: MakeSession) -> None:
+    feeds.stream_limits.set(feeds.StreamLimits(account=2, address=3, process=5))
     ana, ben = make_session(), make_session()
     opened = [Feed(ana, "192.0.2.3"), Feed(ana, "192.0.2.4")]
     with pytest.raises(errors.TooManyRequests):
@@ -195,7 +193,7 @@ def test_accounts_addresses_and_processes_have_caps(
     opened += [Feed(ben, "192.0.2.4"), Feed(make_session(), "192.0.2.4")]
     with pytest.raises(errors.TooManyRequests):
         Feed(ben, "192.0.2.4")
-    assert len(feeds.feed_registry) == 4
+    assert len(feeds.feed_registry.current) == 4
     opened[0].close()
     opened[0].close()
     Feed(ana, "192.0.2.3")
@@ -204,12 +202,8 @@ def test_accounts_addresses_and_processes_have_caps(
         Feed(make_session(), "192.0.2.5")
 
 
-def test_the_addresses_of_one_network_share_its_streams(
-    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        feeds, "stream_limits", feeds.StreamLimits(account=9, address=2, process=99)
-    )
+def test_the_addresses_of_one_network_share_its_streams(make_session: MakeSession) -> None:
+    feeds.stream_limits.set(feeds.StreamLimits(account=9, address=2, process=99))
     for number in range(2):
         Feed(make_session(), f"2001:db8:0:1::{number:x}")
     with pytest.raises(errors.TooManyRequests):
@@ -221,9 +215,9 @@ def test_the_addresses_of_one_network_share_its_streams(
     with pytest.raises(errors.TooManyRequests):
         Feed(make_session(), "2001:db8:0:ffff::1")
     Feed(make_session(), "2001:db8:1:ffff::1")
-    for feed in feeds.feed_registry.all():
+    for feed in feeds.feed_registry.current.all():
         feed.close()
-    assert not feeds.feed_registry._counts
+    assert not feeds.feed_registry.current._counts
 
 
 def test_a_feed_that_nobody_can_look_after_is_not_counted(
@@ -232,18 +226,15 @@ def test_a_feed_that_nobody_can_look_after_is_not_counted(
     def fail() -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(feeds.feed_registry, "on_open", fail)
+    monkeypatch.setattr(feeds.feed_registry.current, "on_open", fail)
     with pytest.raises(RuntimeError):
         Feed(make_session(), "192.0.2.1")
-    assert not len(feeds.feed_registry)
+    assert not len(feeds.feed_registry.current)
 
 
-def test_a_process_that_ends_sends_newcomers_on(
-    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_ends_sends_newcomers_on(app: Flask, make_session: MakeSession) -> None:
     early = Feed(make_session(), "192.0.2.1")
-    monkeypatch.setattr(feeds.feed_registry, "is_shutting_down", False)
-    streams.shutdown()
+    streams.close_all(app)
     late = Feed(make_session(), "192.0.2.1")
     for feed in (early, late):
         (end,) = feed.next(0)

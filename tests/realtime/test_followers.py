@@ -163,7 +163,7 @@ def test_a_thread_that_the_process_ends_can_be_started_again() -> None:
 
 
 def test_the_sessions_follower_survives_an_error_that_is_its_own_cause(
-    monkeypatch: pytest.MonkeyPatch,
+    app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[object] = []
 
@@ -195,7 +195,7 @@ def test_the_sessions_follower_survives_an_error_that_is_its_own_cause(
 
 
 def test_the_sessions_follower_survives_whoever_hears_of_a_change(
-    monkeypatch: pytest.MonkeyPatch,
+    app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[object] = []
 
@@ -246,7 +246,7 @@ def test_the_reaper_survives_whatever_fails_in_a_look(
 
 def test_the_state_of_real_time_names_each_follower(app: Flask) -> None:
     Follower("some work", lambda: None, lambda: True).ensure_running()
-    eventually(lambda: not followers._started["some work"].is_running)
+    eventually(lambda: not followers._started.current["some work"].is_running)
     assert streams.state()["followers"] == followers.state()
     names = [each["name"] for each in streams.state()["followers"]]
     assert "some work" in names

@@ -24,7 +24,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     def present(event: Event, chat_id: ObjectId | None) -> None:
         said.append((chat_id, event.data["online"], event.data["chatId"]))
 
-    monkeypatch.setattr(hub, "publish_presence", present)
+    monkeypatch.setattr(hub.current, "publish_presence", present)
     return said
 
 

@@ -29,12 +29,12 @@ def told(app: Flask) -> Iterator[None]:
     """The database tells of every change, as far as the test says so."""
     hear()
     yield
-    session_cache._last_event_at = None
-    session_cache._forget_all()
+    session_cache.current._last_event_at = None
+    session_cache.current._forget_all()
 
 
 def hear() -> None:
-    session_cache._last_event_at = time.monotonic()
+    session_cache.current._last_event_at = time.monotonic()
 
 
 @pytest.fixture
@@ -69,7 +69,9 @@ def test_without_news_from_the_database_each_request_reads(
 ) -> None:
     _, token = sign_in()
     accounts.open_session(token)
-    monkeypatch.setattr(session_cache, "_last_event_at", time.monotonic() - module.FRESH_SECONDS)
+    monkeypatch.setattr(
+        session_cache.current, "_last_event_at", time.monotonic() - module.FRESH_SECONDS
+    )
     accounts.open_session(token)
     accounts.open_session(token)
     assert len(reads) == 3
@@ -79,9 +81,9 @@ def test_what_ends_elsewhere_is_forgotten_when_it_is_told(sign_in: SignIn) -> No
     session, token = sign_in()
     accounts.open_session(token)
     sessions.delete(session.id)  # By another process.
-    session_cache._dispatch(("access", {"_id": session.id}))
+    session_cache.current._dispatch(("access", {"_id": session.id}))
     assert accounts.open_session(token) is None
-    assert not session_cache._of_user
+    assert not session_cache.current._of_user
 
 
 def test_a_user_who_changed_is_read_anew(sign_in: SignIn, reads: list[str]) -> None:
@@ -89,7 +91,7 @@ def test_a_user_who_changed_is_read_anew(sign_in: SignIn, reads: list[str]) -> N
     _, other = sign_in()
     accounts.open_session(token)
     accounts.open_session(other)
-    session_cache._dispatch(("access", {"_id": session.user_id}))
+    session_cache.current._dispatch(("access", {"_id": session.user_id}))
     accounts.open_session(token)
     accounts.open_session(other)
     assert len(reads) == 3
@@ -99,7 +101,7 @@ def test_collections_that_are_dropped_leave_nothing_known(sign_in: SignIn) -> No
     session, token = sign_in()
     accounts.open_session(token)
     sessions.delete(session.id)
-    session_cache._dispatch(("access", {}))
+    session_cache.current._dispatch(("access", {}))
     assert accounts.open_session(token) is None
 
 
@@ -146,7 +148,7 @@ def test_an_end_during_the_reading_is_not_overlooked(
     def with_user(session_id: str) -> tuple[StoredSession, User] | None:
         found = real(session_id)
         sessions.delete(session_id)
-        session_cache._dispatch(("access", {"_id": session_id}))
+        session_cache.current._dispatch(("access", {"_id": session_id}))
         return found
 
     monkeypatch.setattr(sessions, "with_user", with_user)
@@ -158,7 +160,7 @@ def test_an_end_during_the_reading_is_not_overlooked(
 def test_one_that_has_run_out_is_read_anew(sign_in: SignIn, reads: list[str]) -> None:
     session, token = sign_in()
     accounts.open_session(token)
-    session_cache._known[session.id][0]["expiresAt"] = clock.now() - timedelta(seconds=1)
+    session_cache.current._known[session.id][0]["expiresAt"] = clock.now() - timedelta(seconds=1)
     # Another process has prolonged it.
     assert accounts.open_session(token) is not None
     assert len(reads) == 2
@@ -169,7 +171,7 @@ def test_a_known_session_is_touched_now_and_then(
 ) -> None:
     session, token = sign_in()
     accounts.open_session(token)
-    session_cache._known[session.id][0]["lastSeenAt"] -= timedelta(minutes=6)
+    session_cache.current._known[session.id][0]["lastSeenAt"] -= timedelta(minutes=6)
     touched: list[str] = []
     monkeypatch.setattr(sessions, "touch", lambda session_id, *_: touched.append(session_id))
     accounts.open_session(token)
@@ -184,9 +186,11 @@ def test_what_is_known_is_bounded_and_holds_no_password(
     for _ in range(5):
         _, token = sign_in()
         accounts.open_session(token)
-        assert len(session_cache._known) <= 2
-        assert set().union(*session_cache._of_user.values()) == set(session_cache._known)
-    assert "passwordHash" not in str(session_cache._known)
+        assert len(session_cache.current._known) <= 2
+        assert set().union(*session_cache.current._of_user.values()) == set(
+            session_cache.current._known
+        )
+    assert "passwordHash" not in str(session_cache.current._known)
 
 
 def test_it_hears_of_changes_and_recovers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,11 @@ import pytest
 from pymongo.database import Database
 
 from chatapi.domain.enums import Role
-from chatapi.services import accounts, messages
+from chatapi.services import accounts, messages, passwords
 from chatapi.services.accounts import Session
 from chatapi.store import database as store_database
 from chatapi.store.database import Document
+from config import TestConfig
 
 _numbers = itertools.count(1)
 
@@ -22,6 +23,7 @@ _numbers = itertools.count(1)
 def _bound(database: Database[Document], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the services work on the database, and never wait for another sender."""
     store_database.bind(database)
+    passwords.configure(TestConfig.PASSWORD_TIME_COST, TestConfig.PASSWORD_MEMORY_KIB)
     monkeypatch.setattr(messages, "MAX_PAUSE", 0)
 
 

@@ -9,6 +9,7 @@ simply never goes on, as a process that was killed. Nothing is random; a failure
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +54,7 @@ class Task(greenlet):
 
     def __init__(self, operation: Operation) -> None:
         super().__init__(self._work)
+        self.gr_context = copy_context()  # A part of the app that explores it.
         self.operation = operation
         self.result: Any = None
         self.killed = False

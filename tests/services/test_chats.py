@@ -822,7 +822,7 @@ def test_a_chat_that_lacks_a_newer_field_can_be_changed(
 ) -> None:
     """As a release wrote it that did not have the field yet."""
     database["chatrooms"].update_one({"_id": chat["_id"]}, {"$unset": {field: ""}})
-    stored_chats._last_seen.clear()
+    stored_chats._last_seen.current.clear()
     assert field not in access_chat(agent, chat["_id"])
     chats.update(agent, chat["_id"], **change)
     assert access_chat(agent, chat["_id"])[field] == value

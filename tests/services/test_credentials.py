@@ -35,7 +35,7 @@ def disk_full(patch: pytest.MonkeyPatch) -> type[Exception]:
     update = users.update
 
     def guarded(*arguments: Any) -> Any:
-        free_space.require()
+        free_space.current.require()
         return update(*arguments)
 
     patch.setattr(FreeSpace, "is_low", True)
@@ -125,13 +125,13 @@ def test_all_hashes_of_an_agent_come_before_those_of_others(
     role: Role, expected: int,
 ) -> None:  # fmt: skip
     agent, user = make_session("admin"), make_user(role=role)
-    run, priorities = passwords.pool.run, []
+    run, priorities = passwords.pool.current.run, []
 
     def noted(priority: int, *work: Any) -> Any:
         priorities.append(priority)
         return run(priority, *work)
 
-    monkeypatch.setattr(passwords.pool, "run", noted)
+    monkeypatch.setattr(passwords.pool.current, "run", noted)
     monkeypatch.setattr(passwords, "is_outdated", lambda _: True)
     session, _ = accounts.login(user["email"], PASSWORD, CLIENT)
     credentials.change_password(session, PASSWORD, NEW)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -10,9 +10,7 @@ from chatapi.services import passwords
 
 
 @pytest.fixture(autouse=True)
-def _cheap() -> Iterator[None]:
-    passwords.configure(1, 8)
-    yield
+def _cheap() -> None:
     passwords.configure(1, 8)
 
 

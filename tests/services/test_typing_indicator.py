@@ -16,7 +16,6 @@ from tests.conftest import MakeChat, MakeSession
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What was told, as (sender, chat)."""
     found: list[Any] = []
-    monkeypatch.setattr(typing_indicator, "_recent", typing_indicator._RecentTypings())
     monkeypatch.setattr(
         presence, "emit", lambda _, **data: found.append((data["senderId"], data["chatId"]))
     )
@@ -80,7 +79,7 @@ def test_who_types_is_remembered_for_so_many_only(
     for _ in range(5):
         typing_indicator.notify(make_session("admin"), chat_id)
     assert len(told) == 5
-    assert len(typing_indicator._recent._notified_at) <= 2
+    assert len(typing_indicator._recent.current._notified_at) <= 2
 
 
 def test_nobody_types_in_a_closed_chat_however_often(

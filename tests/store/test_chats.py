@@ -112,12 +112,11 @@ def test_where_the_server_stops_at_the_limit_each_page_is_one_question_from_the_
     asked: list[object] = []
     real = chats._page
     monkeypatch.setattr(chats, "_page", recorded(asked, real))
-    monkeypatch.setattr(chats, "_page_ends", {})
     for limit in (10, 40, 50):
         asked.clear()
         assert len(chats.newest(Filter(), limit)) == min(limit, 40)
         assert asked == [(Filter(), limit, None, None)]
-    assert chats._page_ends == {}
+    assert chats._page_ends.current == {}
 
 
 @pytest.mark.parametrize("kind", [PLAIN, SECANTUS_0_7], ids=lambda kind: kind.name)

@@ -37,9 +37,9 @@ def space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SimpleNam
     usage = SimpleNamespace(free=100 * MEGABYTE, total=1000 * MEGABYTE)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     monkeypatch.setattr(disk, "CHECK_SECONDS", 0)
-    disk.free_space.watch(tmp_path, 8 * MEGABYTE)
+    disk.free_space.current.watch(tmp_path, 8 * MEGABYTE)
     yield usage
-    disk.free_space.watch(None, 0)
+    disk.free_space.current.watch(None, 0)
 
 
 def writing_methods() -> set[str]:
@@ -96,7 +96,7 @@ def test_a_database_elsewhere_is_never_refused_for_this_disk(
     database: Database[Document], space: SimpleNamespace
 ) -> None:
     space.free = 0
-    disk.free_space.watch(None, 0)
+    disk.free_space.current.watch(None, 0)
     with pytest.raises(ServerSelectionTimeoutError):
         database["chats"].insert_one({})
 

@@ -74,7 +74,7 @@ def test_the_server_is_asked_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> N
         return answers[name]
 
     monkeypatch.setattr("pymongo.database.Database.command", command)
-    monkeypatch.setattr(database, "_bound", [client["livechat"]])
+    database.bind(client["livechat"])
     found = durability._Collections()
     for _ in range(3):
         assert found.get("messages", commits=False).write_concern.document["j"] is False
@@ -108,7 +108,7 @@ def test_the_version_is_in_the_filter_of_an_update_where_that_is_no_dearer(
         return {"nModified": 1}
 
     monkeypatch.setattr("pymongo.database.Database.command", command)
-    monkeypatch.setattr(database, "_bound", [client["livechat"]])
+    database.bind(client["livechat"])
     assert durability._Collections().get("chatrooms", commits=True).set_fields(KEY, 3, {"a": 1})
     assert [update["q"] for update in updates] == [where]
     client.close()

@@ -17,11 +17,6 @@ from chatapi.store.database import Document
 from tests.documents import session_document
 
 
-@pytest.fixture(autouse=True)
-def _never_looked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expiry, "_next_purges", {})
-
-
 @pytest.fixture
 def things(database: Database[Document]) -> Collection[Document]:
     """A collection without an index that would remove what has expired."""
@@ -50,7 +45,7 @@ def test_it_is_looked_for_every_few_seconds(
     expiry.purge_expired(things)
     assert things.count_documents({}) == 1
     monkeypatch.setattr(expiry, "PURGE_INTERVAL", 0)
-    monkeypatch.setattr(expiry, "_next_purges", {})
+    expiry._next_purges.current.clear()
     expiry.purge_expired(things)
     assert things.count_documents({}) == 0
     fill(things, expired=1, valid=0)

@@ -47,7 +47,6 @@ def remote(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answer]:
         store.bind(client["livechat"])
         return asked
 
-    monkeypatch.setattr(store, "_bound", [])
     yield bind
     client.close()
 

@@ -11,6 +11,7 @@ import pytest
 from bson import ObjectId
 from pymongo.database import Database
 
+from chatapi.domain import runtime
 from chatapi.domain.documents import PerSide
 from chatapi.store import cache, chats, unread
 from chatapi.store import database as store
@@ -48,37 +49,37 @@ def change(chat_id: ObjectId, version: int, messages: int) -> bool:
 
 
 def test_own_writes_are_added_up_without_asking(sums: list[object]) -> None:
-    assert unread.by_admins.get() == (0, 0)
+    assert unread.by_admins.current.get() == (0, 0)
     one, two = add(3), add(0)
-    assert unread.by_admins.get() == (1, 3)
+    assert unread.by_admins.current.get() == (1, 3)
     assert change(one, 1, 4)
     assert change(two, 1, 1)
-    assert unread.by_admins.get() == (2, 5)
+    assert unread.by_admins.current.get() == (2, 5)
     assert change(one, 2, 0)
-    assert unread.by_admins.get() == (1, 1)
+    assert unread.by_admins.current.get() == (1, 1)
     assert len(sums) == 1
 
 
 def test_a_write_that_was_not_made_counts_for_nothing() -> None:
     chat_id = add(2)
-    assert unread.by_admins.get() == (1, 2)
+    assert unread.by_admins.current.get() == (1, 2)
     assert not change(chat_id, 7, 9)
-    assert unread.by_admins.get() == (1, 2)
+    assert unread.by_admins.current.get() == (1, 2)
 
 
 def test_a_deleted_chat_counts_no_more() -> None:
     chat_id = add(2)
-    assert unread.by_admins.get() == (1, 2)
+    assert unread.by_admins.current.get() == (1, 2)
     chats.delete(chat_id)
-    assert unread.by_admins.get() == (0, 0)
+    assert unread.by_admins.current.get() == (0, 0)
 
 
 def test_a_chat_this_process_has_not_seen_is_summed_anew(sums: list[object]) -> None:
     chat_id = add(2)
-    assert unread.by_admins.get() == (1, 2)
-    chats._last_seen.clear()
+    assert unread.by_admins.current.get() == (1, 2)
+    chats._last_seen.current.clear()
     assert change(chat_id, 1, 5)
-    assert unread.by_admins.get() == (1, 5)
+    assert unread.by_admins.current.get() == (1, 5)
     assert len(sums) == 2
 
 
@@ -86,27 +87,27 @@ def test_what_others_write_is_seen_when_it_is_told_or_a_second_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     chat_id = add(2)
-    assert unread.by_admins.get() == (1, 2)
+    assert unread.by_admins.current.get() == (1, 2)
     others = {"$set": {"unread.admin": 6, "unreadByAdmin": True}, "$inc": {"version": 1}}
     store.chatrooms().update_one({"_id": chat_id}, others)
     now = store.chatrooms().find_one({"_id": chat_id})
     assert now is not None
     chats.invalidate_if_newer(now)
-    assert unread.by_admins.get() == (1, 6)
+    assert unread.by_admins.current.get() == (1, 6)
     store.chatrooms().update_one({"_id": chat_id}, others | {"$set": {"unread.admin": 8}})
-    assert unread.by_admins.get() == (1, 6)
+    assert unread.by_admins.current.get() == (1, 6)
     monkeypatch.setattr(cache.CachedTotal, "TTL", 0)
-    assert unread.by_admins.get() == (1, 8)
+    assert unread.by_admins.current.get() == (1, 8)
 
 
 def test_what_this_process_wrote_itself_is_no_news(sums: list[object]) -> None:
     chat_id = add(2)
-    assert unread.by_admins.get() == (1, 2)
+    assert unread.by_admins.current.get() == (1, 2)
     assert change(chat_id, 1, 3)
     now = store.chatrooms().find_one({"_id": chat_id})
     assert now is not None
     chats.invalidate_if_newer(now)
-    assert unread.by_admins.get() == (1, 3)
+    assert unread.by_admins.current.get() == (1, 3)
     assert len(sums) == 1
 
 
@@ -125,14 +126,14 @@ def test_a_sum_made_during_a_write_is_not_kept(monkeypatch: pytest.MonkeyPatch, 
         return found
 
     monkeypatch.setattr(unread, "_sum", meanwhile)
-    unread.by_admins.get()
+    unread.by_admins.current.get()
     monkeypatch.setattr(unread, "_sum", real)
-    assert unread.by_admins.get() == (1, 3)
+    assert unread.by_admins.current.get() == (1, 3)
 
 
 def test_while_one_sums_the_others_get_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     add(2)
-    assert unread.by_admins.get() == (1, 2)
+    assert unread.by_admins.current.get() == (1, 2)
     monkeypatch.setattr(cache.CachedTotal, "TTL", 0)
     begun, may_end = threading.Event(), threading.Event()
 
@@ -142,10 +143,10 @@ def test_while_one_sums_the_others_get_what_is_known(monkeypatch: pytest.MonkeyP
         return 1, 7
 
     monkeypatch.setattr(unread, "_sum", slowly)
-    with ThreadPoolExecutor() as pool:
-        first = pool.submit(unread.by_admins.get)
+    with ThreadPoolExecutor(initializer=runtime.current().enter) as pool:
+        first = pool.submit(unread.by_admins.current.get)
         assert begun.wait(5)
-        assert unread.by_admins.get() == (1, 2)
+        assert unread.by_admins.current.get() == (1, 2)
         may_end.set()
         assert first.result(5) == (1, 7)
 
@@ -161,8 +162,8 @@ def test_all_who_come_when_nothing_is_known_share_one_sum(
         return counted(where, number)
 
     monkeypatch.setattr(unread, "_sum", slowly)
-    with ThreadPoolExecutor() as pool:
-        assert set(pool.map(lambda _: unread.by_admins.get(), range(8))) == {(1, 2)}
+    with ThreadPoolExecutor(initializer=runtime.current().enter) as pool:
+        assert set(pool.map(lambda _: unread.by_admins.current.get(), range(8))) == {(1, 2)}
     assert len(sums) == 1
 
 
@@ -170,7 +171,7 @@ def test_others_writes_are_seen_however_busy_this_process_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     busy, others = add(1), add(1)
-    assert unread.by_admins.get() == (2, 2)
+    assert unread.by_admins.current.get() == (2, 2)
     monkeypatch.setattr(cache.CachedTotal, "TTL", 0)
     real, version = unread._sum, itertools.count(1)
 
@@ -180,17 +181,17 @@ def test_others_writes_are_seen_however_busy_this_process_is(
 
     monkeypatch.setattr(unread, "_sum", meanwhile)
     store.chatrooms().update_one({"_id": others}, {"$set": {"unread.admin": 7}})
-    assert unread.by_admins.get() == (2, 2)
+    assert unread.by_admins.current.get() == (2, 2)
     monkeypatch.setattr(cache.CachedTotal, "MAX_STALE", 0)
-    assert unread.by_admins.get() == (2, 8)
+    assert unread.by_admins.current.get() == (2, 8)
 
 
 def test_a_write_that_fails_leaves_nothing_remembered(
     monkeypatch: pytest.MonkeyPatch, sums: list[object]
 ) -> None:
     add(2)
-    assert unread.by_admins.get() == (1, 2)
+    assert unread.by_admins.current.get() == (1, 2)
     with pytest.raises(ConnectionError), cache.writing():
         raise ConnectionError
-    assert unread.by_admins.get() == (1, 2)
+    assert unread.by_admins.current.get() == (1, 2)
     assert len(sums) == 2

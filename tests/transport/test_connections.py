@@ -59,16 +59,16 @@ class PlainConnection(Connection):
 @pytest.fixture(autouse=True)
 def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Neither tail nor reaper, and no connection is left behind."""
-    monkeypatch.setattr(hub, "on_join", lambda: None)
-    monkeypatch.setattr(feeds.feed_registry, "on_open", lambda: None)
+    monkeypatch.setattr(hub.current, "on_join", lambda: None)
+    monkeypatch.setattr(feeds.feed_registry.current, "on_open", lambda: None)
     monkeypatch.setattr(connections, "TICK_SECONDS", 0.01)
     yield
-    for feed in feeds.feed_registry.all():
+    for feed in feeds.feed_registry.current.all():
         feed.listener.close("closed", 0)
     gevent.sleep(0.02)
-    assert not len(connections.connections)
-    assert not len(feeds.feed_registry)
-    assert hub.is_idle()
+    assert not len(connections.connections.current)
+    assert not len(feeds.feed_registry.current)
+    assert hub.current.is_idle()
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def carried(ends: tuple[socket.socket, socket.socket], feed: Feed) -> PlainConne
 
 def is_open(feed: Feed) -> bool:
     gevent.sleep(0.02)
-    return feed in feeds.feed_registry.all()
+    return feed in feeds.feed_registry.current.all()
 
 
 def test_connections_are_looked_at_in_parts_and_all_within_a_pulse(
@@ -189,11 +189,11 @@ def test_a_connection_that_cannot_be_looked_at_is_ended_and_the_others_are_looke
     monkeypatch.setattr(PlainConnection, "on_tick", lambda _, now: fail(now))
     carried(ends, feed)
     good = Good()
-    connections.connections.add(good)  # type: ignore[arg-type]
+    connections.connections.current.add(good)  # type: ignore[arg-type]
     gevent.sleep(0.05)
     seen = len(looked)
     gevent.sleep(0.05)
-    connections.connections.remove(good)  # type: ignore[arg-type]
+    connections.connections.current.remove(good)  # type: ignore[arg-type]
     assert len(looked) > seen > 0
     assert not is_open(feed)
 
@@ -386,7 +386,7 @@ def test_a_connection_is_closed_only_when_what_was_heard_is_done(
     feed.subscribe(make_chat(feed.session)["_id"])
     connection.answered.set()
     assert not is_open(feed)
-    assert hub.is_idle()
+    assert hub.current.is_idle()
 
 
 def test_an_event_stream_without_a_connection_to_take_over(
@@ -410,12 +410,12 @@ def test_an_event_stream_without_a_connection_to_take_over(
     # What this process writes arrives without the tail.
     messages.send(make_session("admin"), chat["_id"], "Two")
     assert next(parts).startswith(b"event: message\nid: 2\n")
-    assert len(feeds.feed_registry) == 1
+    assert len(feeds.feed_registry.current) == 1
     response.close()
-    assert not len(feeds.feed_registry)
+    assert not len(feeds.feed_registry.current)
     with client.head(path, headers=agent) as head:
         assert (head.status_code, head.data) == (200, b"")
-    assert not len(feeds.feed_registry)
+    assert not len(feeds.feed_registry.current)
 
 
 def test_who_talks_on_an_event_stream_is_still_missed_when_gone(
@@ -468,7 +468,7 @@ def test_a_connection_that_cannot_be_taken_over_leaves_no_feed(
     monkeypatch.setattr(socket.socket, "dup", _fail)
     with pytest.raises(OSError, match="Too many open files"):
         client.get(path, headers=agent | headers, environ_overrides={"gunicorn.socket": ends[0]})
-    assert not len(feeds.feed_registry)
+    assert not len(feeds.feed_registry.current)
 
 
 @pytest.mark.parametrize(("path", "headers"), [*STREAMS, ("/api/events", None)])
@@ -487,12 +487,14 @@ def test_an_answer_that_fails_before_it_is_written_leaves_no_feed(
     taken = {} if headers is None else {"gunicorn.socket": ends[0]}
     opened: list[Feed] = []
     monkeypatch.setattr(
-        feeds.feed_registry, "on_open", lambda: opened.extend(feeds.feed_registry.all())
+        feeds.feed_registry.current,
+        "on_open",
+        lambda: opened.extend(feeds.feed_registry.current.all()),
     )
     answer = client.get(path, headers=agent | (headers or {}), environ_overrides=taken)
     assert answer.status_code == 500
     assert len(opened) == 1
-    assert not len(feeds.feed_registry)
+    assert not len(feeds.feed_registry.current)
 
 
 def test_a_connection_that_cannot_begin_leaves_neither_feed_nor_descriptor(
@@ -503,7 +505,7 @@ def test_a_connection_that_cannot_begin_leaves_neither_feed_nor_descriptor(
         PlainConnection(ends[0], feed).start(b"head\n", ())
     ends[0].close()
     assert ends[1].recv(100) == b""
-    assert not len(feeds.feed_registry)
+    assert not len(feeds.feed_registry.current)
 
 
 def test_a_message_and_its_chat_go_to_an_event_stream_in_one_write(

@@ -25,9 +25,9 @@ from tests.conftest import MakeSession
 @pytest.fixture(autouse=True)
 def by_hand(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The test is the reaper."""
-    monkeypatch.setattr(feeds.feed_registry, "on_open", lambda: None)
+    monkeypatch.setattr(feeds.feed_registry.current, "on_open", lambda: None)
     yield
-    for feed in feeds.feed_registry.all():
+    for feed in feeds.feed_registry.current.all():
         feed.close()
 
 
@@ -51,7 +51,7 @@ def test_clients_that_do_not_read_are_cut_off(make_session: MakeSession) -> None
 def test_a_session_is_looked_at_when_the_database_tells_of_it(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_cache, "_last_event_at", math.inf)
+    monkeypatch.setattr(session_cache.current, "_last_event_at", math.inf)
     looked: list[Session] = []
     monkeypatch.setattr(
         reaper, "close_revoked", lambda some: looked.extend(one.session for one in some)
@@ -60,7 +60,7 @@ def test_a_session_is_looked_at_when_the_database_tells_of_it(
     for feed in opened:
         feed.checked_at = time.monotonic()
     reaping = StreamReaper()
-    reaping._generation = session_cache.generation
+    reaping._generation = session_cache.current.generation
     reaping._check_sessions(opened, True)
     assert looked == []
     opened[0].checked_at -= feeds.SESSION_CHECK_INTERVAL + 1
@@ -76,7 +76,7 @@ def test_a_session_is_looked_at_when_the_database_tells_of_it(
     reaping._check_sessions(opened, False)
     assert looked == [opened[1].session, opened[3].session]
     # Without a change stream nobody tells of any.
-    monkeypatch.setattr(session_cache, "_last_event_at", None)
+    monkeypatch.setattr(session_cache.current, "_last_event_at", None)
     looked.clear()
     reaping._check_sessions(opened, True)
     assert len(looked) == 5
@@ -85,15 +85,15 @@ def test_a_session_is_looked_at_when_the_database_tells_of_it(
 def test_a_session_that_ended_just_before_its_feed_came_is_looked_at_soon(
     make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_cache, "_last_event_at", math.inf)
+    monkeypatch.setattr(session_cache.current, "_last_event_at", math.inf)
     known, forgotten = make_session(), make_session()
-    monkeypatch.setattr(session_cache, "_known", {known.id: ({}, {})})
+    monkeypatch.setattr(session_cache.current, "_known", {known.id: ({}, {})})
     looked: list[Session] = []
     monkeypatch.setattr(
         reaper, "close_revoked", lambda some: looked.extend(one.session for one in some)
     )
     reaping = StreamReaper()
-    reaping._generation = session_cache.generation
+    reaping._generation = session_cache.current.generation
     monkeypatch.setattr(random, "uniform", lambda low, _: low)
     reaping._check_sessions([Feed(known, "192.0.2.1"), Feed(forgotten, "192.0.2.1")], True)
     assert looked == [forgotten]

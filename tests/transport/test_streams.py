@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
-from pymongo.database import Database
+from flask import Flask
 
-from chatapi import create_app
-from chatapi.realtime.hub import Hub
-from chatapi.realtime.session_cache import SessionCache
+from chatapi.realtime.hub import hub
+from chatapi.realtime.session_cache import session_cache
 from chatapi.realtime.tail import tail
-from chatapi.services.feeds import FeedRegistry
-from chatapi.store.database import Document
-from chatapi.transport import streams
+from chatapi.services.feeds import feed_registry
 from chatapi.transport.reaper import reaper
-from config import TestConfig
 
 
-def test_an_app_connects_the_parts_of_real_time(
-    database: Database[Document], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub, cache, feed_registry = Hub(), SessionCache(), FeedRegistry()
-    for name, part in (("hub", hub), ("session_cache", cache), ("feed_registry", feed_registry)):
-        monkeypatch.setattr(streams, name, part)
-    create_app(TestConfig, database=database)
-    assert hub.on_join == tail.ensure_running
-    assert cache.on_foreign_change == tail.wake
-    assert cache.on_change == reaper.mark_for_recheck
-    assert feed_registry.on_open == reaper.ensure_running
-    assert feed_registry.on_agent_connect == hub.on_presence == reaper.wake
+def test_an_app_connects_the_parts_of_real_time(app: Flask) -> None:
+    assert hub.current.on_join == tail.current.ensure_running
+    assert session_cache.current.on_foreign_change == tail.current.wake
+    assert session_cache.current.on_change == reaper.current.mark_for_recheck
+    assert feed_registry.current.on_open == reaper.current.ensure_running
+    assert feed_registry.current.on_agent_connect == hub.current.on_presence == reaper.current.wake

@@ -36,7 +36,7 @@ def test_an_endpoint_that_hashes_is_busy_with_a_full_queue_and_says_so(
     def full(*_: object) -> None:
         raise errors.ServiceBusy(retryAfter=2)
 
-    monkeypatch.setattr(passwords.pool, "run", full)
+    monkeypatch.setattr(passwords.pool.current, "run", full)
     # Who may call an endpoint differs; one of the three may call each that hashes.
     answers = [each.call(route.method, route.path(), body) for each in (guest, user, admin)]
     busy = [answer for answer in answers if answer.status_code == 503]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -11,7 +11,6 @@ from flask import Flask
 from pymongo.database import Database
 from werkzeug.test import TestResponse
 
-from chatapi import create_app
 from chatapi.domain.enums import Role
 from chatapi.domain.errors import TooManyRequests
 from chatapi.domain.networks import SITE_FACTOR, Network, network_of
@@ -20,21 +19,14 @@ from chatapi.http.counters import WorkerMemory
 from chatapi.services import accounts
 from chatapi.store import database as store_database
 from chatapi.store.database import Document
-from config import TestConfig
-from tests.conftest import CLIENT, PASSWORD
+from tests.conftest import CLIENT, PASSWORD, MakeApp
 from tests.user_api.callers import Answer, Caller, caller_on, refused, stored
-
-MakeApp = Callable[..., Flask]
 
 
 @pytest.fixture
-def make_app(database: Database[Document]) -> MakeApp:
-    """`make_app(**settings)` -> an app that limits."""
-
-    def make(**settings: Any) -> Flask:
-        return create_app(TestConfig, database=database, RATELIMIT_ENABLED=True, **settings)
-
-    return make
+def make_limited_app(make_app: MakeApp) -> MakeApp:
+    """`make_limited_app(**settings)` -> an app that limits."""
+    return functools.partial(make_app, RATELIMIT_ENABLED=True)
 
 
 def somebody_on(app: Flask, role: Role = "user") -> Caller:
@@ -55,9 +47,9 @@ def limited(answer: TestResponse) -> Any:
 
 
 def test_sending_is_limited_by_account_over_all_ways_of_sending(
-    make_app: MakeApp, database: Database[Document]
+    make_limited_app: MakeApp, database: Database[Document]
 ) -> None:
-    app = make_app(LIMIT_SEND="3 per hour")
+    app = make_limited_app(LIMIT_SEND="3 per hour")
     user, other = somebody_on(app), somebody_on(app)
     chat = user.open_chat()
     path = f"/api/chat/{chat['_id']}"
@@ -72,8 +64,8 @@ def test_sending_is_limited_by_account_over_all_ways_of_sending(
     other.say(other.open_chat())
 
 
-def test_opening_chats_is_limited_by_account(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_CREATE_CHAT="1 per hour")
+def test_opening_chats_is_limited_by_account(make_limited_app: MakeApp) -> None:
+    app = make_limited_app(LIMIT_CREATE_CHAT="1 per hour")
     user, other = somebody_on(app), somebody_on(app)
     user.open_chat()
     limited(user.post("/api/chat", {"subject": "Again"}))
@@ -88,9 +80,13 @@ def test_opening_chats_is_limited_by_account(make_app: MakeApp) -> None:
     ],
 )
 def test_new_accounts_and_guests_are_limited_by_address(
-    path: str, setting: str, body: dict[str, str], make_app: MakeApp, database: Database[Document]
+    path: str,
+    setting: str,
+    body: dict[str, str],
+    make_limited_app: MakeApp,
+    database: Database[Document],
 ) -> None:
-    nobody = caller_on(make_app(**{setting: "2 per hour"}), None, None)
+    nobody = caller_on(make_limited_app(**{setting: "2 per hour"}), None, None)
     for number in range(2):
         answer = nobody.post(f"/api/auth/{path}", body | {"email": f"{number}@example.org"})
         assert answer.status_code == 201
@@ -100,9 +96,9 @@ def test_new_accounts_and_guests_are_limited_by_address(
 
 
 def test_the_addresses_of_a_64_count_together_and_those_of_a_48_more_loosely(
-    make_app: MakeApp,
+    make_limited_app: MakeApp,
 ) -> None:
-    nobody = caller_on(make_app(LIMIT_GUEST="2 per hour", TRUSTED_PROXIES=1), None, None)
+    nobody = caller_on(make_limited_app(LIMIT_GUEST="2 per hour", TRUSTED_PROXIES=1), None, None)
 
     def guest(address: str) -> int:
         body = {"name": "Ana", "email": "ana@example.org"}
@@ -129,11 +125,11 @@ def let_through(networks: list[Network]) -> int:
     return passed
 
 
-def test_networks_of_a_site_that_is_refused_leave_no_counters(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_GUEST="3 per hour")
+def test_networks_of_a_site_that_is_refused_leave_no_counters(make_limited_app: MakeApp) -> None:
+    app = make_limited_app(LIMIT_GUEST="3 per hour")
     networks = [network_of(f"2001:db8:1:{number:x}::1") for number in range(1000)]
     with app.app_context():
-        storage = limits.limiter.storage
+        storage = limits.storage.current
         assert isinstance(storage, WorkerMemory)
         before = len(storage.storage)
         assert let_through(networks) == 3 * SITE_FACTOR
@@ -141,23 +137,25 @@ def test_networks_of_a_site_that_is_refused_leave_no_counters(make_app: MakeApp)
         assert len(storage.storage) - before == 3 * SITE_FACTOR + 1
 
 
-def test_what_a_network_is_refused_does_not_use_up_its_site(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_GUEST="3 per hour")
+def test_what_a_network_is_refused_does_not_use_up_its_site(make_limited_app: MakeApp) -> None:
+    app = make_limited_app(LIMIT_GUEST="3 per hour")
     with app.app_context():
         assert let_through([network_of("2001:db8:1:1::1")] * 100) == 3
         assert let_through([network_of("2001:db8:1:2::1")] * 4) == 3
 
 
 @pytest.mark.parametrize("forwarded", ["unknown", "client.example", "300.1.1.1"])
-def test_a_forwarded_address_that_is_none_is_refused(forwarded: str, make_app: MakeApp) -> None:
-    nobody = caller_on(make_app(TRUSTED_PROXIES=1), None, None)
+def test_a_forwarded_address_that_is_none_is_refused(
+    forwarded: str, make_limited_app: MakeApp
+) -> None:
+    nobody = caller_on(make_limited_app(TRUSTED_PROXIES=1), None, None)
     headers = {"X-Forwarded-For": forwarded}
     body = {"name": "Ana", "email": "ana@example.org"}
     refused(nobody.post("/api/auth/guest", body, headers=headers), 400, "bad_address")
 
 
-def test_a_token_buys_no_new_allowance_for_accounts_and_guests(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_GUEST="1 per hour", LIMIT_REGISTER="1 per hour")
+def test_a_token_buys_no_new_allowance_for_accounts_and_guests(make_limited_app: MakeApp) -> None:
+    app = make_limited_app(LIMIT_GUEST="1 per hour", LIMIT_REGISTER="1 per hour")
     guest = somebody_on(app, "guest")
     body = {"name": "Ana", "email": "ana@example.org"}
     assert guest.post("/api/auth/guest", body).status_code == 201
@@ -166,8 +164,8 @@ def test_a_token_buys_no_new_allowance_for_accounts_and_guests(make_app: MakeApp
     limited(somebody_on(app).post("/api/auth/register", body | {"password": PASSWORD}))
 
 
-def test_only_chats_that_were_opened_count_against_opening_chats(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_CREATE_CHAT="1 per hour")
+def test_only_chats_that_were_opened_count_against_opening_chats(make_limited_app: MakeApp) -> None:
+    app = make_limited_app(LIMIT_CREATE_CHAT="1 per hour")
     user = somebody_on(app)
     for _ in range(3):
         assert user.post("/api/chat", {"subject": ""}).status_code == 422
@@ -175,8 +173,8 @@ def test_only_chats_that_were_opened_count_against_opening_chats(make_app: MakeA
     assert user.post("/api/chat", first).status_code == 201
 
 
-def test_everything_else_is_limited_together(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_DEFAULT="3 per hour")
+def test_everything_else_is_limited_together(make_limited_app: MakeApp) -> None:
+    app = make_limited_app(LIMIT_DEFAULT="3 per hour")
     user, other = somebody_on(app), somebody_on(app)
     for path in ("/api/chat", "/api/auth/me", "/api/config"):
         assert user.get(path).status_code == 200
@@ -198,8 +196,8 @@ def login(app: Flask, email: str, address: str = "10.0.0.1", **headers: str) -> 
     return cast("Answer", answer)
 
 
-def test_attempts_at_an_account_from_one_network_are_limited(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_LOGIN_ACCOUNT="3 per hour")
+def test_attempts_at_an_account_from_one_network_are_limited(make_limited_app: MakeApp) -> None:
+    app = make_limited_app(LIMIT_LOGIN_ACCOUNT="3 per hour")
     user = somebody_on(app)
     for number in range(3):
         address = f"2001:db8:1:2::{number}"
@@ -220,8 +218,10 @@ def test_attempts_at_an_account_from_one_network_are_limited(make_app: MakeApp) 
     assert elsewhere.status_code == 200
 
 
-def test_a_known_device_signs_in_at_once_while_an_account_is_attacked(make_app: MakeApp) -> None:
-    app = make_app()
+def test_a_known_device_signs_in_at_once_while_an_account_is_attacked(
+    make_limited_app: MakeApp,
+) -> None:
+    app = make_limited_app()
     user = somebody_on(app)
     owner, other = caller_on(app, None, None), somebody_on(app)
     right = {"email": user.email, "password": PASSWORD}
@@ -239,8 +239,8 @@ def test_a_known_device_signs_in_at_once_while_an_account_is_attacked(make_app: 
     assert browser.post("/api/auth/login", json=right).status_code == 200
 
 
-def test_a_known_device_has_a_limit_of_its_own(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_LOGIN_ACCOUNT="2 per hour")
+def test_a_known_device_has_a_limit_of_its_own(make_limited_app: MakeApp) -> None:
+    app = make_limited_app(LIMIT_LOGIN_ACCOUNT="2 per hour")
     user = somebody_on(app)
     nobody = caller_on(app, None, None)
     right = {"email": user.email, "password": PASSWORD}
@@ -251,8 +251,10 @@ def test_a_known_device_has_a_limit_of_its_own(make_app: MakeApp) -> None:
     limited(nobody.post("/api/auth/login", right))
 
 
-def test_a_guest_with_an_agents_address_does_not_lock_the_agent_out(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_LOGIN_ACCOUNT="2 per hour")
+def test_a_guest_with_an_agents_address_does_not_lock_the_agent_out(
+    make_limited_app: MakeApp,
+) -> None:
+    app = make_limited_app(LIMIT_LOGIN_ACCOUNT="2 per hour")
     agent = somebody_on(app, "admin")
     session, token = accounts.guest("Guest", "other@example.org", CLIENT)
     database = store_database.current()
@@ -265,8 +267,8 @@ def test_a_guest_with_an_agents_address_does_not_lock_the_agent_out(make_app: Ma
     assert agent.post("/api/auth/password", body).status_code == 204
 
 
-def test_signing_in_forgives_the_attempts_before(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_LOGIN_ACCOUNT="3 per hour")
+def test_signing_in_forgives_the_attempts_before(make_limited_app: MakeApp) -> None:
+    app = make_limited_app(LIMIT_LOGIN_ACCOUNT="3 per hour")
     user = somebody_on(app)
     for _ in range(3):
         for _ in range(2):
@@ -277,16 +279,18 @@ def test_signing_in_forgives_the_attempts_before(make_app: MakeApp) -> None:
         assert answer.status_code == 200
 
 
-def test_attempts_from_an_address_are_limited_at_whatever_account(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_LOGIN_ADDRESS="3 per hour")
+def test_attempts_from_an_address_are_limited_at_whatever_account(
+    make_limited_app: MakeApp,
+) -> None:
+    app = make_limited_app(LIMIT_LOGIN_ADDRESS="3 per hour")
     for number in range(3):
         refused(login(app, f"{number}@example.org"), 401, "wrong_credentials")
     limited(login(app, "next@example.org"))
     refused(login(app, "next@example.org", "10.0.0.2"), 401, "wrong_credentials")
 
 
-def test_guessing_the_current_password_counts_as_attempts(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_LOGIN_ACCOUNT="2 per hour")
+def test_guessing_the_current_password_counts_as_attempts(make_limited_app: MakeApp) -> None:
+    app = make_limited_app(LIMIT_LOGIN_ACCOUNT="2 per hour")
     user = somebody_on(app)
     body = {"current": "wrong", "new": "a new password"}
     for _ in range(2):
@@ -294,8 +298,10 @@ def test_guessing_the_current_password_counts_as_attempts(make_app: MakeApp) -> 
     limited(user.post("/api/auth/password", body | {"current": PASSWORD}))
 
 
-def test_a_made_up_x_forwarded_for_does_not_escape_the_login_limit(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_LOGIN_ADDRESS="3 per hour", TRUSTED_PROXIES=0)
+def test_a_made_up_x_forwarded_for_does_not_escape_the_login_limit(
+    make_limited_app: MakeApp,
+) -> None:
+    app = make_limited_app(LIMIT_LOGIN_ADDRESS="3 per hour", TRUSTED_PROXIES=0)
     answers = [
         login(app, f"{number}@example.org", **{"X-Forwarded-For": f"192.0.2.{number}"})
         for number in range(4)
@@ -303,8 +309,8 @@ def test_a_made_up_x_forwarded_for_does_not_escape_the_login_limit(make_app: Mak
     assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
 
 
-def test_behind_a_proxy_the_address_that_it_saw_counts(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_LOGIN_ADDRESS="3 per hour", TRUSTED_PROXIES=1)
+def test_behind_a_proxy_the_address_that_it_saw_counts(make_limited_app: MakeApp) -> None:
+    app = make_limited_app(LIMIT_LOGIN_ADDRESS="3 per hour", TRUSTED_PROXIES=1)
 
     def attempt(number: int, forwarded: str) -> int:
         email = f"{number}@example.org"
@@ -316,8 +322,8 @@ def test_behind_a_proxy_the_address_that_it_saw_counts(make_app: MakeApp) -> Non
     assert attempt(5, "203.0.113.7, 203.0.113.8") == 401
 
 
-def test_the_sessions_list_shows_the_address_that_the_proxy_saw(make_app: MakeApp) -> None:
-    app = make_app(TRUSTED_PROXIES=1)
+def test_the_sessions_list_shows_the_address_that_the_proxy_saw(make_limited_app: MakeApp) -> None:
+    app = make_limited_app(TRUSTED_PROXIES=1)
     nobody = caller_on(app, None, None)
     answer = nobody.post(
         "/api/auth/guest",

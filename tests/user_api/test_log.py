@@ -11,14 +11,10 @@ from typing import Any, cast
 import pytest
 import structlog
 from flask import Flask
-from pymongo.database import Database
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
-from chatapi import create_app
 from chatapi.domain.enums import Role
-from chatapi.store.database import Document
-from config import TestConfig
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, MakeApp
 from tests.user_api.callers import Answer, Caller, caller_on, refused
 
 SECRETS = {
@@ -32,9 +28,9 @@ SECRETS = {
 
 
 @pytest.fixture
-def app(database: Database[Document]) -> Flask:
+def app(make_app: MakeApp) -> Flask:
     """An app that logs everything it can."""
-    return create_app(TestConfig, database=database, LOG_LEVEL="DEBUG")
+    return make_app(LOG_LEVEL="DEBUG")
 
 
 Lines = Callable[[], list[dict[str, Any]]]

@@ -71,7 +71,7 @@ def test_signing_out_everywhere_ends_all_sessions_and_takes_the_cookie(
 def test_one_session_too_many_ends_the_one_used_least_recently(
     app: Flask, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch, database: Database[Document]
 ) -> None:
-    monkeypatch.setattr(accounts.lifetimes, "per_user", 3)
+    monkeypatch.setattr(accounts.lifetimes.current, "per_user", 3)
     user, other = make_user(), make_user()
     _, of_another = accounts.login(other["email"], PASSWORD, CLIENT)
     tokens = []

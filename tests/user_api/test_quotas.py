@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,6 @@ from flask import Flask
 from limits import parse
 from pymongo.database import Database
 
-from chatapi import create_app
 from chatapi.domain import clock, errors
 from chatapi.domain.enums import Role
 from chatapi.domain.networks import network_of
@@ -21,23 +20,17 @@ from chatapi.http.counters import Counters
 from chatapi.services import accounts, chats
 from chatapi.store import expiry
 from chatapi.store.database import Document
-from config import Config, TestConfig
-from tests.conftest import CLIENT, MakeSession, SignIn
+from config import Config
+from tests.conftest import CLIENT, MakeApp, MakeSession, SignIn
 from tests.documents import chat_document
 from tests.user_api.callers import Caller, caller_on, refused
 
-MakeApp = Callable[..., Flask]
-
 
 @pytest.fixture
-def make_app(database: Database[Document]) -> MakeApp:
-    """`make_app(**settings)` -> an app that limits, behind one proxy."""
-
-    def make(**settings: Any) -> Flask:
-        settings = {"TRUSTED_PROXIES": 1, "LIMIT_SEND": "9999 per minute", **settings}
-        return create_app(TestConfig, database=database, RATELIMIT_ENABLED=True, **settings)
-
-    return make
+def make_limited_app(make_app: MakeApp) -> MakeApp:
+    """`make_limited_app(**settings)` -> an app that limits, behind one proxy."""
+    given = {"TRUSTED_PROXIES": 1, "LIMIT_SEND": "9999 per minute", "RATELIMIT_ENABLED": True}
+    return functools.partial(make_app, **given)
 
 
 def guest_on(app: Flask, address: str) -> Caller:
@@ -52,9 +45,9 @@ def send(caller: Caller, chat: Any, text: str = "Hi", **more: str) -> Any:
 
 
 def test_a_guest_waits_for_an_answer_after_so_many_messages(
-    make_app: MakeApp, sign_in: SignIn
+    make_limited_app: MakeApp, sign_in: SignIn
 ) -> None:
-    app = make_app(GUEST_MESSAGES_UNANSWERED=3)
+    app = make_limited_app(GUEST_MESSAGES_UNANSWERED=3)
     guest = guest_on(app, "192.0.2.1")
     chat = guest.open_chat()
     for number in range(3):
@@ -74,9 +67,9 @@ def test_a_guest_waits_for_an_answer_after_so_many_messages(
     [{"LIMIT_UNANSWERED_MESSAGES": "3 per hour"}, {"LIMIT_UNANSWERED_BYTES": "9000 per hour"}],
 )
 def test_a_network_writes_so_much_whichever_guest_it_makes(
-    setting: dict[str, str], make_app: MakeApp
+    setting: dict[str, str], make_limited_app: MakeApp
 ) -> None:
-    app = make_app(**setting)
+    app = make_limited_app(**setting)
     written = []
     for number in range(6):
         guest = guest_on(app, f"2001:db8:1:1::{number}")
@@ -86,8 +79,8 @@ def test_a_network_writes_so_much_whichever_guest_it_makes(
     other.open_chat()
 
 
-def test_all_networks_together_have_a_budget(make_app: MakeApp) -> None:
-    app = make_app(LIMIT_UNANSWERED_BYTES_TOTAL="9000 per hour")
+def test_all_networks_together_have_a_budget(make_limited_app: MakeApp) -> None:
+    app = make_limited_app(LIMIT_UNANSWERED_BYTES_TOTAL="9000 per hour")
     written = [
         guest_on(app, f"192.0.2.{number}").post("/api/chat", {"subject": "Help"})
         for number in range(4)
@@ -96,8 +89,8 @@ def test_all_networks_together_have_a_budget(make_app: MakeApp) -> None:
     assert 1 <= int(written[3].headers["Retry-After"]) <= 3600
 
 
-def test_new_guests_have_a_budget_over_all_networks(make_app: MakeApp) -> None:
-    nobody = caller_on(make_app(LIMIT_GUESTS_TOTAL="2 per hour"), None, None)
+def test_new_guests_have_a_budget_over_all_networks(make_limited_app: MakeApp) -> None:
+    nobody = caller_on(make_limited_app(LIMIT_GUESTS_TOTAL="2 per hour"), None, None)
     made = [
         nobody.post(
             "/api/auth/guest",
@@ -126,7 +119,7 @@ WORST = {
 def charged(app: Flask) -> int:
     """Return what all networks have been charged with."""
     limit = parse(app.config["LIMIT_UNANSWERED_BYTES_TOTAL"])
-    return Counters(limits.limiter.storage).count(limit, "unanswered_bytes_total", "all networks")
+    return Counters(limits.storage.current).count(limit, "unanswered_bytes_total", "all networks")
 
 
 def stored(database: Database[Document]) -> int:
@@ -138,9 +131,9 @@ def stored(database: Database[Document]) -> int:
 @pytest.mark.parametrize("texts", WORST.values(), ids=WORST)
 @pytest.mark.parametrize("role", ["guest", "user"])
 def test_no_less_is_charged_than_is_stored(
-    role: Role, texts: tuple[str, ...], make_app: MakeApp, database: Database[Document]
+    role: Role, texts: tuple[str, ...], make_limited_app: MakeApp, database: Database[Document]
 ) -> None:
-    app = make_app()
+    app = make_limited_app()
     name, subject, text, key = texts
     caller = caller_on(app, None, None)
     caller.headers["User-Agent"] = "é" * 300
@@ -169,9 +162,9 @@ def test_no_less_is_charged_than_is_stored(
 
 
 def test_a_chat_with_its_first_message_is_charged_with_both(
-    make_app: MakeApp, database: Database[Document]
+    make_limited_app: MakeApp, database: Database[Document]
 ) -> None:
-    app = make_app()
+    app = make_limited_app()
     name, subject, text, key = WORST["of different letters"]
     caller = caller_on(app, None, None)
     token = caller.post("/api/auth/guest", {"name": name, "email": LONG_MAIL}).json["token"]
@@ -182,9 +175,9 @@ def test_a_chat_with_its_first_message_is_charged_with_both(
 
 
 def test_new_guests_use_up_the_bytes_of_their_network(
-    make_app: MakeApp, database: Database[Document]
+    make_limited_app: MakeApp, database: Database[Document]
 ) -> None:
-    anonymous = caller_on(make_app(LIMIT_UNANSWERED_BYTES="50000 per hour"), None, None)
+    anonymous = caller_on(make_limited_app(LIMIT_UNANSWERED_BYTES="50000 per hour"), None, None)
     body = {"name": WORST["of different letters"][0], "email": LONG_MAIL}
     made = [anonymous.post("/api/auth/guest", body).status_code for _ in range(5)]
     assert made == [201, 201, 201, 429, 429]
@@ -204,25 +197,25 @@ def simulate(app: Flask, addresses: list[str], sizes: list[int]) -> int:
     return written
 
 
-def test_the_defaults_hold_what_the_documentation_says(make_app: MakeApp) -> None:
+def test_the_defaults_hold_what_the_documentation_says(make_limited_app: MakeApp) -> None:
     # Two windows can meet in any sixty minutes: each holds half of what is promised.
     # What is charged is never less than what is stored: the test above.
     megabyte = 1_000_000
     guest, message = 20_000, 21_500
-    one = simulate(make_app(), ["192.0.2.1"], [guest] * 60 + [message] * 500)
+    one = simulate(make_limited_app(), ["192.0.2.1"], [guest] * 60 + [message] * 500)
     assert 9 * megabyte <= one <= 10 * megabyte
     network = [f"2001:db8:1:1::{n:x}" for n in range(500)]
-    assert simulate(make_app(), network, [message] * 600) <= 10 * megabyte
+    assert simulate(make_limited_app(), network, [message] * 600) <= 10 * megabyte
     addresses = [f"10.0.{n // 250}.{n % 250}" for n in range(1000)]
     guests = parse(Config.LIMIT_GUESTS_TOTAL).amount
     worst = [guest] * guests + [message] * 5_000
-    size = simulate(make_app(), addresses, worst)
+    size = simulate(make_limited_app(), addresses, worst)
     assert 400 * megabyte <= size <= 450 * megabyte
     assert 2 * size <= 900 * megabyte
 
 
-def test_a_network_writes_so_many_messages_whatever_their_size(make_app: MakeApp) -> None:
-    app = make_app()
+def test_a_network_writes_so_many_messages_whatever_their_size(make_limited_app: MakeApp) -> None:
+    app = make_limited_app()
     session = accounts.session_for(accounts.new_user("Uma", "uma@example.org", "user", None))
     chat, written = chat_document(), 0
     with app.app_context(), quotas.writing_from(network_of("192.0.2.1")):
@@ -241,7 +234,7 @@ def test_a_guest_without_a_chat_expires_and_one_with_a_chat_stays(
     idle, busy, user = make_session("guest"), make_session("guest"), make_session()
     chats.create(busy, "Help")
     with clock.frozen(clock.now() + timedelta(days=2)):
-        expiry._next_purges.clear()
+        expiry._next_purges.current.clear()
         accounts.guest("Gil", "gil@example.org", CLIENT)
     left = {row["_id"] for row in database["users"].find()}
     assert idle.user_id not in left

@@ -8,30 +8,22 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from pymongo.database import Database
 
-from chatapi import create_app
 from chatapi.domain.networks import network_of
 from chatapi.http import unknown_tokens
 from chatapi.http.unknown_tokens import UnknownTokens
 from chatapi.services import accounts
 from chatapi.store import sessions
-from chatapi.store.database import Document
-from config import TestConfig
-from tests.conftest import CLIENT
+from tests.conftest import CLIENT, MakeApp
 from tests.user_api.callers import Caller, caller_on, refused
 
 LIMIT = 5
 
 
 @pytest.fixture
-def limited_app(database: Database[Document]) -> Flask:
-    return create_app(
-        TestConfig,
-        database=database,
-        RATELIMIT_ENABLED=True,
-        TRUSTED_PROXIES=1,
-        LIMIT_UNKNOWN_TOKENS=f"{LIMIT} per minute",
+def limited_app(make_app: MakeApp) -> Flask:
+    return make_app(
+        RATELIMIT_ENABLED=True, TRUSTED_PROXIES=1, LIMIT_UNKNOWN_TOKENS=f"{LIMIT} per minute"
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app
 
 from chatapi.domain import errors
+from chatapi.domain.runtime import PerApp
 from chatapi.http.limits import rate_limit
 from chatapi.http.openapi import reference
 from chatapi.http.openapi.document import build_document
@@ -66,8 +67,11 @@ blueprint.add_url_rule("/openapi.json", view_func=rate_limit(openapi_json))
 blueprint.add_url_rule("/docs", view_func=rate_limit(docs))
 
 
+_built: PerApp[dict[str, CachedBody]] = PerApp(dict)
+
+
 def _kept(name: str) -> CachedBody:
-    kept: dict[str, CachedBody] = current_app.extensions.setdefault("openapi", {})
+    kept = _built.current
     if name not in kept:
         kept[name] = _build(name)
     return kept[name]
