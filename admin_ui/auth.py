@@ -6,7 +6,7 @@ from flask import Response, make_response, redirect, request, url_for
 from pymongo.errors import PyMongoError
 
 from admin_ui import blueprint, forms, htmx, problems
-from admin_ui.views import answer, refused
+from admin_ui.views import render_form_errors, render_page_or_fragment
 from chatapi.domain import errors
 from chatapi.domain.errors import ChatError
 from chatapi.http import data_guard, devices, identity
@@ -32,7 +32,9 @@ def login() -> Response:
         return make_response(redirect(target, 303))
     overlay = htmx.wants_fragment()
     no_agent = not overlay and _no_agent()
-    return answer(PAGE, DIALOG, next=target, email="", overlay=overlay, no_agent=no_agent)
+    return render_page_or_fragment(
+        PAGE, DIALOG, next=target, email="", overlay=overlay, no_agent=no_agent
+    )
 
 
 def _no_agent() -> bool:
@@ -89,7 +91,9 @@ def _again(error: ChatError, email: str) -> Response:
     target = forms.back(request.form.get("next"))
     said = problems.words(error) if error.code == "csrf_failed" else error.detail
     overlay = htmx.wants_fragment()
-    return refused(error, PAGE, FORM, next=target, email=email, said=said, overlay=overlay)
+    return render_form_errors(
+        error, PAGE, FORM, next=target, email=email, said=said, overlay=overlay
+    )
 
 
 blueprint.add_url_rule("/login", "auth_login", rate_limit(login), methods=["GET"])

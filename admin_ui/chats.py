@@ -14,10 +14,10 @@ from admin_ui.views import (
     NARROWING,
     Document,
     agents_only,
-    answer,
-    done,
-    refused,
+    redirect_or_toast,
     render,
+    render_form_errors,
+    render_page_or_fragment,
     versioned,
 )
 from chatapi.domain import errors
@@ -62,7 +62,7 @@ def index(session: Session) -> Response:
     etag = _list_etag(session, page.etag, kept)
     if page.is_unchanged:
         return htmx.vary(unchanged(etag))
-    return answer(PAGE, ROWS, etag, **_list(session, query, page, kept))
+    return render_page_or_fragment(PAGE, ROWS, etag, **_list(session, query, page, kept))
 
 
 @agents_only("/chats/<chat_id>")
@@ -83,7 +83,9 @@ def history(session: Session, chat_id: str) -> Response:
     """Show older messages of a conversation."""
     before = forms.query(MessagesQuery())["before"]
     chat, page = messages.history(session, chat_id, before=before, limit=WINDOW)
-    return answer("chats/older.html", "chats/_older.html", chat=chat, messages=page, new=None)
+    return render_page_or_fragment(
+        "chats/older.html", "chats/_older.html", chat=chat, messages=page, new=None
+    )
 
 
 @agents_only("/chats/<chat_id>/messages", method="POST", limit="send")
@@ -113,7 +115,7 @@ def _beside_composer(session: Session, chat_id: str, error: InvalidInput) -> Res
     if not htmx.wants_fragment():
         chat = access_chat(session, chat_id)
         text = request.form.get("message", "")
-        return refused(error, "chats/compose.html", CONVERSATION, chat=chat, text=text)
+        return render_form_errors(error, "chats/compose.html", CONVERSATION, chat=chat, text=text)
     html = render("_field_error.html", name="message", error=error)
     response = Response(html, status=error.status)
     return htmx.vary(htmx.retarget(response, "#composer-error", "innerHTML"))
@@ -140,7 +142,7 @@ def read(session: Session, chat_id: str) -> Response:
 def confirm_delete(session: Session, chat_id: str) -> Response:
     """Show the confirmation of deleting a chat."""
     chat = access_chat(session, chat_id)
-    return answer("chats/delete.html", "chats/_delete_dialog.html", chat=chat)
+    return render_page_or_fragment("chats/delete.html", "chats/_delete_dialog.html", chat=chat)
 
 
 @agents_only("/chats/<chat_id>/delete", method="POST")
@@ -148,7 +150,9 @@ def delete(session: Session, chat_id: str) -> Response:
     """Delete a chat permanently."""
     chats.delete(session, chat_id)
     gone = {"chat": chat_id}
-    return done("The chat is deleted.", url_for("admin_ui.chats_index"), console_closed=gone)
+    return redirect_or_toast(
+        "The chat is deleted.", url_for("admin_ui.chats_index"), console_closed=gone
+    )
 
 
 @agents_only("/chats/<chat_id>/messages/<int:seq>/delete")
@@ -158,7 +162,7 @@ def confirm_delete_message(session: Session, chat_id: str, seq: int) -> Response
     if not found or found[0]["seq"] != seq:
         raise errors.MessageNotFound
     page, fragment = "chats/delete_message.html", "chats/_delete_message_dialog.html"
-    return answer(page, fragment, chat=chat, message=found[0])
+    return render_page_or_fragment(page, fragment, chat=chat, message=found[0])
 
 
 @agents_only("/chats/<chat_id>/messages/<int:seq>/delete", method="POST")
@@ -166,7 +170,7 @@ def delete_message(session: Session, chat_id: str, seq: int) -> Response:
     """Replace a message by a tombstone."""
     messages.delete(session, chat_id, seq)
     address = url_for("admin_ui.chats_show", chat_id=chat_id)
-    return done("The message is deleted.", address, console_redacted={"seq": seq})
+    return redirect_or_toast("The message is deleted.", address, console_redacted={"seq": seq})
 
 
 @agents_only("/chats/bulk", method="POST")
@@ -182,7 +186,7 @@ def bulk_update(session: Session) -> Response:
         for chat, row in zip(before, results, strict=True)
         if chat is not None and row["ok"]
     ]
-    return _told_of_many(session, results, _undo(changes, done_to))
+    return render_bulk_result(session, results, _undo(changes, done_to))
 
 
 @agents_only("/chats/undo", method="POST")
@@ -196,8 +200,8 @@ def undo(session: Session) -> Response:
     if len(results) == 1 and results[0]["problem"] is not None:
         raise results[0]["problem"]
     if all(row["ok"] for row in results):
-        return done("Undone.", url_for("admin_ui.chats_index"))
-    return _told_of_many(session, results)
+        return redirect_or_toast("Undone.", url_for("admin_ui.chats_index"))
+    return render_bulk_result(session, results)
 
 
 _UNDOABLE = {"status": "status", "admin_id": "adminId"}
@@ -316,7 +320,7 @@ def _conversation(
         page = chats.list_chats(session, forms.filters(query), query["limit"], query["cursor"])
         context |= _list(session, query, page, chats.present_chat(session, chat))
     etag = _etag(session, chat, query, away)
-    return answer(PAGE, CONVERSATION, etag, toast=toast, undo=undo_of, **context)
+    return render_page_or_fragment(PAGE, CONVERSATION, etag, toast=toast, undo=undo_of, **context)
 
 
 def _closed_by(session: Session, chat: Chat) -> str | None:
@@ -360,7 +364,7 @@ def _changed(
 ) -> Response:
     """Return the conversation after an action in it."""
     if not htmx.wants_fragment():
-        return done("", url_for("admin_ui.chats_show", chat_id=chat_id))
+        return redirect_or_toast("", url_for("admin_ui.chats_show", chat_id=chat_id))
     query = forms.query(forms.ConversationQuery())
     if answered:
         query["new"] = 0
@@ -377,14 +381,14 @@ def _told(chat: Chat, changes: dict[str, Any]) -> str:
     return "Saved."
 
 
-def _told_of_many(
+def render_bulk_result(
     session: Session, results: list[chats.BulkResult], undo_of: Document | None = None
 ) -> Response:
     refusals = [_refusal(session, row["_id"], row["problem"]) for row in results if row["problem"]]
     count = len(results) - len(refusals)
     if not htmx.is_htmx():
         page = "chats/bulk.html"
-        return answer(page, page, count=count, refusals=refusals)
+        return render_page_or_fragment(page, page, count=count, refusals=refusals)
     html = render("chats/_bulk_toast.html", count=count, refusals=refusals, undo=undo_of)
     return htmx.trigger(htmx.vary(Response(html)), console_changed={}, console_deselect={})
 

@@ -30,7 +30,7 @@ class InboxQuery(ChatsQuery):
     keep -- the open chat, whose row stays in the list although the filters leave it out.
     """
 
-    keep = field_types.Id(load_default=None)
+    keep = field_types.ObjectIdString(load_default=None)
 
 
 class ConversationQuery(InboxQuery):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, request
 
 from admin_ui import blueprint, forms
-from admin_ui.views import answer, refused
+from admin_ui.views import render_form_errors, render_page_or_fragment
 from chatapi.domain.errors import CsrfFailed, InvalidInput, LinkExpired
 from chatapi.http import identity
 from chatapi.http.limits import rate_limit
@@ -20,8 +20,8 @@ def show() -> Response:
     token = request.args.get("token", "")
     user = credentials.link_user(token)
     if user is None:
-        return refused(LinkExpired(), PAGE, FORM, token="", user=None)
-    return answer(PAGE, FORM, token=token, user=user)
+        return render_form_errors(LinkExpired(), PAGE, FORM, token="", user=None)
+    return render_page_or_fragment(PAGE, FORM, token=token, user=user)
 
 
 def save() -> Response:
@@ -32,10 +32,10 @@ def save() -> Response:
         given = forms.form(LinkPasswordIn())
         user = credentials.use_link(given["token"], given["password"])
     except (InvalidInput, CsrfFailed) as error:
-        return refused(error, PAGE, FORM, token=token, user=credentials.link_user(token))
+        return render_form_errors(error, PAGE, FORM, token=token, user=credentials.link_user(token))
     except LinkExpired as error:
-        return refused(error, PAGE, FORM, token="", user=None)
-    return answer(PAGE, FORM, token="", user=user, done=True)
+        return render_form_errors(error, PAGE, FORM, token="", user=None)
+    return render_page_or_fragment(PAGE, FORM, token="", user=user, done=True)
 
 
 blueprint.add_url_rule("/set-password", "passwords_show", rate_limit(show), methods=["GET"])

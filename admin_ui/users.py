@@ -8,7 +8,12 @@ from urllib.parse import urlencode
 from flask import Response, request, url_for
 
 from admin_ui import forms, htmx
-from admin_ui.views import agents_only, answer, done, refused
+from admin_ui.views import (
+    agents_only,
+    redirect_or_toast,
+    render_form_errors,
+    render_page_or_fragment,
+)
 from chatapi.domain.documents import User, UserChanges
 from chatapi.domain.errors import InvalidInput
 from chatapi.domain.paging import Page
@@ -28,13 +33,13 @@ def index(session: Session) -> Response:
     query = forms.query(UsersQuery())
     page = accounts.list_users(session, **query)
     shown = _list(query, page) | {"unread_messages": chats.unread(session)[1]}
-    return answer("users/list.html", "users/_rows.html", **shown)
+    return render_page_or_fragment("users/list.html", "users/_rows.html", **shown)
 
 
 @agents_only("/users/<user_id>")
 def show(session: Session, user_id: str) -> Response:
     """Show the form for editing a user."""
-    return answer(*EDIT, user=_user(session, user_id), given={})
+    return render_page_or_fragment(*EDIT, user=_user(session, user_id), given={})
 
 
 @agents_only("/users/<user_id>", method="POST")
@@ -52,13 +57,13 @@ def update(session: Session, user_id: str) -> Response:
 def confirm(session: Session, user_id: str) -> Response:
     """Show the confirmation of changing a user's role or access."""
     changes = forms.query(forms.UserForm(only=("role", "disabled")))
-    return answer(*CONFIRM, user=_user(session, user_id), changes=changes)
+    return render_page_or_fragment(*CONFIRM, user=_user(session, user_id), changes=changes)
 
 
 @agents_only("/users/<user_id>/password-link")
 def password_link(session: Session, user_id: str) -> Response:
     """Show the confirmation of creating a password link."""
-    return answer(*LINK, user=_user(session, user_id), link=None)
+    return render_page_or_fragment(*LINK, user=_user(session, user_id), link=None)
 
 
 @agents_only("/users/<user_id>/password-link", method="POST")
@@ -66,7 +71,7 @@ def make_password_link(session: Session, user_id: str) -> Response:
     """Create a password link and show it once."""
     token, expires = credentials.make_link(session, user_id)
     link = identity.password_link(token)
-    return answer(*LINK, user=_user(session, user_id), link=link, expires=expires)
+    return render_page_or_fragment(*LINK, user=_user(session, user_id), link=link, expires=expires)
 
 
 def _user(session: Session, user_id: str) -> User:
@@ -94,14 +99,14 @@ def _beside_fields(session: Session, user_id: str, error: InvalidInput) -> Respo
     user, given = _user(session, user_id), request.form
     if not {"name", "image"} & given.keys():
         raise error
-    return refused(error, *EDIT, user=user, given=given)
+    return render_form_errors(error, *EDIT, user=user, given=given)
 
 
 def _shown(user: User) -> Response:
     """Return the user's row of the list after a change."""
     toast = f"{user['name']} is saved."
     if not htmx.wants_fragment():
-        return done("", url_for("admin_ui.users_index"))
-    response = answer("users/list.html", "users/_row.html", user=user, toast=toast)
+        return redirect_or_toast("", url_for("admin_ui.users_index"))
+    response = render_page_or_fragment("users/list.html", "users/_row.html", user=user, toast=toast)
     htmx.retarget(response, f"#user-{user['_id']}", "outerMorph")
     return htmx.trigger(response, console_dismiss={})

@@ -87,7 +87,7 @@ def render(template: str, **context: Any) -> str:
     return found.render(**helpers, **context)
 
 
-def answer(
+def render_page_or_fragment(
     page: str,
     fragment: str,
     etag: str | None = None,
@@ -111,7 +111,7 @@ def answer(
     return response
 
 
-def done(toast: str, otherwise: str, **events: dict[str, Any]) -> Response:
+def redirect_or_toast(toast: str, otherwise: str, **events: dict[str, Any]) -> Response:
     """Return a toast about a finished action, or without HTMX a redirect to its result.
 
     events -- fired in the page; `console_changed` makes it fetch what it shows again.
@@ -127,9 +127,9 @@ def versioned(etag: str, *more: object) -> str:
     return "-".join([etag, assets.files.release(), *(str(part) for part in more)])
 
 
-def refused(error: ChatError, page: str, fragment: str, **context: Any) -> Response:
+def render_form_errors(error: ChatError, page: str, fragment: str, **context: Any) -> Response:
     """Return a form with its errors."""
-    response = answer(page, fragment, status=error.status, error=error, **context)
+    response = render_page_or_fragment(page, fragment, status=error.status, error=error, **context)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response

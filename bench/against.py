@@ -232,24 +232,24 @@ def _listened(version: Version) -> tuple[Pair, int, int]:
     listener = http.client.HTTPConnection(address, timeout=60)
     listener.request("GET", f"/api/chat/{version.chat}/events", headers=_bearer(version.user))
     stream = listener.getresponse()
-    heard = 0
+    deliveries = 0
     is_open = True
 
     def listen() -> None:
-        nonlocal heard
+        nonlocal deliveries
         with contextlib.suppress(OSError, ValueError, AttributeError):
             while is_open and (line := stream.fp.readline()):
-                heard += line.startswith(b"event: message")
+                deliveries += line.startswith(b"event: message")
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
     sender = http.client.HTTPConnection(address, timeout=60)
     count = int(STREAM_SECONDS * STREAM_RATE)
     _send_steadily(version, sender, STREAM_RATE)
-    before, said = version.cpu(), heard
+    before, said = version.cpu(), deliveries
     _send_steadily(version, sender, count)
     after = version.cpu()
-    delivered = heard - said
+    delivered = deliveries - said
     is_open = False
     sender.close()
     listener.close()

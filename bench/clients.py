@@ -1,6 +1,6 @@
 """A crowd of clients in one process: event streams, WebSockets, long polls, and senders.
 
-`bench.swarm` starts this as a process of its own, tells it what to do by lines of JSON on
+`bench.client_pool` starts this as a process of its own, tells it what to do by lines of JSON on
 standard input and reads one line of JSON for each. It ends with its input.
 
 A client is a socket, a few numbers and, if it is told to keep them, the messages it was
@@ -35,9 +35,9 @@ MAX_FAULTS = 1000
 
 
 class Client:
-    """Somebody who listens, and comes back until told to stop.
+    """A client that listens and reconnects until it is stopped.
 
-    chat -- the id of a chat, or None for the inbox. seq -- the last message it was told of.
+    chat -- the id of a chat, or None for the inbox. seq -- the last message that it received.
     """
 
     __slots__ = (
@@ -45,7 +45,6 @@ class Client:
         "chat",
         "chats",
         "crowd",
-        "fresh",
         "is_admin",
         "is_ready",
         "is_slow",
@@ -55,6 +54,7 @@ class Client:
         "number",
         "pause",
         "poller",
+        "reported_chats",
         "rows",
         "seq",
         "stopped",
@@ -75,7 +75,7 @@ class Client:
         self.seq: int | None = 0 if self.keeps else None
         self.rows: list[tuple[int, str, str]] = []
         self.chats: dict[str, dict[str, Any]] = {}  # of an inbox: the newest state of each
-        self.fresh: set[str] = set()  # the chats this connection has told of
+        self.reported_chats: set[str] = set()  # the chats that this connection has reported
         self.link: Link | None = None
         self.poller: Http | None = None
         self.waiting: asyncio.Future[None] | None = None
@@ -91,10 +91,10 @@ class Client:
             return
         loop = asyncio.get_running_loop()
         while not self.stopped:
-            async with self.crowd.doors:
+            async with self.crowd.connect_semaphore:
                 self.waiting = loop.create_future()
                 self.visits += 1
-                self.fresh = set()
+                self.reported_chats = set()
                 with contextlib.suppress(OSError, TimeoutError):
                     await self._connect()
                     await asyncio.wait_for(asyncio.shield(self.waiting), OPEN_SECONDS)
@@ -126,12 +126,14 @@ class Client:
     async def _fetch(self) -> None:
         """Fetch the list, as a client does when its inbox's stream has begun.
 
-        What the stream has told since is newer, or will be followed by what is.
+        Later events of the stream are newer.
         """
         with contextlib.suppress(ConnectionError):
             status, rows = await self.crowd.ask("GET", "/api/chat?limit=100", self.token)
             if status == 200:
-                self.chats |= {row["_id"]: row for row in rows if row["_id"] not in self.fresh}
+                self.chats |= {
+                    row["_id"]: row for row in rows if row["_id"] not in self.reported_chats
+                }
                 return
         self.crowd.counts["list fetch failed"] += 1
         self.cut("reset")
@@ -182,7 +184,7 @@ class Client:
         if self.waiting is not None and not self.waiting.done():
             self.waiting.set_result(None)
 
-    def told(self, name: str, data: dict[str, Any]) -> None:
+    def delivered(self, name: str, data: dict[str, Any]) -> None:
         """Take an event."""
         if name == "message":
             self._take(data)
@@ -191,7 +193,7 @@ class Client:
                 self.crowd.note(data["lastMessage"], "inbox")
                 if self.keeps:
                     self.chats[data["_id"]] = data
-                    self.fresh.add(data["_id"])
+                    self.reported_chats.add(data["_id"])
             else:
                 if self.seq is None:
                     self.seq = data["lastSeq"]
@@ -206,7 +208,7 @@ class Client:
         self.crowd.note(row, "chat")
         if self.seq is not None and row["seq"] != self.seq + 1:
             kind = "message missed" if row["seq"] > self.seq else "message twice"
-            self.crowd.fault(kind, self, f"was told of message {row['seq']} after {self.seq}")
+            self.crowd.fault(kind, self, f"received message {row['seq']} after {self.seq}")
         self.seq = row["seq"]
         if self.keeps:
             self.rows.append((row["seq"], row["_id"], row["content"]))
@@ -255,13 +257,13 @@ class Client:
 
 
 class Crowd:
-    """All clients of this process, and what it is told to do with them."""
+    """All clients of this process, and the commands for them."""
 
     def __init__(self, address: str, port: int) -> None:
         self.server = (address, port)
         self.clients: list[Client] = []
         self.tasks: set[asyncio.Task[None]] = set()
-        self.doors = asyncio.Semaphore(50)
+        self.connect_semaphore = asyncio.Semaphore(50)
         self.deliveries: list[tuple[int, int, str]] = []
         self.faults: list[tuple[str, str]] = []  # of which kind, and what
         self.counts: Counter[str] = Counter()
@@ -303,15 +305,15 @@ class Crowd:
         self, plans: list[dict[str, Any]], parallel: int, seconds: float
     ) -> dict[str, Any]:
         """Let clients come in, so many at a time, and wait until they are there."""
-        self.doors = asyncio.Semaphore(parallel)
+        self.connect_semaphore = asyncio.Semaphore(parallel)
         started = time.monotonic()
-        fresh = [Client(self, plan) for plan in plans]
-        self.clients += fresh
-        for client in fresh:
+        opened = [Client(self, plan) for plan in plans]
+        self.clients += opened
+        for client in opened:
             self.start(client.live())
-        while time.monotonic() < started + seconds and not all(each.is_ready for each in fresh):
+        while time.monotonic() < started + seconds and not all(each.is_ready for each in opened):
             await asyncio.sleep(0.02)
-        return {"ready": sum(each.is_ready for each in fresh), "counts": self.counts}
+        return {"ready": sum(each.is_ready for each in opened), "counts": self.counts}
 
     async def do_send(
         self, senders: list[dict[str, Any]], rate: float, seconds: float, seed: int
@@ -354,14 +356,14 @@ class Crowd:
         found, self.deliveries = self.deliveries, []
         return {"deliveries": found}
 
-    async def do_brace(self) -> dict[str, Any]:
-        """Get ready for a storm: whoever comes back now does so at once."""
-        self.doors = asyncio.Semaphore(100_000)
+    async def do_prepare_reconnect(self) -> dict[str, Any]:
+        """Prepare a reconnect storm: clients reconnect without a limit."""
+        self.connect_semaphore = asyncio.Semaphore(100_000)
         for client in self.clients:
             client.visits_before = client.visits
         return {}
 
-    async def do_storm(self, targets: dict[str, int], seconds: float) -> dict[str, Any]:
+    async def do_reconnect_storm(self, targets: dict[str, int], seconds: float) -> dict[str, Any]:
         """Return when each had come back and caught up, after the server went.
 
         targets -- the last seq of each chat: who has it, has caught up.
@@ -382,16 +384,16 @@ class Crowd:
             await asyncio.sleep(0.01)
         return {"times": times, "away": len(away), "counts": self.counts}
 
-    async def do_talk(self, rate: float, seed: int, rough: float) -> dict[str, Any]:
+    async def do_talk(self, rate: float, seed: int, fault_rate: float) -> dict[str, Any]:
         """Begin to talk as the clients do, and to treat their connections badly.
 
-        rate -- messages a second. rough -- accidents a second.
+        rate -- messages a second. fault_rate -- injected faults a second.
         """
         self.is_talking = True
         chance = random.Random(seed)
         self.start(self._talk(rate, chance))
         self.start(self._read(rate / 4, chance))
-        self.start(self._hurt(rough, chance))
+        self.start(self._inject_faults(fault_rate, chance))
         return {}
 
     async def _talk(self, rate: float, chance: random.Random) -> None:
@@ -449,7 +451,7 @@ class Crowd:
                 if status != 204:
                     self.counts[f"read answered {status}"] += 1
 
-    async def _hurt(self, rate: float, chance: random.Random) -> None:
+    async def _inject_faults(self, rate: float, chance: random.Random) -> None:
         streaming = [client for client in self.clients if client.kind != "poll"]
         while self.is_talking:
             await asyncio.sleep(1 / rate)
@@ -494,7 +496,7 @@ class Crowd:
             "counts": self.counts,
         }
 
-    async def do_hush(self) -> dict[str, Any]:
+    async def do_pause_senders(self) -> dict[str, Any]:
         """Stop talking and hurting; return when every message sent is acknowledged."""
         self.is_talking = False
         end = time.monotonic() + 70
@@ -503,7 +505,7 @@ class Crowd:
         return {"sent": self.sent, "busy": len(self.tasks) - len(self.clients)}
 
     async def do_settle(self, targets: dict[str, int], seconds: float) -> dict[str, Any]:
-        """Wait until everybody has been told everything, and tell what they were told.
+        """Wait until every client has received everything, and return what they received.
 
         targets -- the last seq of each chat.
         """

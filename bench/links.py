@@ -65,7 +65,7 @@ class Link(asyncio.Protocol, abc.ABC):
         self.client = client
         self.transport: Any = None
         self.raw = b""
-        self.is_through = False  # past the head of the answer
+        self.has_head = False  # past the head of the answer
 
     def connection_made(self, transport: Any) -> None:
         self.transport, self.client.link = transport, self
@@ -78,7 +78,7 @@ class Link(asyncio.Protocol, abc.ABC):
 
     def data_received(self, data: bytes) -> None:
         self.raw += data
-        if not self.is_through:
+        if not self.has_head:
             head, separator, rest = self.raw.partition(b"\r\n\r\n")
             if not separator:
                 return
@@ -87,7 +87,7 @@ class Link(asyncio.Protocol, abc.ABC):
                 self.client.refused(status)
                 self.transport.abort()
                 return
-            self.is_through, self.raw = True, rest
+            self.has_head, self.raw = True, rest
             self.begun()
         self.read()
 
@@ -127,7 +127,7 @@ class EventStream(Link):
         for block in blocks:
             fields = dict(line.partition(b": ")[::2] for line in block.split(b"\n"))
             if b"event" in fields:
-                self.client.told(fields[b"event"].decode(), json.loads(fields[b"data"]))
+                self.client.delivered(fields[b"event"].decode(), json.loads(fields[b"data"]))
 
 
 class WebSocket(Link):
@@ -158,7 +158,7 @@ class WebSocket(Link):
             kind, payload = self.raw[0] & 0x0F, self.raw[start : start + size]
             self.raw = self.raw[start + size :]
             if kind == 1:
-                self._heard(json.loads(payload))
+                self._on_frame(json.loads(payload))
             elif kind == 9:
                 self._frame(10, payload)
             elif kind == 8:
@@ -172,9 +172,9 @@ class WebSocket(Link):
         """Close as the protocol wants it; the server answers and closes the connection."""
         self._frame(8, b"\x03\xe8")
 
-    def _heard(self, frame: dict[str, Any]) -> None:
+    def _on_frame(self, frame: dict[str, Any]) -> None:
         if frame["event"] not in {"ok", "problem"}:
-            self.client.told(frame["event"], frame["data"])
+            self.client.delivered(frame["event"], frame["data"])
         elif frame["ref"] == "in" and frame["event"] == "ok":
             self.client.came_in()
         elif frame["ref"] == "in":

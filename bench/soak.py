@@ -1,22 +1,22 @@
-"""Ten minutes of rough weather, and then the books must balance. `make soak`.
+"""A soak test of ten minutes with fault injection. `make soak`.
 
 Two workers, the embedded database, 200 clients on event streams, WebSockets and long polls,
-20 messages a second. Connections break in every way: closed in order, reset, frozen with
-the whole process, read a few bytes at a time; once the workers are replaced. At the end
+20 messages a second. Connections are closed, reset, frozen with the whole process, or read a few
+bytes at a time; once the workers are replaced. At the end
 
-- everybody was told exactly the history that the database has, each message once, in order;
-- everything acknowledged is in it exactly once, and every inbox shows the latest state;
+- every client has received exactly the history in the database, each message once, in order;
+- every acknowledged message is stored exactly once, and every inbox has the latest state;
 - the unread counts equal the history;
 - the workers' memory is flat: at the end at most 10 % and 5 MB more than after the warm-up,
   which is the first half of the run;
-- no connection is left open, and the log has no error and no answer of 500 or above.
+- no connection is open, and the log has no error and no response of 500 or above.
 
-Whatever of this does not hold is a violation of some kind: the first of each kind are shown as
-they are found, and all are counted at the end.
+Everything else is a violation: the first ones of each kind are printed when they are found, and
+all are counted at the end.
 
     python -m bench.soak [--minutes 10] [--clients 200] [--rate 20] [--no-restart] [--seed N]
 
-The exit code is 1 when anything of this does not hold.
+The exit code is 1 if there is a violation.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import page, people
+from bench.client_pool import Answer, ClientPool
 from bench.people import Person
 from bench.streams import memory, part
-from bench.swarm import Answer, Swarm
 from chatapi import create_app
 from chatapi.domain.documents import Chat, Message
 from chatapi.domain.enums import SIDES, Side
@@ -74,7 +74,7 @@ class Soak:
 
     options: Options
     app: AppServer
-    swarm: Swarm
+    pool: ClientPool
     chance: random.Random
     violations: Counter[str] = field(default_factory=Counter)
     memory: list[tuple[float, float]] = field(default_factory=list)
@@ -94,22 +94,22 @@ class Soak:
     def run(self) -> None:
         """Let everybody in, make the weather, and check what is left."""
         plans = _plans(self.options)
-        there = self.swarm.open(plans, 50, 120)
+        there = self.pool.open(plans, 50, 120)
         if there < len(plans):
             self.blame("client absent", f"only {there} of {len(plans)} clients came in")
         share = self.options.rate / PROCESSES
-        rough = self.options.clients / 40 / PROCESSES
+        fault_rate = self.options.clients / 40 / PROCESSES
         whats = [
-            {"rate": share, "rough": rough, "seed": self.options.seed + number}
+            {"rate": share, "fault_rate": fault_rate, "seed": self.options.seed + number}
             for number in range(PROCESSES)
         ]
-        self.swarm.ask_each("talk", whats)
+        self.pool.ask_each("talk", whats)
         self._weather()
-        hushed = self.swarm.ask("hush", 100)
-        if any(answer["busy"] for answer in hushed):
+        paused = self.pool.ask("pause_senders", 100)
+        if any(answer["busy"] for answer in paused):
             self.blame("not sent", "clients still insist on what they sent a minute ago")
         sent: dict[str, list[Any]] = {}
-        for answer in hushed:
+        for answer in paused:
             sent |= answer["sent"]
         self._check(sent)
         self._leave()
@@ -125,11 +125,11 @@ class Soak:
         while (now := time.monotonic()) < end:
             time.sleep(0.2)
             if frozen >= 0 and now >= thaw_at:
-                self.swarm.thaw(frozen)
+                self.pool.resume(frozen)
                 frozen, freeze_at = -1, now + self.chance.uniform(5, 20)
             elif frozen < 0 and freeze_at <= now < end - 10:
                 frozen, thaw_at = self.chance.randrange(PROCESSES), now + self.chance.uniform(2, 6)
-                self.swarm.freeze(frozen)
+                self.pool.freeze(frozen)
             if now >= restart_at:
                 restart_at = end
                 print(f"{now - started:4.0f} s  the workers are replaced", flush=True)
@@ -138,10 +138,10 @@ class Soak:
                 print_at = now + TICK
                 self._show_progress(now - started)
         if frozen >= 0:
-            self.swarm.thaw(frozen)
+            self.pool.resume(frozen)
 
     def _show_progress(self, passed: float) -> None:
-        states = self.swarm.ask("state")
+        states = self.pool.ask("state")
         held = sum(memory([pid])["Pss"] for pid in self.app.worker_pids())
         self.memory.append((passed, held))
         delays = [delay for state in states for delay in state["delays"]] or [0.0]
@@ -159,7 +159,7 @@ class Soak:
     def _check(self, sent: dict[str, list[Any]]) -> None:
         chats = {str(row["_id"]): row for row in database.chatrooms().find()}
         targets = {key: chat["lastSeq"] for key, chat in chats.items()}
-        settled = self.swarm.ask("settle", 90, targets=targets, seconds=60)
+        settled = self.pool.ask("settle", 90, targets=targets, seconds=60)
         # Read marks may have come in between; nobody writes any more.
         chats = {str(row["_id"]): row for row in database.chatrooms().find()}
         histories = _histories(chats)
@@ -187,10 +187,10 @@ class Soak:
                 "message stored unasked",
                 f"{len(stored)} messages are stored and {len(sent)} were acknowledged",
             )
-        told = sum(len(client["rows"]) for client in clients)
+        delivered = sum(len(client["rows"]) for client in clients)
         visits = sum(client["visits"] for client in clients if client["kind"] != "poll")
         self.say(
-            f"{len(sent):,} messages in {len(chats)} chats, told {told:,} times to "
+            f"{len(sent):,} messages in {len(chats)} chats, delivered {delivered:,} times to "
             f"{len(clients)} clients over {visits:,} connections"
         )
         counts = _sum(answer["counts"] for answer in settled)
@@ -208,7 +208,7 @@ class Soak:
             if client["rows"] != expected:
                 self.blame(
                     "history wrong",
-                    f"{name} was told {len(client['rows'])} of {len(expected)} messages",
+                    f"{name} received {len(client['rows'])} of {len(expected)} messages",
                 )
             return
         side: Side = "admin" if client["is_admin"] else "user"
@@ -237,7 +237,7 @@ class Soak:
 
     def _leave(self) -> None:
         """Let everybody go, without a word, and see the server notice it."""
-        for answer in self.swarm.ask("close", how="reset"):
+        for answer in self.pool.ask("close", how="reset"):
             if answer["left"]:
                 self.blame("benchmark failed", f"{answer['left']} tasks of clients did not end")
         started = time.monotonic()
@@ -327,14 +327,14 @@ def _histories(chats: dict[str, Chat]) -> dict[str, list[Message]]:
 def _report(options: Options, found: list[str]) -> list[str]:
     """Return the page that a whole run leaves."""
     return [
-        "# Rough weather",
+        "# Soak test with fault injection",
         "",
         page.origin("make soak"),
         "",
         (
             f"{options.seconds / 60:.0f} minutes, {options.clients} clients, {options.rate:g} "
             f"messages a second, {WORKERS} workers{', once replaced' if options.restart else ''}; "
-            "what the clients were told was compared with the database at the end."
+            "the events that the clients received were compared with the database at the end."
         ),
         "",
         *(f"- {line}" for line in found),
@@ -376,11 +376,11 @@ def soak(options: Options) -> tuple[Counter[str], list[str]]:
         tempfile.TemporaryDirectory(prefix="livechat-soak-") as folder,
         start_database(Path(folder) / "db") as server,
         start_app(server.uri, workers=WORKERS, env=environment) as app,
-        Swarm(ADDRESS, app.port, PROCESSES) as swarm,
+        ClientPool(ADDRESS, app.port, PROCESSES) as pool,
     ):
         create_app(DevelopmentConfig, MONGO_URI=server.uri, DATA_DIR=folder)
         chance = random.Random(options.seed)
-        run = Soak(options, app, swarm, chance)
+        run = Soak(options, app, pool, chance)
         run.run()
     return run.violations, run.found
 
@@ -401,7 +401,7 @@ def main() -> None:
     for kind, count in violations.most_common():
         print(f"{count:6,} × {kind}")
     count = violations.total()
-    verdict = f"VERDICT: {count:,} violations" if count else "VERDICT: all is well"
+    verdict = f"VERDICT: FAIL, {count:,} violations" if count else "VERDICT: PASS"
     print(verdict)
     if options.seconds >= LONG_ENOUGH:
         PAGE.write_text("\n".join(_report(options, [*found, verdict])))

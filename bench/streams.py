@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import people
+from bench.client_pool import Answer, ClientPool
 from bench.load import cpu_seconds
 from bench.people import Person
 from bench.quiet import Floor
-from bench.swarm import Answer, Swarm
 from chatapi.services import accounts, messages
 from tests.servers import ADDRESS, AppServer, DatabaseServer, start_app
 
@@ -70,15 +70,15 @@ def measure(database: DatabaseServer, environment: dict[str, str], quick: bool) 
         found = Found(kind)
         with (
             start_app(database.uri, env=environment | NO_CAPS) as app,
-            Swarm(ADDRESS, app.port) as swarm,
+            ClientPool(ADDRESS, app.port) as pool,
         ):
-            _warm_up(swarm, kind, users, agents)
+            _warm_up(pool, kind, users, agents)
             base = memory(app.worker_pids())
-            _open(swarm, kind, users[: sizes.clients - AGENTS], agents)
+            _open(pool, kind, users[: sizes.clients - AGENTS], agents)
             _idle(found, app, database, base, sizes.clients, 3)
-            _latency(found, app, database, swarm, users[: sizes.clients - AGENTS], sizes)
-            _storm(found, app, swarm, users[: sizes.clients - AGENTS])
-            swarm.ask("close", how="reset")
+            _latency(found, app, database, pool, users[: sizes.clients - AGENTS], sizes)
+            _reconnect_storm(found, app, pool, users[: sizes.clients - AGENTS])
+            pool.ask("close", how="reset")
         if sizes.idle:
             with start_app(database.uri, env=environment | NO_CAPS) as app:
                 _crowd(found, app, database, users, sizes.idle, end)
@@ -86,14 +86,14 @@ def measure(database: DatabaseServer, environment: dict[str, str], quick: bool) 
     return results
 
 
-def _warm_up(swarm: Swarm, kind: str, users: list[Person], agents: list[Person]) -> None:
+def _warm_up(pool: ClientPool, kind: str, users: list[Person], agents: list[Person]) -> None:
     """Let the worker set up what it needs only once, such as a full pool of connections."""
-    _open(swarm, kind, users[:PARALLEL], agents[:2])
+    _open(pool, kind, users[:PARALLEL], agents[:2])
     senders = [{"token": each.token, "chat": each.chat} for each in users[:30]]
-    swarm.tell(0, "send", senders=senders, rate=50, seconds=1, seed=os.getpid())
-    swarm.hear(0, 60)
-    swarm.ask("close", how="clean")
-    swarm.ask("deliveries")
+    pool.send_command(0, "send", senders=senders, rate=50, seconds=1, seed=os.getpid())
+    pool.read_result(0, 60)
+    pool.ask("close", how="clean")
+    pool.ask("deliveries")
 
 
 def _crowd(
@@ -106,8 +106,8 @@ def _crowd(
 ) -> None:
     """Let more and more in, as long as there is time."""
     kind = found.kind
-    with Swarm(ADDRESS, app.port) as swarm:
-        _warm_up(swarm, kind, users, [])
+    with ClientPool(ADDRESS, app.port) as pool:
+        _warm_up(pool, kind, users, [])
         base = memory(app.worker_pids())
         there, taken = 0, 0.0
         for count in counts:
@@ -115,7 +115,7 @@ def _crowd(
                 found.add(f"{count:,} clients", "left out: the machine was too busy")
                 break
             started, used = time.monotonic(), cpu_seconds(app.worker_pids())
-            _open(swarm, kind, users[there:count], [])
+            _open(pool, kind, users[there:count], [])
             taken, used = time.monotonic() - started, cpu_seconds(app.worker_pids()) - used
             found.add(
                 f"opening {count - there:,} more",
@@ -123,15 +123,15 @@ def _crowd(
             )
             there = count
             _idle(found, app, database, base, count, 10)
-        swarm.ask("close", how="reset")
+        pool.ask("close", how="reset")
 
 
-def _open(swarm: Swarm, kind: str, users: Iterable[Person], agents: Iterable[Person]) -> None:
+def _open(pool: ClientPool, kind: str, users: Iterable[Person], agents: Iterable[Person]) -> None:
     plans: list[Answer] = [
         {"kind": kind, "token": each.token, "chat": each.chat or None} for each in (*users, *agents)
     ]
     numbered = [plan | {"number": number} for number, plan in enumerate(plans)]
-    there = swarm.open(numbered, PARALLEL, 120)
+    there = pool.open(numbered, PARALLEL, 120)
     if there < len(numbered):
         raise RuntimeError(f"only {there} of {len(numbered)} clients came in within 120 s")
 
@@ -176,7 +176,7 @@ def _latency(
     found: Found,
     app: AppServer,
     database: DatabaseServer,
-    swarm: Swarm,
+    pool: ClientPool,
     users: list[Person],
     sizes: Sizes,
 ) -> None:
@@ -185,11 +185,11 @@ def _latency(
     senders += [
         {"token": agents[number % 10].token, "chat": each.chat} for number, each in enumerate(users)
     ]
-    swarm.ask("deliveries")
+    pool.ask("deliveries")
     pids = app.worker_pids()
-    with Swarm(ADDRESS, app.port, 1) as talking:
+    with ClientPool(ADDRESS, app.port, 1) as talking:
         before = cpu_seconds(pids), cpu_seconds([database.pid])
-        clients = [each.pid for each in (*swarm.processes, *talking.processes)]
+        clients = [each.pid for each in (*pool.processes, *talking.processes)]
         with Floor([app.pid, *pids, database.pid, *clients]) as floor:
             [said] = talking.ask(
                 "send",
@@ -204,11 +204,11 @@ def _latency(
         raise RuntimeError(f"messages were refused: {said['failures']}")
     answered: dict[int, int] = dict(said["answers"])
     count = len(answered)
-    heard = [row for answer in swarm.ask("deliveries") for row in answer["deliveries"]]
+    deliveries = [row for answer in pool.ask("deliveries") for row in answer["deliveries"]]
     expected = count * (1 + AGENTS)
-    chat = [(got - sent) / 1e6 for sent, got, where in heard if where == "chat"]
-    inbox = [(got - sent) / 1e6 for sent, got, where in heard if where == "inbox"]
-    late = [(got - answered[sent]) / 1e6 for sent, got, _ in heard if sent in answered]
+    chat = [(got - sent) / 1e6 for sent, got, where in deliveries if where == "chat"]
+    inbox = [(got - sent) / 1e6 for sent, got, where in deliveries if where == "inbox"]
+    late = [(got - answered[sent]) / 1e6 for sent, got, _ in deliveries if sent in answered]
     posts = [(at - sent) / 1e6 for sent, at in answered.items()]
     load = f"{sizes.clients:,} clients, {RATE} messages/s"
     found.add(f"floor of this machine in these {sizes.seconds:.0f} s", str(floor))
@@ -221,32 +221,32 @@ def _latency(
     found.add("from the answer to the stream", times(late))
     found.add("the POST's own answer", times(posts))
     found.add(
-        f"{count:,} messages, {len(heard):,} of {expected:,} events",
+        f"{count:,} messages, {len(deliveries):,} of {expected:,} events",
         f"{used[0] / count * 1000:.1f} ms app CPU a message, {used[1] / count * 1000:.1f} database",
     )
 
 
-def _storm(found: Found, app: AppServer, swarm: Swarm, users: list[Person]) -> None:
+def _reconnect_storm(found: Found, app: AppServer, pool: ClientPool, users: list[Person]) -> None:
     """Kill the worker, write while everybody is away, and see them come back."""
     writer = accounts.open_session(people.add(1, "admin")[0].token)
     if writer is None:
         raise RuntimeError("the session that was just made is not there")
     count = len(users) + AGENTS
-    swarm.ask("brace")
+    pool.ask("prepare_reconnect")
     started = time.monotonic()
     app.kill_worker()
     targets = {}
     for user in users[:100]:
         message, _ = messages.send(writer, user.chat, "While you were away.")
         targets[user.chat] = message["seq"]
-    answers = swarm.ask("storm", 120, targets=targets, seconds=90)
+    answers = pool.ask("reconnect_storm", 120, targets=targets, seconds=90)
     used = cpu_seconds(app.worker_pids())
     back = sorted(at - started for answer in answers for at in answer["times"])
     away = sum(answer["away"] for answer in answers)
     if away:
         raise RuntimeError(f"{away} of {count} clients were not back within 90 s")
     found.add(
-        f"storm: worker killed, {count:,} come back at once",
+        f"reconnect storm: worker killed, {count:,} clients reconnect",
         f"all caught up after {back[-1]:.1f} s (half: {part(back, 0.5):.1f} s), "
         f"{used:.1f} s app CPU with its start",
     )

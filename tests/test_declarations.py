@@ -69,7 +69,7 @@ class _Loud(fields.String):
         (_Loud(), "a _Loud"),
         (fields.List(fields.DateTime()), "a DateTime"),
         (fields.Dict(values=fields.DateTime()), "a DateTime"),
-        (fields.List(field_types.Time()), "is not converted"),
+        (fields.List(field_types.UtcDateTime()), "is not converted"),
         (fields.String(dump_default="x"), "a dump_default"),
         (fields.String(attribute="user.name"), "is not converted"),
     ],

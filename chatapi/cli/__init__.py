@@ -78,7 +78,7 @@ def _refuse_half_restored() -> None:
 
 def _sweep() -> None:
     """Delete orphaned messages and search terms, and add missing search terms."""
-    found, left_by_crashes = consistency.strays()
+    found, left_by_crashes = consistency.orphaned_messages()
     if not left_by_crashes:
         raise click.ClickException(
             f"{len(found)} messages belong to no chat, more than crashes leave: "

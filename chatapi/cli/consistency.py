@@ -150,7 +150,7 @@ def remove_lost_terms() -> None:
     maintenance.delete_orphaned_terms(clock.now() - _SURELY_LEFT)
 
 
-def strays(newest: int | None = None) -> tuple[list[ObjectId], bool]:
+def orphaned_messages(newest: int | None = None) -> tuple[list[ObjectId], bool]:
     """Return orphaned messages, and whether crashes can have left them.
 
     A sender that is killed just after its chat was deleted leaves one, and so does whoever

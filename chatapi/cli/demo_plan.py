@@ -27,7 +27,7 @@ _PRIORITY_WEIGHTS = (15, 60, 18, 7)
 
 
 @dataclass(frozen=True)
-class Line:
+class PlannedMessage:
     """One message. `speaker` is "user", "admin" (who the chat is assigned to) or "other"."""
 
     at: datetime
@@ -47,7 +47,7 @@ class PlannedChat:
     subject: str
     category: str
     priority: Priority
-    lines: tuple[Line, ...]
+    lines: tuple[PlannedMessage, ...]
     status: str
     agent: str | None
     other: str
@@ -139,7 +139,7 @@ class _Planner:
         for number, line in enumerate(spoken):
             speaker, text = _split(line)
             at = begin + step * number + step * self.random.random() * 0.8
-            lines.append(Line(at, speaker, text))
+            lines.append(PlannedMessage(at, speaker, text))
         return PlannedChat(
             owner=owner.email,
             subject=found["subject"],
@@ -154,18 +154,18 @@ class _Planner:
         )
 
     def _owner(
-        self, dialogue: dict[str, Any], begin: datetime, among: set[str] | None = None
+        self, dialogue: dict[str, Any], begin: datetime, only_emails: set[str] | None = None
     ) -> Person:
         """Choose a customer who writes the dialogue's language and has no open chat by then."""
         language = dialogue.get("lang")
         speakers = [
             person
             for person in self.customers
-            if (among is None or person.email in among)
+            if (only_emails is None or person.email in only_emails)
             and (language in person.languages if language else not person.languages)
         ]
         # Customers who write another language also write English, if no others are left.
-        everybody = [p for p in self.customers if among is None or p.email in among]
+        everybody = [p for p in self.customers if only_emails is None or p.email in only_emails]
         for candidates in (speakers, everybody):
             free = [p for p in candidates if self.free_from[p.email] <= begin]
             fresh = [p for p in free if (p.email, dialogue["subject"]) not in self.had]
@@ -189,7 +189,8 @@ class _Planner:
         other = self.random.choice([a for a in self.people.agents if a is not agent])
         details = self.details.of_chat(owner, agent)
         lines = [
-            Line(self.now, *_split(line.format(**details))) for line in dialogue["messages"][:kept]
+            PlannedMessage(self.now, *_split(line.format(**details)))
+            for line in dialogue["messages"][:kept]
         ]
         answered = any(line.speaker != "user" for line in lines)
         assigned = self.random.random() < (0.95 if answered else 0.25)

@@ -57,7 +57,7 @@ class _File:
     encoded: dict[str, bytes] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, body: bytes) -> _File:
+    def from_bytes(cls, name: str, body: bytes) -> _File:
         suffix = Path(name).suffix
         content_type = _TYPES.get(suffix) or mimetypes.guess_type(name)[0]
         digest = hashlib.blake2b(body, digest_size=8).hexdigest()
@@ -157,7 +157,7 @@ class StaticFiles:
         for path in self._paths():
             if not path.is_relative_to(self.folder):
                 digest.update(path.name.encode() + path.read_bytes())
-        files = {name: _File.of(name, body) for name, body in bodies.items()}
+        files = {name: _File.from_bytes(name, body) for name, body in bodies.items()}
         return _Release(files, digest.hexdigest(), frozenset(sources))
 
     def _respond(self, filename: str, version: str | None = None) -> Response:

@@ -12,14 +12,14 @@ from chatapi.schemas.field_types import (
     MAX_EMAIL_LENGTH,
     PASSWORD_LENGTH,
     EmailAddress,
-    Id,
     IsSet,
     Name,
     NewPassword,
+    ObjectIdString,
     Password,
     StrictBoolean,
     Text,
-    Time,
+    UtcDateTime,
 )
 from chatapi.schemas.users import VERIFIED
 
@@ -98,7 +98,7 @@ class LinkPasswordIn(Input):
 class MeOut(Output):
     """The caller: the session's user."""
 
-    _id = Id(attribute="user_id", metadata=USER)
+    _id = ObjectIdString(attribute="user_id", metadata=USER)
     name = fields.String(metadata={"example": "Ana Souza"})
     email = fields.String(metadata={"example": "ana@example.com"})
     role = fields.String(validate=validate.OneOf(ROLES))
@@ -114,7 +114,7 @@ class SignedInOut(Output):
             "description": "For the header `Authorization: Bearer TOKEN`. Shown only here.",
         }
     )
-    expiresAt = Time(
+    expiresAt = UtcDateTime(
         metadata={"description": "Without use; each use moves it on, to within five minutes."}
     )
     deviceToken = fields.String(
@@ -133,7 +133,7 @@ class TokenOut(Output):
             "description": "Replaces the one that this request came with. Shown only here.",
         }
     )
-    expiresAt = Time()
+    expiresAt = UtcDateTime()
 
 
 class PasswordLinkOut(Output):
@@ -143,14 +143,14 @@ class PasswordLinkOut(Output):
             "description": "For the person, over a channel you trust. Works once.",
         }
     )
-    expiresAt = Time()
+    expiresAt = UtcDateTime()
 
 
 class SessionOut(Output):
-    _id = Id(metadata=SESSION)
-    createdAt = Time()
-    lastSeenAt = Time(metadata={"description": "To within five minutes."})
-    expiresAt = Time()
+    _id = ObjectIdString(metadata=SESSION)
+    createdAt = UtcDateTime()
+    lastSeenAt = UtcDateTime(metadata={"description": "To within five minutes."})
+    expiresAt = UtcDateTime()
     userAgent = fields.String(metadata={"example": "Mozilla/5.0 (X11; Linux x86_64)"})
     address = fields.String(metadata={"example": "203.0.113.7"})
     current = fields.Boolean(metadata={"example": True, "description": "The one that asks."})

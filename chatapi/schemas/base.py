@@ -14,7 +14,7 @@ from typing import Any
 from marshmallow import EXCLUDE, RAISE, Schema, fields, missing
 
 from chatapi.domain import clock
-from chatapi.schemas.field_types import Id, IsSet, RawNested, StrictInteger, Time
+from chatapi.schemas.field_types import IsSet, ObjectIdString, RawNested, StrictInteger, UtcDateTime
 
 
 class Input(Schema):
@@ -99,7 +99,7 @@ def _shape_of(named: Mapping[str, fields.Field[Any]]) -> Callable[[Any], dict[st
 _SHOWN = frozenset(
     {
         *(fields.String, fields.Integer, fields.Float, fields.Boolean, fields.Raw, fields.Dict),
-        *(fields.List, fields.Nested, Id, Time, IsSet, RawNested),
+        *(fields.List, fields.Nested, ObjectIdString, UtcDateTime, IsSet, RawNested),
     }
 )
 
@@ -127,14 +127,14 @@ def _refuse_what_dump_ignores(schema: Output) -> None:
             if part.dump_default not in (missing, None):  # None is what dump shows anyway
                 raise TypeError(f"{place}.{name} has a dump_default, which Output.dump ignores.")
         inner = field.inner if isinstance(field, fields.List) else None
-        if isinstance(inner, (Id, Time)) or "." in (field.attribute or ""):
+        if isinstance(inner, (ObjectIdString, UtcDateTime)) or "." in (field.attribute or ""):
             raise TypeError(f"{place}.{name} is not converted by Output.dump.")
 
 
 def _conversion(field: fields.Field[Any]) -> Convert:
-    if isinstance(field, Id):
+    if isinstance(field, ObjectIdString):
         return str
-    if isinstance(field, Time):
+    if isinstance(field, UtcDateTime):
         return clock.iso
     if isinstance(field, IsSet):
         return _is_set

@@ -16,16 +16,16 @@ from chatapi.schemas.base import Input, ListQuery, Output
 from chatapi.schemas.examples import ADMIN, AVATAR, CHAT, USER
 from chatapi.schemas.field_types import (
     Choice,
-    Id,
     IsSet,
+    ObjectIdString,
     QueryFlag,
     RawNested,
     StrictBoolean,
     StrictInteger,
     Text,
-    Time,
+    UtcDateTime,
 )
-from chatapi.schemas.messages import RETRY_KEY, MessageOut, client_message_id
+from chatapi.schemas.messages import IDEMPOTENCY_KEY, MessageOut, client_message_id
 from chatapi.schemas.problems import ProblemOut
 from chatapi.schemas.users import VERIFIED
 
@@ -66,7 +66,9 @@ class ChatPatch(AgentChanges):
     message = Text(
         1, MAX_MESSAGE_LENGTH, multiline=True, metadata={"description": "A message to add."}
     )
-    clientMessageId = Text(1, MAX_CLIENT_MESSAGE_ID_LENGTH, allow_none=True, metadata=RETRY_KEY)
+    clientMessageId = Text(
+        1, MAX_CLIENT_MESSAGE_ID_LENGTH, allow_none=True, metadata=IDEMPOTENCY_KEY
+    )
     read = StrictBoolean(
         validate=validate.Equal(True, error="Can only be true: nothing becomes unread again."),
         metadata={"description": "true: the caller's side has read everything."},
@@ -130,29 +132,29 @@ class LastMessageOut(Output):
     )
     senderRole = fields.String(validate=validate.OneOf(SENDER_ROLES))
     senderName = fields.String(metadata={"example": "Ana Souza"})
-    timestamp = Time()
+    timestamp = UtcDateTime()
 
 
 class ChatOut(Output):
-    _id = Id(metadata=CHAT)
-    userId = Id(metadata=USER)
+    _id = ObjectIdString(metadata=CHAT)
+    userId = ObjectIdString(metadata=USER)
     userName = fields.String(metadata={"example": "Ana Souza"})
     userEmail = fields.String(metadata={"example": "ana@example.com"})
     userImage = fields.String(allow_none=True, metadata=AVATAR)
     userRole = fields.String(validate=validate.OneOf(("user", "guest")))
     userEmailVerified = IsSet(attribute="userEmailVerifiedAt", metadata=VERIFIED)
-    adminId = Id(allow_none=True, metadata=ADMIN)
+    adminId = ObjectIdString(allow_none=True, metadata=ADMIN)
     adminName = fields.String(allow_none=True, metadata={"example": "Kofi Mensah"})
     adminImage = fields.String(allow_none=True, metadata={"example": None})
     subject = fields.String(metadata={"example": "Parcel is late"})
     category = fields.String(metadata={"example": "general"})
     priority = fields.String(validate=validate.OneOf(PRIORITIES), metadata={"example": "medium"})
     status = fields.String(validate=validate.OneOf(STATUSES))
-    createdAt = Time()
-    updatedAt = Time()
-    lastMessageAt = Time(metadata={"description": "Moves only with a message."})
+    createdAt = UtcDateTime()
+    updatedAt = UtcDateTime()
+    lastMessageAt = UtcDateTime(metadata={"description": "Moves only with a message."})
     lastMessage = fields.Nested(LastMessageOut, allow_none=True)
-    solvedAt = Time(
+    solvedAt = UtcDateTime(
         allow_none=True,
         metadata={
             "example": None,

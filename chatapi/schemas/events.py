@@ -7,7 +7,7 @@ from marshmallow import fields, validate
 from chatapi.domain.enums import ROLES
 from chatapi.domain.lengths import MAX_SEQ
 from chatapi.schemas.base import Input, Output
-from chatapi.schemas.field_types import Id, StrictInteger
+from chatapi.schemas.field_types import ObjectIdString, StrictInteger
 from chatapi.schemas.messages import MessageIn, ReadIn
 
 
@@ -51,28 +51,28 @@ SocketMessages: dict[str, Input] = {
 
 
 class ReadOut(Output):
-    chatId = Id()
+    chatId = ObjectIdString()
     readerRole = fields.String(validate=validate.OneOf(("user", "admin")))
     seq = fields.Integer()
 
 
 class TypingOut(Output):
-    chatId = Id()
-    senderId = Id()
+    chatId = ObjectIdString()
+    senderId = ObjectIdString()
     senderName = fields.String()
     senderRole = fields.String(validate=validate.OneOf(ROLES))
 
 
 class PresenceOut(Output):
-    userId = Id()
+    userId = ObjectIdString()
     name = fields.String()
     role = fields.String(validate=validate.OneOf(ROLES))
     online = fields.Boolean()
-    chatId = Id(allow_none=True)
+    chatId = ObjectIdString(allow_none=True)
 
 
 class DeletedOut(Output):
     """The deletion of a message if `seq` is set, else of the whole chat."""
 
-    chatId = Id()
+    chatId = ObjectIdString()
     seq = fields.Integer(allow_none=True)

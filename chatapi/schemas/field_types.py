@@ -168,11 +168,11 @@ class QueryFlag(fields.Boolean):
     falsy = {"false", "0", "no"}  # noqa: RUF012
 
 
-class Id(fields.String):
+class ObjectIdString(fields.String):
     """An id: an ObjectId in the database, 24 hex digits in the API."""
 
 
-class Time(fields.String):
+class UtcDateTime(fields.String):
     """A time in UTC with milliseconds: 2026-11-22T18:00:00.000Z."""
 
     def __init__(self, **kwargs: Any) -> None:

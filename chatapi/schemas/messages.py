@@ -8,9 +8,9 @@ from chatapi.domain.enums import SENDER_ROLES
 from chatapi.domain.lengths import MAX_CLIENT_MESSAGE_ID_LENGTH, MAX_MESSAGE_LENGTH, MAX_SEQ
 from chatapi.schemas.base import Input, Output
 from chatapi.schemas.examples import AVATAR, CHAT, MESSAGE, USER
-from chatapi.schemas.field_types import Id, StrictInteger, Text, Time
+from chatapi.schemas.field_types import ObjectIdString, StrictInteger, Text, UtcDateTime
 
-RETRY_KEY = {
+IDEMPOTENCY_KEY = {
     "example": "5f1c9a52-0c1e-4f1b-9d3a-8b7e6f5d4c3b",
     "description": "Your own id of the message. Repeat it when you retry: nothing is sent twice.",
 }
@@ -19,7 +19,11 @@ RETRY_KEY = {
 def client_message_id() -> Text:
     """Return the field of the idempotency key that a client sends with a message."""
     return Text(
-        1, MAX_CLIENT_MESSAGE_ID_LENGTH, load_default=None, allow_none=True, metadata=RETRY_KEY
+        1,
+        MAX_CLIENT_MESSAGE_ID_LENGTH,
+        load_default=None,
+        allow_none=True,
+        metadata=IDEMPOTENCY_KEY,
     )
 
 
@@ -54,22 +58,22 @@ class MessagesQuery(Input):
 
 
 class MessageOut(Output):
-    _id = Id(metadata=MESSAGE)
-    chatId = Id(metadata=CHAT)
+    _id = ObjectIdString(metadata=MESSAGE)
+    chatId = ObjectIdString(metadata=CHAT)
     seq = fields.Integer(
         metadata={"example": 1, "description": "1, 2, 3… in the chat: the order of messages."}
     )
-    clientMessageId = fields.String(allow_none=True, metadata=RETRY_KEY)
-    senderId = Id(metadata=USER)
+    clientMessageId = fields.String(allow_none=True, metadata=IDEMPOTENCY_KEY)
+    senderId = ObjectIdString(metadata=USER)
     senderName = fields.String(metadata={"example": "Ana Souza"})
     senderImage = fields.String(allow_none=True, metadata=AVATAR)
     senderRole = fields.String(validate=validate.OneOf(SENDER_ROLES))
     content = fields.String(metadata={"example": "It should have arrived on Monday."})
-    timestamp = Time()
+    timestamp = UtcDateTime()
     isRead = fields.Boolean(
         metadata={"example": False, "description": "The other side has read this far."}
     )
-    deletedAt = Time(
+    deletedAt = UtcDateTime(
         allow_none=True,
         dump_default=None,
         metadata={

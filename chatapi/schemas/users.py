@@ -10,13 +10,13 @@ from chatapi.schemas.base import Input, ListQuery, Output
 from chatapi.schemas.examples import AVATAR, USER
 from chatapi.schemas.field_types import (
     Choice,
-    Id,
     IsSet,
     Name,
+    ObjectIdString,
     QueryFlag,
     StrictBoolean,
     Text,
-    Time,
+    UtcDateTime,
 )
 
 
@@ -52,11 +52,11 @@ VERIFIED = {
 
 
 class UserOut(Output):
-    _id = Id(metadata=USER)
+    _id = ObjectIdString(metadata=USER)
     name = fields.String(metadata={"example": "Ana Souza"})
     email = fields.String(metadata={"example": "ana@example.com"})
     role = fields.String(validate=validate.OneOf(ROLES))
     image = fields.String(allow_none=True, metadata=AVATAR)
     disabled = fields.Boolean(metadata={"example": False})
-    createdAt = Time()
+    createdAt = UtcDateTime()
     emailVerified = IsSet(attribute="emailVerifiedAt", metadata=VERIFIED)

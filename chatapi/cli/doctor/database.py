@@ -148,10 +148,10 @@ def consistency_of_chats() -> str:
             ASK,
         )
     expect(not maintenance.unfinished_restore(), "A restore was cut off.", "Restore again.")
-    strays, left_by_crashes = consistency.strays(MAX_SEARCHED)
+    orphaned_messages, left_by_crashes = consistency.orphaned_messages(MAX_SEARCHED)
     expect(
-        not strays,
-        f"{len(strays)} messages belong to no chat, so nobody sees them.",
+        not orphaned_messages,
+        f"{len(orphaned_messages)} messages belong to no chat, so nobody sees them.",
         f"Run init-db --sweep {CALLED}." if left_by_crashes else ASK,
     )
     which = "all" if newest is None else f"the newest {compared:,} of about {total:,}"

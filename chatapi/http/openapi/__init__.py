@@ -41,7 +41,7 @@ class CachedBody:
     mimetype: str
 
     @classmethod
-    def of(cls, body: bytes, mimetype: str) -> CachedBody:
+    def from_bytes(cls, body: bytes, mimetype: str) -> CachedBody:
         """Return a body with its ETag."""
         return cls(body, hashlib.blake2b(body, digest_size=16).hexdigest(), mimetype)
 
@@ -81,9 +81,9 @@ def _build(name: str) -> CachedBody:
     made = build_document(current_app)
     if name == "page":
         page = reference.render(made, _advice(), files.url("page.css"), files.url("page.js"))
-        return CachedBody.of(page.encode(), "text/html")
+        return CachedBody.from_bytes(page.encode(), "text/html")
     text = json.dumps(made, ensure_ascii=False, separators=(",", ":"))
-    return CachedBody.of(text.encode(), "application/json")
+    return CachedBody.from_bytes(text.encode(), "application/json")
 
 
 def _advice() -> dict[str, dict[str, Any]]:

@@ -67,7 +67,7 @@ def describe_field(
         control = control if field.multiline else r"\u0000-\u001f\u007f-\u009f"
         any_, visible = f"[^{control}]*", rf"[^\s{control}]"
         more["pattern"] = f"^{any_}{visible}{any_}$" if field.low else f"^{any_}$"
-    elif isinstance(field, field_types.Id):
+    elif isinstance(field, field_types.ObjectIdString):
         more["pattern"] = ID_PATTERN
     elif isinstance(field, fields.List) and isinstance(field.load_default, tuple):
         ret.pop("default", None)

@@ -14,14 +14,14 @@ from chatapi.http.openapi.texts import EXTRAS
 from chatapi.schemas import field_types
 from chatapi.schemas.base import Output
 from chatapi.schemas.chats import BulkIn, ChatPatch
-from chatapi.schemas.messages import RETRY_KEY
+from chatapi.schemas.messages import IDEMPOTENCY_KEY
 from chatapi.schemas.users import UserPatch
 
 REQUESTS: dict[type[Schema], dict[str, Any]] = {
     ChatPatch: {
         "Answer": {
             "message": "It is on its way.",
-            "clientMessageId": RETRY_KEY["example"],
+            "clientMessageId": IDEMPOTENCY_KEY["example"],
         },
         "Read": {"read": True},
         "Assign (agents)": {

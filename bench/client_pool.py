@@ -1,4 +1,4 @@
-"""The hand that guides a few processes of `bench.clients`."""
+"""A pool of processes of `bench.clients`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from deploy import run
 Answer = dict[str, Any]
 
 
-class SwarmFailed(Exception):
-    """A process of clients ended, or did not answer in time."""
+class ClientPoolFailed(Exception):
+    """A process of clients exited, or did not respond in time."""
 
 
-class Swarm:
-    """Some processes full of clients. Use it in a `with` block: they end with it."""
+class ClientPool:
+    """Processes with many clients each. Use it in a `with` block, which ends them."""
 
     def __init__(self, address: str, port: int, processes: int = 2) -> None:
         command = [
@@ -45,43 +45,43 @@ class Swarm:
         ]
 
     def ask(self, do: str, within: float = 60, **what: Any) -> list[Answer]:
-        """Tell every process the same and return what each answers.
+        """Send the same command to every process and return the results.
 
-        Raises SwarmFailed when one does not within so many seconds.
+        Raises ClientPoolFailed if one does not respond within so many seconds.
         """
         return self.ask_each(do, [what] * len(self.processes), within)
 
     def ask_each(self, do: str, whats: Sequence[Answer], within: float = 60) -> list[Answer]:
-        """Tell each process something of its own and return what each answers."""
+        """Send each process its own command and return the results."""
         for number, what in enumerate(whats):
-            self.tell(number, do, **what)
+            self.send_command(number, do, **what)
         end = time.monotonic() + within
-        return [self.hear(number, end - time.monotonic()) for number in range(len(whats))]
+        return [self.read_result(number, end - time.monotonic()) for number in range(len(whats))]
 
-    def tell(self, number: int, do: str, **what: Any) -> None:
-        """Tell one process; `hear` its answer before the next is told."""
+    def send_command(self, number: int, do: str, **what: Any) -> None:
+        """Send a command to one process; read its result before sending the next one."""
         pipe = self.processes[number].stdin
         assert pipe is not None
         try:
             pipe.write(json.dumps({"do": do, **what}).encode() + b"\n")
             pipe.flush()
         except OSError as error:
-            raise SwarmFailed(f"Process {number} of clients has ended.") from error
+            raise ClientPoolFailed(f"Process {number} of clients has ended.") from error
 
-    def hear(self, number: int, seconds: float) -> Answer:
-        """Return the answer of one process. Raises SwarmFailed without one."""
+    def read_result(self, number: int, seconds: float) -> Answer:
+        """Return the result of one process. Raises ClientPoolFailed without one."""
         pipe = self.processes[number].stdout
         assert pipe is not None
         if not select.select([pipe], [], [], max(0.0, seconds))[0]:
-            raise SwarmFailed(f"Process {number} of clients did not answer in time.")
+            raise ClientPoolFailed(f"Process {number} of clients did not answer in time.")
         line = pipe.readline()
         if not line:
-            raise SwarmFailed(f"Process {number} of clients has ended.")
+            raise ClientPoolFailed(f"Process {number} of clients has ended.")
         answer: Answer = json.loads(line)
         return answer
 
     def open(self, plans: Sequence[Answer], parallel: int, seconds: float) -> int:
-        """Let clients in, dealt out to the processes; return how many were there in time."""
+        """Open clients, distributed over the processes; return how many were ready in time."""
         count = len(self.processes)
         whats = [
             {"plans": plans[number::count], "parallel": max(1, parallel // count)}
@@ -92,17 +92,17 @@ class Swarm:
         return sum(answer["ready"] for answer in answers)
 
     def freeze(self, number: int) -> None:
-        """Stop one process where it stands."""
+        """Freeze one process by SIGSTOP."""
         os.kill(self.processes[number].pid, signal.SIGSTOP)
 
-    def thaw(self, number: int) -> None:
-        """Let it go on."""
+    def resume(self, number: int) -> None:
+        """Resume a frozen process."""
         os.kill(self.processes[number].pid, signal.SIGCONT)
 
     def close(self) -> None:
         """End the processes."""
         for number, process in enumerate(self.processes):
-            self.thaw(number)
+            self.resume(number)
             process.kill()
         for process in self.processes:
             process.wait(10)
