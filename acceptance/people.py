@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from acceptance.product import Product
 
@@ -58,8 +59,8 @@ class People:
         )
 
 
-def _person(facts: dict[str, object]) -> Person:
-    tokens = [str(token) for token in facts["tokens"]]  # type: ignore[attr-defined]
+def _person(facts: dict[str, Any]) -> Person:
+    tokens = [str(token) for token in facts["tokens"]]
     return Person(
         str(facts["id"]),
         str(facts["name"]),

@@ -13,8 +13,8 @@ class ChatError(Exception):
     """The base of all expected errors. `data` is sent to the client as members beside the code."""
 
     code: ClassVar[str] = "internal"
-    status: ClassVar[int] = 500
-    title: ClassVar[str] = "Something went wrong"
+    status: int = 500
+    title: str = "Something went wrong"
     default_detail: ClassVar[str] = "Something went wrong on our side. Please try again."
 
     def __init__(self, detail: str | None = None, **data: Any) -> None:
@@ -53,8 +53,8 @@ class BadRequest(ChatError):
 
     def __init__(self, status: int = 400, title: str | None = None) -> None:
         super().__init__()
-        self.status = status  # type: ignore[misc]
-        self.title = title or type(self).title  # type: ignore[misc]
+        self.status = status
+        self.title = title or type(self).title
 
 
 class NotSignedIn(ChatError):
@@ -144,6 +144,7 @@ class MethodNotAllowed(ChatError):
     status = 405
     title = "Method not allowed"
     default_detail = "This URL does not support this method."
+    allow = ""  # the methods that it supports, for the header
 
 
 class RequestTimeout(ChatError):

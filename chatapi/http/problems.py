@@ -71,8 +71,8 @@ def add_headers(response: Response, error: ChatError) -> None:
         response.headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="chat"'
-    if "allow" in vars(error):
-        response.headers["Allow"] = error.allow  # type: ignore[attr-defined]
+    if isinstance(error, errors.MethodNotAllowed):
+        response.headers["Allow"] = error.allow
 
 
 def request_id() -> str:
@@ -131,9 +131,9 @@ def _from_http(error: HTTPException) -> ChatError:
         found = errors.BadRequest(status, error.name)
     else:
         found = ChatError()
-        found.status = status  # type: ignore[misc]
-    if error.code == 405:
-        found.allow = ", ".join(getattr(error, "valid_methods", None) or [])  # type: ignore[attr-defined]
+        found.status = status
+    if isinstance(found, errors.MethodNotAllowed):
+        found.allow = ", ".join(getattr(error, "valid_methods", None) or [])
     return found
 
 

@@ -86,11 +86,11 @@ class SessionCache:
         self._changes += 1
         for session_id in self._of_user.pop(key, ()):
             self._known.pop(session_id, None)
-        found = self._known.pop(key, None)  # type: ignore[call-overload]
+        found = self._known.pop(key, None) if isinstance(key, str) else None
         if found is not None:
             owner = found[0]["userId"]
             others = self._of_user.get(owner, set())
-            others.discard(key)
+            others.discard(str(key))
             if not others:
                 self._of_user.pop(owner, None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -93,6 +94,10 @@ def unread_of(page: Page) -> int:
     return int(found[1]) if found else 0
 
 
+def shows_unread(page: Page, number: int) -> bool:
+    return unread_of(page) == number
+
+
 @pytest.mark.parametrize("seen", [False, True], ids=["hidden", "seen in another tab"])
 def test_message_of_a_cut_is_alerted_once(
     proxied: Proxy,
@@ -116,7 +121,7 @@ def test_message_of_a_cut_is_alerted_once(
     proxied.restore()
     for tab in tabs:
         expect_live(tab)
-        until(lambda tab=tab: unread_of(tab) == before + 1, tab)  # type: ignore[misc]
+        until(partial(shows_unread, tab, before + 1), tab)
     desk.page.wait_for_timeout(700)
     missed = [] if seen else [["New messages", f"{before + 1} unread"]]
     assert told(tabs) == missed
@@ -130,7 +135,7 @@ def test_message_of_a_cut_is_alerted_once(
     desk.page.wait_for_timeout(700)
     desk.say(other, "Heard as well")
     for tab in tabs:
-        until(lambda tab=tab: unread_of(tab) == before + 3, tab)  # type: ignore[misc]
+        until(partial(shows_unread, tab, before + 3), tab)
     desk.page.wait_for_timeout(700)
     live = [["Ben Ito: Invoice", text] for text in ("Heard", "Heard as well")]
     assert sorted(told(tabs)) == ([] if seen else live + missed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from pymongo.database import Database
@@ -33,7 +35,7 @@ def chat_stream(server: AppServer, who: Client, chat_id: str) -> EventStream:
     return EventStream(server.url, f"/api/chat/{chat_id}/events", who.token)
 
 
-def is_of(who: Client, online: bool, chat_id: str | None = None):  # type: ignore[no-untyped-def]
+def is_of(who: Client, online: bool, chat_id: str | None = None) -> Callable[[Any], bool]:
     """Return a check of a presence event's data."""
     return lambda data: (
         (data["userId"], data["online"], data["chatId"]) == (who.id, online, chat_id)

@@ -161,7 +161,9 @@ def test_guests_have_no_account_and_share_nothing_but_an_email(
         chats.get(second, chat["_id"])
     with pytest.raises(errors.WrongCredentials):
         accounts.login("guest:" + str(first.user_id), "", CLIENT)
-    assert accounts.find("ana@example.org")["role"] == "user"  # type: ignore[index]
+    found = accounts.find("ana@example.org")
+    assert found is not None
+    assert found["role"] == "user"
 
 
 def test_an_admin_is_made_by_a_command_only() -> None:
