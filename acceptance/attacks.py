@@ -15,7 +15,7 @@ STRANGE_ORIGIN = "https://strange-origin.invalid"
 
 
 def hijacking(run: Run) -> str:
-    """Try what somebody would who wants another one's session."""
+    """Try attacks on another user's session."""
     person = run.people.user.again()
     turned = person.token[:-1] + ("A" if person.token[-1] != "A" else "B")
     attempts: list[tuple[str, str, dict[str, str]]] = [

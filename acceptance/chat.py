@@ -26,7 +26,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
 
 
 def a_chat(run: Run, owner: Person | None = None) -> str:
-    """Return an open chat of the user, or of somebody else, opening one if there is none."""
+    """Return an open chat of the user, or of another one, creating one if there is none."""
     owner = owner or run.people.user
     known = run.found.setdefault("chats", {})
     if owner.email in known:
@@ -248,7 +248,7 @@ def closed_is_readonly(run: Run) -> str:
 
 
 def assignment(run: Run) -> str:
-    """Assign a chat to an agent, and to somebody who is none."""
+    """Assign a chat to an agent, and to a user who is no agent."""
     agent = run.people.agent
     chat = _patch(run, agent, adminId=agent.id).data
     expect(chat["adminId"] == agent.id, "The chat is not assigned.")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 TIMEOUT = 15.0
-# A server closes a connection that nobody uses after 5 s; ours is given up before that.
+# The server closes an idle connection after 5 s; this one is closed before that.
 IDLE_SECONDS = 2.0
 _MAX_BODY = 20_000_000
 
@@ -21,7 +21,7 @@ class Unreachable(Exception):
 
 
 class HasToken(Protocol):
-    """Somebody who is signed in."""
+    """A signed-in user."""
 
     @property
     def token(self) -> str: ...
@@ -92,7 +92,7 @@ class Instance:
         headers: Mapping[str, str] | None = None,
         form: bytes | None = None,
     ) -> Answer:
-        """Send a request and return the answer, whatever it is. Raises Unreachable."""
+        """Send a request and return the response of any status. Raises Unreachable."""
         if time.monotonic() - self._used > IDLE_SECONDS:
             self.close()
         if self._connection is None:

@@ -207,7 +207,7 @@ class OwnInstance:
         return [line for line in found if isinstance(line, dict)]
 
     def close(self) -> None:
-        """End the instance; nobody but these checks talks to it."""
+        """End the instance, which only these checks use."""
         self.instance.close()
         self._process.send_signal(QUICK_SHUTDOWN)
         try:

@@ -130,7 +130,7 @@ def _chosen(only: str | None) -> list[Section]:
 
 
 def _outcome(run: Run, section: Section, item: Item) -> Outcome:
-    """Run one check. Whatever it raises is an outcome, but for the wish to stop."""
+    """Run one check. An exception is an outcome, except KeyboardInterrupt."""
 
     def outcome(status: str, detail: str, remedy: str = "") -> Outcome:
         return Outcome(section.title, item.title, status, detail, remedy)

@@ -29,7 +29,7 @@ from deploy import run
 from tests.servers import AppServer, DatabaseServer, start_app, start_database
 
 FOLDER = Path(__file__).parent
-# What is measured is never refused, by whatever limit there is.
+# No limit may reject a measured request.
 WIDE = {
     name: "1000000000 per minute"
     for name in dir(Config)

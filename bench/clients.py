@@ -3,9 +3,9 @@
 `bench.client_pool` starts this as a process of its own, tells it what to do by lines of JSON on
 standard input and reads one line of JSON for each. It ends with its input.
 
-A client is a socket, a few numbers and, if it is told to keep them, the messages it was
-given: one process holds thousands. Like any client it comes back when its connection ends,
-and goes on after the last message it has.
+A client is a socket, a few numbers and, on request, the messages that it
+received: one process has thousands. Like any client it reconnects when its connection ends,
+and continues after its last message.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 from bench.links import OPEN_SECONDS, EventStream, Http, Link, WebSocket
 
 STAMP = re.compile(r"@(\d+)@")
-AWAY_SECONDS = 0.25  # How long a client waits before it comes back, when nobody says.
+AWAY_SECONDS = 0.25  # The default pause before a client reconnects.
 SMALL_BUFFER = 4096
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close by RST
 LARGEST_LINE = 64 * 1024 * 1024
@@ -214,7 +214,7 @@ class Client:
             self.rows.append((row["seq"], row["_id"], row["content"]))
 
     def answered(self, frame: dict[str, Any]) -> None:
-        """Hand a WebSocket's answer to whoever waits for it."""
+        """Pass a WebSocket's reply to its waiting request."""
         waiting = self.answers.pop(frame["ref"], None)
         if waiting is not None and not waiting.done():
             waiting.set_result(frame)
@@ -318,7 +318,7 @@ class Crowd:
     async def do_send(
         self, senders: list[dict[str, Any]], rate: float, seconds: float, seed: int
     ) -> dict[str, Any]:
-        """Send at a steady rate, whoever is slow; return when each was sent and answered."""
+        """Send at a constant rate; return when each message was sent and acknowledged."""
         chance = random.Random(seed)
         started = time.monotonic()
         answers: list[tuple[int, int]] = []
@@ -334,7 +334,7 @@ class Crowd:
             try:
                 status, _ = await self.ask("POST", path, sender["token"], body)
             except ConnectionError:
-                # The server closed an idle connection at this very moment.
+                # The server closed an idle connection meanwhile.
                 with contextlib.suppress(ConnectionError):
                     status, _ = await self.ask("POST", path, sender["token"], body)
             if status in {200, 201}:
@@ -520,7 +520,7 @@ class Crowd:
             if all(each.is_ready and not behind(each) for each in self.clients):
                 break
             await asyncio.sleep(0.1)
-        # An inbox also hears of what changes after the last message: who has read.
+        # An inbox also gets changes after the last message, such as read receipts.
         await asyncio.sleep(1)
         return {
             "clients": [
@@ -541,7 +541,7 @@ class Crowd:
         }
 
     async def do_close(self, how: str) -> dict[str, Any]:
-        """Let everybody go."""
+        """Close all clients."""
         for client in self.clients:
             client.stop(how)
         for link in self.idle:

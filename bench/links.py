@@ -111,7 +111,7 @@ class EventStream(Link):
         path = f"/api/chat/{client.chat}/events" if client.chat else "/api/events"
         head = f"Host: bench\r\nAuthorization: Bearer {client.token}\r\n"
         if client.chat and client.seq is not None:
-            # What an EventSource does: a query at first, the header when it comes back.
+            # As an EventSource does: a query at first, the header when it reconnects.
             if client.visits > 1:
                 head += f"Last-Event-ID: {client.seq}\r\n"
             else:

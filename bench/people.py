@@ -21,7 +21,7 @@ BATCH = 1000
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody signed in; `chat` is the id of a user's chat, "" for agents."""
+    """A signed-in user; `chat` is the id of the user's chat, "" for agents."""
 
     token: str
     chat: str

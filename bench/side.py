@@ -29,7 +29,7 @@ RESTART_SECONDS = 60.0
 
 def main() -> None:
     """Serve until standard input ends."""
-    # Whatever this version's code prints must not mix with the answers.
+    # Output of this version's code must not mix with the results.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     origin = sys.argv[1]

@@ -50,7 +50,7 @@ TICK = 10.0
 MAX_LEAVE = 45.0  # Streams notice by their heartbeat that a client has gone.
 MAX_LINE_LENGTH = 600
 FLAT_SHARE, FLAT_KB = 1.10, 5 * 1024
-# In a shorter run the memory has not settled: it is shown, and nobody is blamed.
+# In a shorter run the memory has not settled: it is shown, but not judged.
 MIN_SECONDS_FOR_MEMORY = 180.0
 MAX_SHOWN = 5  # of each kind
 LONG_ENOUGH = 600.0  # to be written down
@@ -59,7 +59,7 @@ PAGE = Path(__file__).with_name("soak.md")
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for."""
+    """The options of a run."""
 
     seconds: float = 600
     clients: int = 200
@@ -92,7 +92,7 @@ class Soak:
             print(f"VIOLATION, {kind}: {what}", flush=True)
 
     def run(self) -> None:
-        """Let everybody in, make the weather, and check what is left."""
+        """Open the clients, inject faults, and check the results."""
         plans = _plans(self.options)
         there = self.pool.open(plans, 50, 120)
         if there < len(plans):
@@ -160,7 +160,7 @@ class Soak:
         chats = {str(row["_id"]): row for row in database.chatrooms().find()}
         targets = {key: chat["lastSeq"] for key, chat in chats.items()}
         settled = self.pool.ask("settle", 90, targets=targets, seconds=60)
-        # Read marks may have come in between; nobody writes any more.
+        # Read marks may have come in between; no messages are sent any more.
         chats = {str(row["_id"]): row for row in database.chatrooms().find()}
         histories = _histories(chats)
         for answer in settled:
@@ -236,7 +236,7 @@ class Soak:
                 )
 
     def _leave(self) -> None:
-        """Let everybody go, without a word, and see the server notice it."""
+        """Reset all connections, and check that the server notices."""
         for answer in self.pool.ask("close", how="reset"):
             if answer["left"]:
                 self.blame("benchmark failed", f"{answer['left']} tasks of clients did not end")

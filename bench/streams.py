@@ -227,7 +227,7 @@ def _latency(
 
 
 def _reconnect_storm(found: Found, app: AppServer, pool: ClientPool, users: list[Person]) -> None:
-    """Kill the worker, write while everybody is away, and see them come back."""
+    """Kill the worker, send while clients are disconnected, and measure their reconnect."""
     writer = accounts.open_session(people.add(1, "admin")[0].token)
     if writer is None:
         raise RuntimeError("the session that was just made is not there")

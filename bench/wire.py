@@ -41,7 +41,7 @@ class Traffic:
         url = event["request"]["url"]
         redirect = event.get("redirectResponse")
         if redirect and event["requestId"] in self.requests:
-            # The same id goes on with another address: keep what the first answer took.
+            # The same id continues with another address: keep the sums of the first response.
             key = f"{event['requestId']}-{len(self.requests)}"
             self.requests[key] = redirect["encodedDataLength"]
             self.urls[key] = self.urls[event["requestId"]]

@@ -3,12 +3,16 @@
 Names are whole identifiers: in Python names, attributes, keyword arguments and strings that are one
 name, such as a key of a document; in JavaScript identifiers and properties; classes of style sheets
 and templates; options of commands.
+
+Comments, docstrings and documents name the actor instead of a paraphrase such as "whoever".
 """
 
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +106,16 @@ REPLACED = {
     "asks_for_upgrade": "is_upgrade_request",
     "_may_go_on": "_take_token",
     "GOODBYE_STUCK_SECONDS": "SHUTDOWN_SLOW_SECONDS",
+    "Swarm": "ClientPool",
+    "do_brace": "do_prepare_reconnect",
+    "do_storm": "do_reconnect_storm",
+    "do_hush": "do_pause_senders",
+    "RETRY_KEY": "IDEMPOTENCY_KEY",
+    "strays": "orphaned_messages",
+    "_told_of_many": "render_bulk_result",
+    "unassign_chats_of": "unassign_all",
+    "_show_on_chats": "_update_chats_of",
+    "_known_pages": "_cached_pages",
     "ears": "listeners",
     "goLive": "connect",
     "UNSAID": "STATUS_DELAY",
@@ -122,6 +136,23 @@ REPLACED = {
 # Stored names that only the migration which replaced them, and its tests, may know.
 MIGRATED = {"burying", "also", "sendKey", "createKey"}
 MIGRATION = {"0001_rename_stored_fields.py", "test_migrations.py", "make.py"}
+# Words that avoid naming the actor, with what to name instead.
+PARAPHRASES = {
+    "whoever": "the user, caller or process",
+    "whatever": "each value, any value",
+    "nobody": "no user, no agent",
+    "somebody": "a user, an agent",
+    "anybody": "any user",
+    "everybody": "all users, all clients",
+    "anew": "again",
+    "told": "sent, notified, published",
+    "tells of": "reports",
+    "hears of": "receives",
+    "heard of": "received",
+}
+PARAPHRASED = re.compile(rf"\b({'|'.join(PARAPHRASES)})\b", re.IGNORECASE)
+# Tests speak of what their fakes are told; the others are read.
+COMMENTED = ("acceptance", "chatapi", "admin_ui", "chat_ui", "deploy", "bench")
 # A constant that bounds something begins with MAX or MIN.
 BOUND = re.compile(r"_?(MOST|LONGEST|BIGGEST|DEEPEST|SHORTEST)_[A-Z_]+")
 CLASSES_IN_CSS = re.compile(r"\.(-?[a-z][\w-]*)(?=[^{}]*\{)", re.IGNORECASE)
@@ -199,6 +230,61 @@ def refused(path: Path, source: str) -> list[str]:
         for name in found
         if BOUND.fullmatch(name)
     ]
+
+
+def prose_in_python(source: str) -> Iterator[str]:
+    """Yield every comment and every docstring, if the file has a paraphrase at all."""
+    if not PARAPHRASED.search(source):
+        return
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT or token.string.startswith('"""'):
+            yield token.string
+
+
+def prose_in_document(path: Path) -> Iterator[str]:
+    """Yield the text of a document, of the changelog only what is not released yet."""
+    text = path.read_text(encoding="utf-8")
+    yield "\n## ".join(text.split("\n## ")[:2]) if path.name == "CHANGELOG.md" else text
+
+
+def paraphrases(name: str, texts: Iterator[str]) -> list[str]:
+    """Return a sentence for each paraphrase in some texts."""
+    return [
+        f"{name}: {found[0]!r} in {text[max(0, found.start() - 40) : found.end() + 20]!r}: "
+        f"name {PARAPHRASES[found[0].lower()]}."
+        for text in texts
+        for found in PARAPHRASED.finditer(text)
+    ]
+
+
+def test_comments_and_docstrings_name_the_actor() -> None:
+    paths = [ROOT / "config.py"]
+    paths += [path for folder in COMMENTED for path in (ROOT / folder).rglob("*.py")]
+    assert len(paths) > 150
+    found: list[str] = []
+    for path in paths:
+        found += paraphrases(path.name, prose_in_python(path.read_text(encoding="utf-8")))
+    assert found == []
+
+
+def test_documents_name_the_actor() -> None:
+    paths = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").glob("*.md")]
+    assert len(paths) > 10
+    found: list[str] = []
+    for path in paths:
+        found += paraphrases(path.name, prose_in_document(path))
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "source", ["# Whoever asks.", '"""Close what nobody reads."""', "x = 1  # read anew"]
+)
+def test_a_paraphrase_is_found(source: str) -> None:
+    assert paraphrases("a.py", prose_in_python(source))
+
+
+def test_a_paraphrase_in_code_is_free() -> None:
+    assert paraphrases("a.py", prose_in_python("nobody = told('whoever')")) == []
 
 
 def test_replaced_names_are_not_used() -> None:

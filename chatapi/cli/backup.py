@@ -3,7 +3,7 @@
 **Why a backup is consistent without stopping anything.** The chat document alone says how
 long a chat is (`services.messages`): a message is written first and counts only once the
 chat's `lastSeq` has reached it, and what stands up to there never changes again. So each
-chat is read *before* its messages. Whatever is committed in between lies beyond the
+chat is read *before* its messages. Messages committed in between lie beyond the
 `lastSeq` that was read and is left out, and everything up to it is certainly there: in the
 file a chat is what it was at the moment it was read, with exactly the history it had then.
 The other way round, a chat could count messages that came after its history was copied.
@@ -60,7 +60,7 @@ Step = Callable[[int], object]
 def backup_data(file: Path, sessions: bool, overwrite: bool) -> None:
     """Save all chats, messages and people to FILE while the product runs.
 
-    FILE appears, readable by you alone, when it is complete. It holds everybody's messages
+    FILE appears, readable by you alone, when it is complete. It contains all messages
     and password hashes: keep it as you keep the database. `restore FILE` brings it back.
     """
     if str(file) == "-":

@@ -2,7 +2,7 @@
 
 For `init-db`, `restore` and `verify`. A chat and its messages can be read while people write: what
 stands up to the chat's `lastSeq` never changes but for tombstones, so the chat is read
-first, and looked at once more before anything is said against it.
+first, and read again before a difference is reported.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def remove_lost_terms() -> None:
 def orphaned_messages(newest: int | None = None) -> tuple[list[ObjectId], bool]:
     """Return orphaned messages, and whether crashes can have left them.
 
-    A sender that is killed just after its chat was deleted leaves one, and so does whoever
+    A sender that is killed just after its chat was deleted leaves one, and so does a user
     is killed while opening a chat. More of one chat, or very many, no crash has left.
 
     newest -- look only at so many messages, those of the newest chats.

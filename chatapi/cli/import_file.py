@@ -84,7 +84,7 @@ def read(file: Path, *, trim: bool = False) -> Iterator[tuple[int, Conversation 
 def parse(raw: bytes, *, trim: bool = False) -> Conversation:
     """Return the conversation on a line. Raises BadLine naming every bad field.
 
-    What is accepted comes back from the chat character by character: a text that the chat
+    An accepted text is stored unchanged, character by character: a text that the chat
     would trim is refused unless `trim` allows it.
     """
     try:

@@ -65,7 +65,7 @@ class Chat(TypedDict):
     userImage: str | None  # copied from the user, and changed with it
     userRole: NotRequired[Role]  # the user's; `user` once a guest has made an account
     userEmailVerifiedAt: NotRequired[datetime | None]  # copied from the user at the opening
-    adminId: ObjectId | None  # the agent it is assigned to, by an agent; None: to nobody
+    adminId: ObjectId | None  # the assigned agent; None: unassigned
     adminName: str | None  # copied from that agent, and changed when they are renamed
     adminImage: str | None  # copied from that agent, and changed with it
     subject: str  # what it is about, by its user; up to 200 characters, never changes
@@ -168,7 +168,7 @@ class User(TypedDict):
     email: str  # in canonical spelling; never changes
     emailVerifiedAt: NotRequired[datetime | None]  # None for every address: no mail is sent yet
     loginKey: str  # the e-mail address; `guest:ID` for a guest, who has no password
-    passwordHash: NotRequired[str]  # argon2id; missing: nobody can sign in with a password
+    passwordHash: NotRequired[str]  # argon2id; missing: no sign-in with a password
     role: Role  # `user` at first; agents make agents, a guest becomes a user with a password
     image: str | None  # https address of a picture, by agents
     disabled: bool  # whether signing in is refused, by agents
@@ -246,10 +246,10 @@ class EphemeralEvent(TypedDict):
     """A document of `ephemeralEvents`: an event for all processes, removed after a minute."""
 
     _id: ObjectId  # its own
-    kind: Literal["typing", "deleted", "presence"]  # `presence`: somebody came or left
+    kind: Literal["typing", "deleted", "presence"]  # `presence`: an agent connected or disconnected
     at: datetime  # when it was sent, by the real clock: a tail polls by it
     expiresAt: datetime  # it is removed then
-    chatId: NotRequired[ObjectId]  # where somebody types or something was deleted
+    chatId: NotRequired[ObjectId]  # the chat of the typing or deletion
     userId: NotRequired[ObjectId | None]  # whose chat that is; None where it is no longer known
     seq: NotRequired[int | None]  # of a deleted message; None: the whole chat
     senderId: NotRequired[ObjectId]  # who types

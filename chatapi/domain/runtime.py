@@ -75,7 +75,7 @@ def current() -> Runtime:
 class PerApp(Generic[T]):
     """A value that exists once for each app.
 
-    make -- returns the value of an app, when that is asked for the first time.
+    make -- returns the value of an app, called at the first use.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:

@@ -30,7 +30,7 @@ _started: PerApp[dict[str, Follower]] = PerApp(dict)
 
 def start_thread(name: str, run: Callable[[], None]) -> None:
     """Run something in a thread, under gevent in a greenlet."""
-    # It goes on as a part of the app, not of the request that started it.
+    # It runs in the context of the app, not of the request that started it.
     start = runtime.current().run
     threading.Thread(target=start, args=(run,), name=name, daemon=True).start()
 

@@ -384,7 +384,7 @@ def _append(
                     chatStatus=chat["status"],
                 )
         message = new(session, chat, content, client_message_id)
-        # These stand in the message so that whoever commits that does all of it.
+        # These are stored in the message, so that another sender who commits it applies them.
         if chat_changes:
             message["chatChanges"] = chat_changes.copy()
         if read:

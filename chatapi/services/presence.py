@@ -48,8 +48,8 @@ class Presence:
     def update(self, local: dict[Place, Person], *, is_due: bool, has_listeners: bool) -> None:
         """Say who is connected here, and tell who has come and gone anywhere.
 
-        is_due -- whether it is time to say it again though nobody came. is_heard -- whether
-        anybody listens here. Raises PyMongoError.
+        is_due -- whether a heartbeat is due although no agent connected. has_listeners -- whether
+        this process has listeners. Raises PyMongoError.
         """
         came, left = local.keys() - self._local.keys(), self._local.keys() - local.keys()
         if left and not is_due:
