@@ -155,6 +155,7 @@ PARAPHRASED = re.compile(rf"\b({'|'.join(PARAPHRASES)})\b", re.IGNORECASE)
 COMMENTED = ("acceptance", "chatapi", "admin_ui", "chat_ui", "deploy", "bench")
 # A constant that bounds something begins with MAX or MIN.
 BOUND = re.compile(r"_?(MOST|LONGEST|BIGGEST|DEEPEST|SHORTEST)_[A-Z_]+")
+MENTIONED = re.compile(rf"(?<!\w)(?:{BOUND.pattern}|{'|'.join(map(re.escape, REPLACED))})(?!\w)")
 CLASSES_IN_CSS = re.compile(r"\.(-?[a-z][\w-]*)(?=[^{}]*\{)", re.IGNORECASE)
 CLASSES_IN_HTML = re.compile(r'class="([^"]*)"')
 NAMES_IN_JAVASCRIPT = {
@@ -219,6 +220,8 @@ def files() -> Iterator[Path]:
 
 def refused(path: Path, source: str) -> list[str]:
     """Return a sentence for each name of a file that was replaced."""
+    if not MENTIONED.search(source):
+        return []  # Parsing takes much longer than this search.
     found = set(READERS[path.suffix](source))
     if path.name in MIGRATION:
         found -= MIGRATED

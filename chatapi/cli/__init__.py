@@ -44,9 +44,13 @@ def init_app(app: Flask) -> None:
 
 
 @click.command("init-db", cls=DatabaseCommand)
-@click.option("--sweep", is_flag=True, help="Look through all messages for what crashes have left.")
+@click.option(
+    *("--delete-orphans", "--sweep"),  # --sweep is the name up to 0.1.0.
+    is_flag=True,
+    help="Delete messages and search terms that crashes have left without a chat.",
+)
 @with_appcontext
-def init_db(sweep: bool) -> None:
+def init_db(delete_orphans: bool) -> None:
     """Create missing collections, indexes and validators; safe on every start."""
     _refuse_half_restored()
     migrate()
@@ -56,13 +60,13 @@ def init_db(sweep: bool) -> None:
     name = current_app.config["DATABASE_NAME"]
     click.echo(f"Database {name} is ready.")
     if finished:
-        click.echo(f"Finished {finished} deletions that a crash had cut off.")
+        click.echo(f"Finished {finished} deletions that a crash had interrupted.")
     if unassigned := assignment.finish_unassignments():
-        click.echo(f"Unassigned {unassigned} open chats of agents who have left.")
+        click.echo(f"Unassigned {unassigned} open chats of agents without access.")
     if upgraded := accounts.finish_upgrades():
-        click.echo(f"Finished {upgraded} upgrades of guests that a crash had cut off.")
-    if sweep:
-        _sweep()
+        click.echo(f"Finished {upgraded} upgrades of guests that a crash had interrupted.")
+    if delete_orphans:
+        _delete_orphans()
 
 
 def _refuse_half_restored() -> None:
@@ -76,7 +80,7 @@ def _refuse_half_restored() -> None:
         )
 
 
-def _sweep() -> None:
+def _delete_orphans() -> None:
     """Delete orphaned messages and search terms, and add missing search terms."""
     found, left_by_crashes = consistency.orphaned_messages()
     if not left_by_crashes:

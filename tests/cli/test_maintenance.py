@@ -64,7 +64,7 @@ def stray(
 
 def swept(app: Flask, after: timedelta = LATER) -> Result:
     with time_machine.travel(datetime.now(UTC) + after, tick=True):
-        return app.test_cli_runner().invoke(args=["init-db", "--sweep"])
+        return app.test_cli_runner().invoke(args=["init-db", "--delete-orphans"])
 
 
 def verified(app: Flask, tmp_path: Path, after: timedelta = LATER) -> Result:
@@ -137,7 +137,7 @@ def test_verify_names_messages_of_no_chat_and_what_to_do(
     result = verified(app, tmp_path)
     assert result.exit_code == 1
     assert "1 messages belong to no chat" in result.output
-    assert "init-db --sweep" in result.output
+    assert "init-db --delete-orphans" in result.output
     assert swept(app).exit_code == 0
     assert verified(app, tmp_path).exit_code == 0
 
@@ -220,3 +220,9 @@ def test_deletions_that_were_cut_off_are_finished_and_counted(
     assert row["content"] == messages.TOMBSTONE
     with pytest.raises(errors.ChatNotFound):
         chats.get(agent, other["_id"])
+
+
+def test_the_option_of_release_0_1_0_still_deletes_orphans(app: Flask) -> None:
+    found = app.test_cli_runner().invoke(args=["init-db", "--sweep"])
+    assert found.exit_code == 0
+    assert "Removed 0 messages" in found.output

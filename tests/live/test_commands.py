@@ -44,7 +44,7 @@ COUNTED = "asked once whether it is empty, and once how many documents were rest
 FULL_READS = {
     **{
         (command, name): CUT_OFF
-        for command in ("init-db", "init-db --sweep")
+        for command in ("init-db", "init-db --delete-orphans")
         for name in ("deletions", "unassignments", "upgrades")
     },
     **{("backup", name): COPIED for name in ("chatrooms", "chat_terms", "users", "forms")},
@@ -178,7 +178,7 @@ def test_commands_read_whole_collections_only_where_it_says_why(
     assert "Finished 2 deletions" in said
     assert "Unassigned 4 open chats" in said
     assert "Finished 1 upgrades" in said
-    assert "Removed 1 messages" in done("init-db --sweep")
+    assert "Removed 1 messages" in done("init-db --delete-orphans")
     assert live_database["messages"].find_one({"_id": lost}) is None
     assert live_database["chat_terms"].find_one({"_id": old}) is None
     assert live_database["chat_terms"].find_one({"_id": unfound})

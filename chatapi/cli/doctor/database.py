@@ -151,8 +151,8 @@ def consistency_of_chats() -> str:
     orphaned_messages, left_by_crashes = consistency.orphaned_messages(MAX_SEARCHED)
     expect(
         not orphaned_messages,
-        f"{len(orphaned_messages)} messages belong to no chat, so nobody sees them.",
-        f"Run init-db --sweep {CALLED}." if left_by_crashes else ASK,
+        f"{len(orphaned_messages)} messages belong to no chat, so no user sees them.",
+        f"Run init-db --delete-orphans {CALLED}." if left_by_crashes else ASK,
     )
     which = "all" if newest is None else f"the newest {compared:,} of about {total:,}"
     return f"{which if newest else f'all {compared:,}'} chats agree with their histories"
