@@ -69,6 +69,9 @@ def test_the_commands_of_each_request_are_few(
         assert answer.status_code == status, answer.text
         return answer
 
+    # The first request of an application looks whether a restore or a migration is unfinished.
+    ask("GET", "/api/auth/me", 401, headers={"Authorization": ""})
+    assert sent() == [("find", "migrations")]
     # The first request of a session reads it, with its user.
     ask("GET", "/api/auth/me", 200)
     assert sent() == [("aggregate", "sessions")]
