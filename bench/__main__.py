@@ -157,7 +157,7 @@ def requests(options: argparse.Namespace) -> list[str]:
         floor.start()
         # Filling the collections may keep the database busy for longer than a request waits.
         settings = {"MONGO_URI": database.uri, "DATA_DIR": folder, "DATABASE_TIMEOUT_MS": 60_000}
-        create_app(DevelopmentConfig, None, **settings)
+        create_app(DevelopmentConfig, None, **settings).app_context().push()
         bench = Bench(database, app, options.quick)
         figures(bench, floor, rows, length)
     return [*written(bench, rows, length), ""]
@@ -169,7 +169,7 @@ def real_time(options: argparse.Namespace) -> list[str]:
         tempfile.TemporaryDirectory(prefix="livechat-bench-") as folder,
         start_database(Path(folder) / "db") as database,
     ):
-        create_app(DevelopmentConfig, MONGO_URI=database.uri, DATA_DIR=folder)
+        create_app(DevelopmentConfig, MONGO_URI=database.uri, DATA_DIR=folder).app_context().push()
         with start_app(database.uri):
             pass  # It prepares the database.
         environment = {"LOG_LEVEL": "INFO", **WIDE}

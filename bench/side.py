@@ -50,7 +50,7 @@ def main() -> None:
         start_app(database.uri, env=environment) as app,
     ):
         settings = {"MONGO_URI": database.uri, "DATA_DIR": folder, "DATABASE_TIMEOUT_MS": 60_000}
-        create_app(DevelopmentConfig, None, **settings)
+        create_app(DevelopmentConfig, None, **settings).app_context().push()
         _serve(Side(database, app), sys.stdin, answers)
 
 

@@ -378,7 +378,7 @@ def soak(options: Options) -> tuple[Counter[str], list[str]]:
         start_app(server.uri, workers=WORKERS, env=environment) as app,
         ClientPool(ADDRESS, app.port, PROCESSES) as pool,
     ):
-        create_app(DevelopmentConfig, MONGO_URI=server.uri, DATA_DIR=folder)
+        create_app(DevelopmentConfig, MONGO_URI=server.uri, DATA_DIR=folder).app_context().push()
         chance = random.Random(options.seed)
         run = Soak(options, app, pool, chance)
         run.run()

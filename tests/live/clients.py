@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from bson import ObjectId
 from pymongo import MongoClient
 
+from chatapi.domain import runtime
 from tests.conftest import PASSWORD
 from tests.servers import AppServer
 
@@ -99,5 +100,5 @@ def at_once(actions: Sequence[Callable[[], Result]]) -> list[Result]:
         start.wait(timeout=30)
         return action()
 
-    with ThreadPoolExecutor(len(actions)) as pool:
+    with ThreadPoolExecutor(len(actions), initializer=runtime.current().enter) as pool:
         return list(pool.map(work, actions))

@@ -31,7 +31,7 @@ from chatapi import create_app
 from chatapi.cli import archive
 from chatapi.cli import backup as backup_command
 from chatapi.cli import restore as restore_command
-from chatapi.domain import clock
+from chatapi.domain import clock, runtime
 from chatapi.domain.documents import Chat, User
 from chatapi.services import accounts, chats, messages
 from chatapi.services.accounts import Session
@@ -660,7 +660,7 @@ class Crowd:
                 act(number)
 
         acts = (self.send, self.answer_and_bury, self.next_chat, self.delete_and_open)
-        with ThreadPoolExecutor(len(acts)) as pool:
+        with ThreadPoolExecutor(len(acts), initializer=runtime.current().enter) as pool:
             running = [pool.submit(keep, act) for act in acts]
             try:
                 yield

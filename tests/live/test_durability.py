@@ -91,7 +91,7 @@ def test_a_direct_write_says_what_it_did_or_why_it_was_refused(
     assert rooms.set_fields(key, 1, fields)
     with pytest.raises(WriteError):
         rooms.set_fields(key, 2, {"status": "no status"})
-    monkeypatch.setattr(type(free_space), "is_low", True)
+    monkeypatch.setattr(type(free_space.current), "is_low", True)
     with pytest.raises(StorageFull):
         rooms.set_fields(key, 2, {"subject": "c"})
     assert store_database.chatrooms().find_one({"_id": key}) == {**chat, **fields, "version": 2}

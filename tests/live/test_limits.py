@@ -20,7 +20,7 @@ import pytest
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from chatapi.domain import clock
+from chatapi.domain import clock, runtime
 from chatapi.http.counters import DatabaseCounters
 from chatapi.http.login_limits import FREE_ATTEMPTS
 from chatapi.store import expiry
@@ -350,7 +350,7 @@ def test_hits_of_many_at_once_are_counted_one_by_one(
     live_database: Database[Document], database_server: DatabaseServer
 ) -> None:
     with counting(database_server, live_database) as storage:
-        with ThreadPoolExecutor(16) as pool:
+        with ThreadPoolExecutor(16, initializer=runtime.current().enter) as pool:
             counts = list(pool.map(lambda _: storage.incr("key", 60), range(64)))
         assert sorted(counts) == list(range(1, 65))
         assert storage.incr("key", 60, -4) == 60
