@@ -15,12 +15,11 @@ import bson
 from flask import current_app, has_app_context, has_request_context
 
 from chatapi.domain import errors
-from chatapi.domain.documents import Chat, Message, User
+from chatapi.domain.documents import Chat, ChatTerms, Message, User, UserChanges
 from chatapi.domain.networks import Network
 from chatapi.http import identity, limits
 from chatapi.http.counters import ALL_NETWORKS
 from chatapi.services.accounts import Session
-from chatapi.store.database import Document
 
 # Bytes in the database beside what is measured: of a message; of a chat, whose preview of the
 # last message grows; of an account, with the session that comes with it and a password's hash.
@@ -41,14 +40,14 @@ def writing_from(network: Network) -> Iterator[None]:
         _network.reset(token)
 
 
-def count_account(user: User) -> None:
+def count_account(user: User | UserChanges) -> None:
     """Count an account, or fields of one, about to be stored. Raises TooManyRequests."""
     network = _writer() if _is_limited() else None
     if network is not None:
         count_bytes(network, len(bson.encode(user)) + ACCOUNT_OVERHEAD)
 
 
-def count_chat(session: Session, chat: Chat, found_by: Document, first: Message | None) -> None:
+def count_chat(session: Session, chat: Chat, found_by: ChatTerms, first: Message | None) -> None:
     """Count a chat that is about to be inserted. Raises TooManyRequests.
 
     found_by -- what is stored for the search; first -- the chat's first message, if it has one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chatapi.domain.enums import CLOSED_STATUSES
 from chatapi.schemas.auth import SessionOut
 from chatapi.schemas.chats import ChatOut
 from chatapi.schemas.events import DeletedOut, PresenceOut, ReadOut, TypingOut
@@ -54,7 +55,7 @@ EXTRA_MEMBERS: dict[str, dict[str, Any]] = {
         "description": "With `chat_open`: the chat that is open. Null if it is being closed.",
     },
     "chatStatus": {
-        "enum": ["closed", "archived"],
+        "enum": list(CLOSED_STATUSES),
         "description": "With `chat_closed`: the chat's status.",
     },
     "retryAfter": {
