@@ -106,8 +106,8 @@ def test_the_unique_index_has_the_new_key(upgraded: Database[Document]) -> None:
     assert [field for field, _ in indexes["idempotency"]["key"]][-1] == "idempotencyKey"
 
 
-def test_the_api_answers_as_release_0_1_0_did(upgraded: Database[Document]) -> None:
-    client = create_app(TestConfig, database=upgraded).test_client()
+def test_the_api_answers_as_release_0_1_0_did(old: Database[Document], client: FlaskClient) -> None:
+    migrations.run(old)
     assert release_0_1_0.changed_answers(client) == []
 
 
