@@ -106,6 +106,7 @@ REPLACED = {
     "asks_for_upgrade": "is_upgrade_request",
     "_may_go_on": "_take_token",
     "GOODBYE_STUCK_SECONDS": "SHUTDOWN_SLOW_SECONDS",
+    "lookers": "viewers",
     "Swarm": "ClientPool",
     "do_brace": "do_prepare_reconnect",
     "do_storm": "do_reconnect_storm",

@@ -71,7 +71,7 @@ function received(now) {
   );
   const theirs = fresh.filter((message) => message.classList.contains("theirs"));
   for (const message of theirs) {
-    announce(`${message.querySelector(".sender, .spoken").textContent}: ${message.querySelector(".text").textContent}`);
+    announce(`${message.querySelector(".sender, .visually-hidden").textContent}: ${message.querySelector(".text").textContent}`);
   }
   if (before.atEnd || theirs.length < fresh.length) {
     history.scrollTop = 0;

@@ -141,7 +141,7 @@ function showTyping() {
 }
 
 function showOthers() {
-  write(byId("lookers"), said([...here.values()], "looking at this chat too"));
+  write(byId("viewers"), said([...here.values()], "looking at this chat too"));
   showTeam();
   for (const option of document.querySelectorAll("#set-adminId option")) {
     const label = team.has(option.value) ? `${option.text} · online` : null;

@@ -189,7 +189,7 @@ export class ChatApp extends Emitter {
   #build() {
     this.list = new ChatList(this);
     this.conversation = new ConversationView(this);
-    this.live = h("div", { class: "spoken", role: "log", "aria-live": "polite", "aria-relevant": "additions" });
+    this.live = h("div", { class: "visually-hidden", role: "log", "aria-live": "polite", "aria-relevant": "additions" });
     this.account = h("div", { class: "account-slot" });
     this.top = h(
       "header",
@@ -207,7 +207,7 @@ export class ChatApp extends Emitter {
     this.panes = h("div", { class: "panes", "data-pane": "list" }, this.chats, this.conversation.element);
     this.main = h("div", { class: "screen" }, this.#loading());
     // Outside the top bar, which is not there beside a conversation on a small screen.
-    const heading = h("h1", { class: "spoken" }, "Support chat");
+    const heading = h("h1", { class: "visually-hidden" }, "Support chat");
     // Inside another page there is a main part already.
     const main = h(this.mode === "page" ? "main" : "div", { class: "main" }, heading, this.main);
     this.frame = h("div", { class: "frame" }, this.top, this.banner.element, main);
@@ -396,5 +396,5 @@ export class ChatApp extends Emitter {
 }
 
 function spokenLoading() {
-  return h("span", { class: "spoken" }, "Loading");
+  return h("span", { class: "visually-hidden" }, "Loading");
 }

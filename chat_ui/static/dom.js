@@ -48,7 +48,7 @@ export function svg(...paths) {
  * @param {string} text
  */
 export function spoken(text) {
-  return h("span", { class: "spoken" }, text);
+  return h("span", { class: "visually-hidden" }, text);
 }
 
 /**

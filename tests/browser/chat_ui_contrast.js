@@ -27,7 +27,7 @@
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
     const text = walker.currentNode.textContent.trim();
-    if (!text || !element.checkVisibility() || element.closest(":disabled, .spoken, noscript, script")) continue;
+    if (!text || !element.checkVisibility() || element.closest(":disabled, .visually-hidden, noscript, script")) continue;
     const style = getComputedStyle(element);
     const [a, b] = [luminance(rgba(style.color)), luminance(background(element))].sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05);

@@ -85,11 +85,11 @@ def test_two_agents_in_a_chat_see_each_other(
     chat, other = make_chat(subject="Shared chat"), make_chat()
     tomas, eva = agent_named(server, "Tomás"), agent_named(server, "Eva")
     ours, theirs = seat(chat, eva), seat(agent=tomas)
-    expect(ours.page.locator("#lookers")).to_be_empty()
+    expect(ours.page.locator("#viewers")).to_be_empty()
     theirs.open(chat)
     sees = f"\u2068{tomas['name']}\u2069 is looking at this chat too"
-    expect(ours.page.locator("#lookers")).to_have_text(sees, timeout=3_000)
-    expect(theirs.page.locator("#lookers")).to_have_text(re.compile(eva["name"]), timeout=3_000)
+    expect(ours.page.locator("#viewers")).to_have_text(sees, timeout=3_000)
+    expect(theirs.page.locator("#viewers")).to_have_text(re.compile(eva["name"]), timeout=3_000)
     ours.page.click("#team summary")
     expect(ours.page.locator("#team-list li", has_text=tomas["name"])).to_contain_text(
         "Shared chat"
@@ -105,12 +105,12 @@ def test_two_agents_in_a_chat_see_each_other(
     expect(ours.page.locator("#typing")).to_be_empty()
 
     theirs.open(other)
-    expect(ours.page.locator("#lookers")).to_be_empty(timeout=GONE_WITHIN)
-    expect(theirs.page.locator("#lookers")).to_be_empty()
+    expect(ours.page.locator("#viewers")).to_be_empty(timeout=GONE_WITHIN)
+    expect(theirs.page.locator("#viewers")).to_be_empty()
     theirs.open(chat)
-    expect(ours.page.locator("#lookers")).to_have_text(sees, timeout=3_000)
+    expect(ours.page.locator("#viewers")).to_have_text(sees, timeout=3_000)
     hide(theirs.page)
-    expect(ours.page.locator("#lookers")).to_be_empty(timeout=GONE_WITHIN)
+    expect(ours.page.locator("#viewers")).to_be_empty(timeout=GONE_WITHIN)
     theirs.page.context.close()
     expect(ours.page.locator("#team-list li", has_text=tomas["name"])).to_have_count(
         0, timeout=GONE_WITHIN + 3_000

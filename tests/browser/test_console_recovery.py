@@ -248,7 +248,7 @@ def test_eight_tabs_of_one_browser_stay_live(
     for tab in tabs:
         expect(text_of(tab, "From the first")).to_be_visible(timeout=2_500)
     # The same agent is nobody else.
-    expect(tabs[3].locator("#lookers")).to_be_empty()
+    expect(tabs[3].locator("#viewers")).to_be_empty()
 
 
 def test_page_that_is_left_and_come_back_to_is_live(
