@@ -119,15 +119,18 @@ node_modules/.installed: .venv/.development package-lock.json
 	fi
 	@touch $@
 
-# The browser tests drive the system's Chromium. Without it they are left out, loudly, and
-# fail where CI=true (tests/conftest.py).
+# The browser tests drive the system's Chromium, if there is one its headless shell, which needs
+# half the CPU. Without either they are left out, loudly, and fail where CI=true (tests/conftest.py).
 chromium:
-	@if [ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || command -v google-chrome >/dev/null; then :; \
+	@if [ -n "$$CHROMIUM" ] || command -v chromium-headless-shell >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-		echo "Installing Chromium for the browser tests ..."; \
-		{ apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes \
-			--no-install-recommends chromium fonts-liberation >/dev/null; } || \
-			echo "Chromium could not be installed.  apt-get install chromium" >&2; \
+		echo "Installing Chromium's headless shell for the browser tests ..."; \
+		apt-get update --quiet=2; \
+		for name in chromium-headless-shell chromium; do \
+			DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends \
+				$$name fonts-liberation >/dev/null && break; \
+		done || echo "It could not be installed.  apt-get install chromium" >&2; \
+	elif command -v chromium >/dev/null || command -v google-chrome >/dev/null; then :; \
 	else \
 		echo "Chromium is missing: the browser tests cannot run.  apt-get install chromium" >&2; \
 	fi

@@ -22,6 +22,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from pymongo import MongoClient
+
+from chatapi.store import indexes, migrations
 from deploy import run
 
 START_SECONDS = 60
@@ -132,7 +135,11 @@ class AppServer:
     def start(self) -> None:
         """Prepare the database, start gunicorn and wait until every worker is ready."""
         if not self._prepared:
-            self._flask("init-db")
+            # As `flask init-db` does with a new database, without a second for another process.
+            with MongoClient[dict[str, Any]](self.environment["MONGO_URI"]) as client:
+                database = client.get_default_database()
+                migrations.run(database)
+                indexes.ensure(database)
             self._prepared = True
         with run.open_log(self.log) as log:
             self._child.output = log

@@ -20,6 +20,7 @@ from tests.browser.chat_ui_helpers import (
 )
 from tests.browser.conftest import NewPage, PageErrors, without_live_connection
 from tests.browser.server import Server
+from tests.tiers import representatives
 
 MESSAGES = re.compile(r"/api/chat/[0-9a-f]{24}/messages$")
 CUT = r"net::ERR_(INTERNET_DISCONNECTED|FAILED|CONNECTION)"
@@ -92,7 +93,9 @@ def test_messages_written_offline_are_sent_in_order_when_it_is_over(
     assert page.locator(".bubble").all_text_contents() == expected
 
 
-@pytest.mark.parametrize(("width", "height"), [(375, 667), (768, 1024), (1280, 800)])
+@pytest.mark.parametrize(
+    ("width", "height"), representatives([(375, 667), (768, 1024), (1280, 800)], (375, 667))
+)
 def test_the_banner_covers_neither_titles_nor_buttons(
     server: Server,
     new_page: NewPage,

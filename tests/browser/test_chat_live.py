@@ -319,6 +319,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
         yield Own(app, database, site, Server(app, database.uri))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["app", "database"])
 def test_restart_is_survived_without_a_reload(
     own: Own, new_page: NewPage, page_errors: PageErrors, what: str
@@ -423,6 +424,7 @@ def test_connection_that_the_server_ends_is_made_again(
 # Many places at once
 
 
+@pytest.mark.long
 def test_eight_tabs_of_one_browser_stay_live(
     server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any]
 ) -> None:

@@ -25,6 +25,7 @@ from tests.browser.chat_ui_helpers import (
 )
 from tests.browser.conftest import NewPage, PageErrors, hold, without_live_connection
 from tests.browser.server import Server
+from tests.tiers import representatives
 
 HERE = Path(__file__).parent
 CUT = r"net::ERR_(INTERNET_DISCONNECTED|FAILED|CONNECTION)"
@@ -477,7 +478,10 @@ def test_everything_can_be_done_by_keyboard(
     expect(composer(page)).to_be_focused()
 
 
-@pytest.mark.parametrize(("width", "height"), [(320, 568), (375, 667), (768, 1024), (1920, 1080)])
+@pytest.mark.parametrize(
+    ("width", "height"),
+    representatives([(320, 568), (375, 667), (768, 1024), (1920, 1080)], (375, 667)),
+)
 def test_nothing_is_wider_than_the_window(
     server: Server,
     new_page: NewPage,
@@ -512,7 +516,7 @@ def test_nothing_is_wider_than_the_window(
     check()
 
 
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("dark", representatives([False, True], True))
 def test_texts_have_enough_contrast(
     server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any], dark: bool
 ) -> None:
@@ -547,7 +551,7 @@ def test_files_are_kept_by_the_browser_until_they_change(server: Server) -> None
     assert (status, headers["cache-control"]) == (200, "no-cache")
 
 
-@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("width", representatives([375, 1280], 375))
 def test_nothing_moves_while_a_chat_is_loaded(
     server: Server, new_page: NewPage, ana: dict[str, Any], agent: dict[str, Any], width: int
 ) -> None:

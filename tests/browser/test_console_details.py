@@ -13,6 +13,7 @@ from tests.browser.conftest import ARGUMENTS, NewPage
 from tests.browser.console_helpers import MakeChat, SignIn, let_settle, numbers
 from tests.browser.server import Server
 from tests.conftest import PASSWORD, chromium_path
+from tests.tiers import representatives
 
 
 def let_a_minute_pass(page: Page) -> None:
@@ -47,7 +48,9 @@ def test_the_line_before_new_messages_goes_for_an_agent_who_only_reads(
     assert "new=0" in str(page.locator("#chat").get_attribute("data-poll"))
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (768, 1024), (375, 667)])
+@pytest.mark.parametrize(
+    ("width", "height"), representatives([(1440, 900), (768, 1024), (375, 667)], (1440, 900))
+)
 def test_each_page_of_the_console_has_one_main_heading(
     sign_in: SignIn, make_chat: MakeChat, width: int, height: int
 ) -> None:
@@ -83,7 +86,8 @@ def cut_badges(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("width", "height"), [(1440, 900), (1024, 700), (768, 1024), (375, 667), (320, 256)]
+    ("width", "height"),
+    representatives([(1440, 900), (1024, 700), (768, 1024), (375, 667), (320, 256)], (375, 667)),
 )
 def test_a_badge_is_never_cut_short(
     sign_in: SignIn, make_chat: MakeChat, width: int, height: int
@@ -114,7 +118,7 @@ def test_a_badge_is_never_cut_short(
     assert cut_badges(page) == []
 
 
-@pytest.mark.parametrize("width", [1100, 1160, 1200, 1280, 1366, 1440, 1920])
+@pytest.mark.parametrize("width", representatives([1100, 1160, 1200, 1280, 1366, 1440, 1920], 1200))
 def test_the_filters_stand_in_one_line_wherever_they_are_not_folded(
     sign_in: SignIn, width: int
 ) -> None:
@@ -189,7 +193,9 @@ def box(place: Locator) -> FloatRect:
     return found
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (375, 667)])
+@pytest.mark.parametrize(
+    ("width", "height"), representatives([(1440, 900), (375, 667)], (375, 667))
+)
 def test_no_toast_covers_who_closed_the_chat_and_the_kept_text(
     sign_in: SignIn, make_chat: MakeChat, width: int, height: int
 ) -> None:
@@ -210,7 +216,9 @@ def test_no_toast_covers_who_closed_the_chat_and_the_kept_text(
 
 @pytest.mark.parametrize(
     ("width", "height"),
-    [(1920, 1080), (1400, 800), (1200, 800), (768, 1024), (375, 667), (375, 340)],
+    representatives(
+        [(1920, 1080), (1400, 800), (1200, 800), (768, 1024), (375, 667), (375, 340)], (1200, 800)
+    ),
 )
 def test_the_banner_covers_nothing(
     sign_in: SignIn, make_chat: MakeChat, width: int, height: int
@@ -272,7 +280,10 @@ def test_a_browser_that_blocks_cookies_is_warned_before_the_first_try(
         context.close()
 
 
-@pytest.mark.parametrize(("width", "height", "by"), [(900, 600, "key"), (1920, 1080, "tap")])
+@pytest.mark.parametrize(
+    ("width", "height", "by"),
+    representatives([(900, 600, "key"), (1920, 1080, "tap")], (900, 600, "key")),
+)
 def test_what_the_list_cuts_is_read_in_full_in_the_open_chat(
     sign_in: SignIn, make_chat: MakeChat, width: int, height: int, by: str
 ) -> None:

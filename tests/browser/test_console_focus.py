@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import NewPage, PageErrors, until
 from tests.browser.console_helpers import Desk, MakeChat, let_settle, new_chat, numbers, sit_down
 from tests.browser.server import Server
+from tests.tiers import representatives
 
 SIZES = [(1920, 1080), (768, 1024), (375, 667)]
 
@@ -66,7 +67,7 @@ def many(server: Server) -> str:
     return word
 
 
-@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize(("width", "height"), representatives(SIZES, (1920, 1080), (375, 667)))
 def test_the_list_stays_where_it_is_while_chats_are_opened_and_changed(
     server: Server, new_page: NewPage, many: str, width: int, height: int
 ) -> None:
@@ -121,7 +122,7 @@ def test_the_list_stays_where_it_is_while_chats_are_opened_and_changed(
     assert scroll_of(page) == 0
 
 
-@pytest.mark.parametrize(("width", "height"), SIZES[1:])
+@pytest.mark.parametrize(("width", "height"), representatives(SIZES[1:], (375, 667)))
 def test_back_on_a_phone_returns_to_the_same_place(
     server: Server, new_page: NewPage, many: str, width: int, height: int
 ) -> None:
@@ -181,7 +182,7 @@ def enter(server: Server, page: Page, query: str) -> Desk:
     return desk
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", representatives(VIEWS, "Unread"))
 def test_after_each_action_the_focus_is_at_a_row_and_j_goes_on(
     server: Server, new_page: NewPage, four: tuple[str, list[dict[str, Any]]], view: str
 ) -> None:

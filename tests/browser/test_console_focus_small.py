@@ -16,6 +16,7 @@ from tests.browser.conftest import NewPage
 from tests.browser.console_helpers import Desk, let_settle, new_chat, numbers, sit_down
 from tests.browser.server import Server
 from tests.browser.test_console_focus import VIEWS, focus_of, link, row, scroll_of
+from tests.tiers import representatives
 
 SIZES = {"375x340": (375, 340, 1), "683x384": (683, 384, 2), "320x256": (320, 256, 4)}
 
@@ -127,8 +128,8 @@ ACTIONS: list[tuple[Callable[[Page], str], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("view", representatives(VIEWS, "Open"))
+@pytest.mark.parametrize("size", representatives(SIZES, "375x340"))
 def test_on_a_small_screen_the_list_and_the_focus_are_at_their_place_after_each_action(
     server: Server, new_page: NewPage, agent: dict[str, Any], size: str, view: str
 ) -> None:

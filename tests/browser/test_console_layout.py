@@ -13,9 +13,13 @@ from tests.browser.console_helpers import (
     sit_down,
 )
 from tests.browser.server import Server
+from tests.tiers import representatives
 
 
-@pytest.mark.parametrize(("width", "height"), [(375, 667), (768, 1024), (1280, 800), (1920, 1080)])
+@pytest.mark.parametrize(
+    ("width", "height"),
+    representatives([(375, 667), (768, 1024), (1280, 800), (1920, 1080)], (375, 667)),
+)
 def test_nothing_is_wider_than_the_window(
     sign_in: SignIn, make_chat: MakeChat, width: int, height: int
 ) -> None:
@@ -80,7 +84,10 @@ def test_a_phone_shows_that_a_chat_is_being_opened(sign_in: SignIn, make_chat: M
     expect(page.locator("#chat")).to_be_visible()
 
 
-@pytest.mark.parametrize(("width", "height"), [(320, 568), (375, 667), (768, 1024), (1280, 800)])
+@pytest.mark.parametrize(
+    ("width", "height"),
+    representatives([(320, 568), (375, 667), (768, 1024), (1280, 800)], (1280, 800)),
+)
 def test_the_chats_controls_are_all_in_sight_and_reached_in_their_order(
     sign_in: SignIn, make_chat: MakeChat, width: int, height: int
 ) -> None:

@@ -142,6 +142,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
         yield Own(app, database, Server(app, database.uri))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["app", "database"])
 def test_restart_is_survived_without_a_reload(
     own: Own, new_page: NewPage, page_errors: PageErrors, what: str
@@ -229,6 +230,7 @@ def test_connection_that_the_server_ends_is_made_again(
     expect(text_of(page, "Live again")).to_be_visible(timeout=A_BLINK)
 
 
+@pytest.mark.long
 def test_eight_tabs_of_one_browser_stay_live(
     server: Server, seat: Seat, make_chat: MakeChat
 ) -> None:

@@ -11,6 +11,7 @@ from tests.browser.chat_ui_helpers import bubble, make_chat, open_chat, say, sig
 from tests.browser.conftest import NewPage, hold
 from tests.browser.console_helpers import let_settle, new_chat, sit_down
 from tests.browser.server import Server
+from tests.tiers import representatives
 
 # Forty marks above and forty below each letter: hundreds of pixels high in Chromium.
 STACKED = "".join(letter + "\u0323" * 40 + "\u0302" * 40 for letter in "wm")
@@ -93,7 +94,7 @@ def test_stacked_marks_stay_in_their_message_in_the_chat(
     assert not paints_over(page, page.locator(".chat-item .preview bdi"), around)
 
 
-@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("width", representatives([375, 1280], 375))
 def test_arabic_is_cut_at_its_end_and_stays_beside_what_it_belongs_to(
     server: Server, new_page: NewPage, agent: dict[str, Any], ana: dict[str, Any], width: int
 ) -> None:

@@ -15,6 +15,7 @@ from tests.browser.conftest import HostPage, NewPage
 from tests.browser.console_helpers import new_chat, sit_down
 from tests.browser.server import Server
 from tests.browser.test_widget_pages import enter_as_guest, launcher
+from tests.tiers import representatives
 
 SIZES = [(375, 340), (683, 384), (320, 256), (375, 667), (768, 1024), (1280, 500)]
 LOW = [(375, 340), (320, 256)]
@@ -48,7 +49,7 @@ def long_chat(server: Server) -> dict[str, Any]:
     return chat
 
 
-@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize(("width", "height"), representatives(SIZES, (375, 340)))
 def test_the_console_leaves_its_conversation_room(
     server: Server,
     new_page: NewPage,
@@ -73,7 +74,7 @@ def test_the_console_leaves_its_conversation_room(
     expect(page.locator(".bar")).to_be_in_viewport()
 
 
-@pytest.mark.parametrize(("width", "height"), LOW)
+@pytest.mark.parametrize(("width", "height"), representatives(LOW, (375, 340)))
 def test_the_choices_open_from_one_line_and_fold_again(
     server: Server,
     new_page: NewPage,
@@ -106,7 +107,7 @@ def test_the_choices_open_from_one_line_and_fold_again(
     assert desk.chat(long_chat)["priority"] == "urgent"
 
 
-@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize(("width", "height"), representatives(SIZES, (375, 340)))
 def test_the_chat_page_leaves_its_conversation_room(
     server: Server, new_page: NewPage, ana: dict[str, Any], width: int, height: int
 ) -> None:
@@ -122,7 +123,7 @@ def test_the_chat_page_leaves_its_conversation_room(
     leaves_room(page, conversation, composer(page))
 
 
-@pytest.mark.parametrize(("width", "height"), LOW)
+@pytest.mark.parametrize(("width", "height"), representatives(LOW, (375, 340)))
 def test_the_widget_leaves_its_conversation_room(
     host_page: HostPage, width: int, height: int
 ) -> None:
@@ -165,7 +166,9 @@ def test_no_field_makes_a_phone_zoom_in(
     assert min(sizes) >= 16
 
 
-@pytest.mark.parametrize(("width", "height"), [(375, 340), (320, 256), (683, 384)])
+@pytest.mark.parametrize(
+    ("width", "height"), representatives([(375, 340), (320, 256), (683, 384)], (375, 340))
+)
 def test_the_bar_of_selected_chats_leaves_rows_to_be_seen(
     server: Server, new_page: NewPage, agent: dict[str, Any], width: int, height: int
 ) -> None:

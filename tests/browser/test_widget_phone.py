@@ -15,6 +15,7 @@ from tests.browser.test_widget_pages import (
     panel,
 )
 from tests.servers import AppServer
+from tests.tiers import representatives
 
 Embedded = tuple[AppServer, HostSite]
 
@@ -40,7 +41,7 @@ def focused(page: Page) -> str:
     return str(page.evaluate("document.activeElement.id || document.activeElement.localName"))
 
 
-@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize(("width", "height"), representatives(SIZES, (375, 667)))
 def test_chat_on_a_small_screen_is_a_modal_dialog(
     host_page: HostPage, width: int, height: int
 ) -> None:
@@ -173,7 +174,9 @@ def test_escape_closes_an_inner_dialog_before_the_chat(host_page: HostPage) -> N
 # The focus
 
 
-@pytest.mark.parametrize(("width", "height"), [(375, 667), (1280, 800)])
+@pytest.mark.parametrize(
+    ("width", "height"), representatives([(375, 667), (1280, 800)], (375, 667))
+)
 def test_focus_returns_to_what_opened_the_chat(
     host_page: HostPage, width: int, height: int
 ) -> None:
@@ -188,7 +191,9 @@ def test_focus_returns_to_what_opened_the_chat(
     expect(launcher(page)).to_be_focused()
 
 
-@pytest.mark.parametrize(("width", "height"), [(375, 667), (1280, 800)])
+@pytest.mark.parametrize(
+    ("width", "height"), representatives([(375, 667), (1280, 800)], (375, 667))
+)
 def test_focus_stays_in_the_widget_through_signing_in_and_out(
     host_page: HostPage, width: int, height: int
 ) -> None:

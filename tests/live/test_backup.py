@@ -670,6 +670,7 @@ class Crowd:
             each.result()
 
 
+@pytest.mark.long
 def test_a_backup_while_everybody_writes_is_consistent(
     database: Database[Document],
     target: Database[Document],
@@ -723,6 +724,7 @@ def process(uri: str, data_dir: Path, *arguments: object) -> subprocess.Popen[st
     )
 
 
+@pytest.mark.long
 def test_a_killed_restore_is_completed_by_the_next(
     database: Database[Document],
     own_database: DatabaseServer,

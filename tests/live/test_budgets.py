@@ -99,6 +99,7 @@ def test_one_network_has_so_many_bytes_written(
     assert OF_ONE / 2 < stored(live_database) <= OF_ONE
 
 
+@pytest.mark.long
 def test_a_thousand_networks_have_so_many_bytes_written_together(
     until_end: AppServer, live_database: Database[Document]
 ) -> None:

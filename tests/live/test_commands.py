@@ -127,6 +127,7 @@ class Commands:
                 self.full_reads.add((name, collection))
 
 
+@pytest.mark.long
 def test_commands_read_whole_collections_only_where_it_says_why(
     database: Database[Document],
     live_database: Database[Document],

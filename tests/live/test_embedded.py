@@ -23,6 +23,7 @@ from deploy.embedded import EmbeddedDatabase
 from deploy.process import Failure
 from tests.live.impostor import HANDSHAKE, Impostor
 from tests.servers import start_app, start_database
+from tests.tiers import representatives
 
 SWEEPER = "_ttl_sweep_loop"
 ACCEPTS = "_serve_forever"
@@ -74,6 +75,7 @@ def stacks(command: list[str], log: Path, port: int) -> str:
     raise AssertionError(text)
 
 
+@pytest.mark.long
 def test_no_sweeper_runs_in_the_database_of_the_product(tmp_path: Path) -> None:
     port = run.free_port()
 
@@ -83,6 +85,7 @@ def test_no_sweeper_runs_in_the_database_of_the_product(tmp_path: Path) -> None:
     assert SWEEPER not in ours
 
 
+@pytest.mark.long
 def test_the_servers_own_command_line_does_start_a_sweeper(tmp_path: Path) -> None:
     """If this fails the server's makers have mended it, and the launcher may go."""
     (tmp_path / "secantusd.toml").write_text("[storage]\nttl_sweep_seconds = 0\n")
@@ -93,6 +96,7 @@ def test_the_servers_own_command_line_does_start_a_sweeper(tmp_path: Path) -> No
     assert SWEEPER in stacks(command, tmp_path / "theirs.log", port)
 
 
+@pytest.mark.long
 def test_expired_sessions_are_removed_without_the_sweeper(tmp_path: Path) -> None:
     with start_database(tmp_path / "db") as server, connect(server.uri) as client:
         sessions = client.livechat.sessions
@@ -151,6 +155,7 @@ def test_the_password_is_private_and_in_no_command_line(embedded: EmbeddedDataba
     assert embedded.password not in " ".join(embedded.child.command)
 
 
+@pytest.mark.long
 def test_a_directory_without_a_login_gets_one_and_keeps_its_data(tmp_path: Path) -> None:
     with start_database(tmp_path / "var" / "db") as before, connect(before.uri) as client:
         client.livechat.users.insert_one({"_id": 1, "name": "Ada"})
@@ -182,7 +187,9 @@ def test_a_directory_with_another_user_is_not_served(
     database.close()
 
 
-@pytest.mark.parametrize("damage", ["lost", "empty", "readable by all", "not text"])
+@pytest.mark.parametrize(
+    "damage", representatives(["lost", "empty", "readable by all", "not text"], "lost")
+)
 def test_a_password_that_cannot_be_used_is_replaced(
     embedded: EmbeddedDatabase, damage: str
 ) -> None:

@@ -99,6 +99,7 @@ def test_import_and_verify_on_the_real_database(
     assert "40 conversations with 400 messages are equal" in result.output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("victim", ["command", "database"])
 def test_killed_import_is_completed_by_the_next(
     own_database: DatabaseServer, file: Path, tmp_path: Path, victim: str

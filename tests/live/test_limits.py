@@ -213,6 +213,7 @@ def test_one_network_is_one_however_many_addresses_it_has(
     assert from_each(guarded, "GET", "/api/auth/me", addresses) == {401: 5, 429: 7}
 
 
+@pytest.mark.long
 def test_a_thousand_networks_have_a_limit_each_and_others_are_served_meanwhile(
     guarded: AppServer, live_database: Database[Document]
 ) -> None:

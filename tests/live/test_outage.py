@@ -151,6 +151,7 @@ def test_what_needs_no_database_is_still_served(outage: Outage) -> None:
         assert seconds < QUICK
 
 
+@pytest.mark.long
 def test_everything_recovers_by_itself_when_the_database_comes_back(running: Outage) -> None:
     workers = running.server.worker_pids()
     for number in range(2):
@@ -185,6 +186,7 @@ def frozen(database: DatabaseServer) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.long
 def test_a_database_that_hangs_is_answered_503_in_time_and_loses_nothing(running: Outage) -> None:
     here, workers = f"/api/chat/{running.chat_id}", running.server.worker_pids()
     acknowledged = [running.user.send(running.chat_id, f"{n}", f"hang {n}")[2] for n in range(3)]
@@ -231,6 +233,7 @@ def test_a_database_that_hangs_is_answered_503_in_time_and_loses_nothing(running
         ]
 
 
+@pytest.mark.long
 def test_limits_that_are_counted_in_the_database_make_nobody_wait_longer(running: Outage) -> None:
     settings = {
         "DATABASE_TIMEOUT_MS": str(TIMEOUT_MS),

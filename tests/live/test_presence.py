@@ -140,6 +140,7 @@ def test_users_and_long_polls_have_no_presence(live_server: AppServer) -> None:
                 hears_nothing_of(inbox, who, 0.5)
 
 
+@pytest.mark.long
 def test_a_client_that_is_killed_is_gone_within_seconds(
     live_server: AppServer, other_server: AppServer
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_client_that_is_killed_is_gone_within_seconds(
         events.until("presence", is_of(ana, False), GONE_WITHIN)
 
 
+@pytest.mark.long
 def test_who_was_on_a_server_that_is_killed_is_gone_within_seconds(
     live_server: AppServer, database_server: DatabaseServer
 ) -> None:

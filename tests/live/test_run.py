@@ -21,6 +21,7 @@ from deploy import run
 from tests.live.impostor import HANDSHAKE, Impostor
 from tests.live.supervisor import SCRIPT, Supervisor, alive
 from tests.servers import DatabaseServer, children, descendants, request
+from tests.tiers import representatives
 from tests.waiting import eventually
 
 
@@ -92,6 +93,7 @@ def test_an_impossible_port_is_refused_by_name(tmp_path: Path, port: str) -> Non
     assert error.startswith("PORT must be a number")
 
 
+@pytest.mark.long
 def test_a_killed_database_comes_back_with_its_data(demo: Supervisor) -> None:
     user = json.loads((demo.data_dir / "demo.json").read_text())["users"][-1]
     token = demo.login(user)
@@ -105,6 +107,7 @@ def test_a_killed_database_comes_back_with_its_data(demo: Supervisor) -> None:
     assert demo.child("secantus") != killed
 
 
+@pytest.mark.long
 def test_a_killed_web_server_comes_back(demo: Supervisor) -> None:
     killed = demo.child("gunicorn")
     workers = children(killed)
@@ -123,6 +126,7 @@ def test_a_flask_command_finds_the_database_that_runs(demo: Supervisor) -> None:
     assert demo.request("GET", "/api/admin/stats", demo.login(credentials))
 
 
+@pytest.mark.long
 def test_a_flask_command_starts_the_database_when_none_runs(bare: Supervisor) -> None:
     bare.flask("init-db")
     bare.flask("create-admin", "made@example.org", "--password", "made by a command")
@@ -134,6 +138,7 @@ def test_a_flask_command_starts_the_database_when_none_runs(bare: Supervisor) ->
     assert bare.signal(signal.SIGINT) == 0
 
 
+@pytest.mark.long
 def test_stopping_ends_every_process_and_keeps_the_data(bare: Supervisor) -> None:
     bare.start()
     account = {"name": "Ada", "email": "ada@example.org", "password": "a long password"}
@@ -152,6 +157,7 @@ def test_stopping_ends_every_process_and_keeps_the_data(bare: Supervisor) -> Non
     assert not (bare.data_dir / "demo.json").exists()
 
 
+@pytest.mark.long
 def test_a_killed_supervisor_takes_its_children_along(bare: Supervisor) -> None:
     bare.start()
     account = {"name": "Ada", "email": "ada@example.org", "password": "a long password"}
@@ -185,7 +191,8 @@ def test_with_mongo_uri_no_database_is_started_and_no_demo_written(
 
 
 @pytest.mark.parametrize(
-    ("address", "shown"), [("::1", "[::1]"), ("[::1]", "[::1]"), ("::", "[::1]")]
+    ("address", "shown"),
+    representatives([("::1", "[::1]"), ("[::1]", "[::1]"), ("::", "[::1]")], ("::1", "[::1]")),
 )
 def test_it_listens_on_ipv6(
     own_database: DatabaseServer, tmp_path: Path, address: str, shown: str
@@ -283,6 +290,7 @@ def test_a_command_asks_for_a_password_on_the_terminal_and_does_not_show_it(
     assert demo.login({"email": "typed@example.org", "password": typed})
 
 
+@pytest.mark.long
 def test_the_demo_logins_are_shown_on_a_terminal(tmp_path: Path, demo: Supervisor) -> None:
     """The terminal ends the run by Ctrl-C."""
     data_dir = tmp_path / "var"
@@ -297,6 +305,7 @@ def test_the_demo_logins_are_shown_on_a_terminal(tmp_path: Path, demo: Superviso
     assert "Stopped." in shown
 
 
+@pytest.mark.long
 def test_a_program_that_takes_the_port_of_a_dead_database_is_not_believed(
     bare: Supervisor,
 ) -> None:

@@ -60,6 +60,7 @@ def test_a_demoted_agent_is_refused_there(live_server: AppServer, other_server: 
         time.sleep(0.01)
 
 
+@pytest.mark.long
 def test_a_session_that_ended_while_the_database_was_away_is_refused(
     own_database: DatabaseServer,
 ) -> None:

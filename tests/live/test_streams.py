@@ -475,6 +475,7 @@ def test_a_client_that_stops_reading_is_cut_off_and_catches_up(
 # Whatever happens
 
 
+@pytest.mark.long
 def test_whoever_comes_and_goes_has_the_whole_history_in_the_end(
     live_server: AppServer, other_server: AppServer
 ) -> None:

@@ -88,6 +88,7 @@ def test_the_state_of_the_tail_is_for_agents(live_server: AppServer) -> None:
         assert now["longestQueue"] < 100
 
 
+@pytest.mark.long
 def test_without_change_streams_the_tail_polls(standalone: DatabaseServer) -> None:
     with (
         start_app(standalone.uri, env=ENV) as one,
@@ -122,6 +123,7 @@ def test_without_change_streams_the_tail_polls(standalone: DatabaseServer) -> No
             assert link.to_the_end(5).data["code"] == "session_ended"
 
 
+@pytest.mark.long
 def test_a_poll_goes_on_where_an_outage_cut_it_off(standalone: DatabaseServer) -> None:
     with start_app(standalone.uri, env=ENV) as server:
         user, agent = register(server), register_agent(server)
@@ -158,6 +160,7 @@ def _crowd_out_the_oplog(database: DatabaseServer) -> None:
             time.sleep(0.6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
 def test_streams_outlive_a_restart_of_the_database(
     own_database: DatabaseServer, own_server: AppServer, kill: bool
@@ -219,6 +222,7 @@ def test_streams_outlive_a_restart_of_the_database(
     assert state(agent)["mode"] == "stream"
 
 
+@pytest.mark.long
 def test_changes_made_while_the_database_was_away_are_told_in_order(
     own_database: DatabaseServer, own_server: AppServer
 ) -> None:
@@ -240,6 +244,7 @@ def test_changes_made_while_the_database_was_away_are_told_in_order(
         assert "end" not in [each.name for each in inbox.events]
 
 
+@pytest.mark.long
 def test_where_the_place_is_lost_chats_are_read_again_and_inboxes_fetch(
     forgetful: DatabaseServer,
 ) -> None:

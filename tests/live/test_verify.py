@@ -164,6 +164,7 @@ def test_a_healthy_instance_passes_and_nothing_is_left_behind(
     assert "mongodb://" not in output
 
 
+@pytest.mark.long
 def test_a_production_instance_passes_with_nothing_left_out_for_the_environment(
     database: Database[Document], database_server: DatabaseServer
 ) -> None:
@@ -195,6 +196,7 @@ def test_production_does_not_even_start_with_a_weak_secret(
     assert "SECRET_KEY must be a random value" in output
 
 
+@pytest.mark.long
 def test_planted_faults_are_found_and_named(
     database: Database[Document], database_server: DatabaseServer, tmp_path: Path
 ) -> None:
@@ -248,6 +250,7 @@ def test_something_else_at_the_address_is_recognised(
     assert "is not this product" in output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_stopped_leaves_nobody_behind(
     database: Database[Document], healthy: AppServer, number: int
