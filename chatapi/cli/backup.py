@@ -36,6 +36,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from chatapi.cli import archive
+from chatapi.cli.migrate import require_migrated
 from chatapi.cli.terminal import cli_errors, progress
 from chatapi.domain import clock
 from chatapi.domain.documents import Chat, Deletion, Message
@@ -72,6 +73,7 @@ def backup_data(file: Path, sessions: bool, overwrite: bool) -> None:
     if file.exists() and not overwrite:
         raise click.ClickException(f"{file} exists. Name another file, or give --overwrite.")
     with cli_errors(f"flask --app wsgi backup {file}"):
+        require_migrated()
         if maintenance.unfinished_restore():
             raise click.ClickException(
                 "A restore was cut off here, so this is not all of the data. Restore again first."

@@ -25,6 +25,7 @@ from flask.cli import with_appcontext
 from chatapi.cli import demo_people, demo_plan
 from chatapi.cli.demo_people import People, Person
 from chatapi.cli.demo_plan import PlannedChat
+from chatapi.cli.migrate import require_migrated
 from chatapi.cli.terminal import cli_errors, progress
 from chatapi.domain import clock, runtime
 from chatapi.domain.enums import Role
@@ -58,6 +59,7 @@ def seed_demo(yes: bool) -> None:
     data_dir.mkdir(parents=True, exist_ok=True)
     base_url = config["PUBLIC_URL"] or f"http://127.0.0.1:{config['PORT']}"
     with cli_errors("flask --app wsgi seed-demo"), _single_instance(data_dir):
+        require_migrated()
         click.echo(seed(data_dir, base_url, config["CHAT_CATEGORIES"]), err=True)
 
 

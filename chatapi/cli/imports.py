@@ -19,6 +19,7 @@ import click
 from flask.cli import with_appcontext
 
 from chatapi.cli.import_file import DOMAIN, BadLine, Conversation, read
+from chatapi.cli.migrate import require_migrated
 from chatapi.cli.terminal import cli_errors, progress, regular_file
 from chatapi.domain import clock
 from chatapi.domain.documents import Chat
@@ -80,6 +81,7 @@ def import_conversations(
         cli_errors(f"flask --app wsgi import-conversations {file}"),
         regular_file(file) as readable,
     ):
+        require_migrated()
         conversations, count = _checked(readable, str(file), skip_bad=skip_bad, trim=trim)
         if verify:
             report = _verify(conversations, count)

@@ -30,3 +30,12 @@ def migrate() -> None:
         ) from None
     if ran and shown:
         click.echo(f"Ran {len(ran)} migrations: {', '.join(ran)}.")
+
+
+def require_migrated() -> None:
+    """Refuse a command that reads or writes chats while migrations are missing."""
+    if migrations.missing(database.current()):
+        raise click.ClickException(
+            "The database is not prepared for this release: init-db has not run, or a release "
+            "before this one wrote the data. Run flask init-db first. Nothing was changed."
+        )

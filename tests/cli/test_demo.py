@@ -22,7 +22,7 @@ from chatapi.domain.enums import OPEN_STATUSES, PRIORITIES, STATUSES
 from chatapi.domain.lengths import MAX_MESSAGE_LENGTH, MAX_SUBJECT_LENGTH
 from chatapi.schemas import field_types
 from chatapi.services import accounts, messages
-from chatapi.store import indexes
+from chatapi.store import indexes, migrations
 from chatapi.store.database import Document
 from config import TestConfig
 from tests.cli.conftest import BreakWrites
@@ -207,6 +207,7 @@ def test_seed_into_a_new_database_keeps_the_passwords(small: Flask, data_dir: Pa
     seed(small)
     known = logins(data_dir)
     fresh: Database[Document] = mongomock.MongoClient(tz_aware=True)["fresh"]
+    migrations.run(fresh)
     indexes.ensure(fresh, validators=False)
     other = create_app(TestConfig, database=fresh)
     other.config.update(DATA_DIR=str(data_dir), PORT=8123)

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import mongomock
 import pytest
@@ -274,79 +277,102 @@ def test_what_changes_with_an_uncommitted_message_of_release_0_1_0_still_changes
     assert after["lastMessage"]["content"] == "Closed for you."
 
 
-# Leases.
+@pytest.mark.parametrize(
+    "command", [["backup", "copy"], ["import-conversations", "file.jsonl"], ["seed-demo"]]
+)
+def test_commands_refuse_until_the_migrations_have_run(
+    old: Database[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = {"id": "one", "subject": "Parcel", "messages": [{"role": "user", "text": "Where?"}]}
+    (tmp_path / "file.jsonl").write_text(json.dumps(line))
+    before = release_0_1_0.everything(old)
+    runner = create_app(TestConfig, database=old, DATA_DIR=str(tmp_path)).test_cli_runner()
+    refused = runner.invoke(args=command)
+    assert refused.exit_code == 1
+    assert "Run flask init-db first" in refused.output
+    assert release_0_1_0.everything(old) == before
+    assert not (tmp_path / "copy").exists()
+
+
+# The next migration, which is online.
+
+NEXT = """
+def up(database, step):
+    step("give each chat a language")
+    missing = {"language": {"$exists": False}}
+    database["chatrooms"].update_many(missing, {"$set": {"language": "en"}})
+    step("make its index")
+    database["chatrooms"].create_index([("language", 1)], name="language")
+"""
+
+
+Release = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture
-def shared() -> Database[Document]:
-    """What two processes share."""
-    database: Database[Document] = mongomock.MongoClient(tz_aware=True)["shared"]
-    return database
+def next_release(tmp_path: Path) -> Release:
+    """With `next_release()` there is one more migration."""
+    (tmp_path / "0002_add_a_language.py").write_text(NEXT)
+
+    @contextmanager
+    def released() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(migrations, "__path__", [*migrations.__path__, str(tmp_path)])
+            yield
+            sys.modules.pop("chatapi.store.migrations.0002_add_a_language", None)
+
+    return released
 
 
-@pytest.fixture
-def lease(shared: Database[Document]) -> Iterator[leases.Lease]:
-    """A lease that this process holds."""
-    held = leases.Lease(shared, "one")
-    assert held.acquire()
-    yield held
-    held.release()
-
-
-def test_a_lease_has_one_owner(shared: Database[Document], lease: leases.Lease) -> None:
-    assert not leases.Lease(shared, "one").acquire()
-    assert leases.Lease(shared, "one").holder() == lease.owner
-    other = leases.Lease(shared, "another")
-    assert other.acquire()
-    other.release()
-
-
-def test_a_lease_that_was_released_or_has_ended_has_a_new_owner_and_fence(
-    shared: Database[Document],
+def test_an_online_migration_runs_while_this_release_serves(
+    old: Database[Document],
+    client: FlaskClient,
+    next_release: Release,
 ) -> None:
-    with leases.hold(shared, "one"):
-        pass
-    with leases.hold(shared, "one"):
-        row = shared["leases"].find_one({"_id": "one"})
-        assert row is not None
-        assert row["fence"] == 2
-        ended = {"until": clock.real() - timedelta(seconds=1)}
-        shared["leases"].update_one({"_id": "one"}, {"$set": ended})
-        with leases.hold(shared, "one"):
-            row = shared["leases"].find_one({"_id": "one"})
-            assert row is not None
-            assert row["fence"] == 3
+    migrations.run(old)
+    headers = release_0_1_0.headers("Gerd")
+    (chat,) = client.get("/api/chat", headers=headers).json or []
+    path, sent = f"/api/chat/{chat['_id']}/messages", []
+
+    def use(step: str) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(migrations, "names", lambda: ["0001_rename_stored_fields"])
+            sent.append(client.post(path, json={"content": step}, headers=headers))
+
+    with next_release():
+        assert migrations.missing(old) == ["0002_add_a_language"]
+        assert migrations.run(old, use) == ["0002_add_a_language"]
+    assert [answer.status_code for answer in sent] == [201, 201]
+    assert {chat["language"] for chat in old["chatrooms"].find()} == {"en"}
 
 
-def test_a_lease_is_renewed_while_it_is_held(
-    shared: Database[Document], monkeypatch: pytest.MonkeyPatch
+def test_the_release_before_works_on_what_the_next_one_has_migrated(
+    old: Database[Document],
+    client: FlaskClient,
+    next_release: Release,
 ) -> None:
-    monkeypatch.setattr(leases, "RENEW_INTERVAL", 0.005)
-    monkeypatch.setattr(leases, "LEASE_TTL", 0.05)
-    with leases.hold(shared, "one"):
-        first = shared["leases"].find_one({"_id": "one"})
-        assert first is not None
-        eventually(
-            lambda: (shared["leases"].find_one({"_id": "one"}) or {})["until"] > first["until"]
-        )
-
-
-def test_the_owner_of_a_lease_learns_that_another_took_it(
-    shared: Database[Document], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(leases, "RENEW_INTERVAL", 0.005)
-    with leases.hold(shared, "one") as lease:
-        lease.require()
-        shared["leases"].update_one({"_id": "one"}, {"$set": {"owner": "another"}})
-
-        def is_lost() -> bool:
-            try:
-                lease.require()
-            except leases.LeaseLost:
-                return True
-            return False
-
-        eventually(is_lost)
+    migrations.run(old)
+    with next_release():
+        migrations.run(old)
+    # From here on it is this release again.
+    assert migrations.missing(old) == []
+    assert migrations.run(old) == []
+    assert release_0_1_0.changed_answers(client) == []
+    headers = release_0_1_0.headers("Yann")
+    made = client.post("/api/chat", json={"subject": "After it"}, headers=headers)
+    assert made.status_code == 201
+    for name in ("Ute", "Gerd"):
+        headers = release_0_1_0.headers(name)
+        (chat, *_) = client.get("/api/chat", headers=headers).json or []
+        path = f"/api/chat/{chat['_id']}"
+        sent = client.post(f"{path}/messages", json={"content": "Still?"}, headers=headers)
+        assert sent.status_code == 201
+        agent = release_0_1_0.headers("Agnes")
+        assert client.patch(path, json={"status": "closed"}, headers=agent).status_code == 200
+        # What the next release has added stays as it is.
+        (stored,) = old["chatrooms"].find({"_id": ObjectId(chat["_id"])})
+        assert (stored["language"], stored["status"]) == ("en", "closed")
 
 
 def test_of_two_processes_one_migrates_and_the_other_waits(

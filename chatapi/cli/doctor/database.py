@@ -11,7 +11,7 @@ from pymongo.errors import OperationFailure
 from chatapi.cli import consistency
 from chatapi.cli.doctor.application import is_production, require_settings
 from chatapi.cli.doctor.results import Failed, NotApplicable, expect
-from chatapi.store import chat_terms, chats, database, indexes, maintenance
+from chatapi.store import chat_terms, chats, database, indexes, maintenance, migrations
 
 CALLED = "(docs/troubleshooting.md says how a command is called)"
 INIT_DB = f"Run init-db {CALLED}."
@@ -69,9 +69,16 @@ def collections() -> str:
         found = there[name].get("validator")
         expect(found, f"{name} has no validator.", INIT_DB)
         expect(found == wanted, f"The validator of {name} is another than ours.", INIT_DB)
+    require_migrated()
     left = maintenance.unfinished_restore()
     expect(not left, "A restore was cut off: the data is not all there.", "Restore again.")
     return f"{len(indexes.INDEXES)} collections, {len(indexes.VALIDATORS)} with a validator"
+
+
+def require_migrated() -> None:
+    """Fail the check while migrations are missing."""
+    missing = ", ".join(migrations.missing(database.current()))
+    expect(not missing, f"These migrations have not run: {missing}.", INIT_DB)
 
 
 def all_indexes() -> str:
@@ -135,6 +142,7 @@ def plans() -> str:
 
 def consistency_of_chats() -> str:
     """Compare chats with their histories, the newest if there are too many for now."""
+    require_migrated()
     total = maintenance.estimate(["chatrooms"])
     newest = MAX_COMPARED if total > MAX_COMPARED else None
     compared, problems = 0, []
