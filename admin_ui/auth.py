@@ -12,8 +12,8 @@ from chatapi.domain.errors import ChatError
 from chatapi.http import data_guard, devices, identity
 from chatapi.http.limits import rate_limit
 from chatapi.http.login_limits import login_attempts
-from chatapi.services import accounts
-from chatapi.services.accounts import Session
+from chatapi.services import accounts, sessions, users
+from chatapi.services.sessions import Session
 
 PAGE, FORM, DIALOG = "auth/login.html", "auth/_login.html", "auth/_login_dialog.html"
 REFUSALS = (
@@ -41,7 +41,7 @@ def _no_agent() -> bool:
     """Return whether there is no agent yet; False if the database does not respond."""
     try:
         data_guard.check()
-        return not accounts.list_admins()
+        return not users.list_admins()
     except PyMongoError:
         return False  # the page itself needs no database
 
@@ -68,7 +68,7 @@ def logout() -> Response:
     session = identity.optional()
     identity.protect()
     if session is not None:
-        accounts.logout(session)
+        sessions.logout(session)
     address = url_for("admin_ui.auth_login")
     return identity.sign_out(make_response(redirect(address, 303)))
 
@@ -77,12 +77,12 @@ def _agent(given: dict[str, str]) -> tuple[Session, str]:
     """Sign in, agents only: the session of another user ends immediately."""
     email = given["email"]
     device = devices.known_device(email)
-    with login_attempts.current.sign_in(accounts.normal_email(email), identity.network(), device):
+    with login_attempts.current.sign_in(users.normal_email(email), identity.network(), device):
         session, token = accounts.login(
             email, given["password"], identity.client(), is_known_device=device is not None
         )
     if not session.is_admin:
-        accounts.revoke_token(token)
+        sessions.revoke_token(token)
         raise errors.AdminOnly("This account has no access: the console is for support agents.")
     return session, token
 

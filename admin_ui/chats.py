@@ -27,9 +27,9 @@ from chatapi.http.endpoint import not_modified, unchanged
 from chatapi.schemas import categories
 from chatapi.schemas.chats import BulkIn, ChatPatch
 from chatapi.schemas.messages import MessagesQuery
-from chatapi.services import accounts, chats, messages, storage
+from chatapi.services import chat_lists, chats, messages, storage, users
 from chatapi.services.access import access_chat
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 
 PAGE, ROWS, CONVERSATION = "chats/list.html", "chats/_rows.html", "chats/_conversation.html"
 WINDOW = 50
@@ -51,7 +51,7 @@ def index(session: Session) -> Response:
     def has_etag(etag: str) -> bool:
         return htmx.wants_fragment() and not_modified(_list_etag(session, etag, kept))
 
-    page = chats.list_chats(
+    page = chat_lists.list_chats(
         session,
         forms.filters(query),
         query["limit"],
@@ -251,7 +251,7 @@ def _with_kept(rows: list[ShownChat], kept: ShownChat | None) -> list[ShownChat]
 def _list(
     session: Session,
     query: dict[str, Any],
-    page: chats.ChatPage,
+    page: chat_lists.ChatPage,
     kept: ShownChat | None = None,
 ) -> dict[str, Any]:
     """Return the data of the list's templates."""
@@ -274,7 +274,7 @@ def _list(
         "older_query": _written_out(here | {"cursor": page.next_cursor})
         if page.next_cursor
         else None,
-        "agents": accounts.list_admins(),
+        "agents": users.list_admins(),
         "categories": categories.offered(),
     }
 
@@ -313,11 +313,11 @@ def _conversation(
         "away": away,
         "closed_by": _closed_by(session, chat),
         "client_message_id": secrets.token_urlsafe(12),
-        "agents": accounts.list_admins(),
+        "agents": users.list_admins(),
         "categories": categories.offered(),
     }
     if not htmx.wants_fragment():
-        page = chats.list_chats(session, forms.filters(query), query["limit"], query["cursor"])
+        page = chat_lists.list_chats(session, forms.filters(query), query["limit"], query["cursor"])
         context |= _list(session, query, page, chats.present_chat(session, chat))
     etag = _etag(session, chat, query, away)
     return render_page_or_fragment(PAGE, CONVERSATION, etag, toast=toast, undo=undo_of, **context)
@@ -329,7 +329,7 @@ def _closed_by(session: Session, chat: Chat) -> str | None:
         return None
     if chat.get("statusBy") == session.user_id:
         return "You"
-    for admin in accounts.list_admins():
+    for admin in users.list_admins():
         if admin["_id"] == chat.get("statusBy"):
             return admin["name"]
     return None
@@ -346,7 +346,7 @@ def _away(session: Session, chat: Chat) -> str:
         return ""
     try:
         # An update without changes returns the user.
-        admin = accounts.update_user(session, chat["adminId"], {})
+        admin = users.update_user(session, chat["adminId"], {})
     except errors.UserNotFound:
         return "left"
     if admin["disabled"]:

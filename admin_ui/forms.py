@@ -17,9 +17,9 @@ from chatapi.schemas.auth import LoginIn
 from chatapi.schemas.base import Input
 from chatapi.schemas.chats import ChatsQuery
 from chatapi.schemas.users import UserPatch
-from chatapi.services import chats
-from chatapi.services.accounts import Session
-from chatapi.services.chats import ChatFilters
+from chatapi.services import chat_lists
+from chatapi.services.chat_lists import ChatFilters
+from chatapi.services.sessions import Session
 
 MAX_NEXT = 1000
 
@@ -113,7 +113,7 @@ def filters(found: dict[str, Any]) -> ChatFilters:
 
     Raises InvalidInput for a category that is neither offered nor stored.
     """
-    chats.check_categories(found["category"], categories.offered())
+    chat_lists.check_categories(found["category"], categories.offered())
     names = ("status", "priority", "category", "assigned", "unread", "solved", "q")
     return ChatFilters(**{name: found[name] for name in names})
 

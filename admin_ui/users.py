@@ -19,8 +19,8 @@ from chatapi.domain.errors import InvalidInput
 from chatapi.domain.paging import Page
 from chatapi.http import identity, images
 from chatapi.schemas.users import UsersQuery
-from chatapi.services import accounts, chats, credentials
-from chatapi.services.accounts import Session
+from chatapi.services import chat_lists, credentials, users
+from chatapi.services.sessions import Session
 
 EDIT = ("users/edit.html", "users/_edit_dialog.html")
 LINK = ("users/link.html", "users/_link_dialog.html")
@@ -31,8 +31,8 @@ CONFIRM = ("users/confirm.html", "users/_confirm_dialog.html")
 def index(session: Session) -> Response:
     """List users, the newest first."""
     query = forms.query(UsersQuery())
-    page = accounts.list_users(session, **query)
-    shown = _list(query, page) | {"unread_messages": chats.unread(session)[1]}
+    page = users.list_users(session, **query)
+    shown = _list(query, page) | {"unread_messages": chat_lists.unread(session)[1]}
     return render_page_or_fragment("users/list.html", "users/_rows.html", **shown)
 
 
@@ -47,7 +47,7 @@ def update(session: Session, user_id: str) -> Response:
     """Update a user's name, image, role or access."""
     try:
         changes = cast("UserChanges", forms.form(forms.UserForm()))
-        user = accounts.update_user(session, user_id, changes, images.is_shown)
+        user = users.update_user(session, user_id, changes, images.is_shown)
     except InvalidInput as error:
         return _beside_fields(session, user_id, error)
     return _shown(user)
@@ -76,7 +76,7 @@ def make_password_link(session: Session, user_id: str) -> Response:
 
 def _user(session: Session, user_id: str) -> User:
     # An update without changes returns the user, or raises like any update.
-    return accounts.update_user(session, user_id, {})
+    return users.update_user(session, user_id, {})
 
 
 def _list(query: dict[str, Any], page: Page[User]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from chatapi.domain.errors import ChatError
 from chatapi.http import identity, images
 from chatapi.http.limits import rate_limit
 from chatapi.services import storage
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 
 Document = dict[str, Any]
 View = Callable[..., Response]

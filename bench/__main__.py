@@ -23,7 +23,7 @@ from bench import against, data, page, streams
 from bench.load import Cost, Request, Round, measure
 from chatapi import create_app
 from chatapi.domain.enums import Role
-from chatapi.services import accounts, chats
+from chatapi.services import chats, sessions, users
 from config import Config, DevelopmentConfig
 from deploy import run
 from tests.servers import AppServer, DatabaseServer, start_app, start_database
@@ -89,11 +89,11 @@ class Bench:
         )
 
 
-def sign_up(name: str, role: Role = "user") -> tuple[accounts.Session, str]:
+def sign_up(name: str, role: Role = "user") -> tuple[sessions.Session, str]:
     """Make an account and sign it in; return session and token."""
     email = f"{name}-{ObjectId()}@example.com"
-    user = accounts.create_user(name, email, "bench password", role)
-    return accounts.begin_session(user, accounts.ClientInfo())
+    user = users.create_user(name, email, "bench password", role)
+    return sessions.begin_session(user, sessions.ClientInfo())
 
 
 def bearer(token: str, **more: str) -> dict[str, str]:
@@ -241,7 +241,7 @@ SHORT_AGAIN = "send, short chat, once more"
 MID_AGAIN = "open, chat of 100, once more"
 
 
-def _new_chat(user: accounts.Session) -> ObjectId:
+def _new_chat(user: sessions.Session) -> ObjectId:
     chat, _, _ = chats.create(user, "A chat to measure", message="Hello")
     found: ObjectId = chat["_id"]
     return found

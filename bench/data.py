@@ -10,7 +10,8 @@ from bson import ObjectId
 from chatapi.domain import clock
 from chatapi.domain.documents import Chat, Message
 from chatapi.domain.enums import OPEN_STATUSES, PRIORITIES, STATUSES
-from chatapi.services import accounts, chats, messages
+from chatapi.services import appending, chats, users
+from chatapi.services.sessions import Session, session_for
 from chatapi.store import chat_terms, database
 
 BATCH = 2000
@@ -34,16 +35,16 @@ def add_chats(count: int, admin_id: ObjectId, seed: int = 1) -> None:
         batch.clear()
 
     for number in range(count):
-        user = accounts.new_user(f"User {number}", f"user{number}@example.com", "user", None)
-        session = accounts.session_for(user)
+        user = users.new_user(f"User {number}", f"user{number}@example.com", "user", None)
+        session = session_for(user)
         chat = chats.new_chat(
             session,
             chance.choice(SUBJECTS),
             chance.choice(("general", "support", "billing", "technical")),
             chance.choice(PRIORITIES),
         )
-        message = messages.new(session, chat, TEXT, None)
-        chat = {**chat, **messages.apply_message(chat, message)}
+        message = appending.new(session, chat, TEXT, None)
+        chat = {**chat, **appending.apply_message(chat, message)}
         status = chance.choice(STATUSES)
         unread = chance.random() < 0.1
         chat |= {
@@ -62,7 +63,7 @@ def add_chats(count: int, admin_id: ObjectId, seed: int = 1) -> None:
         write()
 
 
-def fill_chat(chat_id: ObjectId, sessions: list[accounts.Session], count: int) -> None:
+def fill_chat(chat_id: ObjectId, sessions: list[Session], count: int) -> None:
     """Make a chat `count` messages long, its two sides taking turns."""
     chat = database.chatrooms().find_one({"_id": chat_id})
     if chat is None:
@@ -71,8 +72,8 @@ def fill_chat(chat_id: ObjectId, sessions: list[accounts.Session], count: int) -
     version = chat["version"]
     while chat["lastSeq"] < count:
         sender = sessions[chat["lastSeq"] % 2]
-        message = messages.new(sender, chat, TEXT, None)
-        chat = {**chat, **messages.apply_message(chat, message)}
+        message = appending.new(sender, chat, TEXT, None)
+        chat = {**chat, **appending.apply_message(chat, message)}
         batch.append(message)
         if len(batch) == BATCH or chat["lastSeq"] == count:
             database.messages().insert_many(batch)

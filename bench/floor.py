@@ -11,7 +11,7 @@ from bson import ObjectId
 from flask import Flask, jsonify, request
 from pymongo import MongoClient
 
-from chatapi.services import accounts, chats, messages
+from chatapi.services import appending, chats, sessions, users
 
 app = Flask(__name__)
 database: Any = MongoClient(os.environ["MONGO_URI"], connect=False).get_default_database()
@@ -52,13 +52,13 @@ CHANGES: dict[str, Any] = {}
 
 def _take_shape() -> None:
     """Make documents of the shape and size that a send makes."""
-    user = accounts.new_user("Benchmark user", "bench@example.com", "user", None)
-    session = accounts.session_for(user)
+    user = users.new_user("Benchmark user", "bench@example.com", "user", None)
+    session = sessions.session_for(user)
     chat = chats.new_chat(session, "A subject", "general", "medium")
-    message = messages.new(session, chat, "A message of a usual length, no more.", "key")
+    message = appending.new(session, chat, "A message of a usual length, no more.", "key")
     message["idempotencyKey"] = "floor"
     MESSAGE.update(message)
-    CHANGES.update(messages.apply_message(chat, message))
+    CHANGES.update(appending.apply_message(chat, message))
     CHANGES.pop("lastSeq")
 
 

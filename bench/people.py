@@ -13,7 +13,7 @@ from pymongo.collection import Collection
 
 from chatapi.domain.documents import StoredSession
 from chatapi.domain.enums import Role
-from chatapi.services import accounts, chats, messages
+from chatapi.services import appending, chats, sessions, users
 from chatapi.store import chat_terms, database
 
 BATCH = 1000
@@ -44,7 +44,7 @@ def _add_some(count: int, role: Role) -> list[Person]:
     for _ in range(count):
         token = secrets.token_urlsafe(32)
         name = f"{role.capitalize()} {token[:6]}"
-        user = accounts.new_user(name, f"{ObjectId()}@example.com", role, None)
+        user = users.new_user(name, f"{ObjectId()}@example.com", role, None)
         rows["users"].append(user)
         key = hashlib.sha256(token.encode()).hexdigest()
         rows["sessions"].append(
@@ -52,11 +52,11 @@ def _add_some(count: int, role: Role) -> list[Person]:
         )
         chat_id = ""
         if role != "admin":
-            session = accounts.session_for(user)
+            session = sessions.session_for(user)
             chat = chats.new_chat(session, "Parcel is late", "general", "medium")
-            first = messages.new(session, chat, "It should have arrived on Monday.", None)
+            first = appending.new(session, chat, "It should have arrived on Monday.", None)
             rows["chat_terms"].append(chat_terms.to_document(chat, chats.terms(chat)))
-            rows["chatrooms"].append({**chat, **messages.apply_message(chat, first)})
+            rows["chatrooms"].append({**chat, **appending.apply_message(chat, first)})
             rows["messages"].append(first)
             chat_id = str(chat["_id"])
         people.append(Person(token, chat_id))
@@ -69,8 +69,8 @@ def _add_some(count: int, role: Role) -> list[Person]:
 
 def _session_row(role: Role) -> StoredSession:
     """Return a stored session as signing in makes it."""
-    user = accounts.create_user("Pattern", f"{ObjectId()}@example.com", None, role)
-    session, _ = accounts.begin_session(user, accounts.ClientInfo("bench", "127.0.0.1"))
+    user = users.create_user("Pattern", f"{ObjectId()}@example.com", None, role)
+    session, _ = sessions.begin_session(user, sessions.ClientInfo("bench", "127.0.0.1"))
     row = database.sessions().find_one({"_id": session.id})
     if row is None:
         raise LookupError("the session that was just begun")

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from bench import data
 from chatapi import create_app
 from chatapi.domain.enums import Role
-from chatapi.services import accounts, chats
+from chatapi.services import chats, sessions, users
 from config import Config, DevelopmentConfig
 from tests.servers import AppServer, DatabaseServer, children, start_app, start_database
 
@@ -106,8 +106,8 @@ def _serve(side: Side, commands: TextIO, answers: TextIO) -> None:
 
 
 def _sign_up(name: str, role: Role) -> tuple[Any, str]:
-    user = accounts.create_user(name, f"{name}@example.com", "bench password", role)
-    return accounts.begin_session(user, accounts.ClientInfo())
+    user = users.create_user(name, f"{name}@example.com", "bench password", role)
+    return sessions.begin_session(user, sessions.ClientInfo())
 
 
 def _tree(pid: int) -> list[int]:

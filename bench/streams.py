@@ -18,7 +18,7 @@ from bench.client_pool import Answer, ClientPool
 from bench.load import cpu_seconds
 from bench.people import Person
 from bench.quiet import Floor
-from chatapi.services import accounts, messages
+from chatapi.services import messages, sessions
 from tests.servers import ADDRESS, AppServer, DatabaseServer, start_app
 
 AGENTS = 20  # on the inbox: each message reaches all of them
@@ -228,7 +228,7 @@ def _latency(
 
 def _reconnect_storm(found: Found, app: AppServer, pool: ClientPool, users: list[Person]) -> None:
     """Kill the worker, send while clients are disconnected, and measure their reconnect."""
-    writer = accounts.open_session(people.add(1, "admin")[0].token)
+    writer = sessions.open_session(people.add(1, "admin")[0].token)
     if writer is None:
         raise RuntimeError("the session that was just made is not there")
     count = len(users) + AGENTS

@@ -36,7 +36,7 @@ from chatapi.http import (
 from chatapi.http.application import Chat
 from chatapi.http.extensions import Compressor
 from chatapi.schemas import categories
-from chatapi.services import accounts, credentials, password_rules, passwords
+from chatapi.services import credentials, password_rules, passwords, sessions
 from chatapi.services.feeds import StreamLimits, stream_limits
 from chatapi.services.quota import Quota, quota
 from chatapi.store import database as store_database
@@ -102,8 +102,8 @@ def _settings(config: str | type[configuration.Config] | None) -> dict[str, Any]
 def _configure_services(app: Flask) -> None:
     config = app.config
     categories.configure(config["CHAT_CATEGORIES"])
-    accounts.lifetimes.set(
-        accounts.Lifetimes(
+    sessions.lifetimes.set(
+        sessions.Lifetimes(
             idle=timedelta(seconds=config["SESSION_IDLE_SECONDS"]),
             absolute=timedelta(seconds=config["SESSION_ABSOLUTE_SECONDS"]),
             guest_without_chat=timedelta(seconds=config["GUEST_WITHOUT_CHAT_SECONDS"]),

@@ -27,7 +27,8 @@ from chatapi.domain.documents import ShownChat, User
 from chatapi.domain.enums import Role
 from chatapi.domain.runtime import Runtime
 from chatapi.services import accounts, chats
-from chatapi.services.accounts import ClientInfo, Session
+from chatapi.services.sessions import ClientInfo, Session
+from chatapi.services.users import create_user
 from chatapi.store import indexes, migrations, users
 from chatapi.store.database import Document
 from chatapi.transport import streams
@@ -216,7 +217,7 @@ def make_user(app: Flask) -> MakeUser:
             guest = users.by_id(session.user_id)
             assert guest is not None
             return guest
-        return accounts.create_user(name, email, PASSWORD, role=role)
+        return create_user(name, email, PASSWORD, role=role)
 
     return make
 

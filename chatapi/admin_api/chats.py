@@ -10,7 +10,7 @@ from chatapi.http import problems
 from chatapi.http.endpoint import endpoint
 from chatapi.schemas.chats import BulkIn, BulkOut
 from chatapi.services import chats
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 from chatapi.user_api.chats import as_changes
 
 

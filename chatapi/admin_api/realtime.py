@@ -7,7 +7,7 @@ from typing import Any
 from chatapi.admin_api import blueprint
 from chatapi.http.endpoint import endpoint
 from chatapi.schemas.realtime import RealtimeOut
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 from chatapi.transport import streams
 
 

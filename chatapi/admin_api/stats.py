@@ -9,7 +9,7 @@ from chatapi.http.endpoint import endpoint
 from chatapi.schemas import categories
 from chatapi.schemas.stats import StatsOut
 from chatapi.services import stats
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 
 
 @endpoint(blueprint, "GET", "/stats", auth="admin", returns={200: StatsOut()})

@@ -11,8 +11,8 @@ from chatapi.http import identity, images
 from chatapi.http.endpoint import endpoint
 from chatapi.schemas.auth import PasswordLinkOut
 from chatapi.schemas.users import UserOut, UserPatch, UsersQuery
-from chatapi.services import accounts, credentials
-from chatapi.services.accounts import Session
+from chatapi.services import credentials, users
+from chatapi.services.sessions import Session
 
 
 @endpoint(
@@ -26,7 +26,7 @@ from chatapi.services.accounts import Session
 )
 def list_users(session: Session, query: dict[str, Any]) -> Any:
     """List users, the newest first."""
-    page = accounts.list_users(session, **query)
+    page = users.list_users(session, **query)
     headers = {"X-Next-Cursor": page.next_cursor} if page.next_cursor else {}
     return page.items, 200, headers
 
@@ -42,7 +42,7 @@ def list_users(session: Session, query: dict[str, Any]) -> Any:
 )
 def update_user(session: Session, body: UserChanges, user_id: str) -> Any:
     """Change a user's role, name, image, or whether they may sign in."""
-    return accounts.update_user(session, user_id, body, images.is_shown)
+    return users.update_user(session, user_id, body, images.is_shown)
 
 
 @endpoint(

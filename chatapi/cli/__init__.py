@@ -22,7 +22,7 @@ from chatapi.cli.terminal import DatabaseCommand
 from chatapi.domain.errors import ChatError
 from chatapi.domain.lengths import MAX_NAME_LENGTH
 from chatapi.schemas.field_types import EmailAddress, Name, NewPassword
-from chatapi.services import accounts, assignment, chats, credentials
+from chatapi.services import accounts, assignment, chats, credentials, users
 from chatapi.store import database, indexes, maintenance
 
 
@@ -111,7 +111,7 @@ def create_admin(email: str, name: str, password: str) -> None:
     try:
         address = EmailAddress().deserialize(email)
         shown = Name(1, MAX_NAME_LENGTH).deserialize(name)
-        accounts.create_admin(shown, address, NewPassword().deserialize(password))
+        users.create_admin(shown, address, NewPassword().deserialize(password))
     except (ValidationError, ChatError) as error:
         text = error.detail if isinstance(error, ChatError) else " ".join(error.messages)
         click.echo(f"Not created: {text}", err=True)
@@ -132,7 +132,7 @@ def create_admin(email: str, name: str, password: str) -> None:
 @with_appcontext
 def set_password(email: str, password: str) -> None:
     """Set the password of an account whose owner has forgotten it; all its sessions end."""
-    user = accounts.find(email)
+    user = users.find(email)
     if user is None:
         raise click.ClickException(f"There is no account with the e-mail {email}.")
     try:

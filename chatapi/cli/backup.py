@@ -40,7 +40,8 @@ from chatapi.cli.migrate import require_migrated
 from chatapi.cli.terminal import cli_errors, progress
 from chatapi.domain import clock
 from chatapi.domain.documents import Chat, Deletion, Message
-from chatapi.services.messages import MAX_PREVIEW_LENGTH, no_longer_unread
+from chatapi.services.appending import MAX_PREVIEW_LENGTH
+from chatapi.services.messages import no_longer_unread
 from chatapi.store import deletions, maintenance
 from chatapi.store.database import AWARE
 

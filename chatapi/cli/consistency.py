@@ -17,8 +17,9 @@ from chatapi.domain import clock
 from chatapi.domain.documents import Chat, Message
 from chatapi.domain.enums import OPEN_STATUSES, SIDES
 from chatapi.services import search
+from chatapi.services.appending import MAX_PREVIEW_LENGTH
 from chatapi.services.chats import terms
-from chatapi.services.messages import MAX_PREVIEW_LENGTH, present_message
+from chatapi.services.messages import present_message
 from chatapi.store import chat_terms, deletions, maintenance, search_terms
 
 _BATCH = 100

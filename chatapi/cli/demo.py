@@ -30,9 +30,18 @@ from chatapi.cli.terminal import cli_errors, progress
 from chatapi.domain import clock, runtime
 from chatapi.domain.enums import Role
 from chatapi.domain.errors import EmailTaken
-from chatapi.services import accounts, bulk_import, chats, messages, passwords
-from chatapi.services.accounts import ClientInfo, Session
+from chatapi.services import (
+    accounts,
+    bulk_import,
+    chat_lists,
+    chats,
+    messages,
+    passwords,
+    sessions,
+    users,
+)
 from chatapi.services.bulk_import import ImportedMessage
+from chatapi.services.sessions import ClientInfo, Session
 
 # Neither 0 and O nor 1 and l: these are typed by hand.
 _PASSWORD_CHARACTERS = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # noqa: S105
@@ -72,7 +81,7 @@ def seed(data_dir: Path, base_url: str, categories: tuple[str, ...] | list[str])
     complete, begun = data_dir / "demo.json", data_dir / "demo.json.part"
     everybody = demo_people.people()
     known = _read(complete)
-    if known and not begun.exists() and accounts.find(known["admin"]["email"]):
+    if known and not begun.exists() and users.find(known["admin"]["email"]):
         if known["baseUrl"] != base_url:
             _write_private(complete, known | {"baseUrl": base_url})
         return f"The demo data is there already; its logins are in {complete}."
@@ -148,10 +157,10 @@ class _Cast:
         """Take over the guests that an earlier run made."""
         cursor = None
         while True:
-            page = accounts.list_users(admin, role="guest", limit=200, cursor=cursor)
+            page = users.list_users(admin, role="guest", limit=200, cursor=cursor)
             for user in page.items:
                 if user["email"] in self._guests:
-                    self._sessions[user["email"]] = accounts.session_for(user)
+                    self._sessions[user["email"]] = sessions.session_for(user)
             cursor = page.next_cursor
             if cursor is None:
                 return
@@ -161,19 +170,19 @@ def _account(login: dict[str, str], role: Role, at: datetime) -> Session:
     """Create an account, or take over the one whose password is in this data directory."""
     with clock.frozen(at):
         try:
-            user = accounts.create_user(login["name"], login["email"], login["password"], role)
+            user = users.create_user(login["name"], login["email"], login["password"], role)
         except EmailTaken:
-            found = accounts.find(login["email"])
+            found = users.find(login["email"])
             known_hash = found.get("passwordHash") if found else None
             if found is None or not passwords.matches(known_hash, login["password"]):
                 raise _strangers([login["email"]]) from None
             user = found
-        return accounts.session_for(user)
+        return sessions.session_for(user)
 
 
 def _remove_chats(admin: Session, owner: Session) -> None:
     while not owner.is_admin:
-        found = chats.list_chats(owner, chats.ChatFilters(), limit=100).items
+        found = chat_lists.list_chats(owner, chat_lists.ChatFilters(), limit=100).items
         if not found:
             return
         for chat in found:
@@ -232,7 +241,7 @@ def _refuse_strangers(logins: Logins) -> None:
     """Raise ClickException if accounts exist whose passwords are not these."""
     taken = []
     for row in (logins["admin"], *logins["agents"], *logins["users"]):
-        user = accounts.find(row["email"])
+        user = users.find(row["email"])
         if user and not passwords.matches(user.get("passwordHash"), row["password"]):
             taken.append(row["email"])
     if taken:

@@ -26,9 +26,9 @@ from chatapi.domain.documents import Chat
 from chatapi.domain.enums import OPEN_STATUSES, SIDES, STATUSES
 from chatapi.domain.errors import EmailTaken
 from chatapi.domain.strict_json import shortened
-from chatapi.services import accounts, bulk_import, chats, messages
-from chatapi.services.accounts import Session
+from chatapi.services import bulk_import, chat_lists, chats, messages, sessions, users
 from chatapi.services.bulk_import import ImportedMessage
+from chatapi.services.sessions import Session
 
 AGENT_EMAIL = f"agent@{DOMAIN}"
 AGENT_NAME = "Imported agent"
@@ -215,8 +215,8 @@ def _verify(conversations: Callable[[], Iterator[Conversation]], count: int) -> 
         for conversation in conversations():
             bar.update(len(conversation.lines))
             try:
-                user = accounts.find(conversation.email)
-                owner = accounts.session_for(user) if user else None
+                user = users.find(conversation.email)
+                owner = sessions.session_for(user) if user else None
                 chat = _chat_of(owner) if owner else None
                 if owner is None or chat is None:
                     raise Differs("is not there")
@@ -253,44 +253,44 @@ def _compare(conversation: Conversation, chat: Chat, owner: Session) -> None:
 
 
 def _owner(conversation: Conversation) -> Session:
-    user = accounts.find(conversation.email)
+    user = users.find(conversation.email)
     if user is None:
         try:
-            user = accounts.create_user(conversation.user_name, conversation.email, None)
+            user = users.create_user(conversation.user_name, conversation.email, None)
         except EmailTaken:
-            user = accounts.find(conversation.email)
+            user = users.find(conversation.email)
     if user is None or user["role"] != "user" or "passwordHash" in user:
         raise Differs(f"{conversation.email} is registered by another user")
-    return accounts.session_for(user)
+    return sessions.session_for(user)
 
 
 def _chat_of(owner: Session) -> Chat | None:
     """Return the conversation's chat: the only one of its user."""
-    found = chats.list_chats(owner, chats.ChatFilters(), limit=2).items
+    found = chat_lists.list_chats(owner, chat_lists.ChatFilters(), limit=2).items
     if len(found) > 1:
         raise Differs(f"{owner.email} has more than one chat")
     return found[0] if found else None
 
 
 def _chosen_agent(email: str) -> Session:
-    user = accounts.find(email)
+    user = users.find(email)
     if user is None or user["role"] != "admin" or user["disabled"]:
         raise click.BadParameter(f"{email} is no active agent.", param_hint="--agent")
-    return accounts.session_for(user)
+    return sessions.session_for(user)
 
 
 def _own_agent() -> Session:
     """Return the agent who answers in imports; it is made when it is first needed."""
-    user = accounts.find(AGENT_EMAIL)
+    user = users.find(AGENT_EMAIL)
     if user is None:
-        user = accounts.create_user(AGENT_NAME, AGENT_EMAIL, None, role="admin")
+        user = users.create_user(AGENT_NAME, AGENT_EMAIL, None, role="admin")
     if user["role"] != "admin" or "passwordHash" in user:
         raise click.ClickException(
             f"Somebody has registered {AGENT_EMAIL}, so name an agent with --agent."
         )
-    agent = accounts.session_for(user)
+    agent = sessions.session_for(user)
     if user["disabled"]:
-        accounts.update_user(agent, user["_id"], {"disabled": False})
+        users.update_user(agent, user["_id"], {"disabled": False})
     return agent
 
 
@@ -299,10 +299,10 @@ def _rest(agent: Session) -> None:
 
     As the only agent it cannot be disabled; a later import will do it.
     """
-    others = [admin for admin in accounts.list_admins() if admin["_id"] != agent.user_id]
+    others = [admin for admin in users.list_admins() if admin["_id"] != agent.user_id]
     if others:
-        acting = accounts.session_for(others[0])
-        accounts.update_user(acting, agent.user_id, {"disabled": True})
+        acting = sessions.session_for(others[0])
+        users.update_user(acting, agent.user_id, {"disabled": True})
     else:
         click.echo(
             f"There is no agent but '{AGENT_NAME}', whom nobody can sign in as: make one with "

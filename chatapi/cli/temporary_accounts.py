@@ -20,8 +20,8 @@ from chatapi.domain import clock
 from chatapi.domain.documents import SessionTimes, User
 from chatapi.domain.enums import Role
 from chatapi.http.login_limits import attempts_key
-from chatapi.services import accounts, chats
-from chatapi.services.accounts import ClientInfo
+from chatapi.services import chats, users
+from chatapi.services.sessions import ClientInfo, begin_session, session_for
 from chatapi.store import maintenance, sessions
 
 PREFIX = "verify-"
@@ -64,8 +64,8 @@ def _make(run: str, kind: str, name: str, password: str | None) -> dict[str, Any
     """Make an account with some sessions, and one session that has expired."""
     email = f"{PREFIX}{run}-{kind}@verify.invalid"
     role: Role = "admin" if kind == "agent" else "user"
-    user = accounts.create_user(name, email, password, role)
-    tokens = [accounts.begin_session(user, _CLIENT)[1] for _ in range(SESSIONS_EACH)]
+    user = users.create_user(name, email, password, role)
+    tokens = [begin_session(user, _CLIENT)[1] for _ in range(SESSIONS_EACH)]
     return {
         "id": str(user["_id"]),
         "name": name,
@@ -78,7 +78,7 @@ def _make(run: str, kind: str, name: str, password: str | None) -> dict[str, Any
 
 
 def _expired_token(user: User) -> str:
-    session, token = accounts.begin_session(user, _CLIENT)
+    session, token = begin_session(user, _CLIENT)
     past = clock.now().replace(year=clock.now().year - 1)
     times: SessionTimes = {"lastSeenAt": past, "expiresAt": past, "absoluteExpiresAt": past}
     sessions.touch(session.id, times)
@@ -92,7 +92,7 @@ def remove_all() -> int:
     ]
     for user in found:
         # As an agent, so that the deletion is published to all listeners.
-        remover = accounts.session_for(user | {"role": "admin"})
+        remover = session_for(user | {"role": "admin"})
         for chat_id in maintenance.chat_ids_of_user(user["_id"]):
             chats.delete(remover, chat_id)
         maintenance.delete_user(user["_id"])

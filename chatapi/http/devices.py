@@ -12,7 +12,8 @@ import secrets
 from flask import Response, current_app, request
 from itsdangerous import BadData, URLSafeTimedSerializer
 
-from chatapi.services.accounts import Session, normal_email
+from chatapi.services.sessions import Session
+from chatapi.services.users import normal_email
 
 DEVICE_TTL = 180 * 24 * 3600
 MAX_ACCOUNTS = 5  # people who share a computer

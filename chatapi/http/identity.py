@@ -17,8 +17,8 @@ from chatapi.domain.networks import Network, network_in, network_of
 from chatapi.http import devices, static_files
 from chatapi.http.extensions import Login
 from chatapi.http.unknown_tokens import unknown_tokens
-from chatapi.services import accounts
-from chatapi.services.accounts import ClientInfo, Session
+from chatapi.services import sessions
+from chatapi.services.sessions import ClientInfo, Session
 
 MAX_TOKEN = 200
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -69,7 +69,7 @@ def _load(incoming: Request) -> CurrentUser | None:
 def _open(token: str, network: Network) -> Session | None:
     """Return the session of a token, if the limit allows a lookup. Raises TooManyRequests."""
     unknown = unknown_tokens.current
-    session_id = accounts.session_id(token)
+    session_id = sessions.session_id(token)
     if unknown.is_unknown(session_id):
         return None
     config = current_app.config
@@ -79,7 +79,7 @@ def _open(token: str, network: Network) -> Session | None:
         except errors.TooManyRequests:
             g.token_refused = True
             raise
-    session = accounts.open_session(token)
+    session = sessions.open_session(token)
     if session is None:
         unknown.note_unknown(session_id, network, config["LIMIT_UNKNOWN_TOKENS"])
     else:
@@ -204,7 +204,7 @@ def sign_in(response: Response, session: Session, token: str) -> Response:
     """Set the session's cookie. The session that the browser had before ends."""
     before = cookie_token(request)
     if before and before != token:
-        accounts.revoke_token(before)
+        sessions.revoke_token(before)
     forget_csrf()
     login_user(CurrentUser(session))
     csrf_store.clear()  # It contains the CSRF token only.
@@ -218,7 +218,7 @@ def set_cookie(response: Response, token: str) -> Response:
     response.set_cookie(
         current_app.config["AUTH_COOKIE_NAME"],
         token,
-        max_age=int(accounts.lifetimes.current.absolute.total_seconds()),
+        max_age=int(sessions.lifetimes.current.absolute.total_seconds()),
         httponly=True,
         samesite="Lax",
         secure=bool(current_app.config["SESSION_COOKIE_SECURE"]),

@@ -26,7 +26,7 @@ from chatapi.http.counters import (
     network_limits,
     parsed,
 )
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 from chatapi.store.database import client_timeouts
 
 View = Callable[..., Any]

@@ -19,7 +19,7 @@ from chatapi.domain.documents import Chat, ChatTerms, Message, User, UserChanges
 from chatapi.domain.networks import Network
 from chatapi.http import identity, limits
 from chatapi.http.counters import ALL_NETWORKS
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 
 # Bytes in the database beside what is measured: of a message; of a chat, whose preview of the
 # last message grows; of an account, with the session that comes with it and a password's hash.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatapi.domain.documents import Chat
 from chatapi.domain.errors import ChatNotFound, NotYourChat
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 from chatapi.store import chats
 from chatapi.store.database import object_id
 

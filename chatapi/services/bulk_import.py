@@ -12,9 +12,9 @@ from datetime import datetime
 
 from chatapi.domain import clock, errors
 from chatapi.domain.documents import Chat, Message
-from chatapi.services import messages
+from chatapi.services import appending, chat_changes
 from chatapi.services.access import access_chat
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 from chatapi.store import chats
 from chatapi.store import messages as stored_messages
 from chatapi.store.database import Duplicate
@@ -46,20 +46,22 @@ def bulk_append(chat_id: object, rows: Sequence[ImportedMessage]) -> Chat:
         new: list[Message] = []
         for row in rows:
             with clock.frozen(row.at):
-                message = messages.new(row.sender, after, row.content, row.client_message_id)
-            after = {**after, **messages.apply_message(after, message)}
+                message = appending.new(row.sender, after, row.content, row.client_message_id)
+            after = {**after, **appending.apply_message(after, message)}
             new.append(message)
         try:
             stored_messages.insert_many(new)
             # A chat of an older release may lack fields.
-            if chats.replace(chat["_id"], chat["version"], messages.changed_fields(chat, after)):
+            if chats.replace(
+                chat["_id"], chat["version"], chat_changes.changed_fields(chat, after)
+            ):
                 return after | {"version": chat["version"] + 1}
         except Duplicate:
             pass
     # Another writer or an uncommitted message conflicts: append one at a time, which resolves it.
     for row in rows:
         with clock.frozen(row.at):
-            chat, _, _ = messages.append(
+            chat, _, _ = appending.append(
                 row.sender, access_chat(row.sender, chat_id), row.content, row.client_message_id
             )
     return chat

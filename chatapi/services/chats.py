@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypedDict, TypeVar, Unpack
 
 from bson import ObjectId
 
-from chatapi.domain import clock, errors, paging
+from chatapi.domain import clock, errors
 from chatapi.domain.documents import Chat, ChatChanges, Deletion, Message, ShownChat, ShownMessage
 from chatapi.domain.enums import (
     DEFAULT_CATEGORY,
@@ -19,38 +17,18 @@ from chatapi.domain.enums import (
     Priority,
     Status,
 )
-from chatapi.domain.runtime import PerApp
-from chatapi.services import assignment, messages, search
+from chatapi.services import appending, assignment, chat_changes, messages, read_receipts, search
 from chatapi.services.access import access_chat
-from chatapi.services.accounts import Session
 from chatapi.services.quota import quota
+from chatapi.services.sessions import Session
 from chatapi.store import chat_terms, chats, deletions, presence, users
 from chatapi.store import messages as stored_messages
-from chatapi.store import unread as unread_sums
-from chatapi.store.cache import change_tracker
 from chatapi.store.database import Duplicate, object_id
 
 Result = TypeVar("Result")
 
 # Part of every ETag: increment it when responses change for the same data.
 REPRESENTATION = "1"
-
-
-@dataclass(frozen=True)
-class ChatFilters:
-    """The filters of a list. Empty or None does not restrict it.
-
-    assigned -- "me", "none" or an agent's id. q -- words that the subject, the user's
-    name or e-mail has words beginning with.
-    """
-
-    status: Sequence[str] = ()
-    priority: Sequence[str] = ()
-    category: Sequence[str] = ()
-    assigned: str | None = None
-    unread: bool | None = None
-    solved: bool | None = None
-    q: str | None = None
 
 
 class ChatUpdate(TypedDict, total=False):
@@ -68,25 +46,6 @@ class BulkResult(TypedDict):
     _id: str  # as it was given
     ok: bool
     problem: errors.ChatError | None  # what refused it
-
-
-@dataclass(frozen=True)
-class ChatPage(paging.Page[ShownChat]):
-    """A page of chats, its ETag, and what the caller has not read in all of theirs.
-
-    is_unchanged -- the caller has this page already; it comes without its items.
-    """
-
-    etag: str
-    unread_chats: int
-    unread_messages: int
-    is_unchanged: bool = False
-
-
-PageKey = tuple[ObjectId, str, chats.Filter, int, paging.Position | None]
-# Cached pages without items, each with the number of changes at which it was read.
-_cached_pages: PerApp[dict[PageKey, tuple[int, ChatPage]]] = PerApp(dict)
-MAX_CACHED_PAGES = 5000
 
 
 def create(
@@ -111,13 +70,13 @@ def create(
     chat["idempotencyKey"] = client_message_id
     first = None
     if message is not None:
-        first = messages.new(session, chat, message, client_message_id)
-        chat = {**chat, **messages.apply_message(chat, first), "createdAt": first["timestamp"]}
+        first = appending.new(session, chat, message, client_message_id)
+        chat = {**chat, **appending.apply_message(chat, first), "createdAt": first["timestamp"]}
     search_terms = terms(chat)
     quota.current.chat(session, chat, chat_terms.to_document(chat, search_terms), first)
     if session.role == "guest" and not users.keep_guest(session.user_id):
         raise errors.SessionExpired
-    for _ in range(messages.MAX_ATTEMPTS):
+    for _ in range(chat_changes.MAX_ATTEMPTS):
         if _insert(chat, search_terms, first):
             return (
                 present_chat(session, chat),
@@ -169,64 +128,6 @@ def etag(session: Session, chat: Chat) -> str:
     return f"{REPRESENTATION}-{chat['_id']}-{chat['version']}-{session.side}"
 
 
-def list_chats(
-    session: Session,
-    filters: ChatFilters,
-    limit: int = 50,
-    cursor: str | None = None,
-    has_etag: Callable[[str], bool] | None = None,
-    *,
-    allow_cached: bool = True,
-) -> ChatPage:
-    """Return a page of the chats the caller may see, the latest message first.
-
-    has_etag -- return whether the caller has the page with an ETag; its items are left out then.
-    allow_cached -- whether the cache may decide that, while the change stream reports every change;
-    changes by another process are known a fifth of a second later.
-    Raises InvalidInput on `assigned` or `cursor`.
-    """
-    wanted, after = _filter(session, filters), paging.decode(cursor)
-    key = session.user_id, session.side, wanted, limit, after
-    known = _cached_page(key) if allow_cached and has_etag is not None else None
-    if known is not None and has_etag is not None and has_etag(known.etag):
-        return known
-    tracker = change_tracker.current
-    changes = tracker.changes
-    rows = chats.newest(wanted, limit + 1, after)
-    # The row after the page only decides whether there is a cursor.
-    seen = [row["version"] for row in rows[:limit]], len(rows) > limit
-    unread_chats, unread_messages = unread(session)
-    facts = (REPRESENTATION, session.user_id, session.side, limit, seen, unread_messages)
-    digest = hashlib.blake2b(repr(facts).encode(), digest_size=16)
-    digest.update(b"".join([row["_id"].binary for row in rows[:limit]]))
-    etag = digest.hexdigest()
-    known = ChatPage([], None, etag, unread_chats, unread_messages, is_unchanged=True)
-    if tracker.is_fresh and changes == tracker.changes:
-        pages = _cached_pages.current
-        if len(pages) >= MAX_CACHED_PAGES:
-            pages.clear()
-        pages[key] = changes, known
-    if has_etag is not None and has_etag(etag):
-        return known
-    page = paging.page(rows, limit, "lastMessageAt")
-    items = [present_chat(session, row) for row in page.items]
-    return ChatPage(items, page.next_cursor, etag, unread_chats, unread_messages)
-
-
-def _cached_page(key: PageKey) -> ChatPage | None:
-    """Return a cached page, without its items, if no chat has changed since."""
-    changes, known = _cached_pages.current.get(key, (-1, None))
-    tracker = change_tracker.current
-    return known if tracker.is_fresh and changes == tracker.changes else None
-
-
-def unread(session: Session) -> tuple[int, int]:
-    """Return how many of the caller's chats have unread messages, and how many messages."""
-    if session.is_admin:
-        return unread_sums.by_admins.current.get()
-    return unread_sums.by_user(session.user_id)
-
-
 def update(
     session: Session,
     chat_id: object,
@@ -253,7 +154,7 @@ def update(
     if message is None:
         changed = _translate_duplicate(
             chat,
-            lambda: messages.change(
+            lambda: chat_changes.change(
                 lambda: access_chat(session, chat_id),
                 lambda now: _update_fields(session, now, fields, read, expected or {}),
                 chat,
@@ -271,7 +172,7 @@ def update(
         fields |= assignment.fields_to_reopen(chat)
     changed, sent, _ = _translate_duplicate(
         chat,
-        lambda: messages.append(
+        lambda: appending.append(
             session, chat, text, client_message_id, fields, read=read, reopen=reopen
         ),
     )
@@ -298,7 +199,7 @@ def mark_solved(session: Session, chat_id: object) -> Chat:
         now = clock.now()
         return {} if chat.get("solvedAt") else {"solvedAt": now, "updatedAt": now}
 
-    return messages.change(lambda: access_chat(session, chat_id), decide)
+    return chat_changes.change(lambda: access_chat(session, chat_id), decide)
 
 
 def _update_fields(
@@ -311,7 +212,7 @@ def _update_fields(
     """Return the changes of a chat by an update without a message."""
     if any(chat.get(name) != value for name, value in expected.items()):
         raise errors.Conflict("The chat was changed meanwhile; it stays as it is.")
-    marks = messages.read_receipt_fields(chat, session.side, chat["lastSeq"]) if read else {}
+    marks = read_receipts.read_receipt_fields(chat, session.side, chat["lastSeq"]) if read else {}
     changed = _changed_fields(chat, fields)
     if "status" in changed:
         changed["statusBy"] = session.user_id
@@ -464,7 +365,7 @@ def _resolve_changes(changes: ChatUpdate) -> ChatChanges:
 def _changed_fields(chat: Chat, fields: ChatChanges) -> ChatChanges:
     """Return the fields that differ from the chat's, and what follows from them."""
     # A chat that an older release wrote lacks the fields that have come since.
-    changed = messages.changed_fields(chat, {**chat, **fields})
+    changed = chat_changes.changed_fields(chat, {**chat, **fields})
     if not changed:
         return {}
     if changed.get("isOpen"):
@@ -483,7 +384,7 @@ def _translate_duplicate(chat: Chat, work: Callable[[], Result]) -> Result:
 
     Raises ChatOpen (chatId) while another chat of its user is open, Busy.
     """
-    for _ in range(messages.MAX_ATTEMPTS):
+    for _ in range(chat_changes.MAX_ATTEMPTS):
         try:
             return work()
         except Duplicate:
@@ -495,36 +396,3 @@ def _translate_duplicate(chat: Chat, work: Callable[[], Result]) -> Result:
                 ) from None
             # The other chat was closed meanwhile.
     raise errors.Busy(retryAfter=1)
-
-
-def check_categories(wanted: Sequence[str], offered: Sequence[str]) -> None:
-    """Raise InvalidInput for a category that is neither offered nor stored in a chat."""
-    for category in wanted:
-        if category not in offered and not chats.has_category(category):
-            allowed = ", ".join(offered)
-            text = f"Must be one of: {allowed}; or a category that a chat has."
-            raise errors.InvalidInput.for_field("category", text)
-
-
-def _filter(session: Session, filters: ChatFilters) -> chats.Filter:
-    admin_id = None
-    if filters.assigned == "me":
-        admin_id = session.user_id
-    elif filters.assigned not in {None, "none"}:
-        admin_id = object_id(filters.assigned)
-        if admin_id is None:
-            raise errors.InvalidInput.for_field(
-                "assigned", "Must be 'me', 'none' or an agent's id."
-            )
-    return chats.Filter(
-        user_id=None if session.is_admin else session.user_id,
-        statuses=tuple(filters.status),
-        priorities=tuple(filters.priority),
-        categories=tuple(filters.category),
-        admin_id=admin_id,
-        unassigned=filters.assigned == "none",
-        unread_by_admin=filters.unread if session.is_admin else None,
-        unread_by_user=None if session.is_admin else filters.unread,
-        solved=filters.solved,
-        terms=tuple(search.query_terms(filters.q)),
-    )

@@ -14,8 +14,8 @@ from chatapi.domain.log_events import LogEvent
 from chatapi.domain.runtime import PerApp
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services import password_rules, passwords
-from chatapi.services.accounts import ClientInfo, Session, begin_session
 from chatapi.services.hashing_pool import priority_of
+from chatapi.services.sessions import ClientInfo, Session, begin_session
 from chatapi.store import password_links, sessions, users
 from chatapi.store.database import object_id
 from chatapi.store.disk import free_space

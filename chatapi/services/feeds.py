@@ -34,7 +34,7 @@ from chatapi.realtime.hub import Event, Listener, hub, read_receipt
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services import presence
 from chatapi.services.access import access_chat
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 from chatapi.store import messages
 
 __all__ = ["Event", "Feed", "feed_registry", "stream_limits"]

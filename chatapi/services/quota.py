@@ -10,7 +10,7 @@ from chatapi.domain.documents import Chat, ChatTerms, Message, User, UserChanges
 from chatapi.domain.runtime import PerApp
 
 if TYPE_CHECKING:
-    from chatapi.services.accounts import Session  # which asks for the quota
+    from chatapi.services.sessions import Session  # which asks for the quota
 
 
 def _allow(*_: object) -> None:

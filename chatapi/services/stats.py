@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from chatapi.domain.enums import PRIORITIES, STATUSES
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 from chatapi.store import chat_counts, unread
 
 

@@ -13,7 +13,7 @@ from chatapi.domain import errors
 from chatapi.domain.documents import Chat
 from chatapi.domain.runtime import PerApp
 from chatapi.services.access import access_chat
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 from chatapi.store import presence
 
 TYPING_SECONDS, MAX_TYPINGS = 2.0, 10_000

@@ -25,8 +25,8 @@ from chatapi.domain.log_events import LogEvent
 from chatapi.domain.runtime import PerApp
 from chatapi.http import identity
 from chatapi.realtime.followers import Follower
-from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event, Feed
+from chatapi.services.sessions import Session
 
 log = structlog.get_logger("chat.streams")
 

@@ -9,8 +9,8 @@ from chatapi.schemas.chats import ChatOut
 from chatapi.schemas.events import DeletedOut, PresenceOut, ReadOut, TypingOut
 from chatapi.schemas.messages import MessageOut
 from chatapi.services import chats, messages
-from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event
+from chatapi.services.sessions import Session
 
 _SHAPES = {
     "read": ReadOut(),

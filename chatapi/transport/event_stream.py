@@ -10,8 +10,8 @@ from flask import Response, request
 from gevent import socket
 
 from chatapi.domain import runtime
-from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event, Feed
+from chatapi.services.sessions import Session
 from chatapi.transport import encoding
 from chatapi.transport.connections import (
     ALIVE,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from chatapi.domain import errors
 from chatapi.domain.documents import Chat, ShownMessage
 from chatapi.services import messages
-from chatapi.services.accounts import Session
 from chatapi.services.feeds import Event, Feed
+from chatapi.services.sessions import Session
 
 
 def wait_for_messages(

@@ -34,7 +34,7 @@ from chatapi.domain.log_events import LogEvent
 from chatapi.http import endpoint, identity, limits, problems, quotas
 from chatapi.schemas.events import SocketMessages
 from chatapi.schemas.messages import MessageOut
-from chatapi.services import accounts, messages, typing_indicator
+from chatapi.services import messages, sessions, typing_indicator
 from chatapi.services.access import access_chat
 from chatapi.services.feeds import Event, Feed
 from chatapi.transport import encoding
@@ -254,7 +254,7 @@ class WebSocketConnection(Connection):
 
     def _admit(self) -> None:
         """Check the session as for a request: it may have ended, or its user was renamed."""
-        session = accounts.open_session(self._token)
+        session = sessions.open_session(self._token)
         if session is None:
             self.feed.listener.close("session_ended", 0)
             raise errors.SessionExpired

@@ -23,8 +23,9 @@ from chatapi.schemas.auth import (
     TokenOut,
     UpgradeIn,
 )
-from chatapi.services import accounts, credentials
-from chatapi.services.accounts import Session
+from chatapi.services import accounts, credentials, users
+from chatapi.services import sessions as user_sessions
+from chatapi.services.sessions import Session
 from chatapi.user_api import blueprint
 
 Signed = tuple[Session, str]
@@ -59,7 +60,7 @@ def login(body: dict[str, Any]) -> Any:
     """Sign in."""
     email, given = body["email"], body["deviceToken"]
     device = devices.known_device(email, given)
-    with login_attempts.current.sign_in(accounts.normal_email(email), identity.network(), device):
+    with login_attempts.current.sign_in(users.normal_email(email), identity.network(), device):
         signed = accounts.login(
             email, body["password"], identity.client(), is_known_device=device is not None
         )
@@ -98,7 +99,7 @@ def upgrade(session: Session, body: dict[str, Any]) -> Any:
 @endpoint(blueprint, "POST", "/auth/logout", returns={204: None})
 def logout(session: Session) -> Any:
     """End this session."""
-    accounts.logout(session)
+    user_sessions.logout(session)
     response = Response(status=204)
     return identity.sign_out(response) if identity.cookie_token(request) else response
 
@@ -118,7 +119,7 @@ def csrf() -> Any:
 @endpoint(blueprint, "GET", "/auth/sessions", returns={200: SessionOut(many=True)})
 def sessions(session: Session) -> Any:
     """List the caller's sessions, the newest first."""
-    return accounts.list_sessions(session)
+    return user_sessions.list_sessions(session)
 
 
 @endpoint(blueprint, "DELETE", "/auth/sessions", returns={204: None})
@@ -138,7 +139,7 @@ def revoke_sessions(session: Session) -> Any:
 )
 def revoke_session(session: Session, session_id: str) -> Any:
     """End one of the caller's sessions."""
-    accounts.revoke_session(session, session_id)
+    user_sessions.revoke_session(session, session_id)
     return None
 
 

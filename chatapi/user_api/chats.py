@@ -20,10 +20,10 @@ from chatapi.schemas.chats import (
     ChatsQuery,
     ChatWithMessagesOut,
 )
-from chatapi.services import chats, messages
+from chatapi.services import chat_lists, chats, messages
 from chatapi.services.access import access_chat
-from chatapi.services.accounts import Session
-from chatapi.services.chats import ChatFilters
+from chatapi.services.chat_lists import ChatFilters
+from chatapi.services.sessions import Session
 from chatapi.user_api import blueprint
 
 ACCESS = [errors.NotYourChat, errors.ChatNotFound]
@@ -71,7 +71,7 @@ def create_chat(session: Session, body: dict[str, Any]) -> Any:
 )
 def list_chats(session: Session, query: dict[str, Any]) -> Any:
     """List chats, the latest message first: all for agents, their own for others."""
-    chats.check_categories(query["category"], categories.offered())
+    chat_lists.check_categories(query["category"], categories.offered())
     filters = ChatFilters(
         **{name: query[name] for name in ("status", "priority", "category")},
         assigned=query["assigned"],
@@ -79,7 +79,7 @@ def list_chats(session: Session, query: dict[str, Any]) -> Any:
         solved=query["solved"],
         q=query["q"],
     )
-    page = chats.list_chats(
+    page = chat_lists.list_chats(
         session,
         filters,
         query["limit"],

@@ -11,8 +11,8 @@ from chatapi.domain.lengths import MAX_SEQ
 from chatapi.http.endpoint import endpoint
 from chatapi.schemas.events import EventsQuery
 from chatapi.services import typing_indicator
-from chatapi.services.accounts import Session
 from chatapi.services.feeds import Feed
+from chatapi.services.sessions import Session
 from chatapi.transport import connections, event_stream
 from chatapi.user_api import blueprint
 from chatapi.user_api.chats import ACCESS

@@ -12,7 +12,7 @@ from chatapi.http.endpoint import endpoint, not_modified, unchanged
 from chatapi.schemas.messages import MessageIn, MessageOut, MessagesQuery, ReadIn
 from chatapi.services import chats, messages
 from chatapi.services.access import access_chat
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 from chatapi.transport import long_poll
 from chatapi.user_api import blueprint
 from chatapi.user_api.chats import ACCESS

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from chatapi.domain.documents import User
 from chatapi.services import accounts
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 from tests.conftest import CLIENT, PASSWORD, MakeUser
 
 FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}

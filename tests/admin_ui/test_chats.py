@@ -19,7 +19,7 @@ from chatapi.domain import clock
 from chatapi.domain.documents import Chat, ShownChat, UserChanges
 from chatapi.domain.enums import Role
 from chatapi.schemas import categories
-from chatapi.services import accounts, chats, messages
+from chatapi.services import accounts, chats, messages, sessions, users
 from chatapi.services.access import access_chat
 from tests.admin_ui.conftest import FRAGMENT, Browser
 from tests.conftest import CLIENT, MakeChat, MakeSession, MakeUser
@@ -119,7 +119,7 @@ def test_a_guest_with_the_address_of_a_later_agent_is_still_marked(
 ) -> None:
     guest = make_session("guest")
     chat_id = make_chat(guest)["_id"]
-    accounts.create_admin("Later Agent", guest.email, "a long sentence of an agent")
+    users.create_admin("Later Agent", guest.email, "a long sentence of an agent")
     text = agent.fragment(f"/admin/chats/{chat_id}").text
     assert '<span class="guest">Guest</span>' in text
     assert '<span class="unverified">Unverified</span>' in text
@@ -157,7 +157,7 @@ def test_the_title_tells_how_much_is_unread(agent: Browser, chat: Chat) -> None:
 def test_filters(
     agent: Browser, make_chat: MakeChat, make_user: MakeUser, ids: Ids, query: str, found: str
 ) -> None:
-    beate = accounts.session_for(make_user(name="Beate", email="beate@mail.example"))
+    beate = sessions.session_for(make_user(name="Beate", email="beate@mail.example"))
     made = {
         "a": make_chat(subject="Parcel lost", message="Where?"),
         "b": make_chat(beate, subject="Invoice", priority="high", category="billing"),
@@ -484,7 +484,7 @@ def test_an_agent_in_charge_who_cannot_answer_is_marked_at_the_next_poll(
     path = f"/admin/chats/{chat['_id']}?first=1&new=0"
     before = agent.fragment(path)
     assert "selected>Bea Agent</option>" in before.text
-    accounts.update_user(agent.session, bea["_id"], change)
+    users.update_user(agent.session, bea["_id"], change)
     after = agent.fragment(path, If_None_Match=before.headers["ETag"])
     assert after.status_code == 200
     assert f"selected disabled>{said}</option>" in after.text
@@ -498,7 +498,7 @@ def test_an_open_chat_of_an_agent_who_leaves_is_shown_unassigned(
     bea = make_user(name="Bea Agent", role="admin")
     chats.update(agent.session, chat["_id"], admin_id=str(bea["_id"]))
     assert chat["subject"] not in agent.fragment("/admin?assigned=none").text
-    accounts.update_user(agent.session, bea["_id"], change)
+    users.update_user(agent.session, bea["_id"], change)
     assert chat["subject"] in agent.fragment("/admin?assigned=none").text
     assert "Bea Agent" not in agent.fragment("/admin").text
 
@@ -528,7 +528,7 @@ def test_an_open_chat_of_an_agent_who_leaves_is_shown_unassigned(
 def test_a_picture_that_the_policy_forbids_is_left_to_the_initials(
     agent: Browser, chat: Chat, image: str, is_shown: bool
 ) -> None:
-    accounts.update_user(agent.session, chat["userId"], {"image": image})
+    users.update_user(agent.session, chat["userId"], {"image": image})
     for path in ("/admin", f"/admin/chats/{chat['_id']}", "/admin/users"):
         text = agent.fragment(path).text
         assert ">AS<" in text
@@ -679,7 +679,7 @@ def test_an_assignment_is_undone(agent: Browser, chat: Chat, make_user: MakeUser
     assert stored(agent, chat)["adminId"] == other["_id"]
     # Who had it cannot have it any more: it is refused, by name of what is wrong.
     fields = undo_fields(agent.post(path, adminId=""))
-    accounts.update_user(agent.session, other["_id"], {"disabled": True})
+    users.update_user(agent.session, other["_id"], {"disabled": True})
     response = agent.post("/admin/chats/undo", **fields)
     assert response.status_code == 422
     assert stored(agent, chat)["adminId"] is None

@@ -7,7 +7,7 @@ from flask import Flask
 from pymongo.errors import ServerSelectionTimeoutError
 
 from admin_ui import assets
-from chatapi.services import accounts, chats
+from chatapi.services import chat_lists, sessions
 from tests.admin_ui.conftest import FRAGMENT, Browser
 
 
@@ -18,7 +18,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ServerSelectionTimeoutError("db.internal.example:27017: refused")
 
-    monkeypatch.setattr(accounts, "open_session", fail)
+    monkeypatch.setattr(sessions, "open_session", fail)
 
 
 @pytest.mark.usefixtures("broken")
@@ -46,7 +46,7 @@ def test_a_failure_shows_a_number_and_nothing_of_itself(
     def fail(*_: object) -> None:
         raise RuntimeError("a secret of ours")
 
-    monkeypatch.setattr(chats, "list_chats", fail)
+    monkeypatch.setattr(chat_lists, "list_chats", fail)
     response = agent.get("/admin")
     assert response.status_code == 500
     assert "secret" not in response.text

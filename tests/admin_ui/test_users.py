@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from chatapi.domain.documents import User
-from chatapi.services import accounts
+from chatapi.services import accounts, users
 from tests.admin_ui.conftest import Browser
 from tests.conftest import CLIENT, MakeChat, MakeSession, MakeUser
 
 
 def account(email: str) -> User:
-    found = accounts.find(email)
+    found = users.find(email)
     assert found is not None
     return found
 
@@ -44,7 +44,7 @@ def test_the_list_is_a_page_or_its_rows(agent: Browser, make_user: MakeUser) -> 
 def test_filters(agent: Browser, make_user: MakeUser, query: str, found: set[str]) -> None:
     make_user(name="Uma User")
     udo = make_user(name="Udo User")
-    accounts.update_user(agent.session, udo["_id"], {"disabled": True})
+    users.update_user(agent.session, udo["_id"], {"disabled": True})
     make_user(name="Gil Guest", role="guest")
     text = agent.fragment(f"/admin/users?{query}").text
     everybody = {"Ada Agent", "Uma User", "Udo User", "Gil Guest"}

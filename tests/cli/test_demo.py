@@ -21,7 +21,7 @@ from chatapi.cli import demo, demo_people, demo_plan
 from chatapi.domain.enums import OPEN_STATUSES, PRIORITIES, STATUSES
 from chatapi.domain.lengths import MAX_MESSAGE_LENGTH, MAX_SUBJECT_LENGTH
 from chatapi.schemas import field_types
-from chatapi.services import accounts, messages
+from chatapi.services import accounts, messages, sessions, users
 from chatapi.store import indexes, migrations
 from chatapi.store.database import Document
 from config import TestConfig
@@ -158,12 +158,12 @@ def test_seed_loads_the_plan(small: Flask, database: Database[Document]) -> None
     assert seed(small).exit_code == 0
     rows = list(database["chatrooms"].find())
     assert len(rows) == 12
-    admin = accounts.find("admin@fernhill.example")
+    admin = users.find("admin@fernhill.example")
     assert admin
     for row in rows:
         assert row["lastMessageAt"] < datetime.now(UTC)
         assert row["createdAt"] <= row["lastMessageAt"]
-        chat, history = messages.history(accounts.session_for(admin), row["_id"])
+        chat, history = messages.history(sessions.session_for(admin), row["_id"])
         unread = [m for m in history if m["senderRole"] != "admin" and not m["isRead"]]
         assert chat["unread"]["admin"] == len(unread)
         assert chat["lastSeq"] == len(history)

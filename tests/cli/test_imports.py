@@ -18,7 +18,7 @@ from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
 from chatapi.cli import import_file, imports
-from chatapi.services import accounts, chats
+from chatapi.services import chats, users
 from chatapi.store.database import Document
 from tests.cli.conftest import BreakWrites
 from tests.conftest import PASSWORD, MakeSession, MakeUser
@@ -307,10 +307,10 @@ def test_own_agent_rests_after_the_import(app: Flask, make_user: MakeUser, write
     make_user(role="admin", name="Ada")
     for number in (1, 2):
         assert run(app, write(conversation(number))).exit_code == 0
-        agent = accounts.find(imports.AGENT_EMAIL)
+        agent = users.find(imports.AGENT_EMAIL)
         assert agent
         assert agent["disabled"]
-        assert [admin["name"] for admin in accounts.list_admins()] == ["Ada"]
+        assert [admin["name"] for admin in users.list_admins()] == ["Ada"]
 
 
 def test_own_agent_stays_while_it_is_the_only_one(app: Flask, write: Write) -> None:
@@ -323,7 +323,7 @@ def test_nobody_can_sign_in_as_the_imported(app: Flask, write: Write) -> None:
     run(app, write(conversation()))
     client = app.test_client()
     for email in (imports.AGENT_EMAIL, f"import+talk_1@{import_file.DOMAIN}"):
-        assert accounts.find(email)
+        assert users.find(email)
         for password in ("", PASSWORD, "None"):
             answer = client.post("/api/auth/login", json={"email": email, "password": password})
             assert answer.status_code in {401, 422}

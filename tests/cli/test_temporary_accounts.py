@@ -12,7 +12,7 @@ from pymongo.database import Database
 
 from chatapi.domain.enums import Role
 from chatapi.http.login_limits import attempts_key
-from chatapi.services import accounts, chats, messages
+from chatapi.services import chats, messages, sessions, users
 from chatapi.store.database import Document
 from tests.conftest import MakeChat, MakeUser
 
@@ -74,9 +74,9 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(
     make_chat: MakeChat,
 ) -> None:
     owner, agent = (
-        accounts.session_for(user)
+        sessions.session_for(user)
         for kind in ("user", "agent")
-        if (user := accounts.find(made[kind]["email"])) is not None
+        if (user := users.find(made[kind]["email"])) is not None
     )
     mine, _, _ = chats.create(owner, "Verification", message="Left")
     messages.send(agent, mine["_id"], "Also left")
@@ -86,7 +86,7 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(
     remove = ["temporary-accounts", "remove"]
     assert "Removed 3 " in app.test_cli_runner().invoke(args=remove).output
     assert database["users"].count_documents({}) == before - 3
-    assert accounts.find(near["email"])
+    assert users.find(near["email"])
     assert [row["_id"] for row in database["chatrooms"].find()] == [other["_id"]]
     assert database["messages"].count_documents({}) == 1
     owners = {row["userId"] for row in database["sessions"].find()}

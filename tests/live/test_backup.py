@@ -33,8 +33,8 @@ from chatapi.cli import backup as backup_command
 from chatapi.cli import restore as restore_command
 from chatapi.domain import clock, runtime
 from chatapi.domain.documents import Chat, User
-from chatapi.services import accounts, chats, messages
-from chatapi.services.accounts import Session
+from chatapi.services import chats, messages, sessions
+from chatapi.services.sessions import Session
 from chatapi.store import chats as stored_chats
 from chatapi.store import indexes, maintenance, users
 from chatapi.store import messages as stored_messages
@@ -147,7 +147,7 @@ def test_a_restored_chat_goes_on(
 
 def _session(user: User | None) -> Session:
     assert user is not None
-    return accounts.session_for(user)
+    return sessions.session_for(user)
 
 
 def test_the_file_is_private_and_says_what_is_in_it(

@@ -20,7 +20,7 @@ from chatapi import create_app
 from chatapi.cli import demo_plan
 from chatapi.cli.doctor import database as database_checks
 from chatapi.domain import clock
-from chatapi.services import accounts, chats, messages
+from chatapi.services import chats, messages, users
 from chatapi.store import indexes, maintenance, scan
 from chatapi.store.database import Document
 from config import TestConfig
@@ -202,7 +202,7 @@ def test_commands_read_whole_collections_only_where_it_says_why(
     done("restore", tmp_path / "copy", database=restored)
     # Its verdict is of the settings, too; the queries are the same.
     assert "agree with their histories" in commands.run("doctor").output
-    assert accounts.find("new@example.org")
+    assert users.find("new@example.org")
     assert commands.id_ranges == []
     assert commands.full_reads == set(FULL_READS)
 

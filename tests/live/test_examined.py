@@ -7,7 +7,7 @@ from flask import Flask
 from pymongo.database import Database
 
 from bench import data
-from chatapi.services import accounts
+from chatapi.services import sessions, users
 from chatapi.store.chats import TIE_ROWS
 from chatapi.store.database import Document
 from tests.conftest import CLIENT, PASSWORD
@@ -31,9 +31,9 @@ def test_a_page_of_a_list_looks_at_few_documents_more_than_it_shows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What lists of other tests reached in this process says nothing of this one.
-    agent = accounts.create_admin("Agent", "agent@example.org", PASSWORD)
+    agent = users.create_admin("Agent", "agent@example.org", PASSWORD)
     data.add_chats(CHATS, agent["_id"])
-    client, token = live_app.test_client(), accounts.begin_session(agent, CLIENT)[1]
+    client, token = live_app.test_client(), sessions.begin_session(agent, CLIENT)[1]
     cursor = ""
 
     def looked_at(query: str) -> int:

@@ -28,7 +28,7 @@ from chatapi.domain import errors
 from chatapi.domain.networks import Network
 from chatapi.http.counters import database_counters
 from chatapi.http.login_limits import LoginAttempts
-from chatapi.services import accounts, chats, messages
+from chatapi.services import accounts, chat_lists, chats, messages, sessions, users
 from chatapi.store import changes, indexes, presence
 from chatapi.store import chats as stored_chats
 from chatapi.store import sessions as stored_sessions
@@ -86,14 +86,14 @@ class Drive:
     def __init__(self, app: Flask) -> None:
         self.app = app
         self.client: FlaskClient = app.test_client()
-        agent = accounts.create_admin("Agent", "agent@example.org", PASSWORD)
+        agent = users.create_admin("Agent", "agent@example.org", PASSWORD)
         self.agent, self.token = accounts.login("agent@example.org", PASSWORD, CLIENT)
-        accounts.create_admin("Other", "other@example.org", PASSWORD)
+        users.create_admin("Other", "other@example.org", PASSWORD)
         self.agent_id = agent["_id"]
         self.reached: set[str] = set()
         self._numbers = itertools.count(1)
 
-    def user(self) -> tuple[accounts.Session, str]:
+    def user(self) -> tuple[sessions.Session, str]:
         """Register somebody."""
         return accounts.register("User", f"user{next(self._numbers)}@example.org", PASSWORD, CLIENT)
 
@@ -170,7 +170,7 @@ def ask_everything(drive: Drive) -> None:
     ask_the_console(drive, chat_id, str(session.user_id))
     ask("DELETE", f"/api/chat/{chat_id}")
     ask("PATCH", f"/api/admin/users/{session.user_id}", json={"disabled": True})
-    other = accounts.find("other@example.org")
+    other = users.find("other@example.org")
     assert other is not None
     ask("PATCH", f"/api/admin/users/{other['_id']}", json={"role": "user"})
 
@@ -185,14 +185,14 @@ def ask_for_lists(drive: Drive, token: str) -> None:
         "status=active&priority=high&category=billing&assigned=none&unread=true&q=help",
     ]  # fmt: skip
     for who in (drive.token, token):
-        cursor = chats.list_chats(drive.agent, chats.ChatFilters(), 3).next_cursor
+        cursor = chat_lists.list_chats(drive.agent, chat_lists.ChatFilters(), 3).next_cursor
         for query in narrowings:
             for page in ("", f"&cursor={cursor}"):
                 ask("GET", f"/api/chat?{query}{page}", who)
                 if who == drive.token:
                     ask("GET", f"/admin/chats?{query}{page}", headers={"HX-Request": "true"})
                     ask("GET", f"/admin/chats?{query}{page}")
-    cursor = accounts.list_users(drive.agent, limit=3).next_cursor
+    cursor = users.list_users(drive.agent, limit=3).next_cursor
     for query in (
         "",
         "role=admin",
@@ -225,7 +225,7 @@ def ask_about_accounts(drive: Drive) -> None:
     ask("POST", "/api/auth/logout", token)
     token = ask("POST", "/api/auth/login", json=who | {"password": "another password"})["token"]
     ask("DELETE", "/api/auth/sessions", token)
-    ana = accounts.find("ana@example.org")
+    ana = users.find("ana@example.org")
     assert ana is not None
     url = ask("POST", f"/api/admin/users/{ana['_id']}/password-link")["url"]
     ask("GET", url.partition("localhost")[2])
@@ -356,7 +356,7 @@ def test_paging_where_many_chats_have_one_time_scans_nothing(
         seen: set[ObjectId] = set()
         cursor = None
         for _ in range(count // 2):
-            page = chats.list_chats(drive.agent, chats.ChatFilters(**narrowed), 2, cursor)
+            page = chat_lists.list_chats(drive.agent, chat_lists.ChatFilters(**narrowed), 2, cursor)
             seen |= {chat["_id"] for chat in page.items}
             cursor = page.next_cursor
         assert (len(seen), cursor) == (count, None)

@@ -21,7 +21,9 @@ from chatapi.domain.enums import PRIORITIES
 from chatapi.realtime.hub import Hub, Listener, hub
 from chatapi.realtime.session_cache import SessionCache
 from chatapi.realtime.tail import Tail
-from chatapi.services import access, accounts, chats, messages, stats
+from chatapi.services import access, accounts, chat_lists, chats, messages, stats
+from chatapi.services.sessions import open_session
+from chatapi.services.users import create_user
 from chatapi.store import cache, changes, document_cache, presence, sessions, unread, users
 from chatapi.store import chats as stored_chats
 from chatapi.store import database as store
@@ -53,10 +55,13 @@ def test_a_list_is_one_find_of_whole_documents(
     for _ in range(3):
         make_chat()
     monkeypatch.setattr(cache.CachedTotal, "TTL", 60)
-    etag = chats.list_chats(agent, chats.ChatFilters()).etag
+    etag = chat_lists.list_chats(agent, chat_lists.ChatFilters()).etag
     wire.clear()
-    page = chats.list_chats(
-        agent, chats.ChatFilters(), has_etag=lambda own: known and own == etag, allow_cached=False
+    page = chat_lists.list_chats(
+        agent,
+        chat_lists.ChatFilters(),
+        has_etag=lambda own: known and own == etag,
+        allow_cached=False,
     )
     assert (page.is_unchanged, len(page.items)) == (known, 0 if known else 3)
     assert wire.sent == [("find", "chatrooms")]
@@ -68,7 +73,7 @@ def test_a_list_that_is_read_again_decodes_what_has_changed(
 ) -> None:
     agent = make_session("admin")
     made = [make_chat() for _ in range(3)]
-    chats.list_chats(agent, chats.ChatFilters())
+    chat_lists.list_chats(agent, chat_lists.ChatFilters())
     decode, raws = bson.decode, list[bytes]()
 
     def counted(raw: bytes, *options: Any) -> Any:
@@ -76,11 +81,11 @@ def test_a_list_that_is_read_again_decodes_what_has_changed(
         return decode(raw, *options)
 
     monkeypatch.setattr(bson, "decode", counted)
-    first = chats.list_chats(agent, chats.ChatFilters()).items
+    first = chat_lists.list_chats(agent, chat_lists.ChatFilters()).items
     assert raws == []
     first[0]["subject"] = "changed by the caller"
     chats.update(agent, made[1]["_id"], priority="urgent")
-    again = chats.list_chats(agent, chats.ChatFilters()).items
+    again = chat_lists.list_chats(agent, chat_lists.ChatFilters()).items
     assert len(raws) == 1
     assert [item["subject"] for item in again] == [chat["subject"] for chat in reversed(made)]
     assert [item["priority"] for item in again] == ["medium", "urgent", "medium"]
@@ -94,7 +99,7 @@ def test_what_is_kept_of_lists_is_bounded(
     made = [make_chat()["_id"] for _ in range(5)]
     monkeypatch.setattr(document_cache, "MAX_CACHED", 2)
     for _ in range(2):
-        items = chats.list_chats(agent, chats.ChatFilters()).items
+        items = chat_lists.list_chats(agent, chat_lists.ChatFilters()).items
         assert [item["_id"] for item in items] == made[::-1]
         assert len(document_cache._cached.current) <= 2
 
@@ -121,7 +126,7 @@ def test_the_unread_total_is_asked_for_before_a_request_needs_it(
         monkeypatch.setattr(
             unread.by_admins.current, "_compute", lambda: pytest.fail("asked again")
         )
-        assert chats.list_chats(agent, chats.ChatFilters()).unread_messages == 1
+        assert chat_lists.list_chats(agent, chat_lists.ChatFilters()).unread_messages == 1
     finally:
         follower.follower.stop()
 
@@ -142,7 +147,7 @@ def test_an_unchanged_list_and_the_counts_ask_nothing_while_changes_are_followed
     before = stats.counts(agent, ["general"])
 
     def etag() -> str:
-        return chats.list_chats(agent, chats.ChatFilters(), has_etag=lambda _: True).etag
+        return chat_lists.list_chats(agent, chat_lists.ChatFilters(), has_etag=lambda _: True).etag
 
     # What this process has written comes back to it as its own, and changes nothing.
     eventually(lambda: not change_tracker.current.awaits_own_write)
@@ -152,7 +157,9 @@ def test_an_unchanged_list_and_the_counts_ask_nothing_while_changes_are_followed
     assert stats.counts(agent, ["general"]) == before
     assert asked(wire) == []
     # Asked for certainty, it looks.
-    chats.list_chats(agent, chats.ChatFilters(), has_etag=lambda _: True, allow_cached=False)
+    chat_lists.list_chats(
+        agent, chat_lists.ChatFilters(), has_etag=lambda _: True, allow_cached=False
+    )
     assert asked(wire) == [("find", "chatrooms")]
     # The own write is seen at once, another process's a moment later.
     chats.update(agent, chat["_id"], priority="urgent")
@@ -311,9 +318,9 @@ def test_another_process_ends_the_rest_of_a_tail(
 
 
 def test_no_session_carries_the_hash_of_a_password(make_session: MakeSession) -> None:
-    accounts.create_user("Ana", "ana@example.org", PASSWORD)
+    create_user("Ana", "ana@example.org", PASSWORD)
     _, token = accounts.login("ana@example.org", PASSWORD, CLIENT)
-    opened = accounts.open_session(token)
+    opened = open_session(token)
     assert opened is not None
     user = users.by_id(opened.user_id)
     assert user is not None

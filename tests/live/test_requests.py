@@ -12,7 +12,7 @@ from pymongo.database import Database
 
 from chatapi.domain.enums import Role
 from chatapi.realtime.session_cache import session_cache
-from chatapi.services import accounts
+from chatapi.services import sessions, users
 from chatapi.store import unread
 from chatapi.store.database import Document
 from tests.conftest import CLIENT, PASSWORD, MakeChat
@@ -47,8 +47,8 @@ def followed(live_app: Flask) -> Iterator[None]:
 def token_of(role: Role) -> str:
     """Make an account and return a token of it that no request has shown yet."""
     email = f"{role}@example.org"
-    user = accounts.create_user(role, email, PASSWORD, role)
-    return accounts.begin_session(user, CLIENT)[1]
+    user = users.create_user(role, email, PASSWORD, role)
+    return sessions.begin_session(user, CLIENT)[1]
 
 
 @pytest.mark.usefixtures("followed")

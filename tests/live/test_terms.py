@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from chatapi.cli import consistency
-from chatapi.services import chats, search
+from chatapi.services import chat_lists, search
 from chatapi.store import chat_terms, search_terms
 from chatapi.store.database import Document
 from tests.conftest import MakeChat, MakeSession
@@ -32,8 +32,8 @@ def test_chats_of_an_earlier_form_are_found(
     chat_terms.upsert(new, search.terms(["lodz"]))
     search_terms.set_format_version(1)
     consistency.renew_terms()
-    filters = chats.ChatFilters(q="lodz วิทยุ")
-    assert {chat["_id"] for chat in chats.list_chats(agent, filters).items} == old
+    filters = chat_lists.ChatFilters(q="lodz วิทยุ")
+    assert {chat["_id"] for chat in chat_lists.list_chats(agent, filters).items} == old
     row = database["chat_terms"].find_one({"_id": min(old)})
     assert row is not None
     assert "łodz" not in row["terms"]

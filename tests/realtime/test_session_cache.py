@@ -15,8 +15,15 @@ from chatapi.domain.documents import StoredSession, User
 from chatapi.realtime import followers
 from chatapi.realtime import session_cache as module
 from chatapi.realtime.session_cache import SessionCache, session_cache
-from chatapi.services import accounts, credentials
-from chatapi.services.accounts import ClientInfo, Session
+from chatapi.services import accounts, credentials, users
+from chatapi.services.sessions import (
+    ClientInfo,
+    Session,
+    logout,
+    open_session,
+    revoke_session,
+    revoke_token,
+)
 from chatapi.store import changes, sessions
 from chatapi.store.database import Document
 from tests.conftest import MakeSession
@@ -60,7 +67,7 @@ def sign_in(app: Flask) -> SignIn:
 
 def test_a_session_is_read_once_while_the_database_tells(sign_in: SignIn, reads: list[str]) -> None:
     session, token = sign_in()
-    assert accounts.open_session(token) == accounts.open_session(token) == session
+    assert open_session(token) == open_session(token) == session
     assert len(reads) == 1
 
 
@@ -68,73 +75,73 @@ def test_without_news_from_the_database_each_request_reads(
     sign_in: SignIn, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, token = sign_in()
-    accounts.open_session(token)
+    open_session(token)
     monkeypatch.setattr(
         session_cache.current, "_last_event_at", time.monotonic() - module.FRESH_SECONDS
     )
-    accounts.open_session(token)
-    accounts.open_session(token)
+    open_session(token)
+    open_session(token)
     assert len(reads) == 3
 
 
 def test_what_ends_elsewhere_is_forgotten_when_it_is_told(sign_in: SignIn) -> None:
     session, token = sign_in()
-    accounts.open_session(token)
+    open_session(token)
     sessions.delete(session.id)  # By another process.
     session_cache.current._dispatch(("access", {"_id": session.id}))
-    assert accounts.open_session(token) is None
+    assert open_session(token) is None
     assert not session_cache.current._of_user
 
 
 def test_a_user_who_changed_is_read_anew(sign_in: SignIn, reads: list[str]) -> None:
     session, token = sign_in()
     _, other = sign_in()
-    accounts.open_session(token)
-    accounts.open_session(other)
+    open_session(token)
+    open_session(other)
     session_cache.current._dispatch(("access", {"_id": session.user_id}))
-    accounts.open_session(token)
-    accounts.open_session(other)
+    open_session(token)
+    open_session(other)
     assert len(reads) == 3
 
 
 def test_collections_that_are_dropped_leave_nothing_known(sign_in: SignIn) -> None:
     session, token = sign_in()
-    accounts.open_session(token)
+    open_session(token)
     sessions.delete(session.id)
     session_cache.current._dispatch(("access", {}))
-    assert accounts.open_session(token) is None
+    assert open_session(token) is None
 
 
 def test_what_this_process_ends_is_over_at_once(sign_in: SignIn, make_session: MakeSession) -> None:
     admin = make_session("admin")
     for end in (
-        lambda session, _: accounts.logout(session),
-        lambda _, token: accounts.revoke_token(token),
-        lambda session, _: accounts.revoke_session(session, str(session.public_id)),
-        lambda session, _: accounts.update_user(admin, session.user_id, {"disabled": True}),
+        lambda session, _: logout(session),
+        lambda _, token: revoke_token(token),
+        lambda session, _: revoke_session(session, str(session.public_id)),
+        lambda session, _: users.update_user(admin, session.user_id, {"disabled": True}),
     ):
         session, token = sign_in()
-        assert accounts.open_session(token) == session
+        assert open_session(token) == session
         end(session, token)
-        assert accounts.open_session(token) is None
+        assert open_session(token) is None
 
 
 def test_a_new_password_ends_the_other_known_sessions(sign_in: SignIn) -> None:
     session, token = sign_in()
     _other, other_token = accounts.login(session.email, "a long password", ClientInfo())
-    assert accounts.open_session(token)
-    assert accounts.open_session(other_token)
+    assert open_session(token)
+    assert open_session(other_token)
     credentials.change_password(session, "a long password", "another password")
-    assert accounts.open_session(token) == session
-    assert accounts.open_session(other_token) is None
+    assert open_session(token) == session
+    assert open_session(other_token) is None
 
 
 def test_a_new_role_holds_at_once(sign_in: SignIn, make_session: MakeSession) -> None:
     admin = make_session("admin")
     session, token = sign_in()
-    accounts.open_session(token)
-    accounts.update_user(admin, session.user_id, {"role": "admin", "name": "Grace"})
-    changed = accounts.open_session(token)
+    open_session(token)
+    users.update_user(admin, session.user_id, {"role": "admin", "name": "Grace"})
+    changed = open_session(token)
     assert changed is not None
     assert (changed.role, changed.name) == ("admin", "Grace")
 
@@ -152,17 +159,17 @@ def test_an_end_during_the_reading_is_not_overlooked(
         return found
 
     monkeypatch.setattr(sessions, "with_user", with_user)
-    accounts.open_session(token)
+    open_session(token)
     monkeypatch.setattr(sessions, "with_user", real)
-    assert accounts.open_session(token) is None
+    assert open_session(token) is None
 
 
 def test_one_that_has_run_out_is_read_anew(sign_in: SignIn, reads: list[str]) -> None:
     session, token = sign_in()
-    accounts.open_session(token)
+    open_session(token)
     session_cache.current._known[session.id][0]["expiresAt"] = clock.now() - timedelta(seconds=1)
     # Another process has prolonged it.
-    assert accounts.open_session(token) is not None
+    assert open_session(token) is not None
     assert len(reads) == 2
 
 
@@ -170,12 +177,12 @@ def test_a_known_session_is_touched_now_and_then(
     sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, token = sign_in()
-    accounts.open_session(token)
+    open_session(token)
     session_cache.current._known[session.id][0]["lastSeenAt"] -= timedelta(minutes=6)
     touched: list[str] = []
     monkeypatch.setattr(sessions, "touch", lambda session_id, *_: touched.append(session_id))
-    accounts.open_session(token)
-    accounts.open_session(token)
+    open_session(token)
+    open_session(token)
     assert touched == [session.id]
 
 
@@ -185,7 +192,7 @@ def test_what_is_known_is_bounded_and_holds_no_password(
     monkeypatch.setattr(module, "MAX_KNOWN", 2)
     for _ in range(5):
         _, token = sign_in()
-        accounts.open_session(token)
+        open_session(token)
         assert len(session_cache.current._known) <= 2
         assert set().union(*session_cache.current._of_user.values()) == set(
             session_cache.current._known

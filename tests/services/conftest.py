@@ -10,8 +10,8 @@ import pytest
 from pymongo.database import Database
 
 from chatapi.domain.enums import Role
-from chatapi.services import accounts, messages, passwords
-from chatapi.services.accounts import Session
+from chatapi.services import appending, passwords, sessions, users
+from chatapi.services.sessions import Session
 from chatapi.store import database as store_database
 from chatapi.store.database import Document
 from config import TestConfig
@@ -24,7 +24,7 @@ def _bound(database: Database[Document], monkeypatch: pytest.MonkeyPatch) -> Non
     """Let the services work on the database, and never wait for another sender."""
     store_database.bind(database)
     passwords.configure(TestConfig.PASSWORD_TIME_COST, TestConfig.PASSWORD_MEMORY_KIB)
-    monkeypatch.setattr(messages, "MAX_PAUSE", 0)
+    monkeypatch.setattr(appending, "MAX_PAUSE", 0)
 
 
 def somebody(role: Role = "user", name: str | None = None, image: str | None = None) -> Session:
@@ -32,7 +32,7 @@ def somebody(role: Role = "user", name: str | None = None, image: str | None = N
     number = next(_numbers)
     name = name or f"{role.capitalize()} {number}"
     email = f"{role}{number}@example.org"
-    return accounts.session_for(accounts.new_user(name, email, role, image))
+    return sessions.session_for(users.new_user(name, email, role, image))
 
 
 @pytest.fixture

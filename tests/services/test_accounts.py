@@ -15,8 +15,8 @@ from pymongo.database import Database
 from chatapi.domain import clock, errors
 from chatapi.domain.documents import User, UserChanges
 from chatapi.domain.enums import Role
-from chatapi.services import accounts, chats, credentials, passwords
-from chatapi.services.accounts import ClientInfo, Session
+from chatapi.services import accounts, chats, credentials, passwords, sessions, users
+from chatapi.services.sessions import ClientInfo, Session
 from chatapi.store import chats as stored_chats
 from chatapi.store import sessions as stored_sessions
 from chatapi.store import users as stored_users
@@ -52,7 +52,7 @@ def _app(app: Any) -> None:
 def test_registering_makes_a_user_who_is_signed_in(database: Database[Document]) -> None:
     session, token = registered(" Ana".strip(), "Ana@Example.org")
     assert (session.role, session.name, session.email) == ("user", "Ana", "ana@example.org")
-    assert accounts.open_session(token) == session
+    assert sessions.open_session(token) == session
     user = stored(session.user_id)
     assert user["passwordHash"].startswith("$argon2id$")
     assert PASSWORD not in repr(list(database["users"].find()))
@@ -84,7 +84,7 @@ def test_the_right_password_signs_in(email: str) -> None:
     session, token = accounts.login(email, PASSWORD, CLIENT)
     assert session.user_id == first.user_id
     assert session.id != first.id
-    assert accounts.open_session(token) == session
+    assert sessions.open_session(token) == session
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,13 @@ def test_a_disabled_account_cannot_be_told_from_a_wrong_password(
     make_session: MakeSession,
 ) -> None:
     session, _ = registered()
-    accounts.update_user(make_session("admin"), session.user_id, {"disabled": True})
+    users.update_user(make_session("admin"), session.user_id, {"disabled": True})
     with pytest.raises(errors.WrongCredentials):
         accounts.login("ana@example.org", PASSWORD, CLIENT)
 
 
 def test_an_account_without_a_password_cannot_be_signed_in_to() -> None:
-    accounts.create_user("Imported", "imported@example.org", None)
+    users.create_user("Imported", "imported@example.org", None)
     for password in ("", "None", PASSWORD):
         with pytest.raises(errors.WrongCredentials):
             accounts.login("imported@example.org", password, CLIENT)
@@ -143,7 +143,7 @@ def test_a_password_changed_during_a_sign_in_stays_changed_and_lets_nobody_in(
     )
     with pytest.raises(errors.WrongCredentials):
         accounts.login("ana@example.org", PASSWORD, CLIENT)
-    assert [row["current"] for row in accounts.list_sessions(session)] == [True]
+    assert [row["current"] for row in sessions.list_sessions(session)] == [True]
     accounts.login("ana@example.org", "another password", CLIENT)
 
 
@@ -153,7 +153,7 @@ def test_guests_have_no_account_and_share_nothing_but_an_email(
     registered()
     first, token = accounts.guest("Ana", "ana@example.org", CLIENT)
     second, _ = accounts.guest("Ana", "ana@example.org", CLIENT)
-    assert accounts.open_session(token) == first
+    assert sessions.open_session(token) == first
     assert (first.role, first.side, first.is_admin) == ("guest", "user", False)
     assert first.user_id != second.user_id
     chat, _, _ = chats.create(first, "Help")
@@ -161,18 +161,18 @@ def test_guests_have_no_account_and_share_nothing_but_an_email(
         chats.get(second, chat["_id"])
     with pytest.raises(errors.WrongCredentials):
         accounts.login("guest:" + str(first.user_id), "", CLIENT)
-    found = accounts.find("ana@example.org")
+    found = users.find("ana@example.org")
     assert found is not None
     assert found["role"] == "user"
 
 
 def test_an_admin_is_made_by_a_command_only() -> None:
-    admin = accounts.create_admin("Ada", "ada@example.org", PASSWORD)
+    admin = users.create_admin("Ada", "ada@example.org", PASSWORD)
     assert admin["role"] == "admin"
     session, _ = accounts.login("ada@example.org", PASSWORD, CLIENT)
     assert (session.is_admin, session.side, session.other_side) == (True, "admin", "user")
     with pytest.raises(errors.EmailTaken):
-        accounts.create_admin("Ada", "ADA@example.org", PASSWORD)
+        users.create_admin("Ada", "ADA@example.org", PASSWORD)
 
 
 # Sessions
@@ -181,36 +181,36 @@ def test_an_admin_is_made_by_a_command_only() -> None:
 @pytest.mark.parametrize("token", ["", "x", "None", "0" * 64, "a" * 5000, "\0", "😀"])
 def test_a_made_up_token_opens_nothing(token: str) -> None:
     registered()
-    assert accounts.open_session(token) is None
+    assert sessions.open_session(token) is None
 
 
 def test_what_is_stored_of_a_session_opens_nothing(database: Database[Document]) -> None:
     session, _ = registered()
     (row,) = database["sessions"].find()
     for value in (row["_id"], str(row["publicId"]), session.id):
-        assert accounts.open_session(value) is None
+        assert sessions.open_session(value) is None
 
 
 def test_a_session_ends_when_it_is_not_used() -> None:
     _, token = registered()
-    idle = accounts.lifetimes.current.idle
+    idle = sessions.lifetimes.current.idle
     with time_machine.travel(clock.now() + idle - timedelta(seconds=2), tick=False):
-        assert accounts.open_session(token) is not None
+        assert sessions.open_session(token) is not None
     _, unused = accounts.login("ana@example.org", PASSWORD, CLIENT)
     with time_machine.travel(clock.now() + idle, tick=False):
-        assert accounts.open_session(unused) is None
+        assert sessions.open_session(unused) is None
 
 
 def test_use_keeps_a_session_alive_but_not_for_ever() -> None:
     start = clock.now()
     with time_machine.travel(start, tick=False) as time:
         _, token = registered()
-        step = accounts.lifetimes.current.idle - timedelta(seconds=1)
+        step = sessions.lifetimes.current.idle - timedelta(seconds=1)
         uses = 0
-        while accounts.open_session(token) is not None:
+        while sessions.open_session(token) is not None:
             uses += 1
             time.shift(step)
-        assert clock.now() - start >= accounts.lifetimes.current.absolute
+        assert clock.now() - start >= sessions.lifetimes.current.absolute
         assert uses > 2
 
 
@@ -219,30 +219,30 @@ def test_a_session_is_touched_every_five_minutes_at_most(database: Database[Docu
         _, token = registered()
         begun = clock.now()
         time.shift(299)
-        accounts.open_session(token)
+        sessions.open_session(token)
         assert database["sessions"].find_one()["lastSeenAt"] == begun  # type: ignore[index]
         time.shift(1)
-        accounts.open_session(token)
+        sessions.open_session(token)
         assert database["sessions"].find_one()["lastSeenAt"] == clock.now()  # type: ignore[index]
 
 
 def test_a_session_that_is_used_goes_on_however_short_its_life(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(accounts.lifetimes.current, "idle", timedelta(seconds=30))
+    monkeypatch.setattr(sessions.lifetimes.current, "idle", timedelta(seconds=30))
     with time_machine.travel(clock.now(), tick=False) as time:
         _, token = registered()
         for _ in range(10):
             time.shift(20)
-            assert accounts.open_session(token) is not None
+            assert sessions.open_session(token) is not None
         time.shift(30)
-        assert accounts.open_session(token) is None
+        assert sessions.open_session(token) is None
 
 
 def test_a_session_tells_what_the_user_is_now(make_session: MakeSession) -> None:
     session, token = registered()
-    accounts.update_user(make_session("admin"), session.user_id, {"role": "admin", "name": "Ada"})
-    now = accounts.open_session(token)
+    users.update_user(make_session("admin"), session.user_id, {"role": "admin", "name": "Ada"})
+    now = sessions.open_session(token)
     assert now is not None
     assert (now.role, now.name) == ("admin", "Ada")
 
@@ -250,17 +250,17 @@ def test_a_session_tells_what_the_user_is_now(make_session: MakeSession) -> None
 def test_a_session_without_its_user_opens_nothing(database: Database[Document]) -> None:
     session, token = registered()
     database["users"].delete_one({"_id": session.user_id})
-    assert accounts.open_session(token) is None
+    assert sessions.open_session(token) is None
 
 
 def test_logging_out_ends_this_session_only() -> None:
     first, token = registered()
     _, other = accounts.login("ana@example.org", PASSWORD, CLIENT)
-    accounts.logout(first)
-    assert accounts.open_session(token) is None
-    assert accounts.open_session(other) is not None
-    accounts.revoke_token(other)
-    assert accounts.open_session(other) is None
+    sessions.logout(first)
+    assert sessions.open_session(token) is None
+    assert sessions.open_session(other) is not None
+    sessions.revoke_token(other)
+    assert sessions.open_session(other) is None
 
 
 def test_one_lists_ones_own_live_sessions() -> None:
@@ -268,21 +268,21 @@ def test_one_lists_ones_own_live_sessions() -> None:
     first, _ = registered()
     client = ClientInfo("x" * 1000, "192.0.2.1")
     second, _ = accounts.login("ana@example.org", PASSWORD, client)
-    listed = accounts.list_sessions(second)
+    listed = sessions.list_sessions(second)
     assert {row["_id"] for row in listed} == {first.public_id, second.public_id}
     assert [row["_id"] for row in listed if row["current"]] == [second.public_id]
     (current,) = [row for row in listed if row["current"]]
     assert (len(current["userAgent"]), current["address"]) == (300, "192.0.2.1")
-    with time_machine.travel(clock.now() + accounts.lifetimes.current.idle, tick=False):
-        assert accounts.list_sessions(second) == []
+    with time_machine.travel(clock.now() + sessions.lifetimes.current.idle, tick=False):
+        assert sessions.list_sessions(second) == []
 
 
 def test_one_ends_ones_own_session_by_its_public_id() -> None:
     first, token = registered()
     second, _ = accounts.login("ana@example.org", PASSWORD, CLIENT)
-    accounts.revoke_session(second, str(first.public_id))
-    assert accounts.open_session(token) is None
-    assert len(accounts.list_sessions(second)) == 1
+    sessions.revoke_session(second, str(first.public_id))
+    assert sessions.open_session(token) is None
+    assert len(sessions.list_sessions(second)) == 1
 
 
 @pytest.mark.parametrize("which", ["another's", "unknown", "secret", "zz", None])
@@ -295,16 +295,16 @@ def test_one_ends_no_other_session(which: str | None) -> None:
         "secret": mine.id,
     }.get(which or "", which)
     with pytest.raises(errors.SessionNotFound):
-        accounts.revoke_session(mine, public_id)
-    assert accounts.open_session(token) is not None
+        sessions.revoke_session(mine, public_id)
+    assert sessions.open_session(token) is not None
 
 
 def test_a_new_password_ends_all_other_sessions() -> None:
     session, token = registered()
     _, other = accounts.login("ana@example.org", PASSWORD, CLIENT)
     credentials.change_password(session, PASSWORD, "another password")
-    assert accounts.open_session(token) is not None
-    assert accounts.open_session(other) is None
+    assert sessions.open_session(token) is not None
+    assert sessions.open_session(other) is None
     with pytest.raises(errors.WrongCredentials):
         accounts.login("ana@example.org", PASSWORD, CLIENT)
     accounts.login("ana@example.org", "another password", CLIENT)
@@ -316,7 +316,7 @@ def test_a_new_password_needs_the_current_one() -> None:
     with pytest.raises(errors.InvalidInput) as refusal:
         credentials.change_password(session, "not the password", "another password")
     assert list(refusal.value.data["fields"]) == ["current"]
-    assert accounts.open_session(other) is not None
+    assert sessions.open_session(other) is not None
     accounts.login("ana@example.org", PASSWORD, CLIENT)
 
 
@@ -353,7 +353,7 @@ def test_an_upgrade_that_was_cut_off_is_finished(
         patch.setattr(stored_chats, "rename_user", die)
         with pytest.raises(ConnectionError):
             accounts.upgrade_guest(guest, PASSWORD)
-    now = accounts.open_session(token)
+    now = sessions.open_session(token)
     assert now is not None
     assert now.role == "user"
     assert chats.get(now, chat_id)[0]["userRole"] == "guest"
@@ -381,11 +381,11 @@ def test_an_upgrade_that_never_began_leaves_a_guest(
 
 def test_an_agents_link_hands_a_blocked_address_to_its_owner(make_session: MakeSession) -> None:
     _, strangers = accounts.register("Stranger", "owner@example.org", PASSWORD, CLIENT)
-    found = accounts.find("owner@example.org")
+    found = users.find("owner@example.org")
     assert found is not None
     link, _ = credentials.make_link(make_session("admin"), found["_id"])
     credentials.use_link(link, "the owner's password")
-    assert accounts.open_session(strangers) is None
+    assert sessions.open_session(strangers) is None
     with pytest.raises(errors.WrongCredentials):
         accounts.login("owner@example.org", PASSWORD, CLIENT)
     session, _ = accounts.login("owner@example.org", "the owner's password", CLIENT)
@@ -414,14 +414,14 @@ def test_an_agent_lists_users_newest_first(make_session: MakeSession, make_user:
     for number in range(5):
         with clock.frozen(start + timedelta(hours=number // 2 + 1)):
             make_user(f"User {number}")
-    everybody = accounts.list_users(agent).items
+    everybody = users.list_users(agent).items
     assert [row["name"] for row in everybody][-1] == agent.name
     times = [row["createdAt"] for row in everybody]
     assert times == sorted(times, reverse=True)
     seen: list[ObjectId] = []
     cursor = None
     for _ in range(3):
-        page = accounts.list_users(agent, limit=2, cursor=cursor)
+        page = users.list_users(agent, limit=2, cursor=cursor)
         seen += [row["_id"] for row in page.items]
         cursor = page.next_cursor
     assert seen == [row["_id"] for row in everybody]
@@ -450,8 +450,8 @@ def test_an_agent_narrows_the_users(
     make_user("Ana", email="x@example.org")
     dan = make_user("Dan", email="y@example.org")
     make_user("Gus", role="guest")
-    accounts.update_user(agent, dan["_id"], {"disabled": True})
-    assert {row["name"] for row in accounts.list_users(agent, **narrow).items} == found
+    users.update_user(agent, dan["_id"], {"disabled": True})
+    assert {row["name"] for row in users.list_users(agent, **narrow).items} == found
 
 
 @pytest.mark.parametrize("role", ["user", "guest"])
@@ -460,10 +460,10 @@ def test_nobody_else_lists_or_changes_users(
 ) -> None:
     somebody, other = make_session(role), make_user()
     with pytest.raises(errors.AdminOnly):
-        accounts.list_users(somebody)
+        users.list_users(somebody)
     for user_id in (other["_id"], somebody.user_id):
         with pytest.raises(errors.AdminOnly):
-            accounts.update_user(somebody, user_id, {"role": "admin"})
+            users.update_user(somebody, user_id, {"role": "admin"})
         assert stored(user_id)["role"] == stored(user_id)["role"] != "admin"
 
 
@@ -474,9 +474,9 @@ def test_chats_are_assigned_to_agents_who_can_sign_in(
     make_user("Ada", role="admin")
     gone = make_user("Bob", role="admin")
     make_user("User")
-    accounts.update_user(agent, gone["_id"], {"disabled": True})
-    assert [row["name"] for row in accounts.list_admins()] == ["Ada", "zoe"]
-    assert not any("passwordHash" in row for row in accounts.list_admins())
+    users.update_user(agent, gone["_id"], {"disabled": True})
+    assert [row["name"] for row in users.list_admins()] == ["Ada", "zoe"]
+    assert not any("passwordHash" in row for row in users.list_admins())
 
 
 def test_a_disabled_user_is_out_at_once_and_back_after_a_new_sign_in(
@@ -484,10 +484,10 @@ def test_a_disabled_user_is_out_at_once_and_back_after_a_new_sign_in(
 ) -> None:
     agent = make_session("admin")
     session, token = registered()
-    accounts.update_user(agent, session.user_id, {"disabled": True})
-    assert accounts.open_session(token) is None
-    accounts.update_user(agent, session.user_id, {"disabled": False})
-    assert accounts.open_session(token) is None
+    users.update_user(agent, session.user_id, {"disabled": True})
+    assert sessions.open_session(token) is None
+    users.update_user(agent, session.user_id, {"disabled": False})
+    assert sessions.open_session(token) is None
     accounts.login("ana@example.org", PASSWORD, CLIENT)
 
 
@@ -499,10 +499,10 @@ def test_a_session_begun_while_its_user_is_disabled_opens_nothing(
     meanwhile(
         stored_sessions,
         "insert",
-        before=lambda: accounts.update_user(agent, session.user_id, {"disabled": True}),
+        before=lambda: users.update_user(agent, session.user_id, {"disabled": True}),
     )
     _, token = accounts.login("ana@example.org", PASSWORD, CLIENT)
-    assert accounts.open_session(token) is None
+    assert sessions.open_session(token) is None
 
 
 @pytest.mark.parametrize("changes", [{"role": "user"}, {"disabled": True}])
@@ -512,7 +512,7 @@ def test_the_last_agent_stays(
     agent = make_session("admin")
     before = stored(agent.user_id)
     with pytest.raises(errors.LastAdmin):
-        accounts.update_user(agent, agent.user_id, changes | {"name": "New Name"})
+        users.update_user(agent, agent.user_id, changes | {"name": "New Name"})
     after = stored(agent.user_id)
     assert {**after, "updatedAt": 0} == {**before, "updatedAt": 0}
     assert database["sessions"].count_documents({"userId": agent.user_id}) == 1
@@ -524,11 +524,11 @@ def test_an_agent_among_two_can_be_sent_away_by_the_other_but_not_leave_by_a_sli
 ) -> None:
     agent, other = make_session("admin"), make_user(role="admin")
     with pytest.raises(errors.InvalidInput) as refusal:
-        accounts.update_user(agent, agent.user_id, changes | {"name": "New Name"})
+        users.update_user(agent, agent.user_id, changes | {"name": "New Name"})
     assert list(refusal.value.data["fields"]) == list(changes)
     assert stored(agent.user_id)["name"] == agent.name
     assert stored_users.count_active_admins() == 2
-    accounts.update_user(agent, other["_id"], changes)
+    users.update_user(agent, other["_id"], changes)
     assert stored_users.count_active_admins() == 1
 
 
@@ -536,9 +536,9 @@ def test_a_disabled_agent_does_not_count_as_one_who_is_left(
     make_session: MakeSession, make_user: MakeUser
 ) -> None:
     agent, other = make_session("admin"), make_user(role="admin")
-    accounts.update_user(agent, other["_id"], {"disabled": True})
+    users.update_user(agent, other["_id"], {"disabled": True})
     with pytest.raises(errors.LastAdmin):
-        accounts.update_user(agent, agent.user_id, {"role": "user"})
+        users.update_user(agent, agent.user_id, {"role": "user"})
 
 
 def test_two_agents_who_demote_each_other_at_once_leave_one(
@@ -548,10 +548,10 @@ def test_two_agents_who_demote_each_other_at_once_leave_one(
     meanwhile(
         stored_users,
         "update",
-        before=lambda: accounts.update_user(two, one.user_id, {"role": "user"}),
+        before=lambda: users.update_user(two, one.user_id, {"role": "user"}),
     )
     with pytest.raises(errors.LastAdmin):
-        accounts.update_user(one, two.user_id, {"role": "user"})
+        users.update_user(one, two.user_id, {"role": "user"})
     assert stored_users.count_active_admins() == 1
 
 
@@ -563,7 +563,7 @@ def test_the_last_agent_is_an_agent_at_every_moment(
     changes: tuple[UserChanges, ...] = ({"role": "user"}, {"disabled": True})
     for change in changes:
         with pytest.raises(errors.LastAdmin):
-            accounts.update_user(agent, agent.user_id, change)
+            users.update_user(agent, agent.user_id, change)
 
 
 def test_a_renaming_that_was_cut_off_is_finished_by_the_next(
@@ -575,8 +575,8 @@ def test_a_renaming_that_was_cut_off_is_finished_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(stored_chats, "rename_user", die)
         with pytest.raises(ConnectionError):
-            accounts.update_user(agent, user.user_id, {"name": "Grace"})
-    accounts.update_user(agent, user.user_id, {"name": "Grace"})
+            users.update_user(agent, user.user_id, {"name": "Grace"})
+    users.update_user(agent, user.user_id, {"name": "Grace"})
     found = stored_chats.by_id(chat["_id"])
     assert found is not None
     assert found["userName"] == "Grace"
@@ -591,11 +591,11 @@ def test_of_two_renamings_at_once_the_chats_show_the_later(
 
     def overtaken(*given: Any) -> None:
         monkeypatch.setattr(stored_chats, "rename_user", rename_user)
-        accounts.update_user(agent, user.user_id, {"name": "Later"})
+        users.update_user(agent, user.user_id, {"name": "Later"})
         rename_user(*given)
 
     monkeypatch.setattr(stored_chats, "rename_user", overtaken)
-    accounts.update_user(agent, user.user_id, {"name": "Earlier"})
+    users.update_user(agent, user.user_id, {"name": "Earlier"})
     found = stored_chats.by_id(chat["_id"])
     assert found is not None
     assert found["userName"] == "Later"
@@ -616,9 +616,9 @@ def test_a_renaming_reaches_every_chat_and_changes_no_other(
         return [(chat["adminName"], chat["version"]) for chat in now if chat is not None]
 
     before = state()
-    accounts.update_user(agent, agent.user_id, {"name": "Grace"})
+    users.update_user(agent, agent.user_id, {"name": "Grace"})
     assert state() == [("Grace", version + 1) for _, version in before[:5]] + before[5:]
-    accounts.update_user(agent, agent.user_id, {"name": "Grace"})
+    users.update_user(agent, agent.user_id, {"name": "Grace"})
     assert state() == [("Grace", version + 1) for _, version in before[:5]] + before[5:]
 
 
@@ -634,16 +634,16 @@ def test_a_new_password_never_stands_beside_an_old_session(
             with pytest.raises(ConnectionError):
                 credentials.change_password(session, PASSWORD, "a new password")
         accounts.login(session.email, PASSWORD, CLIENT)  # The old one still holds.
-    assert accounts.open_session(other) is None
+    assert sessions.open_session(other) is None
 
 
 def test_a_guest_stays_a_guest(make_session: MakeSession) -> None:
     agent, guest = make_session("admin"), make_session("guest")
     for role in ("user", "admin"):
         with pytest.raises(errors.InvalidInput) as refusal:
-            accounts.update_user(agent, guest.user_id, {"role": role})
+            users.update_user(agent, guest.user_id, {"role": role})
         assert list(refusal.value.data["fields"]) == ["role"]
-    assert accounts.update_user(agent, guest.user_id, {"role": "guest", "name": "G"})["name"] == "G"
+    assert users.update_user(agent, guest.user_id, {"role": "guest", "name": "G"})["name"] == "G"
 
 
 @pytest.mark.parametrize("role", ["user", "admin"])
@@ -652,7 +652,7 @@ def test_nobody_with_an_account_becomes_a_guest(
 ) -> None:
     user = make_user(role=role)
     with pytest.raises(errors.InvalidInput) as refusal:
-        accounts.update_user(make_session("admin"), user["_id"], {"role": "guest"})
+        users.update_user(make_session("admin"), user["_id"], {"role": "guest"})
     assert list(refusal.value.data["fields"]) == ["role"]
     assert stored(user["_id"])["role"] == role
 
@@ -660,7 +660,7 @@ def test_nobody_with_an_account_becomes_a_guest(
 @pytest.mark.parametrize("user_id", ["", "zz", str(ObjectId()), None, {"$gt": ""}])
 def test_an_unknown_user_cannot_be_changed(make_session: MakeSession, user_id: object) -> None:
     with pytest.raises(errors.UserNotFound):
-        accounts.update_user(make_session("admin"), user_id, {"name": "X"})
+        users.update_user(make_session("admin"), user_id, {"name": "X"})
 
 
 def test_a_change_that_changes_nothing_writes_nothing(
@@ -668,7 +668,7 @@ def test_a_change_that_changes_nothing_writes_nothing(
 ) -> None:
     user = make_user("Ana")
     same: UserChanges = {"name": "Ana", "role": "user", "disabled": False, "image": None}
-    assert accounts.update_user(make_session("admin"), user["_id"], same) == stored(user["_id"])
+    assert users.update_user(make_session("admin"), user["_id"], same) == stored(user["_id"])
     assert stored(user["_id"])["updatedAt"] == user["updatedAt"]
 
 
@@ -680,8 +680,8 @@ def test_a_new_name_and_picture_are_shown_on_the_users_chats_and_assignments(
     other, _, _ = chats.create(make_session("user"), "Another")
     chats.update(agent, chat["_id"], admin_id=str(agent.user_id))
     picture = "https://x.example/a.png"
-    accounts.update_user(agent, owner.user_id, {"name": "Ana", "image": picture})
-    accounts.update_user(agent, agent.user_id, {"name": "Ada", "image": picture})
+    users.update_user(agent, owner.user_id, {"name": "Ana", "image": picture})
+    users.update_user(agent, agent.user_id, {"name": "Ada", "image": picture})
     now, _ = chats.get(agent, chat["_id"])
     assert (now["userName"], now["userImage"]) == ("Ana", picture)
     assert (now["adminName"], now["adminImage"]) == ("Ada", picture)
@@ -692,6 +692,6 @@ def test_a_renamed_user_is_found_by_the_new_name(
     make_session: MakeSession, make_user: MakeUser
 ) -> None:
     agent, user = make_session("admin"), make_user("Beatriz")
-    accounts.update_user(agent, user["_id"], {"name": "Wanda"})
-    assert [row["name"] for row in accounts.list_users(agent, q="wanda").items] == ["Wanda"]
-    assert accounts.list_users(agent, q="beatriz").items == []
+    users.update_user(agent, user["_id"], {"name": "Wanda"})
+    assert [row["name"] for row in users.list_users(agent, q="wanda").items] == ["Wanda"]
+    assert users.list_users(agent, q="beatriz").items == []

@@ -9,9 +9,10 @@ from bson import ObjectId
 from flask import Flask
 
 from chatapi.domain.documents import Chat, User, UserChanges
-from chatapi.services import accounts, assignment, chats, stats
-from chatapi.services.accounts import Session
-from chatapi.services.chats import ChatFilters
+from chatapi.services import assignment, chat_lists, chats, stats
+from chatapi.services.chat_lists import ChatFilters
+from chatapi.services.sessions import Session
+from chatapi.services.users import update_user
 from chatapi.store import chats as stored_chats
 from chatapi.store import messages as stored_messages
 from chatapi.store import unassignments, users
@@ -46,7 +47,7 @@ def stored(chat: Chat) -> Chat:
 
 
 def assigned(boss: Session, admin_id: object) -> set[ObjectId]:
-    page = chats.list_chats(boss, ChatFilters(assigned=str(admin_id)))
+    page = chat_lists.list_chats(boss, ChatFilters(assigned=str(admin_id)))
     return {row["_id"] for row in page.items}
 
 
@@ -63,7 +64,7 @@ def test_the_open_chats_of_an_agent_who_leaves_are_unassigned_everywhere(
     chats.update(boss, closed["_id"], status="closed")
     chats.update(boss, others["_id"], admin_id=boss.user_id)
     before = [stored(chat) for chat in opened]
-    accounts.update_user(boss, bea["_id"], change)
+    update_user(boss, bea["_id"], change)
     for earlier in before:
         now = stored(earlier)
         assert (now["adminId"], now["adminName"], now["adminImage"]) == (None, None, None)
@@ -87,10 +88,10 @@ def test_what_a_crash_cut_off_is_finished(
     chats.update(boss, chat["_id"], admin_id=bea["_id"])
     meanwhile(stored_chats, at, before=die)
     with pytest.raises(Killed):
-        accounts.update_user(boss, bea["_id"], change)
+        update_user(boss, bea["_id"], change)
     assert stored(chat)["adminId"] == bea["_id"]
     if how == "again":
-        accounts.update_user(boss, bea["_id"], change)
+        update_user(boss, bea["_id"], change)
     else:
         assert assignment.finish_unassignments() == 1
     assert stored(chat)["adminId"] is None
@@ -105,7 +106,7 @@ def test_a_crash_before_the_agent_is_disabled_leaves_all_as_it_was(
     chats.update(boss, chat["_id"], admin_id=bea["_id"])
     meanwhile(users, "update", before=die)
     with pytest.raises(Killed):
-        accounts.update_user(boss, bea["_id"], {"disabled": True})
+        update_user(boss, bea["_id"], {"disabled": True})
     assert assignment.finish_unassignments() == 0
     assert stored(chat)["adminId"] == bea["_id"]
     assert unassignments.unfinished() == []
@@ -118,9 +119,7 @@ def test_an_agent_who_leaves_while_a_chat_is_assigned_to_them_does_not_keep_it(
     change: UserChanges, message: str | None,
 ) -> None:  # fmt: skip
     chat = make_chat()
-    meanwhile(
-        stored_chats, "replace", before=lambda: accounts.update_user(boss, bea["_id"], change)
-    )
+    meanwhile(stored_chats, "replace", before=lambda: update_user(boss, bea["_id"], change))
     shown, sent = chats.update(boss, chat["_id"], admin_id=bea["_id"], message=message)
     assert shown["adminId"] is None
     assert stored(chat)["adminId"] is None
@@ -134,7 +133,7 @@ def test_a_message_that_another_sender_commits_assigns_to_nobody_who_has_left(
     meanwhile(stored_messages, "insert", after=die)
     with pytest.raises(Killed):
         chats.update(boss, chat["_id"], admin_id=bea["_id"], message="Bea will answer.")
-    accounts.update_user(boss, bea["_id"], {"disabled": True})
+    update_user(boss, bea["_id"], {"disabled": True})
     chats.update(boss, chat["_id"], message="Hello?")
     assert stored(chat)["lastSeq"] == 2
     assert stored(chat)["adminId"] is None
@@ -148,7 +147,7 @@ def test_a_reopened_chat_stays_with_its_agent_only_if_they_are_still_there(
     chat = make_chat()
     chats.update(boss, chat["_id"], admin_id=bea["_id"], status="closed")
     if not stays:
-        accounts.update_user(boss, bea["_id"], {"role": "user"})
+        update_user(boss, bea["_id"], {"role": "user"})
     shown, _ = chats.update(boss, chat["_id"], status="active", message=message)
     assert shown["adminId"] == stored(chat)["adminId"] == (bea["_id"] if stays else None)
     assert shown["adminName"] == ("Bea" if stays else None)

@@ -9,8 +9,8 @@ import pytest
 from chatapi.domain import errors
 from chatapi.domain.documents import Chat, Message
 from chatapi.services import bulk_import, chats, messages
-from chatapi.services.accounts import Session
 from chatapi.services.bulk_import import ImportedMessage
+from chatapi.services.sessions import Session
 from chatapi.store import chats as stored_chats
 from chatapi.store import messages as stored_messages
 from tests.conftest import MakeChat, MakeSession

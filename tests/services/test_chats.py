@@ -14,10 +14,10 @@ from pymongo.database import Database
 from chatapi.domain import clock, errors
 from chatapi.domain.documents import Chat, ShownChat
 from chatapi.domain.enums import CLOSED_STATUSES, OPEN_STATUSES, Role, Status
-from chatapi.services import accounts, chats, messages
+from chatapi.services import accounts, chat_lists, chats, messages, users
 from chatapi.services.access import access_chat
-from chatapi.services.accounts import Session
-from chatapi.services.chats import ChatFilters
+from chatapi.services.chat_lists import ChatFilters
+from chatapi.services.sessions import Session
 from chatapi.store import chats as stored_chats
 from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
@@ -211,9 +211,9 @@ def test_each_side_has_its_own_unread_number(user: Session, agent: Session, chat
         messages.send(agent, chat["_id"], "answer")
     assert chats.get(user, chat["_id"])[0]["unreadCount"] == 3
     assert chats.get(agent, chat["_id"])[0]["unreadCount"] == 2
-    assert chats.unread(user) == (1, 3)
-    assert chats.unread(agent) == (1, 2)
-    assert chats.unread(somebody("user")) == (0, 0)
+    assert chat_lists.unread(user) == (1, 3)
+    assert chat_lists.unread(agent) == (1, 2)
+    assert chat_lists.unread(somebody("user")) == (0, 0)
 
 
 def test_a_chat_comes_with_its_newest_messages(user: Session, chat: Chat) -> None:
@@ -463,7 +463,7 @@ def test_only_an_active_agent_can_be_assigned(
         wrong = str(make_session("user").user_id)
     elif wrong == "disabled":
         gone = make_session("admin")
-        accounts.update_user(make_session("admin"), gone.user_id, {"disabled": True})
+        users.update_user(make_session("admin"), gone.user_id, {"disabled": True})
         wrong = str(gone.user_id)
     with pytest.raises(errors.InvalidInput) as refusal:
         chats.update(agent, chat["_id"], admin_id=wrong, message="Hello", priority="high")
@@ -567,7 +567,7 @@ def opened(subject: str, owner: Session | None = None, **fields: Any) -> ShownCh
 
 
 def subjects(session: Session, limit: int = 50, **filters: Any) -> list[str]:
-    page = chats.list_chats(session, ChatFilters(**filters), limit)
+    page = chat_lists.list_chats(session, ChatFilters(**filters), limit)
     return [row["subject"] for row in page.items]
 
 
@@ -643,7 +643,7 @@ def test_a_renamed_user_is_found_under_both_names(
 ) -> None:
     boss, owner = make_session("admin"), make_session("user", "Beatriz")
     opened("one", owner)
-    accounts.update_user(boss, owner.user_id, {"name": "Wanda"})
+    users.update_user(boss, owner.user_id, {"name": "Wanda"})
     assert subjects(agent, q="wanda") == ["one"]
     assert subjects(agent, q="beatriz") == ["one"]
 
@@ -694,7 +694,7 @@ def test_pages_follow_each_other_without_gap_or_repetition(agent: Session) -> No
     seen: list[str] = []
     cursor = None
     for _ in range(4):
-        page = chats.list_chats(agent, ChatFilters(), 2, cursor)
+        page = chat_lists.list_chats(agent, ChatFilters(), 2, cursor)
         seen += [row["subject"] for row in page.items]
         cursor = page.next_cursor
     assert seen == everything
@@ -706,18 +706,18 @@ def test_a_cursor_grants_nothing(
     user: Session, agent: Session, shelf: dict[str, ShownChat]
 ) -> None:
     opened("mine", user)
-    cursor = chats.list_chats(agent, ChatFilters(), 1).next_cursor
-    page = chats.list_chats(user, ChatFilters(), 50, cursor)
+    cursor = chat_lists.list_chats(agent, ChatFilters(), 1).next_cursor
+    page = chat_lists.list_chats(user, ChatFilters(), 50, cursor)
     assert {row["subject"] for row in page.items} <= {"mine"}
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "=", "A" * 27, "A" * 26, "A" * 100, "ü" * 27])
 def test_a_made_up_cursor_is_refused(agent: Session, cursor: str) -> None:
     if cursor == "A" * 27:
-        assert chats.list_chats(agent, ChatFilters(), 50, cursor).items == []
+        assert chat_lists.list_chats(agent, ChatFilters(), 50, cursor).items == []
         return
     with pytest.raises(errors.InvalidInput) as refusal:
-        chats.list_chats(agent, ChatFilters(), 50, cursor)
+        chat_lists.list_chats(agent, ChatFilters(), 50, cursor)
     assert list(refusal.value.data["fields"]) == ["cursor"]
 
 
@@ -736,42 +736,44 @@ def test_the_etag_of_a_chat_changes_with_everything_one_sees_of_it(
         lambda: messages.delete(agent, chat["_id"], 1),
         lambda: chats.update(agent, chat["_id"], status="pending"),
         lambda: chats.update(agent, chat["_id"], admin_id=str(agent.user_id)),
-        lambda: accounts.update_user(agent, owner.user_id, {"name": "New Name"}),
-        lambda: accounts.update_user(agent, agent.user_id, {"image": "https://x.example/a.png"}),
+        lambda: users.update_user(agent, owner.user_id, {"name": "New Name"}),
+        lambda: users.update_user(agent, agent.user_id, {"image": "https://x.example/a.png"}),
     ]
     seen = {chats.etag(owner, stored(chat))}
-    listed = {chats.list_chats(agent, ChatFilters()).etag}
+    listed = {chat_lists.list_chats(agent, ChatFilters()).etag}
     for number, step in enumerate(steps, 2):
         step()
         seen.add(chats.etag(owner, stored(chat)))
-        listed.add(chats.list_chats(agent, ChatFilters()).etag)
+        listed.add(chat_lists.list_chats(agent, ChatFilters()).etag)
         assert (len(seen), len(listed)) == (number, number)
 
 
 def test_the_etag_stays_while_nothing_happens(user: Session, agent: Session, chat: Chat) -> None:
     for who in (user, agent):
         assert chats.etag(who, stored(chat)) == chats.etag(who, stored(chat))
-        assert chats.list_chats(who, ChatFilters()) == chats.list_chats(who, ChatFilters())
+        assert chat_lists.list_chats(who, ChatFilters()) == chat_lists.list_chats(
+            who, ChatFilters()
+        )
     assert chats.etag(user, stored(chat)) != chats.etag(agent, stored(chat))
 
 
 def test_the_state_of_a_list_tells_of_chats_that_come_and_go(
     agent: Session, shelf: dict[str, ShownChat]
 ) -> None:
-    seen = {chats.list_chats(agent, ChatFilters(status=["active"])).etag}
+    seen = {chat_lists.list_chats(agent, ChatFilters(status=["active"])).etag}
     new = opened("five")
-    seen.add(chats.list_chats(agent, ChatFilters(status=["active"])).etag)
+    seen.add(chat_lists.list_chats(agent, ChatFilters(status=["active"])).etag)
     chats.update(agent, shelf["one"]["_id"], status="closed")
-    seen.add(chats.list_chats(agent, ChatFilters(status=["active"])).etag)
+    seen.add(chat_lists.list_chats(agent, ChatFilters(status=["active"])).etag)
     chats.delete(agent, new["_id"])
-    seen.add(chats.list_chats(agent, ChatFilters(status=["active"])).etag)
+    seen.add(chat_lists.list_chats(agent, ChatFilters(status=["active"])).etag)
     assert len(seen) == 4
 
 
 def test_the_state_of_a_list_carries_the_unread_total_of_all_chats(
     agent: Session, shelf: dict[str, ShownChat]
 ) -> None:
-    state = chats.list_chats(agent, ChatFilters(status=["closed"]), 1)
+    state = chat_lists.list_chats(agent, ChatFilters(status=["closed"]), 1)
     assert (state.unread_chats, state.unread_messages) == (2, 2)
 
 
@@ -779,9 +781,9 @@ def test_the_unread_numbers_of_a_list_move_its_etag(
     user: Session, agent: Session, chat: Chat
 ) -> None:
     # The message is in no chat of this page, but the total above the page shows it.
-    before = chats.list_chats(agent, ChatFilters(status=["closed"]))
+    before = chat_lists.list_chats(agent, ChatFilters(status=["closed"]))
     messages.send(user, chat["_id"], "Hello")
-    assert chats.list_chats(agent, ChatFilters(status=["closed"])).etag != before.etag
+    assert chat_lists.list_chats(agent, ChatFilters(status=["closed"])).etag != before.etag
 
 
 def test_a_clock_that_jumps_back_still_lists_the_chat(

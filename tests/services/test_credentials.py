@@ -10,7 +10,7 @@ from flask import Flask
 
 from chatapi.domain import errors
 from chatapi.domain.enums import Role
-from chatapi.services import accounts, credentials, passwords
+from chatapi.services import accounts, credentials, passwords, sessions
 from chatapi.services.hashing_pool import FIRST, LAST, SECOND
 from chatapi.store import users
 from chatapi.store.disk import FreeSpace, StorageFull, free_space
@@ -55,10 +55,10 @@ def test_a_link_still_works_after_a_refusal(
     link, _ = credentials.make_link(make_session("admin"), user["_id"])
     with monkeypatch.context() as patch, pytest.raises(refuse(patch)):
         credentials.use_link(link, NEW)
-    assert accounts.open_session(session) is not None
+    assert sessions.open_session(session) is not None
     accounts.login(user["email"], PASSWORD, CLIENT)
     credentials.use_link(link, NEW)
-    assert accounts.open_session(session) is None
+    assert sessions.open_session(session) is None
     accounts.login(user["email"], NEW, CLIENT)
 
 
@@ -72,7 +72,7 @@ def test_a_refused_change_ends_no_session_and_no_link(
     link, _ = credentials.make_link(make_session("admin"), user["_id"])
     with monkeypatch.context() as patch, pytest.raises(refuse(patch)):
         credentials.change_password(session, PASSWORD, NEW)
-    assert accounts.open_session(other) is not None
+    assert sessions.open_session(other) is not None
     assert credentials.link_user(link) is not None
     accounts.login(user["email"], PASSWORD, CLIENT)
 
@@ -89,7 +89,7 @@ def test_a_refused_command_ends_no_session_and_no_link(
         refuse(patch)
         arguments = ["set-password", user["email"], "--password", NEW]
         assert app.test_cli_runner().invoke(args=arguments).exit_code == 1
-    assert accounts.open_session(session) is not None
+    assert sessions.open_session(session) is not None
     assert credentials.link_user(link) is not None
     accounts.login(user["email"], PASSWORD, CLIENT)
 
@@ -98,7 +98,7 @@ def test_a_refused_upgrade_leaves_a_guest(app: Flask, monkeypatch: pytest.Monkey
     guest, token = accounts.guest("Ana", "ana@example.org", CLIENT)
     with monkeypatch.context() as patch, pytest.raises(hash_queue_full(patch)):
         accounts.upgrade_guest(guest, NEW)
-    now = accounts.open_session(token)
+    now = sessions.open_session(token)
     assert now is not None
     assert now.role == "guest"
     accounts.upgrade_guest(now, NEW)
@@ -116,7 +116,7 @@ def test_a_sign_in_that_is_refused_at_its_end_leaves_no_session(
     monkeypatch.setattr(passwords, "matches_now", busy)
     with pytest.raises(errors.ServiceBusy):
         accounts.login(user["email"], PASSWORD, CLIENT)
-    assert [row["current"] for row in accounts.list_sessions(session)] == [True]
+    assert [row["current"] for row in sessions.list_sessions(session)] == [True]
 
 
 @pytest.mark.parametrize(("role", "expected"), [("admin", SECOND), ("user", LAST)])

@@ -17,8 +17,8 @@ from pymongo.database import Database
 from chatapi.domain import errors
 from chatapi.domain.documents import Chat, ShownChat
 from chatapi.domain.enums import Status
-from chatapi.services import accounts, chats, messages
-from chatapi.services.accounts import Session
+from chatapi.services import chats, messages, sessions, users
+from chatapi.services.sessions import Session
 from chatapi.store import chats as stored_chats
 from chatapi.store.database import Document
 from tests.consistency import assert_chat_is_consistent
@@ -736,10 +736,10 @@ def test_agents_who_demote_each_other_at_once_leave_one(database: Database[Docum
 
     def scenario() -> list[Operation]:
         database["users"].delete_many({})
-        made = [accounts.create_user(f"{n}", f"{n}@example.org", None, "admin") for n in range(3)]
-        agents[:] = [accounts.session_for(user) for user in made]
+        made = [users.create_user(f"{n}", f"{n}@example.org", None, "admin") for n in range(3)]
+        agents[:] = [sessions.session_for(user) for user in made]
         return [
-            partial(accounts.update_user, agents[one], agents[other].user_id, {"role": "user"})
+            partial(users.update_user, agents[one], agents[other].user_id, {"role": "user"})
             for one, other in ((0, 1), (1, 2), (2, 0))
         ]
 

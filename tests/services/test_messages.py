@@ -15,9 +15,9 @@ from chatapi.cli import consistency
 from chatapi.domain import errors
 from chatapi.domain.documents import Chat, ShownChat, ShownMessage
 from chatapi.domain.enums import CLOSED_STATUSES, OPEN_STATUSES, Role, Status
-from chatapi.services import accounts, chats, messages
+from chatapi.services import accounts, appending, chat_lists, chats, messages, sessions, users
 from chatapi.services.access import access_chat
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 from chatapi.store import chats as stored_chats
 from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
@@ -128,7 +128,7 @@ def test_5000_characters_beyond_the_basic_plane_come_back_as_they_were(
     _, (stored,) = messages.history(user, chat["_id"])
     assert stored["content"] == sent["content"] == content
     now, _ = chats.get(user, chat["_id"])
-    assert preview_of(now) == content[: messages.MAX_PREVIEW_LENGTH]
+    assert preview_of(now) == content[: appending.MAX_PREVIEW_LENGTH]
     assert_chat_is_consistent(database, chat["_id"])
 
 
@@ -137,8 +137,8 @@ def test_a_rename_is_seen_in_new_messages_only(
 ) -> None:
     boss, sender = make_session("admin"), make_session("user", "Old Name")
     chat, _, _ = chats.create(sender, "Help", message="before")
-    user = accounts.update_user(boss, sender.user_id, {"name": "New Name"})
-    messages.send(accounts.session_for(user), chat["_id"], "after")
+    user = users.update_user(boss, sender.user_id, {"name": "New Name"})
+    messages.send(sessions.session_for(user), chat["_id"], "after")
     history = assert_chat_is_consistent(database, chat["_id"])
     assert [row["senderName"] for row in history] == ["Old Name", "New Name"]
     assert chats.get(boss, chat["_id"])[0]["userName"] == "New Name"
@@ -691,13 +691,13 @@ def test_a_chat_of_deleted_messages_alone_is_not_among_the_unread(
     database: Database[Document], user: Session, agent: Session, chat: Chat
 ) -> None:
     messages.send(user, chat["_id"], "By mistake")
-    unread = chats.ChatFilters(unread=True)
-    assert len(chats.list_chats(agent, unread).items) == 1
+    unread = chat_lists.ChatFilters(unread=True)
+    assert len(chat_lists.list_chats(agent, unread).items) == 1
     messages.delete(agent, chat["_id"], 1)
-    assert chats.list_chats(agent, unread).items == []
-    assert chats.unread(agent) == (0, 0)
+    assert chat_lists.list_chats(agent, unread).items == []
+    assert chat_lists.unread(agent) == (0, 0)
     messages.send(user, chat["_id"], "On purpose")
-    assert chats.unread(agent) == (1, 1)
+    assert chat_lists.unread(agent) == (1, 1)
 
 
 def test_an_answer_reads_past_what_was_deleted(

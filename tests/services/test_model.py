@@ -11,9 +11,9 @@ from hypothesis import strategies as some
 
 from chatapi.domain import errors
 from chatapi.domain.enums import Status
-from chatapi.services import accounts, chats, messages
-from chatapi.services.accounts import Session
-from chatapi.services.chats import ChatFilters
+from chatapi.services import accounts, chat_lists, chats, messages
+from chatapi.services.chat_lists import ChatFilters
+from chatapi.services.sessions import Session
 from chatapi.store import database as store_database
 from chatapi.store import indexes
 from tests.conftest import CLIENT
@@ -157,12 +157,12 @@ class Model:
             now, _ = chats.get(agent, chat.id)
             assert (now["status"], now["readSeq"]) == (chat.status, chat.read)
             assert now["unread"] == {side: chat.unread(side) for side in ("user", "admin")}
-        assert chats.unread(agent)[1] == sum(chat.unread("admin") for chat in self.chats)
+        assert chat_lists.unread(agent)[1] == sum(chat.unread("admin") for chat in self.chats)
         for owner in (0, 1):
             own = [chat for chat in self.chats if chat.owner == owner]
-            listed = chats.list_chats(self.people[owner], ChatFilters()).items
+            listed = chat_lists.list_chats(self.people[owner], ChatFilters()).items
             assert {row["_id"] for row in listed} == {chat.id for chat in own}
-            assert chats.unread(self.people[owner])[1] == sum(c.unread("user") for c in own)
+            assert chat_lists.unread(self.people[owner])[1] == sum(c.unread("user") for c in own)
 
 
 whichs = some.integers(0, 3)

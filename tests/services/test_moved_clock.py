@@ -11,6 +11,7 @@ from bson import ObjectId
 from chatapi.domain import clock
 from chatapi.domain.documents import Person
 from chatapi.services import accounts, credentials
+from chatapi.services.sessions import open_session
 from chatapi.store import maintenance, presence, sessions
 from tests.conftest import CLIENT, MakeSession, MakeUser
 from tests.documents import session_document
@@ -51,7 +52,7 @@ def test_a_session_of_the_future_lives_as_long_as_one_of_now() -> None:
     with time_machine.travel(AHEAD, tick=False):
         session, token = accounts.guest("Guest", "guest@example.org", CLIENT)
     with time_machine.travel(NOON, tick=False):
-        found = accounts.open_session(token)
+        found = open_session(token)
         assert found is not None
         assert found.expires_at == NOON + IDLE
         (row,) = sessions.of_user(session.user_id)
@@ -59,14 +60,14 @@ def test_a_session_of_the_future_lives_as_long_as_one_of_now() -> None:
         assert row["expiresAt"] == NOON + IDLE
         assert row["absoluteExpiresAt"] == NOON + ABSOLUTE
     with time_machine.travel(NOON + IDLE, tick=False):
-        assert accounts.open_session(token) is None
+        assert open_session(token) is None
 
 
 def test_a_session_of_now_keeps_its_end_while_it_is_used() -> None:
     with time_machine.travel(NOON, tick=False):
         session, token = accounts.guest("Guest", "guest@example.org", CLIENT)
     with time_machine.travel(NOON + timedelta(days=6), tick=False):
-        accounts.open_session(token)
+        open_session(token)
         (row,) = sessions.of_user(session.user_id)
     assert row["absoluteExpiresAt"] == NOON + ABSOLUTE
     assert row["lastSeenAt"] == NOON + timedelta(days=6)

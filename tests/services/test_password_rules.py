@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from chatapi.domain import errors
-from chatapi.services import accounts, credentials, password_rules
+from chatapi.services import accounts, credentials, password_rules, users
 from tests.conftest import CLIENT, PASSWORD, MakeUser
 
 BAD = [
@@ -45,7 +45,7 @@ def test_agents_need_a_longer_one_everywhere(app: Flask, make_user: MakeUser) ->
     session, _ = accounts.login(agent["email"], PASSWORD, CLIENT)
     token, _ = credentials.make_link(session, agent["_id"])
     for choose in (
-        lambda: accounts.create_admin("Bea", "bea@example.org", short),
+        lambda: users.create_admin("Bea", "bea@example.org", short),
         lambda: credentials.change_password(session, PASSWORD, short),
         lambda: credentials.set_password(agent, short),
         lambda: credentials.use_link(token, short),
@@ -57,7 +57,7 @@ def test_agents_need_a_longer_one_everywhere(app: Flask, make_user: MakeUser) ->
 
 
 def test_a_password_set_before_the_rules_still_opens_the_account(app: Flask) -> None:
-    accounts.create_user("Old", "old@example.org", "password")
+    users.create_user("Old", "old@example.org", "password")
     accounts.login("old@example.org", "password", CLIENT)
 
 

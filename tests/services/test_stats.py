@@ -7,7 +7,7 @@ import pytest
 from chatapi.domain import errors
 from chatapi.domain.enums import Priority, Role
 from chatapi.services import chats, messages, stats
-from chatapi.services.accounts import Session
+from chatapi.services.sessions import Session
 from tests.conftest import MakeSession
 from tests.services.conftest import somebody
 

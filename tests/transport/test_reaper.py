@@ -13,8 +13,8 @@ from flask import Flask
 
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services import feeds
-from chatapi.services.accounts import Session
 from chatapi.services.feeds import Feed
+from chatapi.services.sessions import Session
 from chatapi.store import server
 from chatapi.store.server import PLAIN, SECANTUS_0_7, Server
 from chatapi.transport import reaper

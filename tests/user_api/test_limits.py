@@ -16,7 +16,7 @@ from chatapi.domain.errors import TooManyRequests
 from chatapi.domain.networks import SITE_FACTOR, Network, network_of
 from chatapi.http import limits
 from chatapi.http.counters import WorkerMemory
-from chatapi.services import accounts
+from chatapi.services import accounts, users
 from chatapi.store import database as store_database
 from chatapi.store.database import Document
 from tests.conftest import CLIENT, PASSWORD, MakeApp
@@ -34,7 +34,7 @@ def somebody_on(app: Flask, role: Role = "user") -> Caller:
     session, token = accounts.guest("Guest", "guest@example.org", CLIENT)
     if role != "guest":
         email = f"{session.user_id}@example.org"
-        user = accounts.create_user("Somebody", email, PASSWORD, role=role)
+        user = users.create_user("Somebody", email, PASSWORD, role=role)
         session, token = accounts.login(email, PASSWORD, CLIENT)
         return caller_on(app, user, token)
     return caller_on(app, {"_id": session.user_id, "email": session.email, "role": role}, token)

@@ -14,7 +14,7 @@ from pymongo.database import Database
 
 from chatapi.domain import clock, errors
 from chatapi.domain.documents import User
-from chatapi.services import accounts, credentials
+from chatapi.services import accounts, credentials, sessions
 from chatapi.store import password_links
 from chatapi.store.database import Document
 from tests.conftest import CLIENT, PASSWORD, MakeUser
@@ -37,7 +37,7 @@ def test_a_new_password_replaces_the_cookie_and_keeps_the_open_page_working(
     answer = browser.call("POST", "/api/auth/password", {"current": PASSWORD, "new": NEW})
     assert (answer.status_code, answer.data) == (204, b"")
     assert browser.cookie != old
-    assert accounts.open_session(old) is None
+    assert sessions.open_session(old) is None
     assert browser.call("GET", "/api/auth/me").status_code == 200
     assert browser.call("POST", "/api/auth/logout").status_code == 204
 
@@ -52,8 +52,8 @@ def test_a_bearer_token_is_replaced_when_its_client_asks(
     assert answer.status_code == 200
     given: Any = answer.json
     assert set(given) == {"token", "expiresAt"}
-    assert accounts.open_session(token) is None
-    assert accounts.open_session(given["token"]) is not None
+    assert sessions.open_session(token) is None
+    assert sessions.open_session(given["token"]) is not None
     assert "Set-Cookie" not in answer.headers
 
 
@@ -64,14 +64,14 @@ def test_signing_out_everywhere_ends_all_sessions_and_takes_the_cookie(
     own = browser.cookie
     assert browser.call("DELETE", "/api/auth/sessions").status_code == 204
     assert browser.client.get_cookie("chat_session") is None
-    assert accounts.open_session(own) is None
-    assert accounts.open_session(other) is None
+    assert sessions.open_session(own) is None
+    assert sessions.open_session(other) is None
 
 
 def test_one_session_too_many_ends_the_one_used_least_recently(
     app: Flask, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch, database: Database[Document]
 ) -> None:
-    monkeypatch.setattr(accounts.lifetimes.current, "per_user", 3)
+    monkeypatch.setattr(sessions.lifetimes.current, "per_user", 3)
     user, other = make_user(), make_user()
     _, of_another = accounts.login(other["email"], PASSWORD, CLIENT)
     tokens = []
@@ -79,12 +79,12 @@ def test_one_session_too_many_ends_the_one_used_least_recently(
         for _ in range(3):
             tokens.append(accounts.login(user["email"], PASSWORD, CLIENT)[1])
             time.shift(600)
-        assert accounts.open_session(tokens[0]) is not None
+        assert sessions.open_session(tokens[0]) is not None
         time.shift(1)
         tokens.append(accounts.login(user["email"], PASSWORD, CLIENT)[1])
-        alive = [accounts.open_session(token) is not None for token in tokens]
+        alive = [sessions.open_session(token) is not None for token in tokens]
     assert alive == [True, False, True, True]
-    assert accounts.open_session(of_another) is not None
+    assert sessions.open_session(of_another) is not None
     assert database["sessions"].count_documents({"userId": user["_id"]}) == 3
 
 
@@ -108,7 +108,7 @@ def test_a_link_sets_a_password_once_and_ends_all_sessions(
     assert token not in repr(list(database["passwordLinks"].find()))
     body = {"token": token, "password": NEW}
     assert nobody.post("/api/auth/password/link", body).status_code == 204
-    assert accounts.open_session(session) is None
+    assert sessions.open_session(session) is None
     accounts.login(user["email"], NEW, CLIENT)
     refused(nobody.post("/api/auth/password/link", body), 404, "link_expired")
     with pytest.raises(errors.WrongCredentials):
@@ -205,7 +205,7 @@ def test_the_command_sets_a_password_and_ends_all_sessions(
     typed = runner.invoke(args=["set-password", "Ana@example.org"], input=f"{NEW}\n{NEW}\n")
     assert typed.exit_code == 0, typed.output
     assert NEW not in typed.output
-    assert accounts.open_session(token) is None
+    assert sessions.open_session(token) is None
     accounts.login("ana@example.org", NEW, CLIENT)
     for arguments in (
         ["nobody@example.org", "--password", NEW],

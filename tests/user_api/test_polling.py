@@ -180,7 +180,8 @@ def test_an_etag_does_not_outlive_a_new_release_of_the_app(
     app: Flask, user: Caller, chat_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     etags = {path: user.get(path).headers["ETag"] for path in ("/api/chat", chat_path)}
-    monkeypatch.setattr("chatapi.services.chats.REPRESENTATION", "next")
+    for module in ("chats", "chat_lists"):
+        monkeypatch.setattr(f"chatapi.services.{module}.REPRESENTATION", "next")
     for path, etag in etags.items():
         assert poll(user, path, etag).status_code == 200
 

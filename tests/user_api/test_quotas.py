@@ -17,7 +17,7 @@ from chatapi.domain.enums import Role
 from chatapi.domain.networks import network_of
 from chatapi.http import limits, quotas
 from chatapi.http.counters import Counters
-from chatapi.services import accounts, chats
+from chatapi.services import accounts, chats, sessions, users
 from chatapi.store import expiry
 from chatapi.store.database import Document
 from config import Config
@@ -216,7 +216,7 @@ def test_the_defaults_hold_what_the_documentation_says(make_limited_app: MakeApp
 
 def test_a_network_writes_so_many_messages_whatever_their_size(make_limited_app: MakeApp) -> None:
     app = make_limited_app()
-    session = accounts.session_for(accounts.new_user("Uma", "uma@example.org", "user", None))
+    session = sessions.session_for(users.new_user("Uma", "uma@example.org", "user", None))
     chat, written = chat_document(), 0
     with app.app_context(), quotas.writing_from(network_of("192.0.2.1")):
         for _ in range(600):

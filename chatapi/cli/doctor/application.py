@@ -12,7 +12,7 @@ from jinja2 import TemplateError
 from chatapi.cli.doctor.results import Failed, NotApplicable, expect
 from chatapi.domain.enums import Role
 from chatapi.http import identity, problems
-from chatapi.services import accounts
+from chatapi.services import sessions, users
 from config import ConfigError, ProductionConfig
 
 
@@ -89,8 +89,8 @@ def _failed_request(role: Role | None) -> Any:
     def answer() -> Any:
         with app.test_request_context("/api/chat"):
             if role is not None:
-                user = accounts.new_user("Doctor", "doctor@doctor.invalid", role, None)
-                session = accounts.session_for(user)
+                user = users.new_user("Doctor", "doctor@doctor.invalid", role, None)
+                session = sessions.session_for(user)
                 g._login_user = identity.CurrentUser(session)  # noqa: SLF001
             error = problems.from_exception(RuntimeError("doctor: the inside"))
             return problems.as_json(error).get_json()
