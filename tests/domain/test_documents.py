@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import types
 from datetime import datetime
+from pathlib import Path
 from typing import (
     Any,
     Literal,
@@ -25,6 +27,7 @@ from chatapi.store import presence
 from chatapi.store.database import Document
 from tests.conftest import CLIENT, PASSWORD, MakeSession
 
+ROOT = Path(__file__).parents[2]
 COLLECTIONS = {
     "chatrooms": documents.Chat,
     "messages": documents.Message,
@@ -136,3 +139,52 @@ def test_a_document_that_is_not_described_is_found() -> None:
     local = datetime.now()  # noqa: DTZ005
     assert mistakes([{"seq": 1, "at": local}, {}], list[documents.Redaction], "pendingRedactions")
     assert mistakes(ObjectId(), ObjectId | None, "adminId") == []
+
+
+# (file, field): where a field that may be missing is read as one that is there, and why it is.
+KNOWN_TO_BE_THERE = {
+    ("chatapi/services/messages.py", "pendingRedactions"): "it was set by the write before",
+    ("chatapi/services/credentials.py", "passwordHash"): "it was looked for before",
+}
+
+
+def fields_of(kind: type, *, optional: bool) -> set[str]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {name for name, hint in hints.items() if (get_origin(hint) is NotRequired) == optional}
+
+
+def optional_fields() -> set[str]:
+    """Return the fields of chats, messages and users that a document may lack."""
+    kinds: tuple[type, ...] = (documents.Chat, documents.Message, documents.User)
+    optional = {name for kind in kinds for name in fields_of(kind, optional=True)}
+    everything: tuple[type, ...] = tuple(COLLECTIONS.values())
+    return optional - {name for kind in everything for name in fields_of(kind, optional=False)}
+
+
+def required_reads(source: str, fields: set[str]) -> set[str]:
+    """Return the fields that a source reads by `document["field"]`."""
+    return {
+        node.slice.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.ctx, ast.Load)
+        and isinstance(node.slice, ast.Constant)
+        and node.slice.value in fields
+    }
+
+
+def test_no_code_requires_a_field_that_older_documents_lack() -> None:
+    fields = optional_fields()
+    assert {"pendingRedactions", "solvedAt", "deletedUnread", "chatChanges"} <= fields
+    found = {
+        (path.relative_to(ROOT).as_posix(), name)
+        for package in ("chatapi", "admin_ui")
+        for path in (ROOT / package).rglob("*.py")
+        for name in required_reads(path.read_text(encoding="utf-8"), fields)
+    }
+    assert found == set(KNOWN_TO_BE_THERE)
+
+
+def test_a_required_read_is_found() -> None:
+    assert required_reads("at = chat['solvedAt']", {"solvedAt"}) == {"solvedAt"}
+    assert required_reads("chat['solvedAt'] = chat.get('solvedAt')", {"solvedAt"}) == set()
