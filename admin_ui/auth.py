@@ -27,17 +27,17 @@ REFUSALS = (
 def login() -> Response:
     """Show the sign-in page, or redirect an agent who is signed in."""
     session = identity.optional()
-    target = forms.back(request.args.get("next"))
+    target = forms.redirect_target(request.args.get("next"))
     if session is not None and session.is_admin and not htmx.is_htmx():
         return make_response(redirect(target, 303))
     overlay = htmx.wants_fragment()
-    no_agent = not overlay and _no_agent()
+    no_agent = not overlay and _has_no_agent()
     return render_page_or_fragment(
         PAGE, DIALOG, next=target, email="", overlay=overlay, no_agent=no_agent
     )
 
 
-def _no_agent() -> bool:
+def _has_no_agent() -> bool:
     """Return whether there is no agent yet; False if the database does not respond."""
     try:
         data_guard.check()
@@ -53,13 +53,13 @@ def sign_in() -> Response:
         identity.protect()
         session, token = _agent(forms.form(forms.LoginForm()))
     except REFUSALS as error:
-        return _again(error, email)
+        return _render_login(error, email)
     if htmx.wants_fragment():
         # The open page stays; its forms need the CSRF token of the new session.
         response = identity.sign_in(Response(), session, token)
         detail = {"token": identity.csrf_token(), "agent": str(session.user_id)}
         return htmx.trigger(response, console_signedin=detail)
-    target = forms.back(request.form.get("next"))
+    target = forms.redirect_target(request.form.get("next"))
     return identity.sign_in(make_response(redirect(target, 303)), session, token)
 
 
@@ -87,8 +87,8 @@ def _agent(given: dict[str, str]) -> tuple[Session, str]:
     return session, token
 
 
-def _again(error: ChatError, email: str) -> Response:
-    target = forms.back(request.form.get("next"))
+def _render_login(error: ChatError, email: str) -> Response:
+    target = forms.redirect_target(request.form.get("next"))
     said = problems.words(error) if error.code == "csrf_failed" else error.detail
     overlay = htmx.wants_fragment()
     return render_form_errors(

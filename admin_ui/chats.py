@@ -14,11 +14,11 @@ from admin_ui.views import (
     NARROWING,
     Document,
     agents_only,
+    fragment_etag,
     redirect_or_toast,
     render,
     render_form_errors,
     render_page_or_fragment,
-    versioned,
 )
 from chatapi.domain import errors
 from chatapi.domain.documents import Chat, ShownChat
@@ -46,7 +46,7 @@ DONE = {
 def index(session: Session) -> Response:
     """List chats. A poll with nothing new costs a 304."""
     query = forms.query(forms.InboxQuery())
-    kept = _kept(session, query["keep"])
+    kept = _open_chat_row(session, query["keep"])
 
     def has_etag(etag: str) -> bool:
         return htmx.wants_fragment() and not_modified(_list_etag(session, etag, kept))
@@ -72,7 +72,7 @@ def show(session: Session, chat_id: str) -> Response:
     if query["first"] is None:
         return _opened(session, chat_id, query)
     chat = access_chat(session, chat_id)
-    etag = _etag(session, chat, query, _away(session, chat))
+    etag = _etag(session, chat, query, _unavailable_reason(session, chat))
     if htmx.wants_fragment() and not_modified(etag):
         return htmx.vary(unchanged(etag))
     return _conversation(session, chat_id, query)
@@ -94,7 +94,7 @@ def send(session: Session, chat_id: str) -> Response:
     try:
         written = _written(forms.form(ChatPatch(only=_SENT)))
     except InvalidInput as error:
-        return _beside_composer(session, chat_id, error)
+        return _composer_errors(session, chat_id, error)
     before = access_chat(session, chat_id)
     chat, _ = chats.update(session, chat_id, **written)
     toast = DONE[chat["status"]] if "status" in written else None
@@ -111,7 +111,7 @@ def _written(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _beside_composer(session: Session, chat_id: str, error: InvalidInput) -> Response:
+def _composer_errors(session: Session, chat_id: str, error: InvalidInput) -> Response:
     if not htmx.wants_fragment():
         chat = access_chat(session, chat_id)
         text = request.form.get("message", "")
@@ -128,7 +128,7 @@ def update(session: Session, chat_id: str) -> Response:
     changes = forms.changes(ChatPatch(only=names), session)
     before = access_chat(session, chat_id)
     chat, _ = chats.update(session, chat_id, **changes)
-    return _changed(session, chat_id, _told(chat, changes), _undo(changes, [(before, chat)]))
+    return _changed(session, chat_id, _toast_text(chat, changes), _undo(changes, [(before, chat)]))
 
 
 @agents_only("/chats/<chat_id>/read", method="POST")
@@ -178,7 +178,7 @@ def bulk_update(session: Session) -> Response:
     """Apply a change to the selected chats, and report which failed and why."""
     changes = forms.changes(BulkIn(), session)
     ids = changes.pop("ids")
-    before = [_kept(session, chat_id) for chat_id in ids]
+    before = [_open_chat_row(session, chat_id) for chat_id in ids]
     results = chats.bulk_update(session, ids, **changes)
     after = {name: changes.get(argument) for argument, name in _UNDOABLE.items()}
     done_to = [
@@ -223,7 +223,7 @@ def _undo(
     return None
 
 
-def _kept(session: Session, chat_id: str | None) -> ShownChat | None:
+def _open_chat_row(session: Session, chat_id: str | None) -> ShownChat | None:
     """Return the open chat, whose row stays in the list; None if it was deleted."""
     if chat_id is None:
         return None
@@ -234,10 +234,10 @@ def _kept(session: Session, chat_id: str | None) -> ShownChat | None:
 
 
 def _list_etag(session: Session, etag: str, kept: ShownChat | None) -> str:
-    return versioned(etag, *([chats.etag(session, kept)] if kept else []))
+    return fragment_etag(etag, *([chats.etag(session, kept)] if kept else []))
 
 
-def _with_kept(rows: list[ShownChat], kept: ShownChat | None) -> list[ShownChat]:
+def _with_open_chat(rows: list[ShownChat], kept: ShownChat | None) -> list[ShownChat]:
     """Return the rows including the open chat's, at its position by the last message."""
     if kept is None or any(row["_id"] == kept["_id"] for row in rows):
         return rows
@@ -263,7 +263,7 @@ def _list(
         del given["limit"]
     here = {name: value for name, value in given.items() if name != "cursor"}
     return {
-        "chats": _with_kept(page.items, kept),
+        "chats": _with_open_chat(page.items, kept),
         "list_etag": _list_etag(session, page.etag, kept),
         "unread_messages": page.unread_messages,
         "unread_chats": page.unread_chats,
@@ -302,7 +302,7 @@ def _conversation(
 ) -> Response:
     first = query["first"] or 1
     chat = access_chat(session, chat_id)
-    away = _away(session, chat)
+    away = _unavailable_reason(session, chat)
     if chat["lastSeq"] - first >= MAX_WINDOW:
         query["first"] = first = chat["lastSeq"] - WINDOW + 1
     context: dict[str, Any] = {
@@ -337,10 +337,10 @@ def _closed_by(session: Session, chat: Chat) -> str | None:
 
 def _etag(session: Session, chat: Chat, query: dict[str, Any], away: str) -> str:
     known = chats.etag(session, chat)
-    return versioned(known, query["first"], query["new"], away, texts.zone())
+    return fragment_etag(known, query["first"], query["new"], away, texts.zone())
 
 
-def _away(session: Session, chat: Chat) -> str:
+def _unavailable_reason(session: Session, chat: Chat) -> str:
     """Return why the assigned agent cannot reply: "disabled", "left", or "" if they can."""
     if chat["adminId"] in {None, session.user_id}:
         return ""
@@ -372,7 +372,7 @@ def _changed(
     return htmx.trigger(response, console_changed={})
 
 
-def _told(chat: Chat, changes: dict[str, Any]) -> str:
+def _toast_text(chat: Chat, changes: dict[str, Any]) -> str:
     if "admin_id" in changes:
         name = chat["adminName"]
         return f"Assigned to {name}." if name else "Unassigned."
@@ -384,7 +384,9 @@ def _told(chat: Chat, changes: dict[str, Any]) -> str:
 def render_bulk_result(
     session: Session, results: list[chats.BulkResult], undo_of: Document | None = None
 ) -> Response:
-    refusals = [_refusal(session, row["_id"], row["problem"]) for row in results if row["problem"]]
+    refusals = [
+        _failure_row(session, row["_id"], row["problem"]) for row in results if row["problem"]
+    ]
     count = len(results) - len(refusals)
     if not htmx.is_htmx():
         page = "chats/bulk.html"
@@ -393,7 +395,7 @@ def render_bulk_result(
     return htmx.trigger(htmx.vary(Response(html)), console_changed={}, console_deselect={})
 
 
-def _refusal(session: Session, chat_id: str, problem: errors.ChatError) -> dict[str, Any]:
+def _failure_row(session: Session, chat_id: str, problem: errors.ChatError) -> dict[str, Any]:
     try:
         subject = access_chat(session, chat_id)["subject"]
     except errors.ChatNotFound:

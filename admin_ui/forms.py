@@ -88,7 +88,7 @@ def form(schema: Schema) -> dict[str, Any]:
     for name, field in schema.fields.items():
         # An empty field is None if the field allows it.
         empty = None if field.allow_none else ""
-        values = [_plain(value) or empty for value in request.form.getlist(name)]
+        values = [_normalize_line_breaks(value) or empty for value in request.form.getlist(name)]
         if values:
             given[name] = values if isinstance(field, fields.List) else values[-1]
     return dict(check(schema, given))
@@ -118,7 +118,7 @@ def filters(found: dict[str, Any]) -> ChatFilters:
     return ChatFilters(**{name: found[name] for name in names})
 
 
-def back(target: str | None) -> str:
+def redirect_target(target: str | None) -> str:
     """Return the URL to redirect to after signing in, always a page of the console.
 
     A URL that browsers may interpret differently is not used.
@@ -138,6 +138,6 @@ def back(target: str | None) -> str:
     return target
 
 
-def _plain(text: str) -> str:
+def _normalize_line_breaks(text: str) -> str:
     # A form submission without a script has CR LF line breaks.
     return text.replace("\r\n", "\n")

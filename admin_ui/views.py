@@ -53,7 +53,7 @@ def agents_only(*rules: str, method: str = "GET", limit: str = "default") -> Cal
 
 
 @blueprint.after_request
-def show_full_storage(response: Response) -> Response:
+def set_storage_header(response: Response) -> Response:
     """Set a header for open pages that writes are rejected, also on 304."""
     if storage.is_full():
         response.headers["X-Storage-Full"] = "true"
@@ -122,7 +122,7 @@ def redirect_or_toast(toast: str, otherwise: str, **events: dict[str, Any]) -> R
     return htmx.trigger(htmx.vary(response), **{**events, "console_changed": {}})
 
 
-def versioned(etag: str, *more: object) -> str:
+def fragment_etag(etag: str, *more: object) -> str:
     """Return the ETag of a fragment from the ETag of its data."""
     return "-".join([etag, assets.files.release(), *(str(part) for part in more)])
 

@@ -33,7 +33,7 @@ keepalive = 5
 # Longer than `keepalive`, so that a stop or a reload cuts no request off.
 graceful_timeout = 10
 timeout = 60
-GOODBYE_SECONDS = 3.0
+SHUTDOWN_SECONDS = 3.0
 
 # Errors and restarts go to stderr; the application writes its own line for each request.
 accesslog = None
@@ -88,6 +88,6 @@ def worker_exit(_: Any, worker: Any) -> None:
     from chatapi.transport import streams  # noqa: PLC0415
 
     streams.close_all(worker.wsgi)
-    end = time.monotonic() + GOODBYE_SECONDS
+    end = time.monotonic() + SHUTDOWN_SECONDS
     while streams.close_slow(worker.wsgi) and time.monotonic() < end:
         gevent.sleep(0.05)

@@ -17,7 +17,7 @@ from gunicorn.workers.ggevent import GeventWorker
 RETRY_SECONDS = 10
 
 
-class _Written:
+class _CapturedResponse:
     """Stands in for a socket and keeps what is written."""
 
     def __init__(self) -> None:
@@ -67,11 +67,11 @@ class Worker(GeventWorker):
         try:
             super().handle(listener, client, addr)
         finally:
-            self._has_arrived(client)
+            self._request_arrived(client)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> bool:
         """Serve a request, and close the connection of a client that does not read the response."""
-        self._has_arrived(sock)
+        self._request_arrived(sock)
         req.body.close_connection = req.force_close
         req.body.has_arrived = _has_body(req.body)
         try:
@@ -80,7 +80,7 @@ class Worker(GeventWorker):
             self.log.debug("Closed a connection: the client did not take its answer.")
             raise StopIteration from None
 
-    def _has_arrived(self, client: Any) -> None:
+    def _request_arrived(self, client: Any) -> None:
         network = self.arriving.pop(client, None)
         if network is not None:
             self.unfinished.remove(network)
@@ -97,7 +97,7 @@ class Worker(GeventWorker):
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Respond to a malformed request with gunicorn's status."""
-        written = _Written()
+        written = _CapturedResponse()
         super().handle_error(req, cast("socket.socket", written), addr, exc)
         try:
             status = http.HTTPStatus(int(written.data.split(b" ", 2)[1]))

@@ -55,7 +55,7 @@ def init_db(delete_orphans: bool) -> None:
     _refuse_half_restored()
     migrate()
     indexes.ensure(database.current())
-    consistency.renew_terms()
+    consistency.recompute_terms()
     finished = chats.finish_deletions()
     name = current_app.config["DATABASE_NAME"]
     click.echo(f"Database {name} is ready.")
@@ -89,8 +89,8 @@ def _delete_orphans() -> None:
             "none was removed. Keep a copy of the database, and ask the developers."
         )
     maintenance.delete_messages(found)
-    consistency.remove_lost_terms()
-    consistency.complete_terms()
+    consistency.delete_orphaned_terms()
+    consistency.add_missing_terms()
     click.echo(f"Removed {len(found)} messages that crashes had left without a chat.")
 
 

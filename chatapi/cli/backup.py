@@ -99,7 +99,7 @@ def save(file: Path, *, sessions: bool = False, step: Step = lambda _: None) -> 
         started = clock.now()
         copy = _Copy(writer, step)
         for batch in maintenance.batches("chatrooms", CHATS_BATCH):
-            copy.take(batch)
+            copy.copy(batch)
         names = set(maintenance.backup_collections(sessions=sessions))
         for name in [*sorted(names - set(_SPECIAL)), "users", "deletions"]:
             for batch in maintenance.batches(name, BATCH):
@@ -107,7 +107,7 @@ def save(file: Path, *, sessions: bool = False, step: Step = lambda _: None) -> 
                     if name != "deletions" or document["_id"] not in copy.gone:
                         writer.add(name, document)
                 step(len(batch))
-        for begun in (*map(deletions.note, copy.gone), *copy.begun):
+        for begun in (*map(deletions.record, copy.gone), *copy.begun):
             writer.add("deletions", to_raw(begun))
         return writer.close(
             {
@@ -131,7 +131,7 @@ class _Copy:
         # Of each user, the chat that is open in the file, and how long it is there.
         self._open: dict[ObjectId, tuple[ObjectId, int]] = {}
 
-    def take(self, chats: list[RawBSONDocument]) -> None:
+    def copy(self, chats: list[RawBSONDocument]) -> None:
         """Copy chats that were just read, and then their messages."""
         length = {chat["_id"]: int(chat["lastSeq"]) for chat in chats}
         copied = dict.fromkeys(length, 0)
@@ -154,25 +154,25 @@ class _Copy:
             if copied[chat_id] < length[chat_id] and maintenance.raw_chat(chat_id) is None:
                 self.gone.add(chat_id)
             else:
-                self._note_begun(chat)
+                self._record_deletions(chat)
                 self._add(_as_copied(chat, last.get(chat_id), deleted.get(chat_id, [])))
             self._step(1)
 
-    def _note_begun(self, chat: RawBSONDocument) -> None:
+    def _record_deletions(self, chat: RawBSONDocument) -> None:
         """Record the deletions that may have finished when `deletions` is copied."""
         pending = chat.get("pendingRedactions", ())
-        self.begun += [deletions.note(chat["_id"], each["seq"]) for each in pending]
+        self.begun += [deletions.record(chat["_id"], each["seq"]) for each in pending]
 
     def _add(self, chat: RawBSONDocument) -> None:
         if chat["isOpen"]:
             other = self._open.get(chat["userId"])
             if other is not None and other[0] != chat["_id"]:
-                self._settle(other, chat)
+                self._keep_one_open(other, chat)
                 return
             self._open[chat["userId"]] = chat["_id"], chat["lastSeq"]
         self._writer.add("chatrooms", chat)
 
-    def _settle(self, earlier: tuple[ObjectId, int], chat: RawBSONDocument) -> None:
+    def _keep_one_open(self, earlier: tuple[ObjectId, int], chat: RawBSONDocument) -> None:
         """Let at most one of two chats of a user be open in the file.
 
         Both were open when they were read, the earlier one first: so that one has been
@@ -184,21 +184,21 @@ class _Copy:
         for _ in range(MAX_ATTEMPTS):
             now = maintenance.raw_chat(earlier_id)
             if now is None or not now["isOpen"]:
-                self._take_again(earlier_id, earlier_length, now)
+                self._copy_again(earlier_id, earlier_length, now)
                 self._open[chat["userId"]] = chat_id, length
                 return
             now = maintenance.raw_chat(chat_id)
             if now is None or not now["isOpen"]:
-                self._take_again(chat_id, length, now)
+                self._copy_again(chat_id, length, now)
                 return
         raise click.ClickException("A user's chats change too fast to be copied. Try again.")
 
-    def _take_again(self, chat_id: ObjectId, length: int, chat: RawBSONDocument | None) -> None:
+    def _copy_again(self, chat_id: ObjectId, length: int, chat: RawBSONDocument | None) -> None:
         """Copy the current state of a chat that is in the file already."""
         if chat is None:
             self.gone.add(chat_id)
             return
-        self._note_begun(chat)
+        self._record_deletions(chat)
         last, deleted = None, []
         for message in maintenance.raw_messages_from(chat_id, length):
             if message["seq"] <= chat["lastSeq"]:

@@ -38,21 +38,21 @@ def problems(newest: int | None = None) -> Iterator[tuple[int, list[str]]]:
         histories = maintenance.histories([chat["_id"] for chat in batch])
         found = []
         for chat in batch:
-            if wrong_with(chat, histories[chat["_id"]]):
-                found += _still_wrong(chat["_id"])
+            if differences(chat, histories[chat["_id"]]):
+                found += _recheck(chat["_id"])
         yield len(batch), found
 
 
-def _still_wrong(chat_id: ObjectId) -> list[str]:
+def _recheck(chat_id: ObjectId) -> list[str]:
     """Compare a chat again, because it or a message may have been deleted in between."""
     chat = maintenance.chat(chat_id)
     if chat is None:
         return []
-    found = wrong_with(chat, maintenance.histories([chat_id])[chat_id])
+    found = differences(chat, maintenance.histories([chat_id])[chat_id])
     return [f"chat {chat_id}: {problem}" for problem in found]
 
 
-def wrong_with(chat: Chat, messages: Sequence[Message]) -> list[str]:
+def differences(chat: Chat, messages: Sequence[Message]) -> list[str]:
     """Return the differences between a chat and its messages, given ascending."""
     history = [message for message in messages if message["seq"] <= chat["lastSeq"]]
     found = []
@@ -101,7 +101,7 @@ def _wrong_preview(chat: Chat, history: Sequence[Message]) -> list[str]:
     return found
 
 
-def complete_terms() -> int:
+def add_missing_terms() -> int:
     """Add the search terms of chats that have none; return the number of chats."""
     count = 0
     for chat in maintenance.chats_without_terms():
@@ -110,13 +110,13 @@ def complete_terms() -> int:
     return count
 
 
-def renew_terms() -> None:
+def recompute_terms() -> None:
     """Recompute all search terms that an older release stored in another form.
 
     Killed in between it begins again, and writes only what is still different.
     """
     if maintenance.has_legacy_search_index():
-        complete_terms()
+        add_missing_terms()
         maintenance.drop_legacy_search_index()
     if search_terms.format_version() == search.FORM:
         return
@@ -146,7 +146,7 @@ def _changed_terms(chat: Chat, stored: Sequence[str]) -> search_terms.Change | N
     return (chat["_id"], removed, added) if added or removed else None
 
 
-def remove_lost_terms() -> None:
+def delete_orphaned_terms() -> None:
     """Delete orphaned search terms, of chats that were never inserted or are deleted."""
     maintenance.delete_orphaned_terms(clock.now() - _SURELY_LEFT)
 

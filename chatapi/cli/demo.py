@@ -89,7 +89,7 @@ def seed(data_dir: Path, base_url: str, categories: tuple[str, ...] | list[str])
     unfinished = _read(begun)
     logins = _logins(everybody, base_url, unfinished or known)
     if unfinished is None:
-        _refuse_strangers(logins)
+        _check_no_foreign_accounts(logins)
         _write_private(begun, logins)
     planned = demo_plan.plan(clock.now())
     with (
@@ -97,7 +97,7 @@ def seed(data_dir: Path, base_url: str, categories: tuple[str, ...] | list[str])
         progress(sum(len(chat.lines) for chat in planned), "Loading demo data") as bar,
     ):
         try:
-            cast = _Cast(everybody, logins, hashing)
+            cast = _DemoUsers(everybody, logins, hashing)
             if unfinished is not None:
                 cast.remove_chats()
             for chat in planned:
@@ -112,7 +112,7 @@ def seed(data_dir: Path, base_url: str, categories: tuple[str, ...] | list[str])
     return f"Loaded {len(planned)} demo chats; the logins are in {complete}."
 
 
-class _Cast:
+class _DemoUsers:
     """The sessions of the demo's users, by e-mail. Missing accounts are created.
 
     A password takes a tenth of a second of one core to hash, so this happens beside the
@@ -175,7 +175,7 @@ def _account(login: dict[str, str], role: Role, at: datetime) -> Session:
             found = users.find(login["email"])
             known_hash = found.get("passwordHash") if found else None
             if found is None or not passwords.matches(known_hash, login["password"]):
-                raise _strangers([login["email"]]) from None
+                raise _foreign_accounts([login["email"]]) from None
             user = found
         return sessions.session_for(user)
 
@@ -189,7 +189,7 @@ def _remove_chats(admin: Session, owner: Session) -> None:
             chats.delete(admin, chat["_id"])
 
 
-def _load(chat: PlannedChat, cast: _Cast, categories: tuple[str, ...] | list[str]) -> None:
+def _load(chat: PlannedChat, cast: _DemoUsers, categories: tuple[str, ...] | list[str]) -> None:
     """Create a chat with its messages at the planned times, up to the planned state."""
     first = chat.lines[0]
     owner = cast.get(chat.owner, first.at - timedelta(seconds=40))
@@ -237,7 +237,7 @@ def _new_password() -> str:
     return "".join(secrets.choice(_PASSWORD_CHARACTERS) for _ in range(_PASSWORD_LENGTH))
 
 
-def _refuse_strangers(logins: Logins) -> None:
+def _check_no_foreign_accounts(logins: Logins) -> None:
     """Raise ClickException if accounts exist whose passwords are not these."""
     taken = []
     for row in (logins["admin"], *logins["agents"], *logins["users"]):
@@ -245,10 +245,10 @@ def _refuse_strangers(logins: Logins) -> None:
         if user and not passwords.matches(user.get("passwordHash"), row["password"]):
             taken.append(row["email"])
     if taken:
-        raise _strangers(taken)
+        raise _foreign_accounts(taken)
 
 
-def _strangers(emails: list[str]) -> click.ClickException:
+def _foreign_accounts(emails: list[str]) -> click.ClickException:
     return click.ClickException(
         f"The database has accounts already that the demo would make: {', '.join(emails)}. "
         "Their passwords are not in this DATA_DIR. Use the data directory they were made "

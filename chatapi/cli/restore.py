@@ -116,7 +116,7 @@ def load(file: Path, header: archive.Header, step: Step = lambda _: None) -> Non
         waiting[name], sizes[name] = [], 0
 
     for again, name, saved in archive.entries(file, header):
-        document = _moved_on(saved) if name == "chatrooms" else saved
+        document = _with_new_version(saved) if name == "chatrooms" else saved
         if again:
             flush(name)
             maintenance.replace(name, [document])
@@ -129,7 +129,7 @@ def load(file: Path, header: archive.Header, step: Step = lambda _: None) -> Non
         flush(name)
 
 
-def _moved_on(chat: RawBSONDocument) -> RawBSONDocument:
+def _with_new_version(chat: RawBSONDocument) -> RawBSONDocument:
     document = decode(chat.raw, AWARE)
     return to_raw(document | {name: document[name] + AHEAD for name in ("version", "epoch")})
 
@@ -149,9 +149,9 @@ def finish(header: archive.Header) -> list[str]:
     indexes.ensure(database.current())
     chats.finish_deletions()
     # A chat that was deleted while the backup ran came without its terms.
-    consistency.complete_terms()
-    consistency.renew_terms()
-    consistency.remove_lost_terms()
+    consistency.add_missing_terms()
+    consistency.recompute_terms()
+    consistency.delete_orphaned_terms()
     differing: list[str] = []
     with progress(archive.count(header, "chatrooms"), "Comparing chats and histories") as bar:
         for compared, found in consistency.problems():

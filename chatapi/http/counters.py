@@ -95,7 +95,7 @@ class WorkerMemory(MemoryStorage):
         """Count up and return the count; a first count lives for `expiry` seconds."""
         now = self.monotonic()
         if now >= self.next_sweep or len(self.expirations) >= self.MAX_COUNTERS:
-            self._make_room(now)
+            self._evict(now)
         ends = self.expirations.get(key)
         if ends is not None and ends <= now:
             self.clear(key)
@@ -105,7 +105,7 @@ class WorkerMemory(MemoryStorage):
             self.storage[key] += amount
             return self.storage[key]
 
-    def _make_room(self, now: float) -> None:
+    def _evict(self, now: float) -> None:
         self.next_sweep = now + self.SWEEP_SECONDS
         for key in [name for name, end in self.expirations.items() if end <= now]:
             self.clear(key)

@@ -63,10 +63,10 @@ def init_app(app: Flask) -> None:
             vary_header=False,
             always_send=False,
         )
-    app.after_request(_protect)
+    app.after_request(_set_headers)
 
 
-def _protect(response: Response) -> Response:
+def _set_headers(response: Response) -> Response:
     headers, asked = response.headers, request_ctx.request
     is_static = static_files.is_static() and response.status_code < 400
     # After a 304 the browser uses the headers of its cached response.

@@ -70,7 +70,7 @@ def _open(token: str, network: Network) -> Session | None:
     """Return the session of a token, if the limit allows a lookup. Raises TooManyRequests."""
     unknown = unknown_tokens.current
     session_id = sessions.session_id(token)
-    if unknown.is_unknown(session_id):
+    if unknown.is_known_invalid(session_id):
         return None
     config = current_app.config
     if config["RATELIMIT_ENABLED"]:
@@ -81,9 +81,9 @@ def _open(token: str, network: Network) -> Session | None:
             raise
     session = sessions.open_session(token)
     if session is None:
-        unknown.note_unknown(session_id, network, config["LIMIT_UNKNOWN_TOKENS"])
+        unknown.record_invalid(session_id, network, config["LIMIT_UNKNOWN_TOKENS"])
     else:
-        unknown.note_opened(session_id)
+        unknown.record_valid(session_id)
     return session
 
 

@@ -71,8 +71,8 @@ def init_app(app: Flask) -> None:
         logger_factory=_StandardOutput,
         cache_logger_on_first_use=False,
     )
-    app.before_request(_start)
-    app.after_request(_note)
+    app.before_request(_bind_request_id)
+    app.after_request(_log_request)
 
 
 class _StandardOutput:
@@ -90,13 +90,13 @@ class _StandardOutput:
     debug = info = warning = error = critical = exception = log = msg
 
 
-def _start() -> None:
+def _bind_request_id() -> None:
     app_ctx.g.started = time.perf_counter()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(requestId=problems.request_id())
 
 
-def _note(response: Response) -> Response:
+def _log_request(response: Response) -> Response:
     # Once, because each access through a proxy costs.
     asked, known = request_ctx.request, app_ctx.g
     now = time.perf_counter()

@@ -111,10 +111,10 @@ class LoginAttempts:
             raise
         except Exception:
             # The password was correct, or was not checked.
-            self._take_back([*counted, *shared], 1)
+            self._undo_attempt([*counted, *shared], 1)
             self._give_back(turn, begun)
             raise
-        self._forgive(counted, account, device)
+        self._reset_attempts(counted, account, device)
 
     @contextmanager
     def password_change(self, user_id: str) -> Iterator[None]:
@@ -141,17 +141,17 @@ class LoginAttempts:
     def _refuse(self, item: RateLimitItem, key: str) -> NoReturn:
         raise TooManyAttempts(retryAfter=self.counters.seconds_left(item, "login", key))
 
-    def _forgive(
+    def _reset_attempts(
         self, counted: list[tuple[RateLimitItem, str]], account: str, device: str | None
     ) -> None:
         """Reset the attempts of this network or device at the account."""
         item, key = counted[0]
         tried = self.counters.count(item, "login", key)
-        self._take_back(counted, tried)
+        self._undo_attempt(counted, tried)
         if device is None:
             self._step(Place(f"tries:{account}", HOUR), -tried)
 
-    def _take_back(self, counted: list[tuple[RateLimitItem, str]], tried: int) -> None:
+    def _undo_attempt(self, counted: list[tuple[RateLimitItem, str]], tried: int) -> None:
         for item, key in counted:
             self.counters.add(item, "login", key, amount=-tried)
 

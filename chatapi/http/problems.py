@@ -57,7 +57,7 @@ def as_json(error: ChatError) -> Response:
     """Return an error as a JSON response."""
     body = body_of(error)
     cause = getattr(error, "__cause__", None)
-    if cause is not None and error.status >= 500 and _asked_by_admin():
+    if cause is not None and error.status >= 500 and _is_admin():
         body["debug"] = {"exception": type(cause).__name__, "message": str(cause)}
     text = current_app.json.dumps(body)
     response = Response(f"{text}\n", status=error.status, mimetype="application/problem+json")
@@ -137,7 +137,7 @@ def _from_http(error: HTTPException) -> ChatError:
     return found
 
 
-def _asked_by_admin() -> bool:
+def _is_admin() -> bool:
     # Only if the session is known already: querying an unavailable database
     # again would double the wait.
     session = identity.optional() if "_login_user" in g else None

@@ -67,7 +67,7 @@ class Unfinished:
                 del self._counts[name]
 
     @property
-    def are_none(self) -> bool:
+    def is_empty(self) -> bool:
         """Return whether this process waits for no client."""
         return not self._counts
 
@@ -112,7 +112,7 @@ class Body(io.RawIOBase):
             with self.unfinished.one(self.network):
                 data = self._read(min(len(buffer), self._left))
         except errors.ChatError:
-            self.give_up()
+            self.close_connection()
             raise
         self._left -= len(data)
         buffer[: len(data)] = data
@@ -129,7 +129,7 @@ class Body(io.RawIOBase):
         finally:
             self.link.settimeout(None)
 
-    def give_up(self) -> None:
+    def close_connection(self) -> None:
         """Close the connection after the response, without waiting for the rest of the body."""
         self.source.failed = True
         # Set by deploy/worker.py: the response has `Connection: close`.
@@ -177,12 +177,12 @@ def init_app(app: Flask) -> None:
     app.wsgi_app = SlowClients(app.wsgi_app, pace, config["ANSWER_SECONDS"], unfinished)  # type: ignore[method-assign]
 
     def refuse_more() -> None:
-        if unfinished.are_none:
+        if unfinished.is_empty:
             return
         if unfinished.is_full(network_in(request.environ)):
             body = request.environ["wsgi.input"]
             if isinstance(body, Body):
-                body.give_up()
+                body.close_connection()
             raise errors.TooManyRequests(retryAfter=RETRY_SECONDS)
 
     app.before_request(refuse_more)

@@ -13,8 +13,8 @@ from chatapi.domain.networks import Network
 from chatapi.domain.runtime import PerApp
 from chatapi.http.counters import Counters, WorkerMemory, network_limits
 
-REMEMBER_SECONDS = 5.0
-MAX_REMEMBERED = 20_000
+CACHE_TTL_SECONDS = 5.0
+MAX_CACHED_TOKENS = 20_000
 
 
 class UnknownTokens:
@@ -25,7 +25,7 @@ class UnknownTokens:
         self._unknown: dict[str, float] = {}  # until when each is believed to open nothing
         self._opened: dict[str, None] = {}
 
-    def is_unknown(self, session_id: str) -> bool:
+    def is_known_invalid(self, session_id: str) -> bool:
         """Return whether the token was found invalid a short time ago."""
         return self._unknown.get(session_id, 0.0) > time.monotonic()
 
@@ -42,16 +42,16 @@ class UnknownTokens:
                 left = self._counters.seconds_left(item, "token", name)
                 raise TooManyRequests(retryAfter=left)
 
-    def note_opened(self, session_id: str) -> None:
+    def record_valid(self, session_id: str) -> None:
         """Record a valid token."""
         self._opened.pop(session_id, None)
         self._opened[session_id] = None
         _bound(self._opened)
 
-    def note_unknown(self, session_id: str, network: Network, limit: str) -> None:
+    def record_invalid(self, session_id: str, network: Network, limit: str) -> None:
         """Record and count an invalid token."""
         self._unknown.pop(session_id, None)
-        self._unknown[session_id] = time.monotonic() + REMEMBER_SECONDS
+        self._unknown[session_id] = time.monotonic() + CACHE_TTL_SECONDS
         _bound(self._unknown)
         if session_id not in self._opened:
             for item, name in network_limits(limit, network):
@@ -63,5 +63,5 @@ unknown_tokens = PerApp(UnknownTokens)
 
 def _bound(remembered: dict[str, float] | dict[str, None]) -> None:
     """Drop the oldest entry when there are too many."""
-    if len(remembered) > MAX_REMEMBERED:
+    if len(remembered) > MAX_CACHED_TOKENS:
         del remembered[next(iter(remembered))]

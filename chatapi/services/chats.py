@@ -108,7 +108,7 @@ def _insert(chat: Chat, search_terms: Sequence[str], first: Message | None) -> b
 
 def _find_created_by(session: Session, key: str) -> tuple[ShownChat, list[ShownMessage]] | None:
     """Return the chat, with its first message, that an earlier call with this key has created."""
-    chat = chats.made_with(session.user_id, key)
+    chat = chats.by_idempotency_key(session.user_id, key)
     if chat is None:
         return None
     first = stored_messages.at(chat["_id"], 1) if chat["lastSeq"] else None

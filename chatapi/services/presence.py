@@ -37,7 +37,7 @@ class Presence:
     def online_agents(self) -> Iterator[Event]:
         """Yield the presence of the agents who are online, as published last."""
         for person, places in list(self._published.values()):
-            yield _event(person, online=True, chat_id=_one_of(places))
+            yield _event(person, online=True, chat_id=_newest(places))
 
     def viewers_of(self, chat_id: ObjectId) -> Iterator[Event]:
         """Yield the presence of the agents who have a chat open, as published last."""
@@ -91,7 +91,7 @@ class Presence:
             for chat_id in places - was_in:
                 hub.current.publish_presence(_event(person, online=True, chat_id=chat_id), chat_id)
             if was_in != places or online != (user_id in before):
-                event = _event(person, online=online, chat_id=_one_of(places))
+                event = _event(person, online=online, chat_id=_newest(places))
                 hub.current.publish_presence(event, None)
 
 
@@ -108,7 +108,7 @@ def _by_user(people: list[Person]) -> Iterator[tuple[Person, set[ObjectId]]]:
         yield person, places[user_id]
 
 
-def _one_of(places: set[ObjectId]) -> ObjectId | None:
+def _newest(places: set[ObjectId]) -> ObjectId | None:
     """Return the newest chat, for where only one is shown."""
     return max(places, default=None)
 

@@ -18,7 +18,7 @@ from chatapi.domain.spelling import ZWNJ, is_invisible
 FORM = 2
 MAX_TERM = 16
 MAX_TERMS = 400
-NOTHING = "\0"  # no term is this
+NO_TERM = "\0"  # no term is this
 # Han, Hiragana, Katakana, Hangul, Thai, Lao, Khmer, Myanmar: no spaces between words.
 _UNSPACED = re.compile(r"[぀-ヿ㐀-䶿一-鿿가-힯฀-໿က-႟ក-៿\U00020000-\U000323af]")
 # Marks of these combining classes make another word: voiced kana, the virama, vowels and tones
@@ -46,7 +46,7 @@ def words(text: str) -> list[str]:
         elif kind[0] == "M":
             if _spells(char, kind):
                 folded.append(char)
-        elif not _is_inside_a_word(char, folded):
+        elif not _is_inside_word(char, folded):
             folded.append(" ")
     return unicodedata.normalize("NFC", "".join(folded)).split()
 
@@ -74,7 +74,7 @@ def _spells(mark: str, kind: str) -> bool:
     return unicodedata.combining(mark) in _SPELLING_MARKS and kind != "Me" and not is_variant
 
 
-def _is_inside_a_word(char: str, before: list[str]) -> bool:
+def _is_inside_word(char: str, before: list[str]) -> bool:
     """Return whether a character does not end a word: soft hyphens, joiners and the like.
 
     The non-joiner ends one, as in Persian, but for after a virama; so does the zero-width
@@ -119,4 +119,4 @@ def query_terms(query: str | None) -> list[str]:
     if not query or not query.strip():
         return []
     cut = (word[:MAX_TERM] for word in words(query))
-    return list(dict.fromkeys(cut))[:10] or [NOTHING]
+    return list(dict.fromkeys(cut))[:10] or [NO_TERM]

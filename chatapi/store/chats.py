@@ -142,7 +142,7 @@ def open_chat_of(user_id: ObjectId) -> Chat | None:
     return chatrooms().find_one({"userId": user_id, "isOpen": True})
 
 
-def made_with(user_id: ObjectId, key: str) -> Chat | None:
+def by_idempotency_key(user_id: ObjectId, key: str) -> Chat | None:
     """Return the user's chat that was created with this key."""
     return chatrooms().find_one({"userId": user_id, "idempotencyKey": key})
 

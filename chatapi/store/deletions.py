@@ -9,7 +9,7 @@ from chatapi.domain.documents import Deletion
 from chatapi.store.database import deletions
 
 
-def note(chat_id: ObjectId, seq: int | None = None) -> Deletion:
+def record(chat_id: ObjectId, seq: int | None = None) -> Deletion:
     """Return the record of a deletion, of a message or, without a seq, of a whole chat.
 
     Each deletion of a message has its own record, so that finishing one does not finish another.
@@ -22,7 +22,7 @@ def begin(chat_id: ObjectId, seq: int | None = None, user_id: ObjectId | None = 
 
     user_id -- whose chat it is: finishing the deletion of a chat needs it.
     """
-    begun = note(chat_id, seq)
+    begun = record(chat_id, seq)
     if user_id is not None:
         begun["userId"] = user_id
     deletions().replace_one({"_id": begun["_id"]}, begun, upsert=True)

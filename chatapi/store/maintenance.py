@@ -56,8 +56,8 @@ def server() -> Document:
         form = "sharded cluster"
     elif "setName" in hello:
         form = "replica set"
-    build = _told(database.client["admin"], "buildInfo")
-    connections = _told(database.client["admin"], "serverStatus").get("connections", {})
+    build = _run_if_allowed(database.client["admin"], "buildInfo")
+    connections = _run_if_allowed(database.client["admin"], "serverStatus").get("connections", {})
     return {
         "name": kind.name,
         "version": build.get("version"),
@@ -68,7 +68,7 @@ def server() -> Document:
     }
 
 
-def _told(database: Database[Document], command: str) -> Document:
+def _run_if_allowed(database: Database[Document], command: str) -> Document:
     """Return the response to a command, or {} if the user may not run it."""
     try:
         return database.command(command)

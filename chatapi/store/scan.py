@@ -34,17 +34,17 @@ def newest_first(
     Each batch is read lazily. A document that is inserted or deleted meanwhile may be missing; all
     others are yielded exactly once.
     """
-    return _parts(collection, field, shown, _id_of)
+    return _batches(collection, field, shown, _id_of)
 
 
 def latest_first(
     collection: Collection[Row], field: str, shown: Document | None = None
 ) -> Iterator[Row]:
     """Yield the documents by the times in an indexed field, the latest first, as above."""
-    return _parts(collection, field, shown, lambda second: datetime.fromtimestamp(second, UTC))
+    return _batches(collection, field, shown, lambda second: datetime.fromtimestamp(second, UTC))
 
 
-def _parts(
+def _batches(
     collection: Collection[Row], field: str, shown: Document | None, value: Any
 ) -> Iterator[Row]:
     span = _FIRST_SPAN

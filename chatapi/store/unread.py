@@ -9,7 +9,7 @@ from chatapi.store.cache import CachedTotal
 from chatapi.store.database import Document, aggregate, chatrooms
 
 Sum = tuple[int, int]  # chats with unread messages, and messages
-NOTHING: Sum = (0, 0)
+NO_MESSAGES: Sum = (0, 0)
 
 
 def _by_admins() -> Sum:
@@ -39,4 +39,4 @@ def _sum(where: Document, number: str) -> Sum:
     group = {"_id": None, "chats": {"$sum": 1}, "messages": {"$sum": number}}
     for row in aggregate(chatrooms(), [{"$match": where}, {"$group": group}]):
         return row["chats"], row["messages"]
-    return NOTHING
+    return NO_MESSAGES

@@ -172,7 +172,7 @@ class WebSocketConnection(Connection):
         elif isinstance(event, BytesMessage):
             self._close_with(1003, "Text frames only.")
         elif isinstance(event, TextMessage):
-            self._collect(event)
+            self._append_fragment(event)
         elif isinstance(event, Pong):
             if not self._is_pong_due:
                 self._count_unanswered()
@@ -180,7 +180,7 @@ class WebSocketConnection(Connection):
         else:
             raise ConnectionClosed
 
-    def _collect(self, part: TextMessage) -> None:
+    def _append_fragment(self, part: TextMessage) -> None:
         if not part.message_finished and (part.frame_finished or not part.data):
             self._count_unanswered()  # a fragment of a message, or an empty frame
         self._text.append(part.data)
@@ -189,9 +189,9 @@ class WebSocketConnection(Connection):
             self._close_with(1009, "The message is over 64 KB.")
         if part.message_finished:
             whole, self._text, self._length = "".join(self._text), [], 0
-            self._answer(whole)
+            self._reply(whole)
 
-    def _answer(self, text: str) -> None:
+    def _reply(self, text: str) -> None:
         ref = None
         try:
             if not self._take_token():
@@ -202,7 +202,7 @@ class WebSocketConnection(Connection):
                     "ref", f"May be nested {MAX_REF_DEPTH} levels deep."
                 )
             ref = asked.get("ref")
-            self._do(asked, ref)
+            self._execute(asked, ref)
             self._violations = 0
         except (ConnectionClosed, OSError):
             raise
@@ -235,7 +235,7 @@ class WebSocketConnection(Connection):
         if self._violations >= MAX_VIOLATIONS:
             self._close_with(1008, "Too many bad frames.")
 
-    def _do(self, asked: dict[str, Any], ref: Any) -> None:
+    def _execute(self, asked: dict[str, Any], ref: Any) -> None:
         kind = asked.get("type")
         limits.count("send" if kind == "send" else "default", limits.key_for(self.session))
         schema = SocketMessages.get(kind) if isinstance(kind, str) else None
@@ -244,7 +244,7 @@ class WebSocketConnection(Connection):
                 "type", f"Must be one of: {', '.join(SocketMessages)}."
             )
         given = endpoint.check(schema, asked)
-        self._admit()
+        self._check_session()
         if kind == "subscribe":
             self._do_subscribe(given, ref)
             return
@@ -252,7 +252,7 @@ class WebSocketConnection(Connection):
         data = work(given)
         self._send_text(_json("ok", ref, data))
 
-    def _admit(self) -> None:
+    def _check_session(self) -> None:
         """Check the session as for a request: it may have ended, or its user was renamed."""
         session = sessions.open_session(self._token)
         if session is None:

@@ -133,7 +133,7 @@ def test_signing_in_needs_the_token_of_the_page(browser: Browser, make_user: Mak
 @pytest.mark.parametrize("target", ELSEWHERE)
 def test_next_leads_nowhere_else(app: Flask, target: str) -> None:
     with app.test_request_context():
-        assert forms.back(target) == "/admin"
+        assert forms.redirect_target(target) == "/admin"
 
 
 @pytest.mark.parametrize("target", HERE)

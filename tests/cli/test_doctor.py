@@ -79,7 +79,7 @@ def test_checks_can_be_chosen_and_left_out(app: Flask) -> None:
 
 
 def test_an_exception_that_users_see_is_found(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(problems, "_asked_by_admin", lambda: True)
+    monkeypatch.setattr(problems, "_is_admin", lambda: True)
     result = run(app, "--only", "errors")
     assert result.exit_code == 1
     assert "A user is shown the exception." in result.output
@@ -88,7 +88,7 @@ def test_an_exception_that_users_see_is_found(app: Flask, monkeypatch: pytest.Mo
 def test_an_exception_that_agents_do_not_see_is_found(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(problems, "_asked_by_admin", lambda: False)
+    monkeypatch.setattr(problems, "_is_admin", lambda: False)
     assert "An agent is not shown the exception." in run(app, "--only", "errors").output
 
 

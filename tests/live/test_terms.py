@@ -31,7 +31,7 @@ def test_chats_of_an_earlier_form_are_found(
     new: Any = {"_id": ObjectId(), "userId": ObjectId()}
     chat_terms.upsert(new, search.terms(["lodz"]))
     search_terms.set_format_version(1)
-    consistency.renew_terms()
+    consistency.recompute_terms()
     filters = chat_lists.ChatFilters(q="lodz วิทยุ")
     assert {chat["_id"] for chat in chat_lists.list_chats(agent, filters).items} == old
     row = database["chat_terms"].find_one({"_id": min(old)})

@@ -112,7 +112,7 @@ ALPHABET = some.sampled_from(
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(some.text(ALPHABET, max_size=40))
 def test_every_text_finds_itself(text: str) -> None:
-    assert found(text, text) or search.query_terms(text) == [search.NOTHING]
+    assert found(text, text) or search.query_terms(text) == [search.NO_TERM]
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)

@@ -121,10 +121,10 @@ def test_every_chat_is_found_again_that_nothing_found(database: Database[Documen
     }
     bare, found = add("", **fields), add("called otherwise", **fields)
     database["chat_terms"].delete_one({"_id": bare})
-    assert consistency.complete_terms() == 1
+    assert consistency.add_missing_terms() == 1
     assert searched("parcel ana mail") == [bare]
     assert searched("otherwise") == [found]
-    assert consistency.complete_terms() == 0
+    assert consistency.add_missing_terms() == 0
 
 
 def stored(database: Database[Document], chat_id: ObjectId) -> set[str]:
@@ -154,7 +154,7 @@ def test_chats_and_people_of_an_earlier_form_are_found(database: Database[Docume
     person = {"_id": ObjectId(), "name": "Łukasz", "email": "l@mail.example", "searchTerms": ["ł"]}
     database["users"].insert_one(person | {"createdAt": AT})
     assert searched("วิทยุ") == searched("Łódź") == []
-    consistency.renew_terms()
+    consistency.recompute_terms()
     assert searched("วิทยุ") == [thai]
     assert searched("Łódź") == searched("lodz") == [polish]
     assert not any(term.startswith("ł") for term in stored(database, polish))
@@ -180,10 +180,10 @@ def test_remaking_terms_goes_on_where_it_was_killed(
     with monkeypatch.context() as patch:
         patch.setattr(search_terms, "change_chat_terms", killed_at_the_second)
         with pytest.raises(Killed):
-            consistency.renew_terms()
+            consistency.recompute_terms()
     assert len(searched("lodz")) == 2
     assert search_terms.format_version() == 1
-    consistency.renew_terms()
+    consistency.recompute_terms()
     assert set(searched("lodz")) == chat_ids
     assert search_terms.format_version() == search.FORM
 
@@ -192,9 +192,9 @@ def test_terms_are_remade_once(
     database: Database[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_of_0_1_0(database, "Łódź")
-    consistency.renew_terms()
+    consistency.recompute_terms()
     monkeypatch.setattr(search_terms, "chat_batches", die)
-    consistency.renew_terms()
+    consistency.recompute_terms()
 
 
 def test_the_index_of_an_earlier_form_is_dropped_by_whoever_comes_first(

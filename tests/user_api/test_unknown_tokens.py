@@ -84,7 +84,7 @@ def test_a_token_that_opened_nothing_is_not_looked_up_again_for_a_moment(
         assert made_up(limited_app, "192.0.2.1", "the-same").status_code == 401
     assert len(lookups) == 1
     assert "the-same" not in lookups
-    monkeypatch.setattr(unknown_tokens, "REMEMBER_SECONDS", 0)
+    monkeypatch.setattr(unknown_tokens, "CACHE_TTL_SECONDS", 0)
     made_up(limited_app, "192.0.2.1", "another")
     made_up(limited_app, "192.0.2.1", "another")
     assert len(lookups) == 3
@@ -103,10 +103,10 @@ def test_a_page_of_the_console_refuses_such_a_token_once(
 
 
 def test_no_number_of_tokens_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unknown_tokens, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(unknown_tokens, "MAX_CACHED_TOKENS", 3)
     tokens = UnknownTokens()
     for name in "abcdef":
-        tokens.note_unknown(name, network_of("192.0.2.1"), "5 per minute")
-        tokens.note_opened(name)
-    assert [tokens.is_unknown(name) for name in "abcdef"] == [False] * 3 + [True] * 3
+        tokens.record_invalid(name, network_of("192.0.2.1"), "5 per minute")
+        tokens.record_valid(name)
+    assert [tokens.is_known_invalid(name) for name in "abcdef"] == [False] * 3 + [True] * 3
     assert list(tokens._opened) == ["d", "e", "f"]

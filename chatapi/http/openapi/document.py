@@ -29,6 +29,7 @@ from chatapi.http.openapi.examples import (
     request_examples,
 )
 from chatapi.http.openapi.texts import (
+    ACCESS,
     CHANGING,
     EVENT_EXAMPLE,
     EVENT_SCHEMAS,
@@ -38,7 +39,6 @@ from chatapi.http.openapi.texts import (
     INTRODUCTION,
     PARAMETERS,
     PROBLEM,
-    WHO,
 )
 from chatapi.schemas.problems import ProblemOut
 
@@ -101,7 +101,7 @@ def _operation(
         "operationId": camel(rule.endpoint.rpartition(".")[2]),
         "tags": [TAGS[contract.tag][0]],
         "summary": summary.rstrip("."),
-        "description": " ".join(filter(None, (more, _who(contract), _limit(app, contract)))),
+        "description": " ".join(filter(None, (more, _access(contract), _limit(app, contract)))),
         "security": _security(contract, method),
         "parameters": _parameters(rule, contract),
         "responses": _responses(contract, method),
@@ -138,8 +138,8 @@ def _own_operation() -> dict[str, Any]:
     }
 
 
-def _who(contract: EndpointSpec) -> str:
-    return f"For: {WHO[contract.auth][0].lower()}{WHO[contract.auth][1:]}"
+def _access(contract: EndpointSpec) -> str:
+    return f"For: {ACCESS[contract.auth][0].lower()}{ACCESS[contract.auth][1:]}"
 
 
 def _limit(app: Flask, contract: EndpointSpec) -> str:
@@ -206,7 +206,7 @@ def _responses(contract: EndpointSpec, method: str) -> dict[str, Any]:
                 EVENT_STREAM: {"schema": {"type": "string"}, "example": EVENT_EXAMPLE}
             }
         responses[str(status)] = response
-    return responses | _problems(_refuses(contract, method))
+    return responses | _problems(_errors(contract, method))
 
 
 def _meaning(status: int, contract: EndpointSpec) -> str:
@@ -221,7 +221,7 @@ def _meaning(status: int, contract: EndpointSpec) -> str:
     }[status]
 
 
-def _refuses(contract: EndpointSpec, method: str) -> list[type[ChatError]]:
+def _errors(contract: EndpointSpec, method: str) -> list[type[ChatError]]:
     """Return what an endpoint refuses: what it names, and what follows from the rest."""
     found: list[type[ChatError]] = []
     if method in CHANGING:

@@ -25,7 +25,7 @@ text, and quote its `requestId` when you ask for help.
 
 A message is sent once however often you try: give it a `clientMessageId` and repeat that \
 when you retry after a timeout or a 5xx."""
-WHO = {
+ACCESS = {
     "anyone": "Anyone.",
     "session": "Users, guests and agents.",
     "user": "Users and guests.",
