@@ -9,6 +9,7 @@ overlap, because the clocks of several hosts differ.
 from __future__ import annotations
 
 import contextlib
+import enum
 import threading
 import time
 from collections.abc import Callable
@@ -37,6 +38,40 @@ WOKEN_PAUSE = 0.7
 FULL_WAIT = changes.WAIT_MS / 1000 * 0.8
 
 
+class TailState(enum.Enum):
+    """What a tail does; `mode` names its way to follow the database, as `state` reports it."""
+
+    OFF = enum.auto()  # no listener since the start, or for a while
+    STREAMING = enum.auto()
+    STREAM_INTERRUPTED = enum.auto()
+    POLLING = enum.auto()
+    POLLING_INTERRUPTED = enum.auto()  # or not begun
+
+    @property
+    def mode(self) -> str:
+        """Return off, stream or poll."""
+        if self in STREAM_STATES:
+            return "stream"
+        return "poll" if self in POLL_STATES else "off"
+
+    @property
+    def is_connected(self) -> bool:
+        return self in {TailState.STREAMING, TailState.POLLING}
+
+    @property
+    def interrupted(self) -> TailState:
+        """Return the state after an error."""
+        after = {
+            TailState.STREAMING: TailState.STREAM_INTERRUPTED,
+            TailState.POLLING: TailState.POLLING_INTERRUPTED,
+        }
+        return after.get(self, self)
+
+
+STREAM_STATES = {TailState.STREAMING, TailState.STREAM_INTERRUPTED}
+POLL_STATES = {TailState.POLLING, TailState.POLLING_INTERRUPTED}
+
+
 class Tail:
     """Follows the database in a thread (under gevent: a greenlet) of its own."""
 
@@ -55,7 +90,7 @@ class Tail:
         self._reset()
 
     def _reset(self) -> None:
-        self.mode, self.connected = "off", False
+        self._state = TailState.OFF
         self._token: Any = None
         self._polled_until: datetime | None = None
         self._polled: dict[Any, int] = {}
@@ -89,8 +124,8 @@ class Tail:
         """Return the tail's state: mode, whether it is connected, its lag in ms."""
         quiet = time.monotonic() - self.last_seen_at if self.last_seen_at else None
         return {
-            "mode": self.mode,
-            "connected": self.connected and self.follower.is_running,
+            "mode": self._state.mode,
+            "connected": self._state.is_connected and self.follower.is_running,
             "lagMs": self.lag_ms,
             "secondsSinceLastLook": None if quiet is None else round(quiet, 1),
         }
@@ -103,7 +138,7 @@ class Tail:
             except changes.ChangeStreamsUnsupported:
                 self._poll()
         except Exception as error:
-            self.connected = False
+            self._state = self._state.interrupted
             if isinstance(error, changes.ResumeTokenLost):
                 _log_safely(log.warning, LogEvent.RESUME_TOKEN_LOST)
             has_place = self._token is not None or self._polled_until is not None
@@ -121,7 +156,7 @@ class Tail:
 
     def _may_end(self) -> bool:
         """Return whether to end: no listener can join between this check and the end."""
-        started = self.mode != "off"
+        started = self._state is not TailState.OFF
         if not self.follower.stopping.is_set() and not (started and self.hub.is_idle()):
             return False
         self._reset()
@@ -143,7 +178,7 @@ class Tail:
                 self._has_gap = self._has_gap or self._polled_until is not None
                 self._resync()
             self._token, self._polled_until, self._polled = stream.token, None, {}
-            self.mode, self.connected = "stream", True
+            self._state = TailState.STREAMING
             self._mark_following()
             while self._should_continue():
                 started = time.monotonic()
@@ -191,10 +226,10 @@ class Tail:
 
     def _poll(self) -> None:
         """Poll for changes each second; after an error it resumes from the last poll."""
-        if self.mode != "poll":
+        if self._state not in POLL_STATES:
             reason = "The database has no change streams."
             log.warning(LogEvent.CHANGE_STREAMS_UNSUPPORTED, reason=reason)
-        self.mode = "poll"
+            self._state = TailState.POLLING_INTERRUPTED
         while self._should_continue():
             started = clock.now()
             if self._polled_until is None:
@@ -210,7 +245,7 @@ class Tail:
                     self._polled[document["_id"]] = version
             self._polled, self._polled_until = found, started
             self.last_seen_at = time.monotonic()
-            self.connected = True
+            self._state = TailState.POLLING
             self.follower.succeeded()
             self._mark_following()
             self.follower.stopping.wait(POLL_SECONDS)
