@@ -27,10 +27,10 @@ from chatapi.domain.runtime import PerApp
 from chatapi.realtime import followers
 from chatapi.realtime.session_cache import session_cache
 from chatapi.schemas import categories
-from chatapi.services import accounts, feeds, passwords
-from chatapi.services.accounts import Session
+from chatapi.services import accounts, feeds, passwords, sessions, users
 from chatapi.services.feeds import Feed
 from chatapi.services.presence import presence_tracker
+from chatapi.services.sessions import Session
 from chatapi.store import indexes, migrations
 from chatapi.store.cache import change_tracker
 from chatapi.store.database import Document
@@ -130,15 +130,15 @@ def test_each_app_has_its_own_settings(sides: tuple[Side, Side]) -> None:
         user, token = side.sign_up(f"Person{len(found)}")
         body = {"subject": "Help", "category": "parcels"}
         with side.active():
-            user_row = accounts.find(user.email)
+            user_row = users.find(user.email)
             assert user_row is not None
-            last = [accounts.begin_session(user_row, CLIENT)[0] for _ in range(4)][-1]
+            last = [sessions.begin_session(user_row, CLIENT)[0] for _ in range(4)][-1]
             lifetime = (last.expires_at - last.created_at).total_seconds()
             agent_length = 0
             for length in (9, 40):
                 try:
                     email = f"agent{length}-{len(found)}@example.org"
-                    accounts.create_admin("An Agent", email, "q7" * (length // 2) + "w")
+                    users.create_admin("An Agent", email, "q7" * (length // 2) + "w")
                     agent_length = agent_length or length
                 except errors.InvalidInput:
                     continue
@@ -147,7 +147,7 @@ def test_each_app_has_its_own_settings(sides: tuple[Side, Side]) -> None:
                     "categories": categories.offered(),
                     "agent": agent_length,
                     "cost": f"t={passwords.make('some password').split('t=')[1][0]}",
-                    "sessions": len(accounts.list_sessions(last)),
+                    "sessions": len(sessions.list_sessions(last)),
                     "lifetime": round(lifetime),
                     "streams": feeds.stream_limits.current.account,
                 }
@@ -210,8 +210,8 @@ def test_nothing_that_is_cached_in_one_app_is_shown_by_the_other(sides: tuple[Si
     chat_id = one.open_chat(token, "Of the first")
     assert one.send(token, chat_id, "Hello") == 201
     with one.active():
-        agent = accounts.create_admin("Agent", "agent@example.org", PASSWORD)
-        _, agent_token = accounts.begin_session(agent, CLIENT)
+        agent = users.create_admin("Agent", "agent@example.org", PASSWORD)
+        _, agent_token = sessions.begin_session(agent, CLIENT)
     copy_of(one, two)
     # As another program would: the ids, versions and times stay the same.
     two.database["chatrooms"].update_many({}, {"$set": {"subject": "Of the second"}})
@@ -352,7 +352,7 @@ def test_an_app_that_stops_leaves_the_other_running(sides: tuple[Side, Side]) ->
 def test_what_is_called_outside_an_app_says_so() -> None:
     def outside() -> None:
         with pytest.raises(RuntimeError, match="No app is current"):
-            assert accounts.find("ana@example.org")
+            assert users.find("ana@example.org")
 
     thread = threading.Thread(target=outside)
     thread.start()
