@@ -14,10 +14,10 @@ VALUES = ("Status", "Priority", "Role", "SenderRole", "Side")
 HEAD = """\
 # Data model
 
-This page describes each kind of stored document. `.venv/bin/python -m tests.data_model` writes it from
-`chatapi/domain/documents.py`, and `tests/domain/test_data_model.py` checks that both agree.
-`tests/domain/test_documents.py` compares the documents that the services store with that module. The indexes
-and validators are in `chatapi/store/indexes.py`.
+This page describes each kind of stored document. `.venv/bin/python -m tests.data_model` writes it
+from `chatapi/domain/documents.py`, and `tests/domain/test_data_model.py` checks that both agree.
+`tests/domain/test_documents.py` compares the documents that the services store with that module.
+The indexes and validators are in `chatapi/store/indexes.py`.
 
 Times are in UTC, in milliseconds. A field with `?` is missing in documents to which it does not
 apply, and in documents that an older release wrote.

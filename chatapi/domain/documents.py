@@ -39,7 +39,7 @@ class LastMessage(TypedDict):
 
 
 class Redaction(TypedDict):
-    """A message that is deleted, before its text is overwritten."""
+    """A deleted message whose text is not overwritten yet."""
 
     seq: int  # of the message
     at: datetime  # when it was deleted; the message gets it as `deletedAt`
@@ -53,42 +53,42 @@ class DeletedUnread(TypedDict):
 
 
 class Chat(TypedDict):
-    """A document of `chatrooms`: a chat's state, with all that a list shows of it.
+    """A document of `chatrooms`: a chat's state, with every field that a list shows.
 
     `userId` is unique where `isOpen` is true.
     """
 
     _id: ObjectId  # the chat's id in the API
-    userId: ObjectId  # whose chat it is; never changes
-    userName: str  # copied from the user, and changed when an agent renames them
-    userEmail: str  # copied from the user when the chat was opened
-    userImage: str | None  # copied from the user, and changed with it
-    userRole: NotRequired[Role]  # the user's; `user` once a guest has made an account
-    userEmailVerifiedAt: NotRequired[datetime | None]  # copied from the user at the opening
+    userId: ObjectId  # the user or guest who owns the chat; never changes
+    userName: str  # copied from the user; changes when an agent renames the user
+    userEmail: str  # copied from the user when the chat was created
+    userImage: str | None  # copied from the user; changes with the user's
+    userRole: NotRequired[Role]  # the user's; changes when a guest upgrades to a user
+    userEmailVerifiedAt: NotRequired[datetime | None]  # copied when the chat was created
     adminId: ObjectId | None  # the assigned agent; None: unassigned
-    adminName: str | None  # copied from that agent, and changed when they are renamed
-    adminImage: str | None  # copied from that agent, and changed with it
-    subject: str  # what it is about, by its user; up to 200 characters, never changes
-    category: str  # one of the setting CATEGORIES when it was set, by user or agent
-    priority: Priority  # by its user at the opening, then by agents
-    status: Status  # by agents; `active` at first
+    adminName: str | None  # copied from that agent; changes when the agent is renamed
+    adminImage: str | None  # copied from that agent; changes with the agent's
+    subject: str  # written by the user; up to 200 characters, never changes
+    category: str  # one of CHAT_CATEGORIES when the user or an agent set it
+    priority: Priority  # set by the user at creation, later by agents
+    status: Status  # `active` at creation; agents change it
     statusBy: NotRequired[ObjectId]  # the agent who changed the status last
     isOpen: bool  # whether the status is active or pending: a user has one open chat at most
-    createdAt: datetime  # of the opening
+    createdAt: datetime  # when the chat was created
     updatedAt: datetime  # of the last change that users can see
-    changedAt: NotRequired[datetime]  # of the last write, by the real clock: a tail polls by it
-    lastMessageAt: datetime  # of the last message, else of the opening: the order of lists
-    lastMessage: LastMessage | None  # None before the first
+    changedAt: NotRequired[datetime]  # of the last write, by the real clock; a polling tail uses it
+    lastMessageAt: datetime  # of the last message, or createdAt; lists are sorted by it
+    lastMessage: LastMessage | None  # None before the first message
     solvedAt: NotRequired[datetime | None]  # when the user marked the question as answered
     messageCount: int  # equals lastSeq
     lastSeq: int  # the history ends here: messages beyond it do not exist yet
-    epoch: int  # counts the reopenings: a message of an older epoch is never committed
-    version: int  # counts the writes: every change is a compare-and-set on it
+    epoch: int  # number of reopenings; a message of an older epoch is never committed
+    version: int  # number of writes; every change is a compare-and-set on it
     counts: PerSide  # messages of each side up to lastSeq
-    readSeq: PerSide  # how far each side has read, a seq
+    readSeq: PerSide  # the seq up to which each side has read
     unread: PerSide  # messages of the other side that each side has not read
-    unreadByAdmin: bool  # whether unread.admin is more than 0: lists filter by it
-    deletedUnread: NotRequired[list[DeletedUnread]]  # until they are read past
+    unreadByAdmin: bool  # whether unread.admin is more than 0; lists filter by it
+    deletedUnread: NotRequired[list[DeletedUnread]]  # until the other side has read up to them
     pendingRedactions: NotRequired[list[Redaction]]  # messages that are being redacted
     idempotencyKey: NotRequired[str | None]  # the client's id of the request that opened the chat
 
@@ -130,52 +130,52 @@ class ShownChat(Chat):
 
 
 class Message(TypedDict):
-    """A document of `messages`. All but the text stays as it was written.
+    """A document of `messages`. Only the text can change, when the message is deleted.
 
     `{chatId, seq}` and `{chatId, senderId, idempotencyKey}` are unique.
     """
 
     _id: ObjectId  # the message's id in the API
     chatId: ObjectId  # of its chat
-    seq: int  # its place: 1, 2, 3 … in each chat
-    epoch: int  # the chat's when it was written
-    idempotencyKey: str  # made of clientMessageId, or unique: the same key is the same message
-    clientMessageId: str | None  # by its sender: a repetition has the same
+    seq: int  # its number in the chat: 1, 2, 3 …
+    epoch: int  # the chat's epoch when the message was sent
+    idempotencyKey: str  # from clientMessageId, or a new unique one
+    clientMessageId: str | None  # set by the sender; a retry has the same
     senderId: ObjectId  # the user who sent it
     senderName: str  # as it was when the message was sent
     senderImage: str | None  # as it was when the message was sent
     senderRole: SenderRole  # as it was when the message was sent
     side: Side  # of its sender
     content: str  # the text, up to 5,000 characters, or the tombstone's
-    timestamp: datetime  # when it was sent, or said to be by an import
+    timestamp: datetime  # when it was sent; for an imported message, as in the import
     counts: PerSide  # messages of each side up to this one
     hasRead: NotRequired[bool]  # its sender has read all messages before it
-    chatChanges: NotRequired[ChatChanges]  # fields of the chat that change with it
+    chatChanges: NotRequired[ChatChanges]  # fields of the chat that the same request changes
     deletedAt: NotRequired[datetime]  # when an agent deleted it
 
 
 class ShownMessage(Message):
-    """A message as its chat lets it be seen; not stored."""
+    """A message as a response shows it, with the chat's read state; not stored."""
 
-    isRead: bool  # whether the other side has read so far
+    isRead: bool  # whether the other side has read it
 
 
 class User(TypedDict):
     """A document of `users`. `loginKey` is unique."""
 
     _id: ObjectId  # the user's id in the API
-    name: str  # by the user, later by agents
-    email: str  # in canonical spelling; never changes
+    name: str  # set by the user at creation, later by agents
+    email: str  # normalized; never changes
     emailVerifiedAt: NotRequired[datetime | None]  # None for every address: no mail is sent yet
     loginKey: str  # the e-mail address; `guest:ID` for a guest, who has no password
     passwordHash: NotRequired[str]  # argon2id; missing: no sign-in with a password
-    role: Role  # `user` at first; agents make agents, a guest becomes a user with a password
-    image: str | None  # https address of a picture, by agents
-    disabled: bool  # whether signing in is refused, by agents
+    role: Role  # agents can change it; a guest becomes a user by an upgrade
+    image: str | None  # https URL of a picture, set by agents
+    disabled: bool  # whether sign-in is rejected, set by agents
     createdAt: datetime  # of the account
     updatedAt: datetime  # of the last change of a field above
-    searchTerms: list[str]  # beginnings of words of name and e-mail
-    expiresAt: NotRequired[datetime]  # a guest without a chat is removed then
+    searchTerms: list[str]  # prefixes of the words of name and e-mail
+    expiresAt: NotRequired[datetime]  # when a guest without a chat is removed
 
 
 class UserChanges(TypedDict, total=False):
@@ -195,14 +195,14 @@ class StoredSession(TypedDict):
     """A document of `sessions`."""
 
     _id: str  # SHA-256 of the token, in hex
-    publicId: ObjectId  # the id that lists of sessions show
+    publicId: ObjectId  # the session's id in the API
     userId: ObjectId  # who is signed in
     createdAt: datetime  # of the sign-in
-    lastSeenAt: datetime  # of a use: written every 5 minutes at most
-    expiresAt: datetime  # moved by use, up to absoluteExpiresAt
-    absoluteExpiresAt: datetime  # no use moves it
-    userAgent: str  # of the sign-in's browser: its first 300 characters
-    address: str  # of the sign-in, an IP address
+    lastSeenAt: datetime  # of the last use; written every 5 minutes at most
+    expiresAt: datetime  # each use extends it, up to absoluteExpiresAt
+    absoluteExpiresAt: datetime  # use does not extend it
+    userAgent: str  # of the browser at sign-in; its first 300 characters
+    address: str  # the IP address at sign-in
 
 
 class SessionTimes(TypedDict):
@@ -214,32 +214,32 @@ class SessionTimes(TypedDict):
 
 
 class ChatTerms(TypedDict):
-    """A document of `chat_terms`: what a chat is found by."""
+    """A document of `chat_terms`: the search terms of a chat."""
 
     _id: ObjectId  # the chat's
-    userId: ObjectId  # whose chat it is: a user's search reads their own
-    terms: list[str]  # beginnings of the words of subject, name and e-mail
+    userId: ObjectId  # the chat's owner; a user's search reads only their own
+    terms: list[str]  # prefixes of the words of subject, name and e-mail
 
 
 class PasswordLink(TypedDict):
-    """A document of `passwordLinks`: a link with which a person sets a new password, once."""
+    """A document of `passwordLinks`: a link that sets a new password, once."""
 
     _id: str  # SHA-256 of the link's token, in hex
-    userId: ObjectId  # whose password it sets
+    userId: ObjectId  # the user whose password it sets
     madeBy: ObjectId  # the agent who made it
-    expiresAt: datetime  # it is refused from then on
+    expiresAt: datetime  # it is rejected after this time
 
 
 class Deletion(TypedDict):
-    """A document of `deletions`: a deletion that has begun, of a chat or, with `seq`, of a message.
+    """A document of `deletions`: a started deletion of a chat or, with `seq`, of a message.
 
-    `init-db` finishes what a crash cut off.
+    `init-db` finishes a deletion that a crash interrupted.
     """
 
-    _id: ObjectId  # the chat's where a chat is deleted, else its own
+    _id: ObjectId  # the chat's id if a chat is deleted, else a new one
     chatId: NotRequired[ObjectId]  # of the message
     seq: NotRequired[int]  # of the message
-    userId: NotRequired[ObjectId]  # whose chat is deleted: the event of it goes to them
+    userId: NotRequired[ObjectId]  # the owner of the deleted chat, who gets the event
 
 
 class EphemeralEvent(TypedDict):
@@ -247,29 +247,29 @@ class EphemeralEvent(TypedDict):
 
     _id: ObjectId  # its own
     kind: Literal["typing", "deleted", "presence"]  # `presence`: an agent connected or disconnected
-    at: datetime  # when it was sent, by the real clock: a tail polls by it
+    at: datetime  # when it was sent, by the real clock; a polling tail uses it
     expiresAt: datetime  # it is removed then
     chatId: NotRequired[ObjectId]  # the chat of the typing or deletion
-    userId: NotRequired[ObjectId | None]  # whose chat that is; None where it is no longer known
-    seq: NotRequired[int | None]  # of a deleted message; None: the whole chat
-    senderId: NotRequired[ObjectId]  # who types
-    senderName: NotRequired[str]  # their name
-    senderRole: NotRequired[Role]  # their role
+    userId: NotRequired[ObjectId | None]  # the chat's owner; None if no longer known
+    seq: NotRequired[int | None]  # of the deleted message; None: the whole chat
+    senderId: NotRequired[ObjectId]  # the user who types
+    senderName: NotRequired[str]  # the name of that user
+    senderRole: NotRequired[Role]  # the role of that user
 
 
 class Person(TypedDict):
-    """An agent who is connected, and a chat that they have open."""
+    """A connected agent, and a chat that the agent has open."""
 
     userId: ObjectId  # the agent
-    name: str  # their name
-    role: Role  # their role, `admin`
+    name: str  # the agent's name
+    role: Role  # the agent's role, `admin`
     chatId: ObjectId | None  # the open chat; None: no chat
 
 
 class Heartbeat(TypedDict):
     """A document of `presence`: the agents who are connected to one process."""
 
-    _id: str  # the process's own name
-    people: list[Person]  # one for each agent and chat that they have open
-    seenAt: datetime  # of the last heartbeat, by the real clock: believed for 9 s
+    _id: str  # the name of the process
+    people: list[Person]  # one for each agent and open chat
+    seenAt: datetime  # of the last heartbeat, by the real clock; valid for 9 s
     expiresAt: datetime  # it is removed then
