@@ -1,7 +1,7 @@
 /**
  * Sound and desktop notifications for a user's new message while the tab is hidden. Both are
- * off until somebody switches them on; of several tabs one speaks, and none while one is
- * looked at. What came while news did not come in live is told of by the number of unread
+ * off until the agent switches them on. Of several tabs only one alerts, and none while one is
+ * visible. Messages that arrived without a live connection are announced by the number of unread
  * messages, once it has risen.
  */
 
@@ -11,7 +11,7 @@ import { local } from "./storage.js";
 
 const SOUND = "alert-sound";
 const DESKTOP = "alert-desktop";
-/** What the tabs of a browser tell each other: how far each chat was told of, up to which number all. */
+/** Shared by the tabs of a browser: up to which message each chat was announced, and the last total. */
 const TOLD = "alert-told";
 const REACHED = "alert-reached";
 /** Set for a moment, for the tab that is looked at to answer. */
@@ -29,7 +29,7 @@ let audio = null;
 /** The number of unread messages that the list tells, and how many came live since. */
 let total = 0;
 let ahead = 0;
-/** Something may have come that no event has told of. */
+/** Messages may have arrived without an event. */
 let behind = true;
 let telling = null;
 
@@ -68,7 +68,7 @@ export function watchAlerts() {
     if (key === ASKED && newValue && !document.hidden) setReached(Math.max(reached(), Number(newValue)));
   });
   document.addEventListener("change", (event) => event.target.matches("[data-alert]") && turn(event.target));
-  // A sound may only be made where somebody has clicked or typed before.
+  // Browsers play a sound only after the user has clicked or typed.
   for (const name of ["pointerdown", "keydown"]) {
     document.addEventListener(name, () => isOn(SOUND) && !audio && prepare(), { passive: true });
   }
@@ -127,7 +127,7 @@ function claim({ _id: chat, lastSeq }) {
   return document.hidden;
 }
 
-/** How far each chat was told of, the latest last. */
+/** Up to which message each chat was announced, the latest last. */
 function toldOf() {
   try {
     return new Map(JSON.parse(local.get(TOLD)));
@@ -136,7 +136,7 @@ function toldOf() {
   }
 }
 
-/** The number of unread messages up to which they were told of, or seen in the title. */
+/** The number of unread messages that was announced last, or shown in the title. */
 const reached = () => Number(local.get(REACHED)) || 0;
 
 const setReached = (number) => isWanted() && local.set(REACHED, number);
@@ -147,7 +147,7 @@ function shown() {
   return rows && Number(rows.dataset.unread);
 }
 
-/** Take the number as it is now; while news come in live, its rise was told of already. */
+/** Store the current number. With a live connection its increase was announced already. */
 function count() {
   total = shown() ?? total;
   ahead = 0;

@@ -141,7 +141,7 @@ function confirmLeaving(event) {
   });
 }
 
-/** Leave nothing of one's writing to whoever uses this browser next. */
+/** Delete all drafts, so that the next user of this browser does not see them. */
 function forgetDrafts() {
   for (const key of local.keys(draftKey(""))) local.remove(key);
 }

@@ -30,7 +30,7 @@ export function morphInto(pane, text) {
   return done;
 }
 
-/** Let each choice show what is so, unless somebody is choosing just now. */
+/** Let each select show the current value, unless the agent is using it. */
 export function showChoices(pane) {
   for (const select of pane.querySelectorAll(".controls select")) {
     const fact = [...select.options].find((option) => option.defaultSelected);

@@ -8,7 +8,7 @@ const LINE_STAYS = 60_000;
 let line = { place: "", since: 0 };
 let last = Promise.resolve();
 
-/** Tell the server that the open chat is read as far as it is shown, unless nobody looks. */
+/** Mark the visible messages of the open chat as read, if the page is visible. */
 export function markRead() {
   const chat = byId("chat");
   if (!chat || document.hidden || Number(chat.dataset.read) >= Number(chat.dataset.last)) return;

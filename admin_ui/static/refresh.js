@@ -137,7 +137,7 @@ export function keepFresh() {
   schedule();
 }
 
-/** The session ends before the next page is here: whatever asked meanwhile would be refused. */
+/** The session ends before the next page loads, so requests in between would be rejected. */
 function leave() {
   fetching?.abort();
   clearTimeout(leaving);

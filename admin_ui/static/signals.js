@@ -3,7 +3,7 @@
 import { live } from "./live.js";
 import { afterSwap, agent, byId, csrf } from "./page.js";
 
-/** Silence for so long means that somebody has stopped typing. */
+/** A typing indicator expires after this time. */
 const STOPPED = 6000;
 const TYPING = 3000;
 
@@ -27,7 +27,7 @@ export function watchSignals() {
     showOthers();
   });
   live.on("down", () => {
-    // Nobody can tell any more.
+    // Without a connection the state is unknown.
     for (const people of typing.values()) for (const { timer } of people.values()) clearTimeout(timer);
     typing.clear();
     team.clear();
@@ -66,7 +66,7 @@ function onMessage({ event: name, data }) {
   }
 }
 
-/** Whoever's message has arrived has stopped typing; the inbox tells their name only. */
+/** Remove the typing indicator of a sender whose message arrived; the inbox has only the name. */
 function heardChat({ _id: chat, lastMessage }) {
   if (!lastMessage || latest.get(chat) === lastMessage.timestamp) return;
   latest.set(chat, lastMessage.timestamp);
@@ -93,7 +93,7 @@ function stops(chat, id) {
 function place({ userId, name, online, chatId, role }) {
   if (online && role === "admin") team.set(userId, { name, chat: chatId });
   else team.delete(userId);
-  // In several chats at once they are told to be in one; that they left this one is told apart.
+  // Of an agent in several chats the server reports one; leaving this chat is reported separately.
   if (online && chatId && chatId === live.chatId) here.set(userId, name);
   else if (!online || !chatId) here.delete(userId);
   showOthers();
@@ -118,7 +118,7 @@ function write(element, text) {
   if (element && element.textContent !== text) element.textContent = text;
 }
 
-/** Say what several people do, or one: "" when there is nobody. */
+/** Return a sentence about what one or several users do, or "" without any. */
 function said(names, doing) {
   return names.length ? `${listed(names)} ${names.length === 1 ? "is" : "are"} ${doing}` : "";
 }
@@ -134,7 +134,7 @@ function showTyping() {
     const subject = row.querySelector(".subject");
     // In a closed chat no message can come of it.
     const text = row.matches(".over") ? "" : typingIn(row.id.slice("chat-".length));
-    // An attribute, which the style shows in the preview's place: the row is fetched anew often.
+    // An attribute, which CSS shows instead of the preview, because the row is replaced often.
     if (text) subject.dataset.typing = text;
     else if (subject.dataset.typing) delete subject.dataset.typing;
   }

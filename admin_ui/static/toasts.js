@@ -1,4 +1,4 @@
-/** Short messages in the corner. They go by themselves, unless somebody is reading. */
+/** Short messages in the corner. They disappear after some time, unless hovered or focused. */
 
 import { afterSwap, byId } from "./page.js";
 
@@ -33,7 +33,7 @@ function leave(box) {
   start();
 }
 
-/** Watch for toasts, whoever makes them; again when the whole page has been replaced. */
+/** Watch for toasts from all sources; again when the whole page has been replaced. */
 export function watchToasts() {
   watch();
   afterSwap((target) => target === document.body && watch());

@@ -27,7 +27,7 @@ export class ApiError extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** The service as a whole cannot answer now, whatever was asked. */
+  /** The service cannot respond to any request now. */
   get unavailable() {
     return this.status === 502 || this.status === 503 || this.status === 504;
   }
@@ -54,7 +54,7 @@ export class NetworkError extends Error {
 /** The cookie now belongs to someone else, who signed in from another tab. */
 export class IdentityChanged extends Error {
   constructor() {
-    super("Somebody else has signed in from another tab.");
+    super("Another user has signed in from another tab.");
     this.name = "IdentityChanged";
   }
 }
@@ -64,7 +64,7 @@ export class IdentityChanged extends Error {
  *
  * Another tab can replace the cookie with another account's at any time. So a token is only
  * used after the API has said, later than it gave the token, that this is still the
- * expected account: then nothing is ever written in somebody else's name, because the
+ * expected account, so that nothing is ever written for another user, because the
  * token of one session is refused with the cookie of another.
  */
 export class CookieAuth {
@@ -163,7 +163,7 @@ export class Api {
   /** @type {(() => void) | null} */
   onIdentityChanged = null;
   /**
-   * Told how each reading request went: "ok", "offline" or "unavailable". A writing one that
+   * Called with the result of each reading request: "ok", "offline" or "unavailable". A writing one that
    * fails says too little: it may be the only one to fail.
    *
    * @type {((contact: "ok" | "offline" | "unavailable") => void) | null}

@@ -127,7 +127,7 @@ export class ChatApp extends Emitter {
   async signOut() {
     const { user } = this.session;
     if (!(await confirmSignOut(this))) return;
-    // The server says that the session is over before it answers: nobody must ask why.
+    // The server ends the session before it responds, so the 401 of other requests is expected.
     this.updates.stop();
     this.outbox.pause();
     try {
@@ -234,7 +234,7 @@ export class ChatApp extends Emitter {
     const same = state === "signed-in" && previous?._id === user._id;
     const hadFocus = this.#hasFocus;
     if (!same) this.#forgetEverything();
-    // The address of a chat that somebody else had open is of no use to who comes next.
+    // The URL of another user's chat is of no use to the next user.
     if (!same && previous) this.emit("opened", null);
     this.#dialogClosed();
     if (state === "signed-in") this.#enter(user, same);

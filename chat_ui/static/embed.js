@@ -127,7 +127,7 @@ class Widget {
     }
     app.setShown(this.isOpen);
     await app.started;
-    // Whoever has moved on meanwhile is not called back.
+    // If the focus has moved meanwhile, it is not moved back.
     if (this.isOpen && this.shadow.activeElement === this.panel) app.focus();
   }
 

@@ -1,4 +1,4 @@
-/** The widget's place in a page that somebody else wrote, and keeps changing. */
+/** The widget's element in a page that another script may change at any time. */
 
 /** @type {("keydown" | "keypress" | "keyup")[]} */
 const KEYS = ["keydown", "keypress", "keyup"];
@@ -11,7 +11,7 @@ const REPAIR_WINDOW = 10_000;
  * Keep the element in the document.
  *
  * It stands beside `<body>`: pages swap their body (Turbo, Astro, htmx), and a filter or
- * transform on it would move whatever is fixed inside. A page that removes the element again
+ * transform on it would move fixed elements inside. A page that removes the element again
  * and again wins until `attach` is called.
  */
 export class Host {

@@ -222,7 +222,7 @@ export class Outbox extends Emitter {
   }
 
   /**
-   * A message that has appeared in the history has been sent, whatever its request said.
+   * A message in the history has been sent, with any response to its request.
    *
    * @param {string} chatId
    */

@@ -22,7 +22,7 @@ export class CookiesBlocked extends Error {
 /**
  * `state` is one of
  *   loading     not known yet
- *   signed-out  nobody
+ *   signed-out  no account
  *   signed-in   `user`
  *   expired     `user` was here; what they wrote stays on the screen until they return
  *
@@ -66,7 +66,7 @@ export class Session extends Emitter {
     await this.check();
   }
 
-  /** Ask the API who is here, and become that account or nobody. */
+  /** Request the caller from the API, and sign in as that account or sign out. */
   async check() {
     if (!this.cookie && !this.api.auth.token) {
       this.#become(null, "signed-out");
@@ -169,7 +169,7 @@ export class Session extends Emitter {
     this.forget();
   }
 
-  /** Become nobody on this device, whatever the server thinks. */
+  /** Sign out on this device, also without the server. */
   forget() {
     this.api.auth.renew();
     if (this.cookie) this.store.set("who", null);

@@ -2,7 +2,7 @@
 
 import { Emitter } from "../../web/static/emitter.js";
 
-/** Silence for so long means that somebody has stopped typing. */
+/** A typing indicator expires after this time. */
 const STOPPED = 6_000;
 
 /** Emits "change". */
@@ -56,7 +56,7 @@ export class Signals extends Emitter {
     if (this.#here.delete(id)) this.emit("change");
   }
 
-  /** Another chat is open, or nobody can tell any more. */
+  /** Reset: another chat is open, or the connection is lost. */
   forget() {
     if (this.#typing.size === 0 && this.#here.size === 0) return;
     for (const { timer } of this.#typing.values()) clearTimeout(timer);

@@ -76,7 +76,7 @@ export class Store extends Emitter {
   /** When each chat was last taken over, in numbers of changes. @type {Map<string, number>} */
   #takenOver = new Map();
   #unreadTotal = 0;
-  /** How far this client has told the server it has read, by chat. @type {Map<string, number>} */
+  /** The seq that this client has marked as read on the server, by chat. @type {Map<string, number>} */
   #readTo = new Map();
   /** @type {string | null} */
   nextCursor = null;
@@ -212,7 +212,7 @@ export class Store extends Emitter {
   }
 
   /**
-   * The server has been told that this side has read up to `seq`.
+   * The server has stored that this side has read up to `seq`.
    *
    * @param {string} chatId
    * @param {number} seq

@@ -15,7 +15,7 @@ export function length(text) {
 
 /**
  * Text as the API stores it: no blanks around, line ends are \n. Word processors leave
- * invisible control characters in what is pasted; the API refuses them, nobody misses them.
+ * invisible control characters in pasted text, because the API rejects them.
  *
  * @param {string} text
  */

@@ -26,7 +26,7 @@ const LIVE_HIDDEN = 300_000;
 const FIRST_RETRY = 1_500;
 /** How often a connection is checked in a hidden tab. */
 const PING_INTERVAL_HIDDEN = 60_000;
-/** Silence of 6 s means that somebody has stopped typing. */
+/** A typing indicator expires after 6 s. */
 const TYPING = 3_000;
 const NEWEST = 50;
 const PAGE = 50;
@@ -118,7 +118,7 @@ export class Updates {
     else this.refresh();
   }
 
-  /** The reader is typing: the other side is told so, now and then. */
+  /** The user is typing: send a typing event, with a minimum interval. */
   types() {
     const now = Date.now();
     if (!this.openId || now - this.#typedAt < TYPING) return;
@@ -127,7 +127,7 @@ export class Updates {
     else if (this.connection.state === "online") this.api.post(`/api/chat/${this.openId}/typing`).catch(() => undefined);
   }
 
-  /** After a time without contact: fetch again whatever is on the screen. */
+  /** After a time without a connection: fetch everything on the screen again. */
   resync() {
     this.#listEtag = null;
     this.#chatEtag = null;
@@ -251,7 +251,7 @@ export class Updates {
   /** @param {Chat} chat */
   #heardChat(chat) {
     if (chat.userId !== this.session.user?._id) {
-      // The cookie has become somebody else's.
+      // The cookie belongs to another user now.
       this.session.check().catch(() => undefined);
       return;
     }

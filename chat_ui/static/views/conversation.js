@@ -172,7 +172,7 @@ export class ConversationView {
     this.placeholder.replaceChildren(
       h("span", { class: "mark", "aria-hidden": "true" }, icon("chat")),
       h("h2", {}, kind === "first" ? "How can we help?" : "Choose a chat"),
-      h("p", {}, kind === "first" ? "Start a chat: somebody from our team will answer you here." : "Pick one from the list, or start a new one."),
+      h("p", {}, kind === "first" ? "Start a chat: our team will answer you here." : "Pick one from the list, or start a new one."),
       ...(kind === "first" ? [h("button", { type: "button", class: "button primary", onclick: () => this.app.newChat() }, icon("plus"), "Start a chat")] : []),
     );
   }
@@ -345,7 +345,7 @@ export class ConversationView {
     const theirs = added.filter((message) => !isOwn(message));
     if (theirs.length > 0) {
       if (!this.#stick) this.#newBelow += theirs.length;
-      // What arrives while nobody looks begins at a line, unless there is one already.
+      // Messages that arrive while the page is hidden start at a separator, unless there is one.
       if (!this.#looking && !this.#unreadFrom) this.#unreadFrom = theirs[0].seq;
       this.app.announce(theirs.map(({ senderName, content }) => `${senderName}: ${content}`));
     }

@@ -18,7 +18,7 @@ export function openDialog(app, { title, content, onclose, focus }) {
   const modal = app.mode === "page";
   const before = app.root.getRootNode().activeElement;
 
-  // Everything is undone at once, so that whoever closes can set the focus right after.
+  // Everything is undone immediately, so that the caller can set the focus afterwards.
   let closed = false;
   const close = () => {
     if (closed) return;

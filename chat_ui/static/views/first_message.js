@@ -7,7 +7,7 @@ import { createChat } from "./new_chat.js";
 
 const NOTE = "No account needed. Our team answers here in the chat; no e-mail is sent.";
 
-/** The form for somebody without an account; `known` fills in `name`, `email` and `message`. */
+/** The form for a visitor without an account; `known` fills in `name`, `email` and `message`. */
 export function firstMessage(app, known = {}) {
   const draft = app.drafts.get(NEW_CHAT) || { clientMessageId: newId() };
   const message = new Field({

@@ -100,7 +100,7 @@ function row(item, app, actions) {
   );
 }
 
-/** Only agents have the mark: anybody can take an agent's name. */
+/** Only agents have the mark, because any user can choose an agent's name. */
 function sender({ name, agent }) {
   return h("span", { class: "sender" }, h("bdi", {}, name), agent ? [" ", h("span", { class: "agent-mark" }, "Support")] : null);
 }

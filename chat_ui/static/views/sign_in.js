@@ -66,7 +66,7 @@ export function signIn(app, { ways = ["guest", "login", "register"], known = {} 
   return h("div", { class: "sign-in" }, list, panel);
 }
 
-/** The whole first page of somebody who is not signed in. */
+/** The first page of a visitor who is not signed in. */
 export function welcome(app) {
   return h(
     "div",

@@ -1,4 +1,4 @@
-/** What is asked before somebody signs out who would lose something by it. */
+/** The confirmation before a user signs out and would lose something. */
 
 import { h } from "../dom.js";
 import { plural } from "../text.js";
