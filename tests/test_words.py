@@ -245,6 +245,12 @@ def prose_in_python(source: str) -> Iterator[str]:
             yield token.string
 
 
+def prose_in_script(source: str) -> Iterator[str]:
+    """Yield every comment of a script or a style sheet."""
+    for found in re.finditer(r"/\*.*?\*/|(?<![:\"'])//[^\n]*", source, re.DOTALL):
+        yield found[0]
+
+
 def prose_in_document(path: Path) -> Iterator[str]:
     """Yield the text of a document, of the changelog only what is not released yet."""
     text = path.read_text(encoding="utf-8")
@@ -268,6 +274,11 @@ def test_comments_and_docstrings_name_the_actor() -> None:
     found: list[str] = []
     for path in paths:
         found += paraphrases(path.name, prose_in_python(path.read_text(encoding="utf-8")))
+    scripts = [path for path in files() if path.suffix in {".js", ".css"}]
+    assert len(scripts) > 60
+    for path in scripts:
+        if "vendor" not in path.parts:
+            found += paraphrases(path.name, prose_in_script(path.read_text(encoding="utf-8")))
     assert found == []
 
 
@@ -285,6 +296,11 @@ def test_documents_name_the_actor() -> None:
 )
 def test_a_paraphrase_is_found(source: str) -> None:
     assert paraphrases("a.py", prose_in_python(source))
+
+
+@pytest.mark.parametrize("source", ["// Whoever asks.", "/* Read\n * anew. */", "a(); // told"])
+def test_a_paraphrase_in_a_script_is_found(source: str) -> None:
+    assert paraphrases("a.js", prose_in_script(source))
 
 
 def test_a_paraphrase_in_code_is_free() -> None:

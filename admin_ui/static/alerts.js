@@ -22,7 +22,7 @@ const AFTER_YOU = 250;
 const PREVIEW = 140;
 const TONES = [[660, 0], [880, 0.14]];
 
-/** How far each chat that was heard of has come. */
+/** The last known seq of each chat with an event. */
 const known = new Map();
 
 let audio = null;
@@ -105,7 +105,7 @@ async function mayNotify() {
 function heard(chat) {
   const before = known.get(chat._id);
   known.set(chat._id, chat.lastSeq);
-  // Of a chat that was not heard of before, the message is new if nothing came after it.
+  // If the chat had no event before, the message is new if nothing came after it.
   const isNew = before === undefined ? chat.lastMessageAt === chat.updatedAt : chat.lastSeq > before;
   if (!isNew || !chat.unreadCount || !["user", "guest"].includes(chat.lastMessage?.senderRole)) return;
   ahead += before === undefined ? chat.unreadCount : chat.lastSeq - before;

@@ -74,15 +74,15 @@ const STORAGE_FULL = "The disk is almost full: nothing can be saved. Reading sti
  * Fetch what is shown again, once more if it is asked for meanwhile.
  *
  * atOnce -- even if a hand is moving over the list, because it has just done something.
- * anew -- give up what is being fetched: it may wait on a connection that is dead.
+ * abortPending -- give up what is being fetched: it may wait on a connection that is dead.
  */
-export function refresh({ atOnce = false, anew = false } = {}) {
+export function refresh({ atOnce = false, abortPending = false } = {}) {
   if (atOnce) deferrals = MAX_DEFERRALS;
   certain ||= atOnce;
-  if (anew) retryFast = MAX_DEAD_CONNECTIONS;
+  if (abortPending) retryFast = MAX_DEAD_CONNECTIONS;
   if (running) {
     again = true;
-    if (anew) fetching.abort();
+    if (abortPending) fetching.abort();
     return running;
   }
   clearTimeout(timer);

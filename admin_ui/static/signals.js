@@ -13,7 +13,7 @@ const typing = new Map();
 const team = new Map();
 /** The other agents who look at the open chat: their names by id. */
 const here = new Map();
-/** The last message of chats that were heard of, by its time. */
+/** The time of the last message of each chat with an event. */
 const latest = new Map();
 
 let typedAt = 0;

@@ -14,7 +14,7 @@ export function watchLiveUpdates() {
   live.on("up", () => {
     pace(true);
     // From here on news come in by themselves: now fetch what came before.
-    refresh({ anew: wasUp });
+    refresh({ abortPending: wasUp });
     wasUp = true;
   });
   live.on("ended", async (code) => {

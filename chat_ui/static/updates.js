@@ -1,6 +1,6 @@
 /**
  * Keeps the store equal to the server. This is the one place where news come in: live while
- * there is a connection, else by polling. Truth is what the API answers: whatever may be
+ * there is a connection, else by polling. The API is the source of truth: everything that may be
  * missing after an event is fetched, and everything is asked for again now and then.
  */
 
