@@ -154,6 +154,7 @@ PARAPHRASES = {
 PARAPHRASED = re.compile(rf"\b({'|'.join(PARAPHRASES)})\b", re.IGNORECASE)
 # Tests speak of what their fakes are told; the others are read.
 COMMENTED = ("acceptance", "chatapi", "admin_ui", "chat_ui", "deploy", "bench")
+CODE_IN_DOCUMENT = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 # A constant that bounds something begins with MAX or MIN.
 BOUND = re.compile(r"_?(MOST|LONGEST|BIGGEST|DEEPEST|SHORTEST)_[A-Z_]+")
 MENTIONED = re.compile(rf"(?<!\w)(?:{BOUND.pattern}|{'|'.join(map(re.escape, REPLACED))})(?!\w)")
@@ -252,8 +253,11 @@ def prose_in_script(source: str) -> Iterator[str]:
 
 
 def prose_in_document(path: Path) -> Iterator[str]:
-    """Yield the text of a document, of the changelog only what is not released yet."""
-    text = path.read_text(encoding="utf-8")
+    """Yield the text of a document, of the changelog only what is not released yet.
+
+    Blocks of code are no prose.
+    """
+    text = CODE_IN_DOCUMENT.sub("", path.read_text(encoding="utf-8"))
     yield "\n## ".join(text.split("\n## ")[:2]) if path.name == "CHANGELOG.md" else text
 
 
