@@ -7,14 +7,30 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from pymongo.database import Database
 
+from chatapi.domain.documents import Chat, ShownChat, User
 from chatapi.domain.enums import Role
-from chatapi.services import appending, passwords, sessions, users
+from chatapi.services import (
+    accounts,
+    appending,
+    chats,
+    messages,
+    passwords,
+    sessions,
+    users,
+)
+from chatapi.services.access import access_chat
 from chatapi.services.sessions import Session
+from chatapi.store import chats as stored_chats
 from chatapi.store import database as store_database
+from chatapi.store import users as stored_users
 from chatapi.store.database import Document
 from config import TestConfig
+from tests.conftest import CLIENT, PASSWORD
+
+Meanwhile = Callable[..., None]  # the fixture `meanwhile`
 
 _numbers = itertools.count(1)
 
@@ -83,3 +99,46 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def die() -> None:
     """Be killed, for `meanwhile`."""
     raise Killed
+
+
+@pytest.fixture
+def chat(user: Session) -> ShownChat:
+    """An open chat of the user without a message."""
+    return chats.create(user, "Help")[0]
+
+
+def texts(session: Session, chat: Chat) -> list[str]:
+    return [row["content"] for row in messages.history(session, chat["_id"])[1]]
+
+
+@pytest.fixture
+def long_chat(user: Session) -> Chat:
+    """A chat of ten messages."""
+    chat, _, _ = chats.create(user, "Help")
+    for number in range(1, 11):
+        messages.send(user, chat["_id"], f"message {number}")
+    return access_chat(user, chat["_id"])
+
+
+def killed_between_the_writes(
+    meanwhile: Meanwhile, session: Session, chat: Chat, text: str, key: str | None = None
+) -> None:
+    """Send a message and die before it is committed."""
+    meanwhile(stored_chats, "replace", before=die)
+    with pytest.raises(Killed):
+        messages.send(session, chat["_id"], text, key)
+
+
+def registered(name: str = "Ana", email: str = "ana@example.org") -> tuple[Session, str]:
+    return accounts.register(name, email, PASSWORD, CLIENT)
+
+
+def stored_user(user_id: ObjectId) -> User:
+    user = stored_users.by_id(user_id)
+    assert user is not None
+    return user
+
+
+def lose_connection(*_: object, **__: object) -> None:
+    """End like a process that is killed at this point."""
+    raise ConnectionError

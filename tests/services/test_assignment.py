@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from bson import ObjectId
 from flask import Flask
@@ -17,9 +15,8 @@ from chatapi.store import chats as stored_chats
 from chatapi.store import messages as stored_messages
 from chatapi.store import unassignments, users
 from tests.conftest import MakeChat, MakeSession, MakeUser
-from tests.services.conftest import Killed, die
+from tests.services.conftest import Killed, Meanwhile, die
 
-Meanwhile = Callable[..., None]
 LEAVING = pytest.mark.parametrize("change", [{"disabled": True}, {"role": "user"}])
 
 
