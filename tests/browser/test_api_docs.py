@@ -9,7 +9,13 @@ from tests.browser.conftest import NewPage
 from tests.browser.server import Server
 from tests.browser.test_accessibility import OPTIONS, faults
 
-SIZES = [(375, 340), (375, 667), (768, 1024), (1280, 800), (1920, 1080)]
+SIZES = [
+    (375, 340),
+    (1280, 800),
+    pytest.param(375, 667, marks=pytest.mark.long),
+    pytest.param(768, 1024, marks=pytest.mark.long),
+    pytest.param(1920, 1080, marks=pytest.mark.long),
+]
 CURRENT = "nav.side [aria-current]"
 
 
