@@ -87,6 +87,8 @@ def test_without_a_clipboard_the_command_is_selected_and_copied(
 def test_the_contents_mark_the_section_that_is_read(new_page: NewPage, server: Server) -> None:
     page = opened(new_page(), server)
     expect(page.locator(CURRENT)).to_have_text("Introduction")
+    # Contents under the pointer are not scrolled, and at first it may be in the corner.
+    page.mouse.move(900, 400)
     for place, text in (
         ("tag-messages", "Messages"),
         ("chat_closed", "409 chat_closed"),
