@@ -15,12 +15,12 @@ from typing import Any
 from marshmallow import ValidationError
 
 from chatapi.domain import spelling
+from chatapi.domain.enums import SIDES
 from chatapi.domain.lengths import MAX_MESSAGE_LENGTH, MAX_SUBJECT_LENGTH
 from chatapi.domain.strict_json import DuplicateKey, decode, shortened
 from chatapi.schemas import field_types
 
 DOMAIN = "import.invalid"  # RFC 2606: no mail will ever be delivered there
-ROLES = ("user", "admin")
 _PLAIN_ID = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
 
 _ID = field_types.Text(1, 64)
@@ -108,7 +108,7 @@ def parse(raw: bytes, *, trim: bool = False) -> Conversation:
         name = f"messages[{index}]"
         message = _object(item, name, ("role", "text"), problems)
         role = message.get("role")
-        if "role" in message and role not in ROLES:
+        if "role" in message and role not in SIDES:
             problems.append(f"{name}.role: must be one of user, admin, not {shortened(role)}")
         text = _text(message, "text", f"{name}.text", _TEXT, trim, problems)
         lines.append((str(role), text))

@@ -19,6 +19,8 @@ DEFAULT_CATEGORY: Final = "general"
 
 Role = Literal["user", "admin", "guest"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
+# The roles of users who open chats.
+OWNER_ROLES: Final[tuple[Role, ...]] = ("user", "guest")
 SenderRole = Literal[Role, "system"]
 SENDER_ROLES: Final[tuple[SenderRole, ...]] = get_args(SenderRole)
 

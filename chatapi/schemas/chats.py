@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from chatapi.domain.enums import PRIORITIES, SENDER_ROLES, STATUSES
+from chatapi.domain.enums import OWNER_ROLES, PRIORITIES, SENDER_ROLES, STATUSES
 from chatapi.domain.lengths import (
     MAX_CATEGORY_LENGTH,
     MAX_CLIENT_MESSAGE_ID_LENGTH,
@@ -141,7 +141,7 @@ class ChatOut(Output):
     userName = fields.String(metadata={"example": "Ana Souza"})
     userEmail = fields.String(metadata={"example": "ana@example.com"})
     userImage = fields.String(allow_none=True, metadata=AVATAR)
-    userRole = fields.String(validate=validate.OneOf(("user", "guest")))
+    userRole = fields.String(validate=validate.OneOf(OWNER_ROLES))
     userEmailVerified = IsSet(attribute="userEmailVerifiedAt", metadata=VERIFIED)
     adminId = ObjectIdString(allow_none=True, metadata=ADMIN)
     adminName = fields.String(allow_none=True, metadata={"example": "Kofi Mensah"})

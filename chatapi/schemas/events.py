@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from chatapi.domain.enums import ROLES
+from chatapi.domain.enums import ROLES, SIDES
 from chatapi.domain.lengths import MAX_SEQ
 from chatapi.schemas.base import Input, Output
 from chatapi.schemas.field_types import ObjectIdString, StrictInteger
@@ -52,7 +52,7 @@ SocketMessages: dict[str, Input] = {
 
 class ReadOut(Output):
     chatId = ObjectIdString()
-    readerRole = fields.String(validate=validate.OneOf(("user", "admin")))
+    readerRole = fields.String(validate=validate.OneOf(SIDES))
     seq = fields.Integer()
 
 
