@@ -80,7 +80,7 @@ def documented_routes_refuse(run: Run) -> str:
         answer = run.call(method, filled(path))
         expect(
             answer.status == 401,
-            f"{method} {path} answered {answer.told} without a session, not 401.",
+            f"{method} {path} answered {answer.summary} without a session, not 401.",
             CLOSE_DOOR,
         )
         asked += 1
@@ -99,7 +99,7 @@ def all_routes_refuse(run: Run) -> str:
             answer = run.call(route.method, filled(route.path), headers=headers)
             expect(
                 _refuses(answer, route.path),
-                f"{route.method} {route.path} answered {answer.told} "
+                f"{route.method} {route.path} answered {answer.summary} "
                 f"{'to a wrong token' if headers else 'without a session'}.",
                 CLOSE_DOOR if answer.status != 404 else "Is this the release that runs there?",
             )
@@ -115,7 +115,7 @@ def agents_only_refuse(run: Run) -> str:
             answer = run.call(method, filled(path), run.people.user, json={})
             expect(
                 answer.status == 403 and answer.code == "admin_only",
-                f"{method} {path} answered {answer.told} to a user, not 403 (admin_only).",
+                f"{method} {path} answered {answer.summary} to a user, not 403 (admin_only).",
                 'Declare the route with who="admin".',
             )
             asked += 1
@@ -148,7 +148,7 @@ def others_chats(run: Run) -> str:
         answer = run.call(method, filled(path, chat_id), run.people.other, json=body)
         expect(
             answer.status == 403 and talk.SECRET not in answer.text,
-            f"{method} {path} answered {answer.told} to another user, not 403.",
+            f"{method} {path} answered {answer.summary} to another user, not 403.",
             "Find the chat through services.access.access_chat.",
         )
         asked += 1
@@ -189,7 +189,7 @@ def users_cannot_change(*names: str) -> Check:
             answer = run.call("PATCH", f"/api/chat/{chat_id}", run.people.user, json=body)
             expect(
                 answer.status == 403,
-                f"A user who sets {name} is answered {answer.told}, not 403.",
+                f"A user who sets {name} is answered {answer.summary}, not 403.",
                 "services.chats.update must ask for an agent.",
             )
         after = run.asked(200, "GET", f"/api/chat/{chat_id}", run.people.agent).data
@@ -218,5 +218,5 @@ def timeout(run: Run) -> str:
     answer = run.asked(401, "GET", "/api/chat", person)
     expect(answer.code == "session_expired", f"The refusal's code is {answer.code}.")
     page = run.call("GET", "/admin", person)
-    expect(_refuses(page, "/admin"), f"The console answers {page.told} to an ended session.")
+    expect(_refuses(page, "/admin"), f"The console answers {page.summary} to an ended session.")
     return "a session that has ended: 401 session_expired, and the console asks to sign in"

@@ -57,14 +57,14 @@ def response_times(run: Run) -> str:
 def cheap_polls(run: Run) -> str:
     """Compare a poll with nothing new with the full answer."""
     chat_id = talk.a_chat(run)
-    told = []
+    summary = []
     for path in (f"/api/chat/{chat_id}", "/api/chat"):
         full = run.asked(200, "GET", path, run.people.user)
         same = {"If-None-Match": full.headers.get("etag", "")}
         quiet = run.asked(304, "GET", path, run.people.user, headers=same)
         expect(not quiet.body, f"The 304 of {path} has a body.")
-        told.append(f"{path.replace(chat_id, 'ID')}: 0 instead of {len(full.body):,} bytes")
-    return "nothing new is answered 304; " + ", ".join(told)
+        summary.append(f"{path.replace(chat_id, 'ID')}: 0 instead of {len(full.body):,} bytes")
+    return "nothing new is answered 304; " + ", ".join(summary)
 
 
 def inputs_validated(run: Run) -> str:
@@ -85,7 +85,7 @@ def inputs_validated(run: Run) -> str:
             continue  # An address may register so often only; it is refused in any case.
         expect(
             answer.status == 422 and "noSuchField" in answer.fields,
-            f"{method} {path} answered {answer.told} to an unknown field, not 422 naming it.",
+            f"{method} {path} answered {answer.summary} to an unknown field, not 422 naming it.",
             "Declare the body's schema with chatapi.http.endpoint.endpoint.",
         )
         asked += 1
@@ -103,7 +103,7 @@ def wrong_ids(run: Run) -> str:
             answer = run.call(method, filled(path, wrong), run.people.agent, json=body)
             expect(
                 answer.status == 404,
-                f"{method} {path} answered {answer.told} to the id {wrong!r}, not 404.",
+                f"{method} {path} answered {answer.summary} to the id {wrong!r}, not 404.",
             )
         asked += 1
     return f"{asked} operations answer 404 to unknown and malformed ids"
@@ -153,7 +153,7 @@ def outage(run: Run) -> str:
     ]
     alive = own.instance.call("GET", "/healthz")
     for answer in answers:
-        expect(answer.status == 503, f"It is answered {answer.told}, not 503.")
+        expect(answer.status == 503, f"It is answered {answer.summary}, not 503.")
         expect("retry-after" in answer.headers, "The 503 lacks Retry-After.")
         _tells_nothing(answer.text)
     expect(alive.status == 200, "/healthz needs the database.")

@@ -27,7 +27,7 @@ def hijacking(run: Run) -> str:
     ]
     for what, path, headers in attempts:
         answer = run.call("GET", path, headers=headers)
-        expect(answer.status in {401, 422}, f"{what} is answered {answer.told}, not 401.")
+        expect(answer.status in {401, 422}, f"{what} is answered {answer.summary}, not 401.")
     run.asked(200, "GET", "/api/auth/me", person)
     run.asked(204, "POST", "/api/auth/logout", person)
     run.asked(401, "GET", "/api/auth/me", person)
@@ -55,7 +55,7 @@ def _sign_in(run: Run) -> Answer:
                 "this address has signed in too often just now; wait "
                 f"{answer.headers.get('retry-after', 'some')} s and run this again"
             )
-        expect(answer.status == 401, f"A wrong password is answered {answer.told}, not 401.")
+        expect(answer.status == 401, f"A wrong password is answered {answer.summary}, not 401.")
         counted = run.product.flask("temporary-accounts", "sign-in-attempts", user.email)
         run.found["attempts"] = int(counted)
         right = {"email": user.email, "password": user.password, "cookie": True}
@@ -73,17 +73,17 @@ def csrf(run: Run) -> str:
     answer = run.call("POST", path, json=body, headers={"Cookie": cookie})
     expect(
         answer.status == 403 and answer.code == "csrf_failed",
-        f"A change by cookie without a CSRF token is answered {answer.told}, not 403.",
+        f"A change by cookie without a CSRF token is answered {answer.summary}, not 403.",
         "identity.required() must protect cookie requests.",
     )
     given = run.asked(200, "GET", "/api/auth/csrf", headers={"Cookie": cookie})
     pairs = [text.split(";")[0] for text in given.cookies]
     headers = {"Cookie": "; ".join([cookie, *pairs]), "X-CSRF-Token": given.data["csrfToken"]}
     answer = run.call("POST", path, json=body, headers=headers)
-    expect(answer.status == 204, f"With the token it is answered {answer.told}, not 204.")
+    expect(answer.status == 204, f"With the token it is answered {answer.summary}, not 204.")
     for extra in ({"Origin": STRANGE_ORIGIN}, {"Sec-Fetch-Site": "cross-site"}):
         answer = run.call("POST", path, json=body, headers=headers | extra)
-        expect(answer.status == 403, f"With {extra} and a token it is answered {answer.told}.")
+        expect(answer.status == 403, f"With {extra} and a token it is answered {answer.summary}.")
     return "a change by cookie is refused without the token and from another site"
 
 
@@ -187,16 +187,18 @@ def injection(run: Run) -> str:
         answer = run.call(method, path, who, json=body)
         expect(
             answer.status in {422, 429},
-            f"{method} {path} with {body} is answered {answer.told}, not 422.",
+            f"{method} {path} with {body} is answered {answer.summary}, not 422.",
             "Let the schema of this body take texts only.",
         )
     queries = ("status[$ne]=x", "assigned[$ne]=1", "q[$regex]=.", "assigned=%7B%22%24ne%22%3A1%7D")
     for query in (*queries, "cursor=%7B%22%24gt%22%3A%22%22%7D", "status=%24where"):
         answer = run.call("GET", f"/api/chat?{query}", agent)
-        expect(answer.status == 422, f"GET /api/chat?{query} is answered {answer.told}, not 422.")
+        expect(
+            answer.status == 422, f"GET /api/chat?{query} is answered {answer.summary}, not 422."
+        )
     for text in ('{"$ne":null}', "[$ne]", "$where", "' || '1'=='1"):
         answer = run.call("GET", f"/api/chat/{quote(text, safe='')}", agent)
-        expect(answer.status == 404, f"GET /api/chat/{text} is answered {answer.told}, not 404.")
+        expect(answer.status == 404, f"GET /api/chat/{text} is answered {answer.summary}, not 404.")
     after = run.asked(200, "GET", f"/api/chat/{chat_id}", agent).data
     expect(after["status"] == "active", "An injected operator has closed a chat.")
     return f"{len(bodies)} bodies, 6 queries and 4 paths with operators are refused"
@@ -205,12 +207,12 @@ def injection(run: Run) -> str:
 def public_url(run: Run) -> str:
     """Compare PUBLIC_URL with what the running instance says it is."""
     run.setting("PUBLIC_URL")
-    told = [server.get("url") for server in run.document().get("servers", [])]
+    summary = [server.get("url") for server in run.document().get("servers", [])]
     if not run.config["PUBLIC_URL"]:
         raise NotApplicable("not in production: PUBLIC_URL is not set")
-    if run.config["PUBLIC_URL"] not in told:
+    if run.config["PUBLIC_URL"] not in summary:
         raise Failed(
-            f"The instance says that it is {', '.join(map(str, told))}, and PUBLIC_URL is "
+            f"The instance says that it is {', '.join(map(str, summary))}, and PUBLIC_URL is "
             f"{run.config['PUBLIC_URL']}.",
             "Restart the instance with the same settings.",
         )

@@ -126,7 +126,7 @@ def user_gets_own(run: Run) -> str:
     there = {row["_id"] for row in listed}
     owners = {row["userId"] for row in listed}
     expect(mine in there and other not in there, "A user's list is not that user's.")
-    expect(owners == {run.people.user.id}, "A user's list shows somebody else's chats.")
+    expect(owners == {run.people.user.id}, "A user's list shows another user's chats.")
     return f"{len(listed)} chats, all of them the user's"
 
 
@@ -185,7 +185,7 @@ def sender_of(who: str) -> Check:
         forged = {"message": "Mine", "senderRole": "system"}
         path = f"/api/chat/{a_chat(run)}"
         answer = run.call("PATCH", path, person, json=forged)
-        expect(answer.status == 422, f"A made-up senderRole is answered {answer.told}.")
+        expect(answer.status == 422, f"A made-up senderRole is answered {answer.summary}.")
         (message,) = _patch(run, person, message="Mine").data["messages"]
         wanted = {"senderId": person.id, "senderName": person.name, "senderRole": role}
         for name, value in wanted.items():
@@ -384,7 +384,7 @@ def separation(run: Run) -> str:
         run.asked(403, "GET", path, run.people.user)
         run.asked(200, "GET", path, run.people.agent)
     page = run.call("GET", "/admin", run.people.user)
-    expect(page.status == 403, f"The console answers {page.told} to a user.")
+    expect(page.status == 403, f"The console answers {page.summary} to a user.")
     for row in _get(run, run.people.agent)["messages"]:
         expected = "admin" if row["senderId"] == run.people.agent.id else "user"
         expect(row["senderRole"] == expected, "A message stands under the wrong role.")

@@ -81,7 +81,7 @@ def status_menu(run: Run) -> str:
     chat_id = talk.a_chat(run)
     for status in ("pending", "active"):
         answer = _post(run, f"/admin/chats/{chat_id}", status=status)
-        expect(answer.status == 200, f"The status form is answered {answer.told}.")
+        expect(answer.status == 200, f"The status form is answered {answer.summary}.")
         chat = run.asked(200, "GET", f"/api/chat/{chat_id}", run.people.user).data
         expect(chat["status"] == status, f"The chat is {chat['status']}, not {status}.")
     return "the form sets pending and active"
@@ -92,7 +92,7 @@ def assign(run: Run) -> str:
     chat_id = talk.a_chat(run)
     for chosen in (run.people.agent.id, ""):
         answer = _post(run, f"/admin/chats/{chat_id}", adminId=chosen)
-        expect(answer.status == 200, f"The assignment form is answered {answer.told}.")
+        expect(answer.status == 200, f"The assignment form is answered {answer.summary}.")
         chat = run.asked(200, "GET", f"/api/chat/{chat_id}", run.people.user).data
         expect((chat["adminId"] or "") == chosen, "The chat is not assigned as chosen.")
     return "the form assigns and takes back"
@@ -135,7 +135,7 @@ def polls(run: Run) -> str:
 
 def first_load(run: Run) -> str:
     """Load the first pages with everything they name, from nothing."""
-    told = []
+    summary = []
     for path in ("/chat", "/admin/login"):
         page = run.asked(200, "GET", path)
         seconds, size = page.seconds, len(page.body)
@@ -150,5 +150,5 @@ def first_load(run: Run) -> str:
             f"{path} took {seconds:.1f} s to load, one file after the other.",
             "Look at the network and at the machine's load.",
         )
-        told.append(f"{path} {seconds * 1000:.0f} ms, {size / 1000:.0f} kB")
-    return "; ".join(told)
+        summary.append(f"{path} {seconds * 1000:.0f} ms, {size / 1000:.0f} kB")
+    return "; ".join(summary)

@@ -62,7 +62,7 @@ class Answer:
         return (found.get("fields") or {}) if isinstance(found, dict) else {}
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The status, and the code if it is a refusal."""
         return f"{self.status} ({self.code})" if self.code else str(self.status)
 

@@ -143,7 +143,7 @@ class Run:
         )
         expect(
             answer.status == status,
-            f"{method} {path} answered {answer.told}, not {status}.",
+            f"{method} {path} answered {answer.summary}, not {status}.",
             "The instance's log says more about this request: look for "
             f"{answer.headers.get('x-request-id', 'it')}.",
         )

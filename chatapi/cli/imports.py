@@ -286,7 +286,7 @@ def _own_agent() -> Session:
         user = users.create_user(AGENT_NAME, AGENT_EMAIL, None, role="admin")
     if user["role"] != "admin" or "passwordHash" in user:
         raise click.ClickException(
-            f"Somebody has registered {AGENT_EMAIL}, so name an agent with --agent."
+            f"{AGENT_EMAIL} is registered by another user, so name an agent with --agent."
         )
     agent = sessions.session_for(user)
     if user["disabled"]:
@@ -305,7 +305,7 @@ def _rest(agent: Session) -> None:
         users.update_user(acting, agent.user_id, {"disabled": True})
     else:
         click.echo(
-            f"There is no agent but '{AGENT_NAME}', whom nobody can sign in as: make one with "
+            f"There is no agent but '{AGENT_NAME}', who cannot sign in: create one with "
             "'flask --app wsgi create-admin', then run this command again to disable it.",
             err=True,
         )

@@ -157,7 +157,7 @@ def assert_is_migrated(old: Old) -> None:
 def test_init_db_upgrades_the_database_of_release_0_1_0(old: Old) -> None:
     said = old.flask("init-db")
     assert "Migrating: copy the keys of messages ..." in said
-    assert "Finished 2 deletions that a crash had cut off." in said
+    assert "Finished 2 deletions that a crash had interrupted." in said
     assert_is_upgraded(old)
     assert "Migrating" not in old.flask("init-db")
     assert_is_upgraded(old)
