@@ -9,26 +9,19 @@ from typing import Any
 from flask import Response, current_app, g, make_response, redirect, url_for
 
 from admin_ui import assets, blueprint, htmx, links, texts
-from chatapi.domain.enums import PRIORITIES, STATUSES
+from chatapi.domain import lengths
+from chatapi.domain.enums import OPEN_STATUSES, PRIORITIES, STATUSES
 from chatapi.domain.errors import ChatError
 from chatapi.http import identity, images
 from chatapi.http.limits import rate_limit
-from chatapi.services import storage
+from chatapi.schemas import field_types
+from chatapi.services import messages, storage
 from chatapi.services.sessions import Session
 
 Document = dict[str, Any]
 View = Callable[..., Response]
-NARROWING = (
-    "status",
-    "priority",
-    "category",
-    "assigned",
-    "unread",
-    "solved",
-    "q",
-    "limit",
-    "cursor",
-)
+FILTERS = ("status", "priority", "category", "assigned", "unread", "solved", "q")
+NARROWING = (*FILTERS, "limit", "cursor")
 
 
 def agents_only(*rules: str, method: str = "GET", limit: str = "default") -> Callable[[View], View]:
@@ -74,6 +67,15 @@ def render(template: str, **context: Any) -> str:
         "days": texts.days,
         "hue": texts.hue,
         "inbox_url": lambda: url_for("admin_ui.chats_index"),
+        # What the scripts know of the rules stands in the page, from here.
+        "filter_names": FILTERS,
+        "max_email_length": field_types.MAX_EMAIL_LENGTH,
+        "max_image_length": lengths.MAX_IMAGE_LENGTH,
+        "max_message_length": lengths.MAX_MESSAGE_LENGTH,
+        "max_name_length": lengths.MAX_NAME_LENGTH,
+        "open_statuses": OPEN_STATUSES,
+        "password_length": field_types.PASSWORD_LENGTH,
+        "tombstone": messages.TOMBSTONE,
         "initials": texts.initials,
         "links": links.split,
         "mailto": texts.mailto,

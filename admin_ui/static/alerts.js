@@ -5,34 +5,42 @@
  * messages, once it has risen.
  */
 
+/** @import { Chat } from "../../web/types/api.d.ts" */
+
 import { live } from "./live.js";
 import { afterSwap, byId } from "./page.js";
 import { local } from "./storage.js";
 
 const SOUND = "alert-sound";
 const DESKTOP = "alert-desktop";
-/** Shared by the tabs of a browser: up to which message each chat was announced, and the last total. */
-const TOLD = "alert-told";
-const REACHED = "alert-reached";
-/** Set for a moment, for the tab that is looked at to answer. */
+/** Shared by the tabs of a browser: the last message that was alerted of each chat. */
+const ALERTED = "alert-told";
+/** Shared by them: the number of unread messages up to which all were alerted or seen. */
+const ALERTED_TOTAL = "alert-reached";
+/** Set for a moment, for a visible tab to say that it shows this number. */
 const ASKED = "alert-asked";
-const MAX_TOLD = 50;
-/** A tab that is looked at says first that it has seen a message; then the hidden ones try. */
-const AFTER_YOU = 250;
+const MAX_ALERTED_CHATS = 50;
+/** A visible tab takes a message first; then the hidden ones try. */
+const HIDDEN_TAB_DELAY = 250;
 const PREVIEW = 140;
 const TONES = [[660, 0], [880, 0.14]];
 
-/** The last known seq of each chat with an event. */
-const known = new Map();
+/** @typedef {Chat & { lastSeq: number }} AlertedChat */
 
+/** The last message of each chat that an event has reported. @type {Map<string, number>} */
+const lastSeqs = new Map();
+
+/** @type {AudioContext | null} */
 let audio = null;
-/** The number of unread messages that the list tells, and how many came live since. */
+/** The number of unread messages in the list, and how many came live since. */
 let total = 0;
-let ahead = 0;
-/** Messages may have arrived without an event. */
-let behind = true;
-let telling = null;
+let liveSince = 0;
+/** Whether something may have come that no event has reported. */
+let mayHaveMissed = true;
+/** @type {ReturnType<typeof setTimeout> | null} */
+let missedTimer = null;
 
+/** @type {(key: string) => boolean} */
 const isOn = (key) => local.get(key) !== null;
 
 /** What the browser says of notifications; some have none, or throw at the question. */
@@ -48,24 +56,27 @@ const isWanted = () => isOn(SOUND) || isOn(DESKTOP);
 
 /** Let the switches in the help say what is set. */
 export function showSwitches() {
-  for (const key of [SOUND, DESKTOP]) document.querySelector(`#dialogs [data-alert="${key}"]`).checked = isOn(key);
-  const refused = permission() === "denied";
-  const desktop = document.querySelector(`#dialogs [data-alert="${DESKTOP}"]`);
-  desktop.disabled = refused;
-  document.querySelector("#dialogs [data-alert-refused]").hidden = !refused;
+  const boxes = document.querySelectorAll("#dialogs input[data-alert]");
+  const isRefused = permission() === "denied";
+  for (const box of /** @type {NodeListOf<HTMLInputElement>} */ (boxes)) {
+    box.checked = isOn(box.dataset.alert ?? "");
+    box.disabled = isRefused && box.dataset.alert === DESKTOP;
+  }
+  const note = document.querySelector("#dialogs [data-alert-refused]");
+  if (note) note.hidden = !isRefused;
 }
 
 export function watchAlerts() {
-  live.on("event", ({ event, data }) => event === "chat" && heard(data));
+  live.on("event", ({ event, data }) => event === "chat" && onChat(data));
   live.on("down", () => {
-    behind = true;
-    known.clear();
+    mayHaveMissed = true;
+    lastSeqs.clear();
   });
-  total = shown() ?? 0;
-  setReached(total);
+  total = shownTotal() ?? 0;
+  setAlertedTotal(total);
   afterSwap((target) => (target.id === "list" || target === document.body) && count());
   window.addEventListener("storage", ({ key, newValue }) => {
-    if (key === ASKED && newValue && !document.hidden) setReached(Math.max(reached(), Number(newValue)));
+    if (key === ASKED && newValue && !document.hidden) setAlertedTotal(Math.max(alertedTotal(), Number(newValue)));
   });
   document.addEventListener("change", (event) => event.target.matches("[data-alert]") && turn(event.target));
   // Browsers play a sound only after the user has clicked or typed.
@@ -74,8 +85,9 @@ export function watchAlerts() {
   }
 }
 
+/** @param {HTMLInputElement} box */
 async function turn(box) {
-  const key = box.dataset.alert;
+  const key = box.dataset.alert ?? "";
   if (!box.checked) {
     local.remove(key);
     return;
@@ -86,7 +98,7 @@ async function turn(box) {
     return;
   }
   local.set(key, "on");
-  setReached(total + ahead);
+  setAlertedTotal(total + liveSince);
   if (key === SOUND) {
     prepare();
     play();
@@ -101,74 +113,84 @@ async function mayNotify() {
   }
 }
 
-/** Take a chat as it is now; tell whether it has a message of its user that is new. */
-function heard(chat) {
-  const before = known.get(chat._id);
-  known.set(chat._id, chat.lastSeq);
-  // If the chat had no event before, the message is new if nothing came after it.
+/**
+ * Alert if a chat has a new message of its user.
+ *
+ * @param {AlertedChat} chat
+ */
+function onChat(chat) {
+  const before = lastSeqs.get(chat._id);
+  lastSeqs.set(chat._id, chat.lastSeq);
+  // Of a chat that no event has reported before, the message is new if nothing came after it.
   const isNew = before === undefined ? chat.lastMessageAt === chat.updatedAt : chat.lastSeq > before;
-  if (!isNew || !chat.unreadCount || !["user", "guest"].includes(chat.lastMessage?.senderRole)) return;
-  ahead += before === undefined ? chat.unreadCount : chat.lastSeq - before;
-  setReached(Math.max(reached(), total + ahead));
+  if (!isNew || !chat.unreadCount || !["user", "guest"].includes(chat.lastMessage?.senderRole ?? "")) return;
+  liveSince += before === undefined ? chat.unreadCount : chat.lastSeq - before;
+  setAlertedTotal(Math.max(alertedTotal(), total + liveSince));
   if (!isWanted()) return;
-  if (document.hidden) setTimeout(() => claim(chat) && alert(() => notifyOf(chat)), afterYou());
+  if (document.hidden) setTimeout(() => claim(chat) && alert(() => notifyOf(chat)), hiddenTabDelay());
   else claim(chat);
 }
 
-const afterYou = () => AFTER_YOU * (1 + Math.random());
+const hiddenTabDelay = () => HIDDEN_TAB_DELAY * (1 + Math.random());
 
-/** Take it on to tell of a message; false if another tab has. */
+/**
+ * Claim the alert of a message for this tab; false if it is visible, or another tab has it.
+ *
+ * @param {AlertedChat} chat
+ */
 function claim({ _id: chat, lastSeq }) {
-  const told = toldOf();
-  if (told.get(chat) >= lastSeq) return false;
-  told.delete(chat);
-  told.set(chat, lastSeq);
-  local.set(TOLD, JSON.stringify([...told].slice(-MAX_TOLD)));
+  const alerted = alertedChats();
+  if ((alerted.get(chat) ?? 0) >= lastSeq) return false;
+  alerted.delete(chat);
+  alerted.set(chat, lastSeq);
+  local.set(ALERTED, JSON.stringify([...alerted].slice(-MAX_ALERTED_CHATS)));
   return document.hidden;
 }
 
-/** Up to which message each chat was announced, the latest last. */
-function toldOf() {
+/** The last message that was alerted of each chat, the latest last. @returns {Map<string, number>} */
+function alertedChats() {
   try {
-    return new Map(JSON.parse(local.get(TOLD)));
+    return new Map(JSON.parse(local.get(ALERTED) ?? ""));
   } catch {
     return new Map();
   }
 }
 
-/** The number of unread messages that was announced last, or shown in the title. */
-const reached = () => Number(local.get(REACHED)) || 0;
+/** The number of unread messages up to which all were alerted, or seen in the title. */
+const alertedTotal = () => Number(local.get(ALERTED_TOTAL)) || 0;
 
-const setReached = (number) => isWanted() && local.set(REACHED, number);
+/** @type {(number: number) => void} */
+const setAlertedTotal = (number) => isWanted() && local.set(ALERTED_TOTAL, number);
 
-/** The number of unread messages that the list tells; none without a list. */
-function shown() {
+/** The number of unread messages in the list; null without a list. */
+function shownTotal() {
   const rows = byId("rows");
   return rows && Number(rows.dataset.unread);
 }
 
 /** Store the current number. With a live connection its increase was announced already. */
 function count() {
-  total = shown() ?? total;
-  ahead = 0;
-  const missed = behind && isWanted() && total > reached();
-  behind = !live.isLive;
+  total = shownTotal() ?? total;
+  liveSince = 0;
+  const missed = mayHaveMissed && isWanted() && total > alertedTotal();
+  mayHaveMissed = !live.isLive;
   if (missed && document.hidden) {
     local.set(ASKED, total);
     local.remove(ASKED);
-    telling ??= setTimeout(tellMissed, afterYou());
-  } else if (!telling) {
-    setReached(total);
+    missedTimer ??= setTimeout(alertMissed, hiddenTabDelay());
+  } else if (!missedTimer) {
+    setAlertedTotal(total);
   }
 }
 
-function tellMissed() {
-  telling = null;
-  if (total <= reached()) return;
-  setReached(total);
+function alertMissed() {
+  missedTimer = null;
+  if (total <= alertedTotal()) return;
+  setAlertedTotal(total);
   if (document.hidden) alert(notifyOfMissed);
 }
 
+/** @param {() => void} notice */
 function alert(notice) {
   if (isOn(SOUND)) play();
   if (isOn(DESKTOP)) notice();
@@ -199,7 +221,9 @@ function play() {
   }
 }
 
+/** @param {AlertedChat} chat */
 function notifyOf({ _id: chat, subject, lastMessage }) {
+  if (!lastMessage) return;
   const body = lastMessage.content.length > PREVIEW ? `${lastMessage.content.slice(0, PREVIEW)}…` : lastMessage.content;
   notify(`${lastMessage.senderName}: ${subject}`, { body, tag: chat }, () => {
     const link = byId(`open-${chat}`);
@@ -212,8 +236,14 @@ function notifyOfMissed() {
   notify("New messages", { body: `${total} unread`, tag: "unread" });
 }
 
-/** Show a notification; a click on it brings the console to the front and does `act`. */
-function notify(title, options, act) {
+/**
+ * Show a notification; a click on it brings the console to the front and does `act`.
+ *
+ * @param {string} title
+ * @param {NotificationOptions} options
+ * @param {() => void} act
+ */
+function notify(title, options, act = () => undefined) {
   let note;
   try {
     note = new Notification(title, options);
@@ -224,6 +254,6 @@ function notify(title, options, act) {
   note.onclick = () => {
     window.focus();
     note.close();
-    act?.();
+    act();
   };
 }

@@ -5,15 +5,20 @@
 
 /* global htmx */
 
+/** @import { HtmxContext } from "../../web/types/console.d.ts" */
+
 import { announce, byId } from "./page.js";
 
-/** The field in which keys have marked a choice that is not applied yet. */
+/** The field in which keys have marked a choice that is not applied yet. @type {HTMLSelectElement | null} */
 let marked = null;
 
+/** @type {(select: HTMLSelectElement) => HTMLOptionElement | undefined} */
 const stored = (select) => [...select.options].find((option) => option.defaultSelected);
 
+/** @type {(element: HTMLElement) => boolean} */
 const isChoice = (element) => element.matches?.(".controls select");
 
+/** @param {KeyboardEvent} event */
 function movesChoice({ key, altKey, ctrlKey, metaKey }) {
   if (altKey || ctrlKey || metaKey) return false;
   return /^(Arrow|Home$|End$|Page)/.test(key) || (key.length === 1 && key !== " ");
@@ -24,11 +29,13 @@ function unmark() {
   marked = null;
 }
 
+/** @param {HTMLSelectElement} select */
 function apply(select) {
   unmark();
-  if (select.isConnected && stored(select) !== select.selectedOptions[0]) htmx.trigger(select.form, "apply");
+  if (select.isConnected && stored(select) !== select.selectedOptions[0]) htmx.trigger(/** @type {HTMLFormElement} */ (select.form), "apply");
 }
 
+/** @param {KeyboardEvent & { target: any }} event */
 function onKey(event) {
   const select = event.target;
   if (!isChoice(select)) return;
@@ -44,7 +51,11 @@ function onKey(event) {
   }
 }
 
-/** Put away the sheet that a small screen shows the choices on, once one of them is made. */
+/**
+ * Put away the sheet that a small screen shows the choices on, once one of them is made.
+ *
+ * @param {CustomEvent<{ ctx: HtmxContext }>} event
+ */
 function fold({ detail: { ctx } }) {
   const sheet = byId("controls");
   if (sheet?.contains(ctx.sourceElement) && sheet.matches(":popover-open")) sheet.hidePopover();
@@ -66,6 +77,6 @@ export function watchChoices() {
   });
   document.addEventListener("focusout", ({ target }) => {
     // The window that loses the focus does not mean the field.
-    if (marked === target && document.hasFocus()) apply(target);
+    if (marked === target && document.hasFocus()) apply(marked);
   });
 }

@@ -2,8 +2,10 @@
 
 import { watchAlerts } from "./alerts.js";
 import { watchChoices } from "./choices.js";
+import { watchComposer } from "./composer.js";
 import { watchConversation } from "./conversation.js";
 import { watchDialogs } from "./dialogs.js";
+import { watchDrafts } from "./drafts.js";
 import { watchKeys } from "./keyboard.js";
 import { connect } from "./live.js";
 import { watchLiveStatus } from "./live_status.js";
@@ -20,7 +22,8 @@ import { toast, watchToasts } from "./toasts.js";
 const newZone = rememberZone();
 localise();
 // Before the first try, which would be refused. Browsers that block cookies may say they do not.
-if (byId("no-cookies") && !zoneIsKept()) byId("no-cookies").hidden = false;
+const noCookies = byId("no-cookies");
+if (noCookies && !zoneIsKept()) noCookies.hidden = false;
 
 if (byId("dialogs")) {
   afterSwap(() => localise());
@@ -34,14 +37,16 @@ if (byId("dialogs")) {
   // An answer that is not ours, such as a proxy's error page, is not put into the page.
   document.addEventListener("htmx:before:response", (event) => {
     const { response } = event.detail.ctx;
-    if (response.headers.has("X-Request-Id")) return;
+    if (response?.headers.has("X-Request-Id")) return;
     event.preventDefault();
     toast("The server cannot be reached right now. Nothing was changed.", "problem");
   });
   watchToasts();
   watchDialogs();
   watchChoices();
+  watchDrafts();
   watchConversation();
+  watchComposer();
   watchRows();
   watchSelection();
   watchNavigation();

@@ -1,30 +1,38 @@
-/** The open conversation: where it is scrolled to, what is read, and the answer being written. */
+/** The open conversation: where it is scrolled to, what is new in it, and what is gone. */
 
-import { openTemplate } from "./dialogs.js";
+import { draftOf, removeDraft, restoreDraft, showKept } from "./drafts.js";
 import { live } from "./live.js";
 import { showChoices } from "./morph.js";
 import { closeChat } from "./navigation.js";
-import { afterSwap, agent, announce, byId } from "./page.js";
+import { afterSwap, announce, byId, required } from "./page.js";
 import { dropNewLine, markRead } from "./reading.js";
 import { refresh } from "./refresh.js";
-import { leaveRow } from "./rows.js";
-import { local } from "./storage.js";
 import { toast } from "./toasts.js";
 
-const MOST = 5000;
+/** Within so many pixels of its end a conversation counts as read to the end. */
 const NEAR = 48;
 
+/** The conversation before it changes. @type {(Snapshot & { isOurs: boolean }) | null} */
 let before = null;
-let waiting = 0;
-let sent = "";
+/** How many new messages are below what is on the screen. */
+let newBelow = 0;
 
-const touch = matchMedia("(hover: none) and (pointer: coarse)");
 const narrow = matchMedia("(width < 900px)");
 
-function look() {
+/**
+ * @typedef {object} Snapshot
+ * @property {string | undefined} chat
+ * @property {number} last the number of its newest message
+ * @property {number} height
+ * @property {string | undefined} assignee
+ * @property {boolean} atEnd
+ */
+
+/** @returns {Snapshot | null} */
+function snapshot() {
   const chat = byId("chat");
-  const history = byId("history");
   if (!chat) return null;
+  const history = required("history");
   return {
     chat: chat.dataset.chat,
     last: Number(chat.dataset.last),
@@ -36,8 +44,8 @@ function look() {
 }
 
 /** Put everything right after the conversation has changed; tell whether it is another. */
-function settle() {
-  const now = look();
+function follow() {
+  const now = snapshot();
   if (!now) {
     before = null;
     return false;
@@ -46,11 +54,11 @@ function settle() {
   showKept();
   showSeen();
   const other = before?.chat !== now.chat;
-  if (!other && !before.isOurs && before.assignee !== now.assignee && byId("message")?.value) {
+  if (before && !other && !before.isOurs && before.assignee !== now.assignee && byId("message")?.value) {
     toast(`${now.assignee ? `This chat is now assigned to ${now.assignee}` : "This chat is now unassigned"}. Your text is kept.`);
   }
   if (other) opened();
-  else if (now.last > before.last) received(now);
+  else if (before && now.last > before.last) received(now, before);
   before = null;
   markRead();
   dropNewLine();
@@ -58,205 +66,122 @@ function settle() {
 }
 
 function opened() {
-  waiting = 0;
+  newBelow = 0;
   showJump();
-  announce(`${byId("chat").dataset.subject} is open.`);
-  if (narrow.matches) byId("history").focus({ preventScroll: true });
+  announce(`${required("chat").dataset.subject} is open.`);
+  if (narrow.matches) required("history").focus({ preventScroll: true });
 }
 
-function received(now) {
-  const history = byId("history");
+/** @param {Snapshot} now @param {Snapshot} was */
+function received(now, was) {
+  const history = required("history");
   const fresh = [...document.querySelectorAll("#messages .message")].filter(
-    (message) => Number(message.dataset.seq) > before.last,
+    (message) => Number(message.dataset.seq) > was.last,
   );
   const theirs = fresh.filter((message) => message.classList.contains("theirs"));
   for (const message of theirs) {
-    announce(`${message.querySelector(".sender, .visually-hidden").textContent}: ${message.querySelector(".text").textContent}`);
+    announce(`${message.querySelector(".sender, .visually-hidden")?.textContent}: ${message.querySelector(".text")?.textContent}`);
   }
-  if (before.atEnd || theirs.length < fresh.length) {
+  if (was.atEnd || theirs.length < fresh.length) {
     history.scrollTop = 0;
     return;
   }
-  history.scrollTop -= now.height - before.height;
-  waiting += theirs.length;
+  history.scrollTop -= now.height - was.height;
+  newBelow += theirs.length;
   showJump();
 }
 
 function showJump() {
   const button = byId("jump");
   if (!button) return;
-  button.hidden = waiting === 0;
-  button.firstElementChild.textContent = waiting === 1 ? "1 new message" : `${waiting} new messages`;
+  button.hidden = newBelow === 0;
+  const words = /** @type {Element} */ (button.firstElementChild);
+  words.textContent = newBelow === 1 ? "1 new message" : `${newBelow} new messages`;
 }
 
-const draftKey = (chat) => `draft:${agent()}:${chat}`;
-
-function restoreDraft() {
-  const text = byId("message");
-  if (!text || text.value || document.activeElement === text) return;
-  text.value = local.get(draftKey(byId("composer").dataset.chat)) ?? "";
-  showLength(text);
-}
-
-function keepDraft(text) {
-  const key = draftKey(text.form.dataset.chat);
-  showLength(text);
-  if (text.value) local.set(key, text.value);
-  else local.remove(key);
-}
-
-/** Show what was typed before the chat was closed. */
-function showKept() {
-  const kept = byId("kept");
-  const text = kept && local.get(draftKey(byId("chat").dataset.chat));
-  if (!text?.trim()) return;
-  kept.hidden = false;
-  byId("kept-text").value = text;
-}
-
-/** Hide a chat that was deleted; what was typed in it stays on the screen. */
+/**
+ * Hide a chat that was deleted; what was typed in it stays on the screen.
+ *
+ * @param {string} chat
+ */
 function chatDeleted(chat) {
-  const text = local.get(draftKey(chat));
-  local.remove(draftKey(chat));
+  const text = draftOf(chat);
+  removeDraft(chat);
   closeChat();
   toast("This chat was deleted.", "problem");
   if (!text?.trim()) return;
-  byId("conversation").replaceChildren(byId("deleted").content.cloneNode(true));
-  byId("kept-text").value = text;
-  byId("kept-text").focus();
-}
-
-/** Ask before signing out deletes what was typed and not sent. */
-function confirmLeaving(event) {
-  if (!event.target.matches("[data-sign-out]") || event.target.dataset.confirmed) return;
-  const count = local.keys(draftKey("")).filter((key) => local.get(key)?.trim()).length;
-  if (!count) return;
-  event.preventDefault();
-  event.stopImmediatePropagation();
-  openTemplate("leave");
-  document.querySelector("[data-drafts]").textContent = count === 1 ? "1 unsent draft" : `${count} unsent drafts`;
-  document.querySelector("[data-leave]").addEventListener("click", () => {
-    event.target.dataset.confirmed = "yes";
-    event.target.requestSubmit();
-  });
-}
-
-/** Delete all drafts, so that the next user of this browser does not see them. */
-function forgetDrafts() {
-  for (const key of local.keys(draftKey(""))) local.remove(key);
-}
-
-function showLength(text) {
-  const place = text.form.querySelector("[data-length]");
-  const length = [...text.value.trim()].length;
-  place.hidden = length < MOST * 0.9;
-  place.textContent = `${length.toLocaleString()} of ${MOST.toLocaleString()}`;
-  place.classList.toggle("too-long", length > MOST);
-  grow(text);
-}
-
-/** Make the field as high as its text, where the browser does not do so by itself. */
-function grow(text) {
-  if (CSS.supports("field-sizing", "content")) return;
-  text.style.height = "auto";
-  text.style.height = `${text.scrollHeight + 2}px`;
-}
-
-function newMessageId() {
-  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** The message is in the history: take it out of the field, but nothing typed since. */
-function accepted(form) {
-  const text = form.querySelector("textarea");
-  text.value = text.value.startsWith(sent) ? text.value.slice(sent.length).trimStart() : text.value;
-  form.querySelector("[name=clientMessageId]").value = newMessageId();
-  form.querySelector("#composer-error").replaceChildren();
-  text.removeAttribute("aria-invalid");
-  keepDraft(text);
+  required("conversation").replaceChildren(required("deleted").content.cloneNode(true));
+  required("kept-text").value = text;
+  required("kept-text").focus();
 }
 
 /** Mark as seen what the user has read in older parts, which nothing fetches again. */
 function showSeen() {
-  const seen = Number(byId("chat").dataset.seen);
+  const seen = Number(required("chat").dataset.seen);
   for (const mark of document.querySelectorAll(".older .mark:not(.seen)")) {
-    if (Number(mark.closest(".message").dataset.seq) <= seen) mark.replaceWith(byId("seen-mark").content.cloneNode(true));
+    if (Number(/** @type {HTMLElement} */ (mark.closest(".message")).dataset.seq) <= seen) mark.replaceWith(required("seen-mark").content.cloneNode(true));
   }
 }
 
-/** Show that a message is deleted, if it is in an older part, which nothing fetches again. */
+/**
+ * Show that a message is deleted, if it is in an older part, which nothing fetches again.
+ *
+ * @param {number} seq
+ */
 function redact(seq) {
   const message = byId(`m-${seq}`);
   if (!message?.closest(".older") || message.matches(".gone")) return;
   message.classList.add("gone");
-  message.querySelector(".text").textContent = "This message was deleted.";
-  message.querySelector(".delete-message").remove();
+  const text = message.querySelector(".text");
+  if (text) text.textContent = required("chat").dataset.tombstone ?? "";
+  message.querySelector(".delete-message")?.remove();
+}
+
+/** Show what is so after a choice that could not be applied. @param {HTMLElement} form */
+function resetChoice(form) {
+  if (form instanceof HTMLFormElement && form.matches(".choice")) form.reset();
 }
 
 export function watchConversation() {
   document.addEventListener("htmx:before:swap", ({ detail: { ctx } }) => {
-    const now = look();
+    const now = snapshot();
     before = now && { ...now, isOurs: ctx.sourceElement?.id !== "conversation" };
   });
-  document.addEventListener("console:morphed", showKept);
   for (const name of ["console:morphed", "visibilitychange", "pointerdown", "keydown"]) document.addEventListener(name, dropNewLine);
   window.addEventListener("focus", dropNewLine);
   document.addEventListener("console:deleted", ({ detail }) => chatDeleted(detail.chat));
-  document.addEventListener("submit", confirmLeaving, { capture: true });
   afterSwap((target) => {
     if (target.id === "conversation" || target === document.body) {
       showChoices(target);
       // Opening it has marked it read: the list should say so at once.
-      if (settle() && target !== document.body) refresh({ atOnce: true });
+      if (follow() && target !== document.body) refresh({ atOnce: true });
     } else {
       before = null;
     }
-    if (target.id === "composer-error" && target.textContent.trim()) byId("message")?.setAttribute("aria-invalid", "true");
   });
   document.addEventListener("scroll", (event) => {
-    if (event.target.id !== "history" || !waiting || Math.abs(event.target.scrollTop) >= NEAR) return;
-    waiting = 0;
+    if (event.target.id !== "history" || !newBelow || Math.abs(event.target.scrollTop) >= NEAR) return;
+    newBelow = 0;
     showJump();
   }, { capture: true, passive: true });
   document.addEventListener("visibilitychange", () => markRead());
   document.addEventListener("click", (event) => {
-    if (event.target.closest("#jump")) byId("history").scrollTo({ top: 0, behavior: "smooth" });
+    if (event.target.closest("#jump")) required("history").scrollTo({ top: 0, behavior: "smooth" });
   });
 
-  document.addEventListener("submit", (event) => event.target.matches("[data-sign-out]") && forgetDrafts());
-  document.addEventListener("input", (event) => event.target.id === "message" && keepDraft(event.target));
-  document.addEventListener("keydown", (event) => {
-    if (event.target.id !== "message" || event.key !== "Enter" || event.shiftKey) return;
-    // Enter that ends a word in an input method is no Enter.
-    if (event.isComposing || event.keyCode === 229 || touch.matches) return;
-    event.preventDefault();
-    const form = event.target.form;
-    if (event.target.value.trim() && !form.matches(".htmx-request")) form.requestSubmit(form.querySelector("[data-send]"));
-  });
-  document.addEventListener("htmx:before:request", (event) => {
-    const { sourceElement } = event.detail.ctx;
-    if (sourceElement.id === "composer") sent = sourceElement.querySelector("textarea").value;
-  });
-  document.addEventListener("htmx:after:request", (event) => {
-    const { sourceElement, request, response } = event.detail.ctx;
-    if (sourceElement.id !== "composer" || response.status >= 300) return;
-    accepted(sourceElement);
-    if (request.body.get("status") === "closed") leaveRow();
-  });
   document.addEventListener("console:redacted", (event) => redact(event.detail.seq));
   live.on("event", ({ event, data: { chatId, seq } }) => {
     if (event === "deleted" && seq && chatId === byId("chat")?.dataset.chat) redact(seq);
   });
   document.addEventListener("htmx:response:error", (event) => {
-    const { sourceElement } = event.detail.ctx;
-    if (sourceElement.matches("form.choice")) sourceElement.reset();
+    resetChoice(event.detail.ctx.sourceElement);
   });
   document.addEventListener("htmx:error", (event) => {
     if (event.detail.ctx?.response) return;
     const form = event.detail.ctx?.sourceElement;
-    if (form?.matches("form.choice")) form.reset();
+    if (form) resetChoice(form);
     const kept = form?.id === "composer" ? " Your text is still here." : "";
     toast(`No connection: nothing was changed.${kept}`, "problem");
   });
-  settle();
+  follow();
 }

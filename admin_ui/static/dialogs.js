@@ -2,7 +2,7 @@
 
 /* global htmx */
 
-import { afterSwap, agent, byId, setCsrf } from "./page.js";
+import { afterSwap, agent, byId, required, setCsrf } from "./page.js";
 import { rescueFocus } from "./rows.js";
 import { toast } from "./toasts.js";
 
@@ -14,33 +14,48 @@ export function signingIn() {
   return dialog !== null && dialog.returnValue !== DONE;
 }
 
-/** Open the dialog to sign in over the page, unless it is open. */
+/**
+ * Open the dialog to sign in over the page, unless it is open.
+ *
+ * @param {string} html
+ */
 export function askToSignIn(html) {
   if (signingIn()) return;
-  const place = byId("dialogs");
+  const place = required("dialogs");
   htmx.swap({ text: html, sourceElement: place, target: place, swap: "beforeend" });
 }
 
-/** Open a dialog that is in a template of the page. */
+/**
+ * Open a dialog that is in a template of the page.
+ *
+ * @param {"help" | "leave"} id
+ */
 export function openTemplate(id) {
   if (document.querySelector("dialog[open]")) return;
-  byId("dialogs").append(byId(id).content.cloneNode(true));
+  required("dialogs").append(required(id).content.cloneNode(true));
   openAll();
 }
 
 function openAll() {
-  for (const dialog of byId("dialogs").querySelectorAll("dialog:not([open])")) {
-    const email = dialog.querySelector("input[name=email]");
+  /** @type {NodeListOf<HTMLDialogElement>} */
+  const closed = required("dialogs").querySelectorAll("dialog:not([open])");
+  for (const dialog of closed) {
+    const email = /** @type {HTMLInputElement | null} */ (dialog.querySelector("input[name=email]"));
+    const password = dialog.querySelector("input[name=password]");
     if (email && !email.value) {
       email.value = document.body.dataset.email ?? "";
       email.autofocus = false;
-      dialog.querySelector("input[name=password]").autofocus = true;
+      if (password) password.autofocus = true;
     }
     dialog.showModal();
   }
 }
 
-function dismiss(dialog, result) {
+/**
+ * @param {HTMLDialogElement | null | undefined} dialog
+ * @param {string} result
+ */
+function dismiss(dialog, result = "") {
   dialog?.close(result);
 }
 
@@ -54,7 +69,7 @@ export function watchDialogs() {
       if (!place) return;
       event.preventDefault();
       if (place.tagName === "DIALOG") {
-        dismiss(place);
+        dismiss(/** @type {HTMLDialogElement} */ (place));
       } else {
         place.remove();
         rescueFocus();
@@ -69,9 +84,9 @@ export function watchDialogs() {
   document.addEventListener("close", (event) => {
     event.target.remove();
     // Chromium gives the focus back, but the caret is gone with the dialog's last field.
-    const nextFocus = document.activeElement;
-    nextFocus.blur();
-    nextFocus.focus({ preventScroll: true });
+    const nextFocus = /** @type {HTMLElement | null} */ (document.activeElement);
+    nextFocus?.blur();
+    nextFocus?.focus({ preventScroll: true });
     rescueFocus();
   }, true);
 

@@ -14,27 +14,30 @@ const on = () => local.get(OFF) === null;
 
 function help() {
   openTemplate("help");
-  document.querySelector("#dialogs [data-shortcuts]").checked = on();
+  const box = /** @type {HTMLInputElement} */ (document.querySelector("#dialogs [data-shortcuts]"));
+  box.checked = on();
   showSwitches();
 }
 
+/** @type {Record<string, () => void>} */
 const letters = {
   j: () => step(1),
   k: () => step(-1),
-  x: () => document.activeElement.closest?.("#rows tr")?.querySelector("input[name=ids]").click(),
+  x: () => document.activeElement?.closest("#rows tr")?.querySelector("input[name=ids]")?.click(),
   r: () => byId("message")?.focus(),
   u: undo,
   "/": () => byId("q")?.focus(),
   "?": help,
 };
 
+/** @param {KeyboardEvent & { target: HTMLElement }} event */
 function escape(event) {
   if (document.querySelector(":popover-open")) return; // the browser closes it
-  const menu = document.querySelector("details.menu[open]");
+  const menu = /** @type {HTMLDetailsElement | null} */ (document.querySelector("details.menu[open]"));
   if (menu) {
     menu.open = false;
-    menu.querySelector("summary").focus();
-  } else if (event.target.id === "q" && event.target.value) {
+    menu.querySelector("summary")?.focus();
+  } else if (event.target.id === "q" && byId("q")?.value) {
     // The browser empties the field.
   } else if (!event.target.closest?.("#conversation") && deselect()) {
     // Nothing is ticked any more: the chat stays open.

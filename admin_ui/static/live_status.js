@@ -1,7 +1,7 @@
 /** Says in the bar how updates come in, unless they come in live. */
 
 import { live } from "./live.js";
-import { afterSwap, byId } from "./page.js";
+import { afterSwap, required } from "./page.js";
 import { isReachable } from "./refresh.js";
 
 /** A connection that is opened within this time is not worth a word. */
@@ -19,7 +19,7 @@ let timer = null;
 
 export function watchLiveStatus() {
   live.on("up", show);
-  live.on("down", () => { byId("link").dataset.state = "reconnecting"; });
+  live.on("down", () => { required("link").dataset.state = "reconnecting"; });
   live.on("state", () => {
     if (!live.isLive) timer ??= setTimeout(show, STATUS_DELAY);
   });
@@ -29,7 +29,7 @@ export function watchLiveStatus() {
 function show() {
   clearTimeout(timer ?? undefined);
   timer = null;
-  const place = byId("link");
+  const place = required("link");
   const isPolling = live.failures >= FAILURES_BEFORE_POLLING && isReachable();
   const state = isPolling ? "polling" : "reconnecting";
   place.hidden = live.isLive;
@@ -37,6 +37,6 @@ function show() {
   if (live.isLive) return;
   const { text, title } = TEXTS[state];
   place.title = title;
-  const words = place.lastElementChild;
+  const words = /** @type {Element} */ (place.lastElementChild);
   if (words.textContent !== text) words.textContent = text;
 }

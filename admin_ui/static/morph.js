@@ -20,7 +20,12 @@ htmx.registerExtension("console", {
   },
 });
 
-/** Morph an element's content into what an answer says. */
+/**
+ * Morph an element's content into what an answer says.
+ *
+ * @param {HTMLElement} pane
+ * @param {string} text
+ */
 export function morphInto(pane, text) {
   const done = htmx.swap({ text, sourceElement: pane, target: pane, swap: "innerMorph" });
   if (pane.id === "list") afterListChange();
@@ -30,9 +35,15 @@ export function morphInto(pane, text) {
   return done;
 }
 
-/** Let each select show the current value, unless the agent is using it. */
+/**
+ * Let each select show the current value, unless the agent is using it.
+ *
+ * @param {Element} pane
+ */
 export function showChoices(pane) {
-  for (const select of pane.querySelectorAll(".controls select")) {
+  /** @type {NodeListOf<HTMLSelectElement>} */
+  const choices = pane.querySelectorAll(".controls select");
+  for (const select of choices) {
     const fact = [...select.options].find((option) => option.defaultSelected);
     if (fact && select !== document.activeElement) select.value = fact.value;
   }

@@ -2,13 +2,18 @@
 
 /* global htmx */
 
-import { afterSwap, announce, byId } from "./page.js";
+/** @import { HtmxContext } from "../../web/types/console.d.ts" */
+
+import { afterSwap, announce, byId, required } from "./page.js";
 import { focusLeftRow, leaveRow } from "./rows.js";
 import { tab } from "./storage.js";
 
-const FILTERS = ["status", "priority", "category", "assigned", "unread", "solved", "q"];
+/** The names of the filters, as the server calls them. */
+const filterNames = () => byId("filters")?.dataset.names?.split(" ") ?? [];
+/** What "open" stands for. */
+const openStatuses = () => byId("filters")?.dataset.open?.split(" ") ?? [];
 
-/** The request for a chat that has been clicked in the list and is not shown yet. */
+/** The request for a chat that has been clicked in the list and is not shown yet. @type {{ ctx: HtmxContext, chat: string } | null} */
 let opening = null;
 
 /** The chat whose row stays in the list: the open one, or the one that is being opened. */
@@ -23,8 +28,8 @@ export function closeChat() {
 }
 
 function hideChat() {
-  const pane = byId("conversation");
-  pane.replaceChildren(byId("empty").content.cloneNode(true));
+  const pane = required("conversation");
+  pane.replaceChildren(required("empty").content.cloneNode(true));
   htmx.process(pane);
   restoreScroll();
   focusLeftRow();
@@ -41,25 +46,30 @@ export function showPlace() {
     else row.removeAttribute("aria-current");
   }
   const here = narrowing(location.search);
-  for (const link of document.querySelectorAll("[data-view]")) {
+  /** @type {NodeListOf<HTMLAnchorElement>} */
+  const views = document.querySelectorAll("a[data-view]");
+  for (const link of views) {
     if (narrowing(link.search) === here) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
   const unread = Number(rows.dataset.unread);
-  const badge = byId("unread-total");
+  const badge = required("unread-total");
   badge.hidden = unread === 0;
-  badge.firstElementChild.textContent = unread;
+  const number = /** @type {Element} */ (badge.firstElementChild);
+  number.textContent = String(unread);
   document.title = `${unread ? `(${unread}) ` : ""}${chat?.dataset.subject ?? "Inbox"}`;
 }
 
+/** @param {string} search */
 function narrowing(search) {
   const given = new URLSearchParams(search);
-  const pairs = FILTERS.flatMap((name) => statuses(given.getAll(name)).map((value) => `${name}=${value}`));
+  const pairs = filterNames().flatMap((name) => statuses(given.getAll(name)).map((value) => `${name}=${value}`));
   return pairs.sort().join("&");
 }
 
+/** @param {string[]} values */
 function statuses(values) {
-  return values.filter(Boolean).flatMap((value) => (value === "open" ? ["active", "pending"] : [value]));
+  return values.filter(Boolean).flatMap((value) => (value === "open" ? openStatuses() : [value]));
 }
 
 /** Let the filters' fields say what the address says. */
@@ -67,24 +77,30 @@ function showFilters() {
   const form = byId("filters");
   if (!form) return;
   const given = new URLSearchParams(location.search);
-  for (const field of form.elements) {
-    if (!FILTERS.includes(field.name) || field === document.activeElement) continue;
+  const names = filterNames();
+  for (const field of /** @type {Iterable<HTMLInputElement>} */ (/** @type {unknown} */ (form.elements))) {
+    if (!names.includes(field.name) || field === document.activeElement) continue;
     const values = given.getAll(field.name);
     field.value = values.length > 1 && field.name === "status" ? "open" : values[0] ?? "";
   }
-  document.querySelector("[data-clear]").hidden = narrowing(location.search) === "";
+  const clear = document.querySelector("[data-clear]");
+  if (clear) clear.hidden = narrowing(location.search) === "";
 }
 
-/** Leave empty fields out of the address, and keep the open chat in it. */
+/**
+ * Leave empty fields out of the address, and keep the open chat in it.
+ *
+ * @param {CustomEvent<{ ctx: HtmxContext }>} event
+ */
 function tidyRequest(event) {
   const { ctx } = event.detail;
   const { form, body } = ctx.request;
   const filtering = form?.matches(".filters");
   if (filtering && body instanceof FormData) {
-    for (const [name, value] of [...body]) if (!value.trim()) body.delete(name);
+    for (const [name, value] of [...body]) if (!String(value).trim()) body.delete(name);
   }
   if (ctx.target?.id !== "list") return;
-  const query = filtering ? new URLSearchParams(body).toString() : new URL(ctx.request.action, location.href).search.slice(1);
+  const query = filtering ? new URLSearchParams(/** @type {any} */ (body)).toString() : new URL(ctx.request.action, location.href).search.slice(1);
   const chat = byId("chat");
   const address = (chat ? `/admin/chats/${chat.dataset.chat}` : "/admin") + (query ? `?${query}` : "");
   // Each letter of a search is no place to go back to.
@@ -104,6 +120,7 @@ function watchOpening() {
 
 /** How far each list of this tab was scrolled, by its query; also after other pages. */
 const SCROLLED = "scrolled";
+/** @type {Map<string, number>} */
 const scrolled = new Map();
 
 function watchScroll() {
@@ -113,14 +130,14 @@ function watchScroll() {
   }, { capture: true, passive: true });
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
     // Only a list that was asked for begins at its top; one that was refreshed stays.
-    if (ctx.request && ctx.target?.id === "list") byId("list").scrollTo(0, 0);
+    if (ctx.request && ctx.target?.id === "list") required("list").scrollTo(0, 0);
   });
   afterSwap((target) => target === document.body && restoreScroll());
   window.addEventListener("pagehide", () => byId("rows") && tab.set(SCROLLED, JSON.stringify([...scrolled])));
-  const [visit] = performance.getEntriesByType?.("navigation") ?? [];
+  const [visit] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType?.("navigation") ?? []);
   if (!["back_forward", "reload"].includes(visit?.type)) return;
   try {
-    for (const [query, top] of JSON.parse(tab.get(SCROLLED))) scrolled.set(query, top);
+    for (const [query, top] of JSON.parse(tab.get(SCROLLED) ?? "")) scrolled.set(query, top);
   } catch {
     // Nothing was kept.
   }
@@ -134,12 +151,16 @@ function restoreScroll() {
   if (list && top !== undefined && list.scrollTop !== top) list.scrollTop = top;
 }
 
-/** Going back to another chat of the same list, or to the list alone, leaves the list as it is. */
+/**
+ * Going back to another chat of the same list, or to the list alone, leaves the list as it is.
+ *
+ * @param {CustomEvent<{ path: string }>} event
+ */
 async function goBack(event) {
   const { pathname, search } = new URL(event.detail.path, location.href);
   const rows = byId("rows");
   if (!rows || !/^\/admin(\/chats(\/[0-9a-f]{24})?)?\/?$/.test(pathname)) return;
-  if (listOf(new URL(rows.dataset.poll, location.href).search) !== listOf(search)) return;
+  if (listOf(new URL(rows.dataset.poll ?? "", location.href).search) !== listOf(search)) return;
   event.preventDefault();
   const chat = pathname.match(/[0-9a-f]{24}/)?.[0];
   if (chat) {
@@ -154,7 +175,11 @@ async function goBack(event) {
   document.dispatchEvent(new CustomEvent("console:left"));
 }
 
-/** What decides which rows a list has. */
+/**
+ * What decides which rows a list has.
+ *
+ * @param {string} search
+ */
 function listOf(search) {
   const given = new URLSearchParams(search);
   return [narrowing(search), given.get("cursor"), given.get("limit")].join(" ");
@@ -163,7 +188,7 @@ function listOf(search) {
 export function watchNavigation() {
   document.addEventListener("htmx:config:request", tidyRequest);
   // What was typed has been asked for: leaving the field must not bring another list under the ticks.
-  const keep = (event) => event.target.id === "q" && event.stopPropagation();
+  const keep = (/** @type {Event & { target: Element }} */ event) => event.target.id === "q" && event.stopPropagation();
   document.addEventListener("change", keep, { capture: true });
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-close]") && !event.metaKey && !event.ctrlKey) {
@@ -172,7 +197,7 @@ export function watchNavigation() {
     }
     const toggle = event.target.closest("[data-toggle-filters]");
     if (toggle) {
-      const open = byId("filters").classList.toggle("open");
+      const open = required("filters").classList.toggle("open");
       toggle.setAttribute("aria-expanded", String(open));
     }
   });

@@ -18,11 +18,12 @@ export function markRead() {
 /** Wait until what has been read is noted. */
 export const reading = () => last;
 
+/** @param {HTMLElement} chat */
 async function note(chat) {
   const was = chat.dataset.read;
   chat.dataset.read = chat.dataset.last;
   try {
-    const response = await post(`/admin/chats/${chat.dataset.chat}/read`, { seq: chat.dataset.last });
+    const response = await post(`/admin/chats/${chat.dataset.chat}/read`, { seq: chat.dataset.last ?? "" });
     if (!response.ok) throw new Error(response.statusText);
     document.dispatchEvent(new CustomEvent("console:read"));
   } catch {
@@ -37,10 +38,11 @@ async function note(chat) {
  */
 export function dropNewLine() {
   const chat = byId("chat");
-  const place = chat && byId("new-line") ? `${chat.dataset.chat} ${byId("new-line").nextElementSibling?.id}` : "";
+  const mark = byId("new-line");
+  const place = chat && mark ? `${chat.dataset.chat} ${mark.nextElementSibling?.id}` : "";
   if (place !== line.place) line = { place, since: Date.now() };
-  if (!place || document.hidden || Date.now() - line.since < LINE_STAYS) return;
-  chat.dataset.poll = chat.dataset.poll.replace(/\bnew=\d+/, "new=0");
+  if (!chat || !place || document.hidden || Date.now() - line.since < LINE_STAYS) return;
+  chat.dataset.poll = chat.dataset.poll?.replace(/\bnew=\d+/, "new=0");
   line = { place: "", since: 0 };
   document.dispatchEvent(new CustomEvent("console:changed"));
 }

@@ -1,68 +1,24 @@
 /**
- * Keeps what the page shows up to date: `refresh()` asks for the list and the open
- * conversation again and swaps in only what has changed. It runs whenever something says
- * that there may be news, and every three seconds unless news come in live.
+ * Keeps what the page shows up to date: fetches the list and the open conversation again, and
+ * swaps in only what has changed.
  */
 
-import { morphInto } from "./morph.js";
-import { byId } from "./page.js";
+/** @import { Round } from "./refresh_schedule.js" */
+
 import { askToSignIn, signingIn } from "./dialogs.js";
+import { morphInto } from "./morph.js";
 import { keptChat } from "./navigation.js";
+import { byId, required } from "./page.js";
+import { deferral, endDeferral, isPointerOverList, watchPointer } from "./pointer.js";
 import { markRead, reading } from "./reading.js";
+import { MAX_GAP, RefreshSchedule } from "./refresh_schedule.js";
 import { localise } from "./times.js";
 
-const VISIBLE = 3000;
-const HIDDEN = 30_000;
-/** While news come in live, asking only makes sure. */
-const LIVE = 45_000;
-const LIVE_HIDDEN = 120_000;
-/** Several events of one cause come together. */
-const DEBOUNCE = 30;
-/** Between two refreshes that events lead to; it grows while they keep coming. */
-const GAP = 150;
-const MAX_GAP = 1000;
-const HIDDEN_GAP = 2000;
-const MAX_DELAY = 30_000;
-const TIMEOUT = 15_000;
-/** When connections have been found dead, others that the browser keeps may be as well. */
-const FAST_TIMEOUT = 2000;
-const MAX_DEAD_CONNECTIONS = 6;
-const POINTER_IDLE = 600;
-const MAX_DEFERRALS = 4;
+/** @typedef {{ place: string, root: string }} Part The place that is filled, and its content's root, which knows its address. */
+const LIST = { place: "list", root: "rows" };
+const CONVERSATION = { place: "conversation", root: "chat" };
 
-const panes = [
-  { place: "list", root: "rows" },
-  { place: "conversation", root: "chat" },
-];
-
-let live = false;
-let timer;
-let scheduledRefresh = null;
-let refreshedAt = 0;
-let gap = GAP;
-let running = null;
-let fetching = null;
-let retryFast = 0;
-let listIsNext = false;
-let again = false;
-/** The next round, and this one, ask the server to look for itself. */
-let certain = false;
-let isCertain = false;
-let failures = 0;
-let wait = 0;
-let pointerMovedAt = 0;
-let deferrals = 0;
-let leaving = null;
-let storageIsFull = false;
-let today = new Date().toDateString();
-
-class RequestFailed extends Error {
-  constructor(text, seconds = 0) {
-    super(text);
-    this.seconds = seconds;
-  }
-}
-
+/** @type {Record<number, string>} */
 const TEXTS = {
   429: "Too many requests at once. Going on in a moment…",
   503: "The service does not answer right now. Trying again…",
@@ -70,140 +26,123 @@ const TEXTS = {
 const LOST = "Connection lost. Trying again…";
 const STORAGE_FULL = "The disk is almost full: nothing can be saved. Reading still works.";
 
+const schedule = new RefreshSchedule({ run, isBlocked: signingIn, deferral });
+
+/** Whether the round that runs has yet to ask for the list. */
+let listIsNext = false;
+let storageIsFull = false;
+let today = new Date().toDateString();
+
+class RequestFailed extends Error {
+  /**
+   * @param {string} text
+   * @param {number} seconds
+   */
+  constructor(text, seconds = 0) {
+    super(text);
+    this.seconds = seconds;
+  }
+}
+
 /**
  * Fetch what is shown again, once more if it is asked for meanwhile.
  *
- * atOnce -- even if a hand is moving over the list, because it has just done something.
+ * atOnce -- even if the pointer is moving over the list, because it has just done something.
  * abortPending -- give up what is being fetched: it may wait on a connection that is dead.
  */
 export function refresh({ atOnce = false, abortPending = false } = {}) {
-  if (atOnce) deferrals = MAX_DEFERRALS;
-  certain ||= atOnce;
-  if (abortPending) retryFast = MAX_DEAD_CONNECTIONS;
-  if (running) {
-    again = true;
-    if (abortPending) fetching.abort();
-    return running;
-  }
-  clearTimeout(timer);
-  fetching = new AbortController();
-  running = round().finally(() => {
-    running = null;
-    if (!again) return schedule();
-    again = false;
-    return refresh();
-  });
-  return running;
+  if (atOnce) endDeferral();
+  return schedule.refresh({ isCertain: atOnce, abortPending });
 }
 
-/** There is news somewhere: refresh at once, but in a burst only now and then. */
-export function scheduleRefresh() {
-  // The server has said how long it wants to be left alone.
-  if (scheduledRefresh || wait) return;
-  const ago = Date.now() - refreshedAt;
-  gap = ago > 2 * MAX_GAP ? GAP : Math.min(MAX_GAP, gap * 1.4);
-  const pause = (document.hidden ? HIDDEN_GAP : gap) - ago;
-  scheduledRefresh = setTimeout(() => {
-    scheduledRefresh = null;
-    refreshedAt = Date.now();
-    refresh();
-  }, Math.max(DEBOUNCE, pause));
-}
+/** An event says that there is more: refresh soon. */
+export const scheduleRefresh = () => schedule.scheduleRefresh();
 
-/** News come in by themselves from now on, or not any more: ask rarely, or often. */
-export function pace(isLive) {
-  live = isLive;
-  if (!running) schedule();
-}
+/**
+ * Updates come in live from now on, or not any more: poll rarely, or often.
+ *
+ * @type {(isLive: boolean) => void}
+ */
+export const pace = (isLive) => schedule.pace(isLive);
 
 /** Tell whether the server has answered the last time. */
-export const isReachable = () => failures === 0;
+export const isReachable = () => schedule.isReachable;
 
 /** Begin, on a page that has something to keep up to date. */
 export function keepFresh() {
   if (!byId("rows")) return;
-  document.addEventListener("visibilitychange", () => (document.hidden ? schedule() : refresh()));
+  document.addEventListener("visibilitychange", () => (document.hidden ? schedule.schedule() : refresh()));
   document.addEventListener("console:changed", () => refresh({ atOnce: true }));
   // The row of the chat that was left may leave the list now.
   document.addEventListener("console:left", () => refresh());
   document.addEventListener("console:read", () => listIsNext || refresh());
-  document.addEventListener("pointermove", (event) => {
-    if ((event.movementX || event.movementY) && event.target.closest?.("#list")) pointerMovedAt = Date.now();
-  }, { passive: true });
   window.addEventListener("online", () => refresh());
   window.addEventListener("offline", () => show(LOST));
   window.addEventListener("pageshow", (event) => event.persisted && refresh());
-  document.addEventListener("submit", (event) => event.target.matches("[data-sign-out]") && leave());
-  schedule();
+  // What is asked while the session ends would be refused.
+  document.addEventListener("submit", (event) => event.target.matches("[data-sign-out]") && schedule.pause());
+  watchPointer();
+  schedule.on("done", onDone);
+  schedule.on("failed", onFailed);
+  schedule.schedule();
 }
 
-/** The session ends before the next page loads, so requests in between would be rejected. */
-function leave() {
-  fetching?.abort();
-  clearTimeout(leaving);
-  leaving = setTimeout(() => { leaving = null; }, TIMEOUT);
+/** @param {{ wasLost: boolean }} result */
+function onDone({ wasLost }) {
+  show(storageIsFull ? STORAGE_FULL : "");
+  if (wasLost) document.dispatchEvent(new CustomEvent("console:contact"));
+  // What could not be reported before is reported now.
+  markRead();
+  followDay();
 }
 
-function schedule() {
-  clearTimeout(timer);
-  let delay = document.hidden ? HIDDEN : VISIBLE;
-  if (live) delay = (document.hidden ? LIVE_HIDDEN : LIVE) * (0.9 + Math.random() * 0.2);
-  if (failures) delay = Math.min(MAX_DELAY, VISIBLE * 2 ** (failures - 1)) * (0.8 + Math.random() * 0.4);
-  if (failures && retryFast) delay = 0;
-  if (deferrals) delay = POINTER_IDLE;
-  timer = setTimeout(() => refresh(), Math.max(delay, wait));
+/** @param {unknown} error */
+function onFailed(error) {
+  show(error instanceof RequestFailed ? error.message : LOST);
+  if (!(error instanceof RequestFailed)) console.error(error);
+  followDay();
 }
 
-async function round() {
-  if (signingIn() || leaving) return;
-  isCertain = certain;
-  certain = false;
-  try {
-    const [list, conversation] = panes.map((pane) => () => update(pane));
-    if (byId("chat") && !document.hidden) {
-      // What is seen at once is never shown as unread.
-      listIsNext = true;
-      await conversation();
-      await Promise.race([reading(), new Promise((go) => { setTimeout(go, MAX_GAP); })]);
-      listIsNext = false;
-      await list();
-    } else {
-      await Promise.all([list(), conversation()]);
-    }
-    const wasLost = failures > 0;
-    failures = 0;
-    retryFast = 0;
-    wait = 0;
-    show(storageIsFull ? STORAGE_FULL : "");
-    if (wasLost) document.dispatchEvent(new CustomEvent("console:contact"));
-    // What could not be noted before is noted now.
-    markRead();
-  } catch (error) {
-    listIsNext = false;
-    if (fetching.signal.aborted) return;
-    failures = retryFast ? 1 : failures + 1;
-    retryFast = Math.max(0, retryFast - 1);
-    wait = (error.seconds ?? 0) * 1000;
-    show(error instanceof RequestFailed ? error.message : LOST);
-    if (!(error instanceof RequestFailed)) console.error(error);
-  }
-  if (today !== new Date().toDateString()) {
-    today = new Date().toDateString();
-    localise();
-  }
+/** "Today" becomes "Yesterday" without any update. */
+function followDay() {
+  if (today === new Date().toDateString()) return;
+  today = new Date().toDateString();
+  localise();
 }
 
+/** @param {string} text */
 function show(text) {
-  const banner = byId("banner");
+  const banner = required("banner");
   if (banner.textContent !== text) banner.textContent = text;
 }
 
-async function update({ place, root }) {
+/** @param {Round} round */
+async function run(round) {
+  if (!byId("chat") || document.hidden) {
+    await Promise.all([update(LIST, round), update(CONVERSATION, round)]);
+    return;
+  }
+  // What is seen at once is never shown as unread.
+  listIsNext = true;
+  try {
+    await update(CONVERSATION, round);
+    await Promise.race([reading(), new Promise((go) => { setTimeout(go, MAX_GAP); })]);
+  } finally {
+    listIsNext = false;
+  }
+  await update(LIST, round);
+}
+
+/**
+ * @param {Part} part
+ * @param {Round} round
+ */
+async function update({ place, root }, round) {
   const shown = byId(root);
   if (!shown || (place === "list" ? isPointerOverList() : isDeleting())) return;
-  const { poll, etag } = shown.dataset;
+  const { poll = "", etag } = shown.dataset;
   const kept = place === "list" ? keptRow() : null;
-  const { response, text } = await ask(kept ? withKept(poll, kept) : poll, etag);
+  const { response, text } = await ask(kept ? withKept(poll, kept) : poll, etag, round);
   storageIsFull = response.headers.has("X-Storage-Full");
   if (response.status === 304) return;
   if (response.status === 401) {
@@ -228,10 +167,10 @@ async function update({ place, root }) {
   if (byId(root) !== shown || shown.dataset.etag !== etag || shown.dataset.poll !== poll) return;
   if (place === "list" && kept !== keptRow()) {
     // Another chat was opened meanwhile: the answer may lack its row.
-    again = true;
+    schedule.refresh();
     return;
   }
-  await morphInto(byId(place), text);
+  await morphInto(required(place), text);
 }
 
 /** This page is deleting the open chat: the answer to that closes it. */
@@ -243,16 +182,25 @@ function keptRow() {
   return chat && byId(`chat-${chat}`) ? chat : null;
 }
 
+/**
+ * @param {string} poll
+ * @param {string} chat
+ */
 function withKept(poll, chat) {
   const address = new URL(poll, location.href);
   address.searchParams.set("keep", chat);
   return address.pathname + address.search;
 }
 
-async function ask(address, etag) {
+/**
+ * @param {string} address
+ * @param {string | undefined} etag
+ * @param {Round} round
+ */
+async function ask(address, etag, { signal, timeout, isCertain }) {
   // What has just changed may have changed in another worker: this one is to look for itself. A
   // poll may be answered from memory. The browser adds no-cache where there is no such header.
-  const cacheControl = live || isCertain ? "no-cache" : "max-age=0";
+  const cacheControl = schedule.isLive || isCertain ? "no-cache" : "max-age=0";
   const headers = {
     "Cache-Control": cacheControl,
     "HX-Request": "true",
@@ -260,21 +208,10 @@ async function ask(address, etag) {
     "If-None-Match": `"${etag}"`,
     Accept: "text/html",
   };
-  const signal = AbortSignal.any([fetching.signal, AbortSignal.timeout(retryFast ? FAST_TIMEOUT : TIMEOUT)]);
   try {
-    const response = await fetch(address, { headers, signal });
+    const response = await fetch(address, { headers, signal: AbortSignal.any([signal, AbortSignal.timeout(timeout)]) });
     return { response, text: await response.text() };
   } catch {
     throw new RequestFailed(LOST);
   }
-}
-
-/** Tell whether a hand is moving over the list: rows must not jump just before a click. */
-function isPointerOverList() {
-  if (Date.now() - pointerMovedAt < POINTER_IDLE && deferrals < MAX_DEFERRALS) {
-    deferrals += 1;
-    return true;
-  }
-  deferrals = 0;
-  return false;
 }

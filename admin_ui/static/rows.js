@@ -7,28 +7,34 @@
  * reached with Tab, so that what follows the list is near.
  */
 
-import { afterSwap, byId } from "./page.js";
+import { afterSwap, byId, required } from "./page.js";
 
 const CONTROLS = ".row-link, input[name=ids]";
 
-/** The chat of the current row. */
+/** The chat of the current row. @type {string | null} */
 let current = null;
-/** The chats of the list as they were when the current row last stood between its neighbours. */
+/** The chats of the list as they were when the current row last stood between its neighbours. @type {string[]} */
 let around = [];
-/** The chats of the list before it changes, from top to bottom. */
+/** The chats of the list before it changes, from top to bottom. @type {string[]} */
 let order = [];
-/** Where the row above the screen and those on it were before the list changes: [chat, top]. */
+/** Where the row above the screen and those on it were before the list changes. @type {[chat: string, top: number][]} */
 let inSight = [];
-/** The chat that was open when the page last changed. */
+/** The chat that was open when the page last changed. @type {string | null} */
 let opened = null;
-/** The element outside toasts that had the focus last, unless the agent moved the focus away from it. */
+/** The element outside toasts that had the focus last, unless the agent moved the focus away from it. @type {HTMLElement | null} */
 let focused = null;
 
+/** @type {() => HTMLElement[]} */
 const links = () => [...document.querySelectorAll("#rows .row-link")];
-const chatOf = (element) => element.closest("tr").id.slice("chat-".length);
+
+/** @type {(element: Element) => HTMLTableRowElement} */
+const rowOf = (element) => /** @type {HTMLTableRowElement} */ (element.closest("tr"));
+/** @type {(element: Element) => string} */
+const chatOf = (element) => rowOf(element).id.slice("chat-".length);
 const isListVisible = () => byId("list")?.checkVisibility() ?? false;
 const currentLink = () => byId(`open-${current}`);
 
+/** @param {string | null} chat */
 function setCurrent(chat) {
   if (chat === current) return;
   current = chat;
@@ -37,7 +43,7 @@ function setCurrent(chat) {
 
 /** Return the link of the row next to where the current one was, if need be on its other side. */
 function neighbour(by = 1) {
-  const at = around.indexOf(current);
+  const at = around.indexOf(current ?? "");
   if (at < 0) return undefined;
   const [above, below] = [around.slice(0, at).reverse(), around.slice(at + 1)];
   const chats = by > 0 ? [...below, ...above] : [...above, ...below];
@@ -48,20 +54,28 @@ function neighbour(by = 1) {
 function hasMoved() {
   const now = links().map(chatOf);
   const [was, is] = [around.filter((chat) => now.includes(chat)), now.filter((chat) => around.includes(chat))];
-  return was.length > 1 && is.includes(current) && !hasNeighbour(current, was, is);
+  return was.length > 1 && is.includes(current ?? "") && !hasNeighbour(current, was, is);
 }
 
-const isOutOfReach = () => hasMoved() && !isInSight(currentLink());
+const isOutOfReach = () => {
+  const link = currentLink();
+  return link !== null && hasMoved() && !isInSight(link);
+};
 
-/** Focus the row that is so many rows below the current one, or above it. */
+/**
+ * Focus the row that is so many rows below the current one, or above it.
+ *
+ * @param {number} by
+ */
 export function step(by) {
   const all = links();
   if (!all.length || !isListVisible()) return;
-  const at = all.indexOf(currentLink());
+  const link = currentLink();
+  const at = link ? all.indexOf(link) : -1;
   const nearest = all[at < 0 ? 0 : Math.min(all.length - 1, Math.max(0, at + by))];
-  const link = isOutOfReach() ? neighbour(by) : nearest;
-  link.focus({ preventScroll: true });
-  link.closest("tr").scrollIntoView({ block: "nearest" });
+  const target = (isOutOfReach() ? neighbour(by) : null) ?? nearest;
+  target.focus({ preventScroll: true });
+  rowOf(target).scrollIntoView({ block: "nearest" });
 }
 
 /** Make the next row the current one, because the agent is done with this one. */
@@ -70,11 +84,12 @@ export function leaveRow() {
   if (!link || !next) return;
   setCurrent(chatOf(next));
   showTabStop();
-  if (isInSight(link)) next.closest("tr").scrollIntoView({ block: "nearest" });
+  if (isInSight(link)) rowOf(next).scrollIntoView({ block: "nearest" });
 }
 
+/** @param {Element} link */
 function isInSight(link) {
-  const [box, window] = [link.getBoundingClientRect(), byId("list").getBoundingClientRect()];
+  const [box, window] = [link.getBoundingClientRect(), required("list").getBoundingClientRect()];
   return box.bottom > window.top && box.top < window.bottom;
 }
 
@@ -85,7 +100,7 @@ export function focusLeftRow() {
     const [left, link] = [byId(`open-${opened}`), currentLink()];
     // As long as the row that was left is in its place the next one may take that.
     const isAway = !left || !isInSight(left);
-    if (link && link !== left && isAway && !isInSight(link)) link.closest("tr").scrollIntoView({ block: "nearest" });
+    if (link && link !== left && isAway && !isInSight(link)) rowOf(link).scrollIntoView({ block: "nearest" });
   }
   focusCurrentRow();
 }
@@ -108,6 +123,7 @@ export function rescueFocus() {
   else focusCurrentRow();
 }
 
+/** @param {Element} element */
 function isFocusable(element) {
   return element.isConnected && !element.matches(":disabled") && element.checkVisibility();
 }
@@ -117,12 +133,13 @@ export function beforeListChange() {
   const all = links();
   order = all.map(chatOf);
   inSight = [];
-  if (!isListVisible() || !byId("list").scrollTop) return;
+  if (!isListVisible() || !required("list").scrollTop) return;
   const seen = all.filter(isInSight);
   const above = all[all.indexOf(seen[0]) - 1];
   inSight = [above, ...seen].filter(Boolean).map((link) => [chatOf(link), topOf(link)]);
 }
 
+/** @type {(link: Element) => number} */
 const topOf = (link) => link.getBoundingClientRect().top;
 
 /**
@@ -134,16 +151,21 @@ const topOf = (link) => link.getBoundingClientRect().top;
  */
 function keepPlace() {
   const now = links().map(chatOf);
-  const at = order.indexOf(current);
-  const isBelow = ([chat]) => order.indexOf(chat) > at;
-  const near = hasMoved() ? isBelow : (row) => !isBelow(row);
+  const at = order.indexOf(current ?? "");
+  const isBelow = (/** @type {[chat: string, top: number]} */ [chat]) => order.indexOf(chat) > at;
+  const near = hasMoved() ? isBelow : (/** @type {[chat: string, top: number]} */ row) => !isBelow(row);
   const anchor = [...inSight.filter(near), ...inSight].find(([chat]) => hasNeighbour(chat, order, now));
   inSight = [];
-  if (anchor) byId("list").scrollTop += topOf(byId(`open-${anchor[0]}`)) - anchor[1];
+  if (anchor) required("list").scrollTop += topOf(required(`open-${anchor[0]}`)) - anchor[1];
 }
 
+/**
+ * @param {string | null} chat
+ * @param {string[]} before
+ * @param {string[]} now
+ */
 function hasNeighbour(chat, before, now) {
-  const [was, is] = [before.indexOf(chat), now.indexOf(chat)];
+  const [was, is] = [before.indexOf(chat ?? ""), now.indexOf(chat ?? "")];
   return is >= 0 && [1, -1].some((by) => before[was + by] !== undefined && before[was + by] === now[is + by]);
 }
 
@@ -163,7 +185,7 @@ function showTabStop() {
   const all = links();
   const stop = currentLink() ?? all[0];
   for (const link of all) {
-    for (const control of link.closest("tr").querySelectorAll(CONTROLS)) {
+    for (const control of rowOf(link).querySelectorAll(CONTROLS)) {
       control.tabIndex = link === stop ? 0 : -1;
     }
   }

@@ -3,9 +3,11 @@
 import { afterSwap, byId } from "./page.js";
 import { rescueFocus } from "./rows.js";
 
+/** The id of the box that was clicked last. @type {string | null} */
 let last = null;
 
-const boxes = () => [...document.querySelectorAll("#rows input[name=ids]")];
+/** @type {() => HTMLInputElement[]} */
+const boxes = () => [.../** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("#rows input[name=ids]"))];
 
 function show() {
   const bar = byId("bulk");
@@ -14,8 +16,9 @@ function show() {
   const picked = all.filter((box) => box.checked).length;
   bar.classList.toggle("open", picked > 0);
   rescueFocus();
-  bar.querySelector("[data-picked]").textContent = picked;
-  const head = document.querySelector("[data-pick-all]");
+  const number = bar.querySelector("[data-picked]");
+  if (number) number.textContent = String(picked);
+  const head = /** @type {HTMLInputElement | null} */ (document.querySelector("[data-pick-all]"));
   if (!head) return;
   head.checked = picked > 0 && picked === all.length;
   head.indeterminate = picked > 0 && picked < all.length;
@@ -28,12 +31,17 @@ export function deselect() {
   return some;
 }
 
+/** @param {boolean} checked */
 function pick(checked) {
   for (const box of boxes()) box.checked = checked;
   show();
 }
 
-/** Tick everything between the last box clicked and this one. */
+/**
+ * Tick everything between the last box clicked and this one.
+ *
+ * @param {HTMLInputElement} box
+ */
 function pickRange(box) {
   const all = boxes();
   const [from, to] = [all.findIndex((each) => each.id === last), all.indexOf(box)].sort((a, b) => a - b);
@@ -44,13 +52,15 @@ function pickRange(box) {
 export function watchSelection() {
   document.addEventListener("click", (event) => {
     const box = event.target;
-    if (box.name === "ids") {
+    if (box instanceof HTMLInputElement && box.name === "ids") {
       if (event.shiftKey && last) pickRange(box);
       last = box.id;
       show();
     }
     if (box.closest("[data-deselect]")) pick(false);
-    for (const menu of document.querySelectorAll("details.menu[open]")) {
+    /** @type {NodeListOf<HTMLDetailsElement>} */
+    const menus = document.querySelectorAll("details.menu[open]");
+    for (const menu of menus) {
       if (!menu.contains(box) || box.closest("button")) menu.open = false;
     }
   });

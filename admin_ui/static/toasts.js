@@ -1,11 +1,16 @@
 /** Short messages in the corner. They disappear after some time, unless hovered or focused. */
 
-import { afterSwap, byId } from "./page.js";
+import { afterSwap, byId, required } from "./page.js";
 
 const SHORT = 4500;
 const LONG = 12_000;
 
-/** Say something; kind is "ok" or "problem". */
+/**
+ * Say something; kind is "ok" or "problem".
+ *
+ * @param {string} text
+ * @param {"ok" | "problem"} kind
+ */
 export function toast(text, kind = "ok") {
   const box = document.createElement("div");
   box.className = `toast ${kind}`;
@@ -22,9 +27,11 @@ export function toast(text, kind = "ok") {
   byId("toasts")?.append(box);
 }
 
+/** @param {HTMLElement} box */
 function leave(box) {
   // One that offers something has to be read and reached.
   const wait = box.matches(".problem, :has(form)") ? LONG : SHORT;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   const start = () => { timer = setTimeout(() => box.remove(), wait); };
   const hold = () => clearTimeout(timer);
@@ -39,7 +46,7 @@ export function watchToasts() {
   afterSwap((target) => target === document.body && watch());
   document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
     // What has been undone cannot be undone again, and what was refused not either.
-    if (ctx.sourceElement.matches(".undo") && ctx.response?.status < 500) ctx.sourceElement.closest(".toast")?.remove();
+    if (ctx.sourceElement.matches(".undo") && (ctx.response?.status ?? 500) < 500) ctx.sourceElement.closest(".toast")?.remove();
   });
 }
 
@@ -49,11 +56,11 @@ export function undo() {
 }
 
 function watch() {
-  const place = byId("toasts");
+  const place = required("toasts");
   new MutationObserver((changes) => {
     for (const change of changes) {
       for (const node of change.addedNodes) if (node instanceof HTMLElement) leave(node);
     }
-    while (place.children.length > 4) place.firstElementChild.remove();
+    while (place.children.length > 4) place.firstElementChild?.remove();
   }).observe(place, { childList: true });
 }

@@ -13,13 +13,13 @@ export function watchLiveUpdates() {
   live.on("down", () => pace(false));
   live.on("up", () => {
     pace(true);
-    // From here on news come in by themselves: now fetch what came before.
+    // From here on updates come in live: now fetch what came before.
     refresh({ abortPending: wasUp });
     wasUp = true;
   });
   live.on("ended", async (code) => {
     if (code !== "session_ended" && code !== "forbidden") return;
-    // The answer asks to sign in, or tells that this is no agent any more.
+    // The answer asks to sign in, or says that this is no agent any more.
     await refresh();
     // Another tab may have signed in again.
     if (!signingIn()) live.check();

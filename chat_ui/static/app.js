@@ -1,10 +1,15 @@
 /** The chat component: wires the session, the store, the updates and the views together. */
 
+/** @import { ChatWithMessages, Config, User } from "../../web/types/api.d.ts" */
+/** @import { BearerAuth as Bearer, CookieAuth as Cookie } from "./api.js" */
+/** @import { SessionState } from "./session.js" */
+/** @import { LocalStore } from "./storage.js" */
+
 import { backoff } from "../../web/static/backoff.js";
 import { Emitter } from "../../web/static/emitter.js";
 import { Api } from "./api.js";
 import { Connection } from "./connection.js";
-import { h } from "./dom.js";
+import { activeElement, h } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { icon } from "./icons.js";
 import { Outbox } from "./outbox.js";
@@ -23,12 +28,21 @@ import { Toasts } from "./views/toasts.js";
 
 export { BearerAuth, CookieAuth } from "./api.js";
 
-const DEFAULTS = {
-  categories: ["general", "support", "billing", "technical", "other"],
-  limits: { message: 5000, subject: 200 },
-};
+/** Until the API has answered the server alone refuses what is too long. */
+const UNKNOWN = { categories: [], limits: { message: Infinity, subject: Infinity, name: Infinity, passwordMin: 0 }, imageHosts: [] };
 const ANNOUNCED = 10_000;
 const A_MINUTE = 60_000;
+
+/**
+ * @typedef {object} AppOptions
+ * @property {HTMLElement} root
+ * @property {string} origin
+ * @property {Bearer | Cookie} auth
+ * @property {LocalStore} storage
+ * @property {"page" | "widget"} mode
+ * @property {boolean} mayHaveSession
+ * @property {() => HTMLElement | null} [foldButton]
+ */
 
 /**
  * `mode` is "page" or "widget"; `foldButton` makes the widget's button that folds it.
@@ -37,24 +51,35 @@ const A_MINUTE = 60_000;
  * returns the chat to begin with, if that is this user's.
  */
 export class ChatApp extends Emitter {
-  mode;
   isShown = true;
-  config = DEFAULTS;
-  #imageHostsKnown;
-  /** The hosts whose pictures may be shown, once the API has named them. */
-  imageHosts = new Promise((resolve) => {
-    this.#imageHostsKnown = resolve;
+  /** May be set; see above. @type {((user?: User) => string | null) | null} */
+  requestedChat = null;
+  /** Until it is known who is here; the widget waits for it. @type {Promise<void> | undefined} */
+  started;
+  /** What the API says of categories, lengths and the hosts of pictures. @type {Config} */
+  config = UNKNOWN;
+  /** @type {(config: Config) => void} */
+  #onConfig = () => undefined;
+  /** The same, once the API has answered. @type {Promise<Config>} */
+  configLoaded = new Promise((resolve) => {
+    this.#onConfig = resolve;
   });
-  /** What closes each dialog that is open. */
+  /** What closes each dialog that is open. @type {Set<() => void>} */
   dialogs = new Set();
+  /** The dialog that asks to sign in again. @type {{ close: () => void } | null} */
   #dialog = null;
-  /** The chat to begin with, made right before its guest entered. */
+  /** The chat to begin with, made right before its guest entered. @type {ChatWithMessages | null} */
   #first = null;
   #unread = -1;
 
+  /** @param {AppOptions} options */
   constructor({ root, origin, auth, storage, mode, mayHaveSession, foldButton = () => null }) {
     super();
-    Object.assign(this, { root, mode, storage, foldButton, mayHaveSession });
+    this.root = root;
+    this.mode = mode;
+    this.storage = storage;
+    this.foldButton = foldButton;
+    this.mayHaveSession = mayHaveSession;
     this.api = new Api(origin, auth);
     this.connection = new Connection();
     this.session = new Session(this.api, storage, { cookie: mode === "page" });
@@ -64,8 +89,34 @@ export class ChatApp extends Emitter {
     this.updates = new Updates(this);
     this.toasts = new Toasts();
     this.banner = new Banner({ onSignIn: () => this.#askToSignInAgain() });
+    this.list = new ChatList(this);
+    this.conversation = new ConversationView(this);
+    this.live = h("div", { class: "visually-hidden", role: "log", "aria-live": "polite", "aria-relevant": "additions" });
+    this.account = h("div", { class: "account-slot" });
+    this.top = h(
+      "header",
+      { class: "top" },
+      h("span", { class: "brand" }, h("span", { class: "brand-mark", "aria-hidden": "true" }, icon("chat")), h("span", { class: "brand-name", "aria-hidden": "true" }, "Support chat")),
+      this.account,
+      this.foldButton() ?? "",
+    );
+    this.chats = h(
+      "nav",
+      { class: "chats", "aria-label": "Your chats" },
+      h("div", { class: "chats-head" }, h("h2", {}, "Your chats"), h("button", { type: "button", class: "button primary", onclick: () => this.newChat() }, icon("plus"), "New chat")),
+      this.list.element,
+    );
+    this.panes = h("div", { class: "panes", "data-pane": "list" }, this.chats, this.conversation.element);
+    this.main = h("div", { class: "screen" }, this.#loading());
+    // Outside the top bar, which is not there beside a conversation on a small screen.
+    const heading = h("h1", { class: "visually-hidden" }, "Support chat");
+    // Inside another page there is a main part already.
+    const main = h(this.mode === "page" ? "main" : "div", { class: "main" }, heading, this.main);
+    this.frame = h("div", { class: "frame" }, this.top, this.banner.element, main);
+    this.root.classList.add("chat-app", `mode-${this.mode}`);
+    this.root.replaceChildren(this.frame, this.toasts.element, this.live);
     this.#listen();
-    this.#build();
+    this.#renderBanner();
   }
 
   get openId() {
@@ -81,7 +132,11 @@ export class ChatApp extends Emitter {
     await this.#untilAnswered(() => this.session.restore({ mayExist: this.mayHaveSession }));
   }
 
-  /** Show a chat. */
+  /**
+   * Show a chat.
+   *
+   * @param {string} chatId
+   */
   openChat(chatId) {
     this.emit("opened", chatId);
     this.#show(chatId);
@@ -99,11 +154,11 @@ export class ChatApp extends Emitter {
   /** Move the focus to where the reader goes on. */
   focus() {
     if (this.openId) this.conversation.focus();
-    else this.main.querySelector(".card h2, .chats .button")?.focus({ preventScroll: true });
+    else /** @type {HTMLElement | null} */ (this.main.querySelector(".card h2, .chats .button"))?.focus({ preventScroll: true });
   }
 
   get #hasFocus() {
-    return this.root.contains(this.root.getRootNode().activeElement);
+    return this.root.contains(activeElement(this.root));
   }
 
   /** Close the dialog that was opened last; false if there is none. */
@@ -113,13 +168,19 @@ export class ChatApp extends Emitter {
     return close !== undefined;
   }
 
-  /** Enter as a guest whose first chat has just been made, and show it. */
+  /**
+   * Enter as a guest whose first chat has just been made, and show it.
+   *
+   * @param {User} user
+   * @param {ChatWithMessages} chat
+   */
   enterWith(user, chat) {
     this.#first = chat;
     this.session.begin(user);
     this.toasts.show("Your chat has started.");
   }
 
+  /** @param {{ message?: string }} [options] */
   newChat(options) {
     newChat(this, options);
   }
@@ -135,26 +196,38 @@ export class ChatApp extends Emitter {
       if (user?.role === "guest") this.#forgetTextsOf(user);
       this.toasts.show("You are signed out.");
     } catch (error) {
-      this.toasts.show(error.message, { error: true });
+      this.toasts.show(/** @type {Error} */ (error).message, { error: true });
     }
-    if (this.session.state === "signed-in") this.#enter(this.session.user, true);
+    if (this.session.state === "signed-in" && this.session.user) this.#enter(this.session.user, true);
   }
 
-  /** A guest never comes back: what they wrote is not for those who use this browser next. */
+  /**
+   * A guest never comes back: what they wrote is not for those who use this browser next.
+   *
+   * @param {User} user
+   */
   #forgetTextsOf({ _id }) {
     for (const start of [`draft:${_id}:`, `outbox:${_id}:`]) {
       for (const key of this.storage.keys(start)) this.storage.remove(key);
     }
   }
 
-  /** Say something to screen readers only. */
+  /**
+   * Say something to screen readers only.
+   *
+   * @param {string[]} texts
+   */
   announce(texts) {
     const lines = texts.map((text) => h("p", {}, text));
     this.live.append(...lines);
     setTimeout(() => lines.forEach((line) => line.remove()), ANNOUNCED);
   }
 
-  /** The widget has been unfolded or folded. */
+  /**
+   * The widget has been unfolded or folded.
+   *
+   * @param {boolean} shown
+   */
   setShown(shown) {
     this.isShown = shown;
     this.updates.fold(!shown);
@@ -186,36 +259,6 @@ export class ChatApp extends Emitter {
     outbox.on("behind", () => updates.refresh());
   }
 
-  #build() {
-    this.list = new ChatList(this);
-    this.conversation = new ConversationView(this);
-    this.live = h("div", { class: "visually-hidden", role: "log", "aria-live": "polite", "aria-relevant": "additions" });
-    this.account = h("div", { class: "account-slot" });
-    this.top = h(
-      "header",
-      { class: "top" },
-      h("span", { class: "brand" }, h("span", { class: "brand-mark", "aria-hidden": "true" }, icon("chat")), h("span", { class: "brand-name", "aria-hidden": "true" }, "Support chat")),
-      this.account,
-      this.foldButton() ?? "",
-    );
-    this.chats = h(
-      "nav",
-      { class: "chats", "aria-label": "Your chats" },
-      h("div", { class: "chats-head" }, h("h2", {}, "Your chats"), h("button", { type: "button", class: "button primary", onclick: () => this.newChat() }, icon("plus"), "New chat")),
-      this.list.element,
-    );
-    this.panes = h("div", { class: "panes", "data-pane": "list" }, this.chats, this.conversation.element);
-    this.main = h("div", { class: "screen" }, this.#loading());
-    // Outside the top bar, which is not there beside a conversation on a small screen.
-    const heading = h("h1", { class: "visually-hidden" }, "Support chat");
-    // Inside another page there is a main part already.
-    const main = h(this.mode === "page" ? "main" : "div", { class: "main" }, heading, this.main);
-    this.frame = h("div", { class: "frame" }, this.top, this.banner.element, main);
-    this.root.classList.add("chat-app", `mode-${this.mode}`);
-    this.root.replaceChildren(this.frame, this.toasts.element, this.live);
-    this.#renderBanner();
-  }
-
   #loading() {
     // The page has had one turning since before this script came.
     const early = this.root.querySelector(".loading");
@@ -223,6 +266,7 @@ export class ChatApp extends Emitter {
     return early ?? h("div", { class: "loading", role: "status" }, h("span", { class: "spinner large" }), spokenLoading());
   }
 
+  /** @param {{ user: User | null, previous: User | null, state: SessionState }} change */
   #sessionChanged({ user, previous, state }) {
     if (state === "expired") {
       this.updates.stop();
@@ -231,13 +275,13 @@ export class ChatApp extends Emitter {
       this.#askToSignInAgain();
       return;
     }
-    const same = state === "signed-in" && previous?._id === user._id;
+    const same = state === "signed-in" && previous?._id === user?._id;
     const hadFocus = this.#hasFocus;
     if (!same) this.#forgetEverything();
     // The URL of another user's chat is of no use to the next user.
     if (!same && previous) this.emit("opened", null);
     this.#dialogClosed();
-    if (state === "signed-in") this.#enter(user, same);
+    if (state === "signed-in" && user) this.#enter(user, same);
     else this.#leave();
     this.#renderBanner();
     // What had the focus is gone with the last screen; a page around must not get it.
@@ -254,6 +298,10 @@ export class ChatApp extends Emitter {
     for (const close of [...this.dialogs]) close();
   }
 
+  /**
+   * @param {User} user
+   * @param {boolean} same
+   */
   #enter(user, same) {
     if (user.role === "admin") {
       this.account.replaceChildren(accountMenu(this));
@@ -302,6 +350,7 @@ export class ChatApp extends Emitter {
     );
   }
 
+  /** @param {string | null} chatId */
   #show(chatId) {
     this.panes.dataset.pane = chatId ? "conversation" : "list";
     this.root.dataset.pane = this.panes.dataset.pane;
@@ -310,7 +359,11 @@ export class ChatApp extends Emitter {
     this.list.render();
   }
 
-  /** Follow the address, which the reader has changed. */
+  /**
+   * Follow the address, which the reader has changed.
+   *
+   * @param {string | null} chatId
+   */
   follow(chatId) {
     if (this.session.state !== "signed-in" || chatId === this.openId) return;
     const left = this.openId;
@@ -342,6 +395,7 @@ export class ChatApp extends Emitter {
   #askToSignInAgain() {
     if (this.#dialog || this.session.state !== "expired") return;
     const { user } = this.session;
+    if (!user) return;
     const guest = user.role === "guest";
     const text = guest
       ? "Your guest session is over, and with it your access to these chats. You can go on in a new chat; what you have not sent is its message."
@@ -357,7 +411,7 @@ export class ChatApp extends Emitter {
       title: "Please sign in again",
       content,
       focus: () => content.querySelector("input[type=password]") ?? content.querySelector(".control"),
-      onclose: () => (this.#dialog = null),
+      onclose: () => { this.#dialog = null; },
     });
   }
 
@@ -367,26 +421,37 @@ export class ChatApp extends Emitter {
 
   /** A guest cannot come back to their chats: what they wrote there goes into a new one. */
   #unsentText() {
-    return [...this.outbox.entries(this.openId).map(({ content }) => content), this.drafts.get(this.openId)].filter(Boolean).join("\n\n");
+    return [...this.outbox.entries(this.openId).map(({ content }) => content), this.openId && this.drafts.get(this.openId)].filter(Boolean).join("\n\n");
   }
 
   async #loadConfig() {
     const { data } = await this.api.get("/api/config");
-    this.config = { categories: data?.categories ?? DEFAULTS.categories, limits: { ...DEFAULTS.limits, ...data?.limits } };
-    this.#imageHostsKnown(data?.imageHosts ?? []);
+    this.config = data;
+    this.#onConfig(data);
   }
 
+  /**
+   * @template Result
+   * @param {() => Promise<Result>} ask
+   * @returns {Promise<Result>}
+   */
   async #untilAnswered(ask) {
     for (let failures = 1; ; failures += 1) {
       try {
         return await ask();
       } catch (error) {
-        await this.#pause(backoff(failures, 1_000, { retryAfter: error.retryAfter }));
+        const { retryAfter } = /** @type {{ retryAfter?: number | null }} */ (error);
+        await this.#pause(backoff(failures, 1_000, { retryAfter }));
       }
     }
   }
 
-  /** Wait, but no longer than until the browser says that it is online again. */
+  /**
+   * Wait, but no longer than until the browser says that it is online again.
+   *
+   * @param {number} milliseconds
+   * @returns {Promise<unknown>}
+   */
   #pause(milliseconds) {
     return new Promise((resolve) => {
       setTimeout(resolve, milliseconds);

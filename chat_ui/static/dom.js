@@ -85,3 +85,12 @@ export async function busy(button, work) {
 export function isBusy(button) {
   return button.hasAttribute("aria-busy");
 }
+
+/**
+ * Return the element that has the focus, in the page or shadow tree that `element` is in.
+ *
+ * @param {Element} element
+ */
+export function activeElement(element) {
+  return /** @type {Document | ShadowRoot} */ (element.getRootNode()).activeElement;
+}

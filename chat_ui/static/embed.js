@@ -1,5 +1,7 @@
 /** The widget: a round button on any page that unfolds the chat, sealed in a shadow tree. */
 
+/** @import { ChatApp } from "./app.js" */
+
 import { encode } from "../../web/static/json.js";
 import { h, isComposing, spoken } from "./dom.js";
 import { Fullscreen } from "./fullscreen.js";
@@ -11,7 +13,13 @@ const HOST = "live-chat-widget";
 /** As in widget.css: here the chat takes the whole window. */
 const SMALL = "(max-width: 480px), (max-height: 480px)";
 
-/** Put the widget into the page and return it. `options`: the attributes of its script, or null. */
+/** @typedef {{ position?: string, label?: string }} WidgetOptions */
+
+/**
+ * Put the widget into the page and return it. `options`: the attributes of its script, or null.
+ *
+ * @param {WidgetOptions | null} options
+ */
 export async function embed(options) {
   const { origin } = new URL(import.meta.url);
   const sheet = await styleSheet("widget.css");
@@ -22,15 +30,26 @@ export async function embed(options) {
   return widget;
 }
 
-/** The attributes of the script element that names the loader, when the loader could not tell which. */
+/**
+ * The attributes of the script element that names the loader, when the loader could not tell which.
+ *
+ * @param {string} origin
+ * @returns {WidgetOptions}
+ */
 function scriptOptions(origin) {
-  for (const { src, dataset } of document.querySelectorAll("script[src]")) {
+  /** @type {NodeListOf<HTMLScriptElement>} */
+  const scripts = document.querySelectorAll("script[src]");
+  for (const { src, dataset } of scripts) {
     if (src.startsWith(`${origin}/`) && new URL(src).pathname.endsWith("/widget.js")) return dataset;
   }
   return {};
 }
 
-/** A constructed sheet works where the page's Content-Security-Policy forbids inline styles. */
+/**
+ * A constructed sheet works where the page's Content-Security-Policy forbids inline styles.
+ *
+ * @param {string} name
+ */
 async function styleSheet(name) {
   const response = await fetch(new URL(name, import.meta.url), { credentials: "omit" });
   if (!response.ok) throw new Error(`${name}: ${response.status}`);
@@ -41,13 +60,16 @@ async function styleSheet(name) {
 
 class Widget {
   isOpen = false;
+  /** @type {ChatApp | null} */
   #app = null;
+  /** @type {Promise<ChatApp> | null} */
   #loading = null;
-  /** What had the focus when the chat was unfolded. */
+  /** What had the focus when the chat was unfolded. @type {HTMLElement | null} */
   #opener = null;
   #small = matchMedia(SMALL);
   #fullscreen = new Fullscreen({ onback: () => this.close(), onforward: () => this.open() });
 
+  /** @param {{ origin: string, position: string, label: string, sheet: CSSStyleSheet }} options */
   constructor({ origin, position, label, sheet }) {
     this.origin = origin;
     this.label = label || "Support chat";
@@ -86,7 +108,11 @@ class Widget {
     this.host = new Host(element, this.shadow, { onattach: () => this.isOpen && this.#display() });
   }
 
-  /** Take a step in the history, which may be one of the chat's own. */
+  /**
+   * Take a step in the history, which may be one of the chat's own.
+   *
+   * @param {PopStateEvent} event
+   */
   moved(event) {
     this.#fullscreen.moved(event);
   }
@@ -117,6 +143,7 @@ class Widget {
       this.#display();
     }
     if (focus) this.panel.focus({ preventScroll: true });
+    /** @type {ChatApp} */
     let app;
     try {
       app = await this.#load();
@@ -152,7 +179,7 @@ class Widget {
 
   /** Show the panel: modal where it covers the page, beside the page where there is room. */
   #display() {
-    const active = this.shadow.activeElement;
+    const active = /** @type {HTMLElement | null} */ (this.shadow.activeElement);
     if (this.panel.open) this.panel.close();
     if (this.#small.matches) {
       this.panel.showModal();
@@ -162,11 +189,15 @@ class Widget {
       this.panel.setAttribute("open", "");
       this.#fullscreen.leave({ back: true });
     }
-    if (this.panel.contains(active)) active.focus({ preventScroll: true });
+    if (active && this.panel.contains(active)) active.focus({ preventScroll: true });
     else if (this.#small.matches) this.panel.focus({ preventScroll: true });
   }
 
-  /** What stands in the panel until the chat does. */
+  /**
+   * What stands in the panel until the chat does.
+   *
+   * @param {string} text
+   */
   #notice(text) {
     return h("div", { class: "panel-notice" }, this.#foldButton(), h("p", { role: "status" }, text));
   }
@@ -209,20 +240,29 @@ class Widget {
     return app;
   }
 
+  /** @param {number} unread */
   #showUnread(unread) {
     this.badge.hidden = unread === 0;
     this.badge.replaceChildren(String(unread), spoken(" unread"));
   }
 
-  /** What is remembered while the visitor goes from page to page in this tab. */
+  /**
+   * What is remembered while the visitor goes from page to page in this tab.
+   *
+   * @param {string} name
+   */
   #remembered(name) {
     try {
-      return JSON.parse(sessionStorage.getItem(this.storage.prefix + name));
+      return JSON.parse(sessionStorage.getItem(this.storage.prefix + name) ?? "null");
     } catch {
       return null;
     }
   }
 
+  /**
+   * @param {string} name
+   * @param {unknown} value
+   */
   #remember(name, value) {
     try {
       sessionStorage.setItem(this.storage.prefix + name, encode(value));
@@ -232,9 +272,14 @@ class Widget {
   }
 }
 
-/** The element that has the focus, also inside a shadow tree; null for the page itself. */
+/**
+ * The element that has the focus, also inside a shadow tree; null for the page itself.
+ *
+ * @param {DocumentOrShadowRoot} root
+ * @returns {HTMLElement | null}
+ */
 function focused(root) {
   const active = root.activeElement;
   if (!active || active === document.body) return null;
-  return (active.shadowRoot && focused(active.shadowRoot)) || active;
+  return (active.shadowRoot && focused(active.shadowRoot)) || /** @type {HTMLElement} */ (active);
 }

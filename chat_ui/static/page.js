@@ -5,7 +5,7 @@ import { ChatApp } from "./app.js";
 import { LocalStore } from "./storage.js";
 
 const TITLE = document.title;
-const root = document.getElementById("chat");
+const root = /** @type {HTMLElement} */ (document.getElementById("chat"));
 
 const app = new ChatApp({
   root,

@@ -63,3 +63,10 @@ export interface Problem {
   /** The chat that is open already. */
   chatId?: string;
 }
+
+/** GET /api/config. */
+export interface Config {
+  categories: string[];
+  limits: { message: number; subject: number; name: number; passwordMin: number };
+  imageHosts: string[];
+}

@@ -1,11 +1,15 @@
 /** The button with the reader's own picture, and the menu to sign out. */
 
+/** @import { User } from "../../../web/types/api.d.ts" */
+/** @import { App } from "../../../web/types/chat.d.ts" */
+
 import { h, isComposing, spoken } from "../dom.js";
 import { avatar } from "./avatar.js";
 import { setPassword } from "./sign_out.js";
 
+/** @param {App} app */
 export function accountMenu(app) {
-  const { user } = app.session;
+  const user = /** @type {User} */ (app.session.user);
   const menu = h(
     "div",
     { class: "menu", id: "chat-account-menu", hidden: true },
@@ -21,7 +25,7 @@ export function accountMenu(app) {
     spoken(`Account of ${user.name}`),
   );
 
-  const outside = (event) => {
+  const outside = (/** @type {PointerEvent} */ event) => {
     if (!event.composedPath().includes(element)) fold();
   };
   function unfold() {
@@ -35,7 +39,11 @@ export function accountMenu(app) {
     document.removeEventListener("pointerdown", outside);
   }
 
-  /** Go on from a button of the menu, which is gone then: the focus must not be. */
+  /**
+   * Go on from a button of the menu, which is gone then: the focus must not be.
+   *
+   * @param {() => void} next
+   */
   function leave(next) {
     fold();
     button.focus({ preventScroll: true });

@@ -3,6 +3,7 @@
 import { h } from "../dom.js";
 import { icon } from "../icons.js";
 
+/** @type {Record<string, string>} */
 const TEXTS = {
   offline: "You are offline. What you write is kept and sent as soon as the connection is back.",
   unavailable: "The service is temporarily unavailable. What you write is kept; we keep trying.",
@@ -10,13 +11,19 @@ const TEXTS = {
 };
 
 export class Banner {
+  /** @param {{ onSignIn: () => void }} options */
   constructor({ onSignIn }) {
     this.element = h("div", { class: "banner", role: "status", hidden: true });
     this.onSignIn = onSignIn;
+    /** @type {string | null} */
     this.kind = null;
   }
 
-  /** Show "offline", "unavailable" or "expired"; null hides. */
+  /**
+   * Show "offline", "unavailable" or "expired"; null hides.
+   *
+   * @param {string | null} kind
+   */
   show(kind) {
     if (kind === this.kind) return;
     this.kind = kind;

@@ -1,24 +1,31 @@
 /** The reader's chats, newest message first. */
 
+/** @import { Chat } from "../../../web/types/api.d.ts" */
+/** @import { App } from "../../../web/types/chat.d.ts" */
+
 import { encode } from "../../../web/static/json.js";
-import { busy, h, spoken } from "../dom.js";
+import { activeElement, busy, h, spoken } from "../dom.js";
 import { icon } from "../icons.js";
 import { isOpen } from "../store.js";
 import { capital } from "../text.js";
 import { brief, timeElement } from "../time.js";
 import { avatar } from "./avatar.js";
 
-export const STATUS_TEXT = { active: "Active", pending: "Pending", closed: "Closed", archived: "Archived" };
-
-/** What a chat's user has to know of its state: "Solved" is their own word for an open one. */
+/**
+ * What a chat's user has to know of its state: "Solved" is their own word for an open one.
+ *
+ * @param {Chat} chat
+ */
 export function stateChip(chat) {
   if (isOpen(chat) && chat.solvedAt) return h("span", { class: "chip solved" }, "Solved");
-  return h("span", { class: `chip status-${chat.status}` }, STATUS_TEXT[chat.status] ?? capital(chat.status));
+  return h("span", { class: `chip status-${chat.status}` }, capital(chat.status));
 }
 
 export class ChatList {
+  /** By chat: its element, and what it was made of. @type {Map<string, { element: HTMLElement, signature: string }>} */
   #items = new Map();
 
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
     this.list = h("ul", { class: "chat-list", role: "list" });
@@ -54,13 +61,20 @@ export class ChatList {
     elements.forEach((element, i) => {
       if (this.list.children[i] !== element) this.list.insertBefore(element, this.list.children[i] ?? null);
     });
-    while (this.list.children.length > elements.length) this.list.lastChild.remove();
+    while (this.list.children.length > elements.length) this.list.lastChild?.remove();
   }
 
+  /** @param {string | null} chatId */
   focus(chatId) {
-    this.#items.get(chatId)?.element.querySelector("a, button")?.focus();
+    /** @type {HTMLElement | null | undefined} */
+    const link = this.#items.get(chatId ?? "")?.element.querySelector("a, button");
+    link?.focus();
   }
 
+  /**
+   * @param {Chat} chat
+   * @param {boolean} current
+   */
   #item(chat, current) {
     const { outbox, mode } = this.app;
     const unsent = outbox.entries(chat._id).filter(({ state }) => state !== "sent");
@@ -93,7 +107,7 @@ export class ChatList {
         : h("button", { ...attributes, type: "button", onclick: () => this.app.openChat(chat._id) }, content);
 
     const element = known?.element ?? h("li");
-    const hadFocus = element.contains(element.getRootNode().activeElement);
+    const hadFocus = element.contains(activeElement(element));
     element.replaceChildren(link);
     if (hadFocus) link.focus({ preventScroll: true });
     this.#items.set(chat._id, { element, signature });
@@ -104,7 +118,7 @@ export class ChatList {
     try {
       await busy(this.more, () => this.app.updates.loadMoreChats());
     } catch (error) {
-      this.app.toasts.show(error.message, { error: true });
+      this.app.toasts.show(/** @type {Error} */ (error).message, { error: true });
     }
   }
 }

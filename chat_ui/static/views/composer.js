@@ -1,5 +1,7 @@
 /** Where a message is written. Every keystroke is kept as a draft of its chat. */
 
+/** @import { App } from "../../../web/types/chat.d.ts" */
+
 import { h, isComposing } from "../dom.js";
 import { icon } from "../icons.js";
 import { length, tidy } from "../text.js";
@@ -7,8 +9,13 @@ import { length, tidy } from "../text.js";
 const COUNTED_FROM = 0.9;
 
 export class Composer {
+  /** @type {string | null} */
   #chatId = null;
 
+  /**
+   * @param {App} app
+   * @param {{ onsend: (text: string) => void }} options
+   */
   constructor(app, { onsend }) {
     this.app = app;
     this.onsend = onsend;
@@ -22,13 +29,13 @@ export class Composer {
       "aria-describedby": "chat-composer-hint chat-composer-count",
       placeholder: "Write a message…",
       oninput: () => this.#typed(),
-      onkeydown: (event) => this.#key(event),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
     });
     this.button = h("button", { type: "submit", class: "button primary send", title: "Send (Enter)", disabled: true }, icon("send"), h("span", { class: "send-label" }, "Send"));
     this.count = h("span", { class: "count", id: "chat-composer-count", role: "status" });
     this.element = h(
       "form",
-      { class: "composer", "aria-label": "Write a message", onsubmit: (event) => { event.preventDefault(); this.#send(); } },
+      { class: "composer", "aria-label": "Write a message", onsubmit: (/** @type {SubmitEvent} */ event) => { event.preventDefault(); this.#send(); } },
       h("div", { class: "composer-box" }, this.text, this.button),
       h(
         "div",
@@ -37,16 +44,25 @@ export class Composer {
         this.count,
       ),
     );
+    app.configLoaded.then(() => this.#show());
   }
 
-  /** Write to another chat, going on where its draft ended. */
+  /**
+   * Write to another chat, going on where its draft ended.
+   *
+   * @param {string} chatId
+   */
   open(chatId) {
     this.#chatId = chatId;
     this.text.value = this.app.drafts.get(chatId);
     this.#show();
   }
 
-  /** Put text in, below what is already there. */
+  /**
+   * Put text in, below what is already there.
+   *
+   * @param {string} text
+   */
   insert(text) {
     this.text.value = [this.text.value.trimEnd(), text].filter(Boolean).join("\n");
     this.#changed();
@@ -64,7 +80,7 @@ export class Composer {
   }
 
   #changed() {
-    this.app.drafts.set(this.#chatId, this.text.value);
+    this.app.drafts.set(this.#chatId ?? "", this.text.value);
     this.#show();
   }
 
@@ -87,6 +103,7 @@ export class Composer {
     this.text.style.height = `${this.text.scrollHeight}px`;
   }
 
+  /** @param {KeyboardEvent} event */
   #key(event) {
     if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
     event.preventDefault();

@@ -1,32 +1,31 @@
-/** One chat: its header, its messages, and where to write or why not. */
+/** One chat: which part of it is in sight, what is unread in it, and where to write or why not. */
 
-import { encode } from "../../../web/static/json.js";
-import { busy, h, spoken } from "../dom.js";
+/** @import { Chat, Message } from "../../../web/types/api.d.ts" */
+/** @import { App, Item } from "../../../web/types/chat.d.ts" */
+/** @import { Conversation, Store } from "../store.js" */
+
+import { activeElement, h, spoken } from "../dom.js";
 import { icon } from "../icons.js";
 import { isOpen, isOwn, lastSeq } from "../store.js";
-import { capital, list, plural } from "../text.js";
-import { dayKey } from "../time.js";
-import { avatar } from "./avatar.js";
-import { stateChip, STATUS_TEXT } from "./chat_list.js";
+import { list, plural } from "../text.js";
 import { Composer } from "./composer.js";
-import { rows } from "./message.js";
+import { ConversationHeader } from "./conversation_header.js";
+import { MessageList } from "./message_list.js";
 
 /** Within so many pixels of its end a conversation counts as read to the end. */
 const AT_BOTTOM = 48;
-const MESSAGES_PER_PAGE = 50;
-/** Pages at the end that are always laid out; those before are skipped while out of sight. */
-const LIVE_PAGES = 2;
 const LOAD_AHEAD = "600px";
 
 export class ConversationView {
+  /** @type {string | null} */
   chatId = null;
   /** True while the view should stay at its end when content grows. */
   #stick = true;
   /** How far down the view was when it was last at its end. */
   #end = 0;
-  #rows = new Map();
-  #pages = new Map();
+  /** The number of the first message that was unread, or 0. @type {number | null} */
   #unreadFrom = null;
+  /** @type {number | null} */
   #oldest = null;
   #newBelow = 0;
   #loadingOlder = false;
@@ -34,15 +33,19 @@ export class ConversationView {
   #marking = false;
   /** True once the server knows that everything before the reader's eyes has been read. */
   #caughtUp = false;
-  #width = 0;
 
+  /** @param {App} app */
   constructor(app) {
     this.app = app;
     this.composer = new Composer(app, { onsend: (text) => this.#send(text) });
-    this.header = h("header", { class: "conversation-head" });
+    this.header = new ConversationHeader(app, { onsolved: () => this.focus() });
     this.older = h("div", { class: "older" });
-    this.list = h("div", { class: "messages", role: "list", "aria-label": "Messages" });
-    this.inner = h("div", { class: "messages-inner" }, this.older, this.list);
+    this.list = new MessageList(app, {
+      retry: (id) => app.outbox.retry(id),
+      edit: (item) => this.#edit(item),
+      discard: (id) => this.#discard(id),
+    });
+    this.inner = h("div", { class: "messages-inner" }, this.older, this.list.element);
     this.scroller = h("div", { class: "messages-scroll", tabindex: 0, role: "region", "aria-label": "Conversation", onscroll: () => this.#scrolled() }, this.inner);
     this.jump = h("button", { type: "button", class: "jump", hidden: true, onclick: () => this.#toBottom({ smooth: true }) });
     this.skeleton = h("div", { class: "skeleton-messages", "aria-hidden": "true" }, ...[1, 2, 3, 4, 5].map(() => h("span")));
@@ -50,9 +53,9 @@ export class ConversationView {
     this.footer = h("div", { class: "conversation-foot" });
     this.placeholder = h("div", { class: "placeholder" });
     this.body = h("div", { class: "conversation-body" }, this.skeleton, this.scroller, this.jump);
-    this.element = h("section", { class: "conversation", "aria-label": "Chat" }, this.placeholder, this.header, this.body, this.typing, this.footer);
+    this.element = h("section", { class: "conversation", "aria-label": "Chat" }, this.placeholder, this.header.element, this.body, this.typing, this.footer);
 
-    this.observer = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.#loadOlder(), { root: this.scroller, rootMargin: `${LOAD_AHEAD} 0px 0px 0px` });
+    this.observer = new IntersectionObserver((entries) => entries.at(-1)?.isIntersecting && this.#loadOlder(), { root: this.scroller, rootMargin: `${LOAD_AHEAD} 0px 0px 0px` });
     this.observer.observe(this.older);
     const resized = new ResizeObserver(() => this.#resized());
     resized.observe(this.scroller);
@@ -65,7 +68,11 @@ export class ConversationView {
     document.addEventListener("visibilitychange", () => this.#markRead());
   }
 
-  /** Show a chat, or with null the placeholder. */
+  /**
+   * Show a chat, or with null the placeholder.
+   *
+   * @param {string | null} chatId
+   */
   open(chatId) {
     if (chatId === this.chatId) return;
     this.chatId = chatId;
@@ -76,13 +83,10 @@ export class ConversationView {
     this.#newBelow = 0;
     this.#olderFailed = false;
     this.#caughtUp = false;
-    this.#rows.clear();
-    this.#pages.clear();
-    this.list.replaceChildren();
+    this.list.clear();
     this.footer.replaceChildren();
     this.footer.dataset.kind = "";
-    this.header.replaceChildren();
-    this.header.dataset.signature = "";
+    this.header.clear();
     if (chatId) this.composer.open(chatId);
     this.render();
   }
@@ -97,10 +101,10 @@ export class ConversationView {
     this.#noticeUnread(conversation);
     // Measured right before the change: the reader may have scrolled since the last event.
     this.#noticeLeaving();
-    const grewAbove = this.#oldest !== null && conversation.oldest < this.#oldest;
+    const grewAbove = this.#oldest !== null && Number(conversation.oldest) < this.#oldest;
     const fromEnd = grewAbove ? this.scroller.scrollHeight - this.scroller.scrollTop : 0;
     this.#oldest = conversation.oldest;
-    this.#renderMessages(conversation);
+    this.list.render(conversation, { chatId: this.chatId, unreadFrom: this.#unreadFrom });
     this.#renderOlder(conversation);
     if (this.#stick) this.#toBottom();
     else if (grewAbove) this.scroller.scrollTop = this.scroller.scrollHeight - fromEnd;
@@ -113,13 +117,13 @@ export class ConversationView {
    * the reader was looking. Showing them as unread would be a flicker.
    */
   get beingRead() {
-    const chat = this.#caughtUp && this.app.store.chat(this.chatId);
-    return chat && this.#looking && this.app.store.conversation(this.chatId).newest >= lastSeq(chat) ? chat.unreadCount : 0;
+    const chat = this.#caughtUp && this.#chat;
+    return chat && this.#looking && this.app.store.conversation(chat._id).newest >= lastSeq(chat) ? chat.unreadCount : 0;
   }
 
   /** Show who types, and who of support is here. */
   renderSignals() {
-    const chat = this.chatId && this.app.store.chat(this.chatId);
+    const chat = this.#chat;
     const { typing } = this.app.updates.signals;
     const names = typing.length > 0 ? list(typing) : "";
     if (this.typing.dataset.names !== names) {
@@ -128,7 +132,7 @@ export class ConversationView {
         ...(names ? [h("span", { class: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i")), h("span", { class: "typing-text" }, h("bdi", {}, names), ` ${typing.length > 1 ? "are" : "is"} typing…`)] : []),
       );
     }
-    if (chat) this.#renderHeader(chat);
+    if (chat) this.header.render(chat);
   }
 
   /** Contact is back: what failed for the lack of it is tried again. */
@@ -143,7 +147,7 @@ export class ConversationView {
 
   focus() {
     if (this.composer.element.isConnected && matchMedia("(pointer: fine)").matches) this.composer.focus();
-    else this.header.querySelector("h2")?.focus({ preventScroll: true });
+    else this.header.focus();
   }
 
   // The frame: header, footer, placeholder
@@ -157,10 +161,11 @@ export class ConversationView {
     }
     const chat = store.chat(this.chatId);
     if (!chat) return;
-    this.#renderHeader(chat);
+    this.header.render(chat);
     this.#renderFooter(chat);
   }
 
+  /** @param {Store} store */
   #renderPlaceholder(store) {
     const kind = store.loaded ? (store.chats.length > 0 ? "choose" : "first") : "loading";
     if (this.placeholder.dataset.kind === kind) return;
@@ -177,71 +182,29 @@ export class ConversationView {
     );
   }
 
-  #renderHeader(chat) {
-    const { here } = this.app.updates.signals;
-    const signature = encode([chat.subject, chat.status, Boolean(chat.solvedAt), chat.category, chat.adminName, chat.adminImage, here]);
-    if (this.header.dataset.signature === signature) return;
-    this.header.dataset.signature = signature;
-    const hadFocus = this.header.contains(this.header.getRootNode().activeElement);
-    this.header.replaceChildren(
-      h("button", { type: "button", class: "icon-button back", "aria-label": "Back to your chats", title: "Back", onclick: () => this.app.openList() }, icon("back")),
-      avatar(chat.adminName ?? "Support", chat.adminImage, this.app),
-      h(
-        "div",
-        { class: "conversation-title" },
-        h("h2", { dir: "auto", tabindex: -1, title: chat.subject }, chat.subject),
-        h(
-          "p",
-          {},
-          stateChip(chat),
-          here.length > 0
-            ? h("span", { class: "here", title: list(here) }, h("bdi", {}, list(here)), h("span", { class: "here-from" }, " from support"), ` ${here.length > 1 ? "are" : "is"} here`)
-            : h("span", { class: "quiet-text" }, ...(chat.adminName ? ["with ", h("bdi", {}, chat.adminName)] : ["Support team"]), ` · ${capital(chat.category)}`),
-        ),
-      ),
-      isOpen(chat) && !chat.solvedAt ? this.#solvedButton() : "",
-      this.app.foldButton() ?? "",
-    );
-    if (hadFocus) this.header.querySelector("h2").focus({ preventScroll: true });
-  }
-
-  #solvedButton() {
-    const button = h("button", { type: "button", class: "button solve", title: "This is solved", onclick: () => busy(button, () => this.#markSolved()) }, icon("check"), h("span", { class: "solve-label" }, "This is solved"));
-    return button;
-  }
-
-  async #markSolved() {
-    const { chatId } = this;
-    try {
-      await this.app.updates.markSolved(chatId);
-      this.app.toasts.show("Marked as solved. If it is not, just write again.");
-      if (chatId === this.chatId) this.focus();
-    } catch (error) {
-      this.app.toasts.show(error.message, { error: true });
-    }
-  }
-
+  /** @param {Chat} chat */
   #renderFooter(chat) {
     const open = isOpen(chat);
     this.typing.hidden = !open;
     const kind = open ? "composer" : chat.status;
     if (this.footer.dataset.kind === kind) return;
-    const hadFocus = this.footer.contains(this.footer.getRootNode().activeElement);
+    const hadFocus = this.footer.contains(activeElement(this.footer));
     const reopened = open && this.footer.dataset.kind;
     this.footer.dataset.kind = kind;
     this.footer.replaceChildren(open ? this.composer.element : this.#closedNotice(chat));
-    if (open) this.composer.open(this.chatId);
+    if (open) this.composer.open(chat._id);
     if (reopened) this.app.toasts.show("This chat was reopened.");
-    if (hadFocus) (open ? this.composer.text : this.footer.querySelector("button")).focus({ preventScroll: true });
+    if (hadFocus) (open ? this.composer.text : this.footer.querySelector("button"))?.focus({ preventScroll: true });
   }
 
+  /** @param {Chat} chat */
   #closedNotice(chat) {
     const draft = this.app.drafts.get(chat._id);
     const startNew = () => this.app.newChat({ message: this.app.drafts.get(chat._id) || undefined });
     return h(
       "div",
       { class: "closed-notice" },
-      h("p", {}, icon("lock"), h("span", {}, h("strong", {}, `This chat is ${STATUS_TEXT[chat.status]?.toLowerCase() ?? chat.status}.`), " You can read it, but nothing can be added to it.")),
+      h("p", {}, icon("lock"), h("span", {}, h("strong", {}, `This chat is ${chat.status}.`), " You can read it, but nothing can be added to it.")),
       draft ? h("blockquote", { class: "kept-draft" }, spoken("Your unsent text: "), h("span", { dir: "auto" }, draft)) : null,
       h("button", { type: "button", class: "button primary", onclick: startNew }, icon("plus"), draft ? "Start a new chat with this text" : "Start a new chat"),
     );
@@ -249,63 +212,21 @@ export class ConversationView {
 
   // The messages
 
-  /** Remember where the unread messages begin, as it was when the chat was opened. */
+  /**
+   * Remember where the unread messages begin, as it was when the chat was opened.
+   *
+   * @param {Conversation} conversation
+   */
   #noticeUnread(conversation) {
     if (this.#unreadFrom !== null) return;
-    const unread = this.app.store.chat(this.chatId)?.unreadCount ?? 0;
+    const unread = (this.chatId && this.app.store.chat(this.chatId)?.unreadCount) || 0;
     const theirs = conversation.messages.filter((message) => !isOwn(message));
-    this.#unreadFrom = (unread > 0 && unread <= theirs.length && theirs.at(-unread).seq) || 0;
+    this.#unreadFrom = (unread > 0 && unread <= theirs.length && theirs.at(-unread)?.seq) || 0;
     // A line above the very first message would part it from nothing.
     if (this.#unreadFrom === conversation.oldest) this.#unreadFrom = 0;
   }
 
-  #renderMessages(conversation) {
-    const wanted = rows({
-      messages: conversation.messages,
-      pending: this.app.outbox.entries(this.chatId),
-      unreadFrom: this.#unreadFrom,
-      dayKey,
-      app: this.app,
-      page: (seq) => Math.floor((seq - 1) / MESSAGES_PER_PAGE),
-      actions: {
-        retry: (id) => this.app.outbox.retry(id),
-        edit: (item) => this.#edit(item),
-        discard: (id) => this.#discard(id),
-      },
-    });
-    const byPage = Map.groupBy ? Map.groupBy(wanted, (row) => row.page) : grouped(wanted);
-    const kept = new Map();
-    const pages = [...byPage].map(([name, pageRows]) => {
-      const page = this.#pages.get(name) ?? h("div", { class: "message-page", role: "presentation" });
-      this.#pages.set(name, page);
-      const elements = pageRows.map((row) => {
-        const known = this.#rows.get(row.key);
-        const element = known?.element ?? row.render();
-        if (known && known.signature !== row.signature) replaceContent(element, row.render());
-        kept.set(row.key, { element, signature: row.signature });
-        return element;
-      });
-      arrange(page, elements);
-      return page;
-    });
-    this.#rows = kept;
-    for (const name of [...this.#pages.keys()]) if (!byPage.has(name)) this.#pages.delete(name);
-    arrange(this.list, pages);
-    this.#settlePages(pages);
-  }
-
-  /**
-   * Let the browser skip the pages that are out of sight. Their height is measured first, so
-   * that neither the scrollbar nor the reader's place moves when they are skipped.
-   */
-  #settlePages(pages) {
-    const quiet = pages.slice(0, -LIVE_PAGES).filter((page) => !page.classList.contains("settled"));
-    for (const [page, height] of quiet.map((element) => [element, element.offsetHeight])) {
-      page.style.containIntrinsicBlockSize = `auto ${height}px`;
-      page.classList.add("settled");
-    }
-  }
-
+  /** @param {Conversation} conversation */
   #renderOlder(conversation) {
     const kind = conversation.hasOlder ? (this.#olderFailed ? "failed" : "more") : "start";
     if (this.older.dataset.kind === kind) return;
@@ -321,8 +242,9 @@ export class ConversationView {
 
   async #loadOlder({ again = false } = {}) {
     const { chatId } = this;
-    const conversation = chatId && this.app.store.conversation(chatId);
-    if (!conversation?.hasOlder || this.#loadingOlder || (this.#olderFailed && !again)) return;
+    if (!chatId) return;
+    const conversation = this.app.store.conversation(chatId);
+    if (!conversation.hasOlder || this.#loadingOlder || (this.#olderFailed && !again)) return;
     this.#loadingOlder = true;
     this.#olderFailed = false;
     this.#renderOlder(conversation);
@@ -341,6 +263,7 @@ export class ConversationView {
     this.observer.observe(this.older);
   }
 
+  /** @param {Message[]} added */
   #received(added) {
     const theirs = added.filter((message) => !isOwn(message));
     if (theirs.length > 0) {
@@ -352,28 +275,35 @@ export class ConversationView {
     this.render();
   }
 
+  /** @param {string} text */
   #send(text) {
     this.#stick = true;
     this.#end = 0;
     this.#unreadFrom = 0;
-    this.app.outbox.add(this.chatId, text);
+    if (this.chatId) this.app.outbox.add(this.chatId, text);
     this.#toBottom();
   }
 
+  /** @param {Item} item */
   #edit({ id, content }) {
-    const chat = this.app.store.chat(this.chatId);
-    this.app.outbox.discard(id);
-    if (isOpen(chat)) {
+    const chat = this.#chat;
+    if (id) this.app.outbox.discard(id);
+    if (chat && isOpen(chat)) {
       this.composer.insert(content);
     } else {
       this.app.newChat({ message: content });
     }
   }
 
+  /** @param {string} id */
   #discard(id) {
     this.app.outbox.discard(id);
     this.app.toasts.show("The message was deleted.");
     this.focus();
+  }
+
+  get #chat() {
+    return this.chatId === null ? null : this.app.store.chat(this.chatId);
   }
 
   // Scrolling and reading
@@ -408,13 +338,7 @@ export class ConversationView {
 
   #resized() {
     this.#noticeLeaving();
-    const width = this.list.clientWidth;
-    if (width !== this.#width && width > 0) {
-      // Text wraps differently now: the heights of the skipped pages have to be measured again.
-      this.#width = width;
-      for (const page of this.#pages.values()) page.classList.remove("settled");
-      this.#settlePages([...this.list.children]);
-    }
+    this.list.resized();
     if (this.#stick) this.#toBottom();
   }
 
@@ -437,10 +361,10 @@ export class ConversationView {
   }
 
   async #markRead() {
-    const chat = this.chatId && this.app.store.chat(this.chatId);
+    const chat = this.#chat;
     if (!this.#looking) this.#caughtUp = false;
     else if (chat?.unreadCount === 0) this.#caughtUp = true;
-    if (!chat || chat.unreadCount === 0 || this.#marking || !this.#looking || this.app.session.state !== "signed-in") return;
+    if (!this.chatId || !chat || chat.unreadCount === 0 || this.#marking || !this.#looking || this.app.session.state !== "signed-in") return;
     const seq = this.app.store.conversation(this.chatId).newest;
     // The list may know of messages that the conversation does not show yet.
     if (seq === 0 || seq < lastSeq(chat)) return;
@@ -453,27 +377,4 @@ export class ConversationView {
       this.#marking = false;
     }
   }
-}
-
-/** Give `parent` exactly these children, moving only what is not in its place. */
-function arrange(parent, elements) {
-  elements.forEach((element, i) => {
-    if (parent.children[i] !== element) parent.insertBefore(element, parent.children[i] ?? null);
-  });
-  while (parent.children.length > elements.length) parent.lastChild.remove();
-}
-
-/** Make `element` look like `fresh`; it stays the same one, and does not come in again. */
-function replaceContent(element, fresh) {
-  element.className = `${fresh.className} still`;
-  element.replaceChildren(...fresh.childNodes);
-}
-
-function grouped(items) {
-  const groups = new Map();
-  for (const item of items) {
-    if (!groups.has(item.page)) groups.set(item.page, []);
-    groups.get(item.page).push(item);
-  }
-  return groups;
 }

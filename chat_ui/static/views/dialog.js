@@ -1,6 +1,8 @@
 /** Dialogs: modal on the chat's own page, inside its panel in the widget. */
 
-import { h, isComposing } from "../dom.js";
+/** @import { App } from "../../../web/types/chat.d.ts" */
+
+import { activeElement, h, isComposing } from "../dom.js";
 import { icon } from "../icons.js";
 
 let count = 0;
@@ -11,12 +13,15 @@ let count = 0;
  * On its own page the dialog is modal. In a widget it must not block the page around it: it
  * covers the panel and makes the panel's other content inert instead. Closing returns the
  * focus to where it was. `onclose` is called after any way of closing.
+ *
+ * @param {App} app
+ * @param {{ title: string, content: Node, onclose?: () => void, focus?: () => HTMLElement | null | undefined }} options
  */
 export function openDialog(app, { title, content, onclose, focus }) {
   count += 1;
   const id = `chat-dialog-${count}`;
   const modal = app.mode === "page";
-  const before = app.root.getRootNode().activeElement;
+  const before = /** @type {HTMLElement | null} */ (activeElement(app.root));
 
   // Everything is undone immediately, so that the caller can set the focus afterwards.
   let closed = false;
@@ -73,6 +78,9 @@ export function openDialog(app, { title, content, onclose, focus }) {
   return { element, close };
 }
 
+/** @param {Element} element */
 function hasText(element) {
-  return [...element.querySelectorAll("input, textarea")].some((control) => control.value.trim() !== "");
+  /** @type {NodeListOf<HTMLInputElement>} */
+  const controls = element.querySelectorAll("input, textarea");
+  return [...controls].some((control) => control.value.trim() !== "");
 }

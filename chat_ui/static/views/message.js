@@ -1,5 +1,9 @@
 /** One message: from whom, what, when, and whether it has arrived. */
 
+/** @import { Message } from "../../../web/types/api.d.ts" */
+/** @import { Actions, App, Item, Row } from "../../../web/types/chat.d.ts" */
+/** @import { Entry } from "../outbox.js" */
+
 import { encode } from "../../../web/static/json.js";
 import { h, spoken } from "../dom.js";
 import { icon } from "../icons.js";
@@ -10,16 +14,38 @@ import { avatar } from "./avatar.js";
 
 const TOGETHER = 5 * 60_000;
 
+/** What the writer is shown of a message that goes its way: symbol and text. */
+const RECEIPTS = {
+  sending: /** @type {const} */ (["clock", "Sending…"]),
+  sent: /** @type {const} */ (["check", "Sent"]),
+  read: /** @type {const} */ (["checks", "Read"]),
+};
+
+/**
+ * @typedef {object} RowsOptions
+ * @property {Message[]} messages
+ * @property {Entry[]} pending
+ * @property {number | null} unreadFrom
+ * @property {(iso: string) => string} dayKey
+ * @property {App} app
+ * @property {(seq: number) => number} page
+ * @property {Actions} actions
+ */
+
 /**
  * The rows of a conversation: messages, unconfirmed messages, and what stands between.
  *
  * Each row is {key, page, signature, render}. A row whose signature is unchanged need not
  * be rendered again; a message keeps its key when it is confirmed.
+ *
+ * @param {RowsOptions} options
+ * @returns {Row[]}
  */
 export function rows({ messages, pending, unreadFrom, dayKey, app, page, actions }) {
   const lastMine = messages.findLast(isOwn)?.seq;
   const readTo = messages.findLast((message) => isOwn(message) && message.isRead)?.seq ?? 0;
 
+  /** @type {Item[]} */
   const items = messages.map((message) => ({
     key: message.clientMessageId && isOwn(message) ? `id:${message.clientMessageId}` : `seq:${message.seq}`,
     page: page(message.seq),
@@ -55,6 +81,7 @@ export function rows({ messages, pending, unreadFrom, dayKey, app, page, actions
     });
   }
 
+  /** @type {Row[]} */
   const result = [];
   items.forEach((item, i) => {
     const before = items[i - 1];
@@ -71,15 +98,29 @@ export function rows({ messages, pending, unreadFrom, dayKey, app, page, actions
   return result;
 }
 
-/** Messages of one sender shortly after each other share a name, a picture and a time. */
+/**
+ * Messages of one sender shortly after each other share a name, a picture and a time.
+ *
+ * @param {Item | undefined} a
+ * @param {Item} b
+ */
 function together(a, b) {
-  return a.sender === b.sender && a.mine === b.mine && !a.system && !b.system && new Date(b.time) - new Date(a.time) < TOGETHER;
+  return a !== undefined && a.sender === b.sender && a.mine === b.mine && !a.system && !b.system && new Date(b.time).getTime() - new Date(a.time).getTime() < TOGETHER;
 }
 
+/**
+ * @param {string} text
+ * @param {string} name
+ */
 function separator(text, name = "") {
   return h("div", { class: `separator ${name}`, role: "listitem" }, h("span", {}, text));
 }
 
+/**
+ * @param {Item} item
+ * @param {App} app
+ * @param {Actions} actions
+ */
 function row(item, app, actions) {
   if (item.system) {
     return h("div", { class: "system-message", role: "listitem" }, h("span", { dir: "auto" }, item.content), " ", timeElement(item.time, clock));
@@ -89,7 +130,7 @@ function row(item, app, actions) {
   return h(
     "div",
     { class: classes.filter(Boolean).join(" "), role: "listitem" },
-    item.mine ? null : item.last ? avatar(item.name, item.image, app) : h("span", { class: "avatar-space" }),
+    item.mine ? null : item.last ? avatar(item.name ?? "", item.image, app) : h("span", { class: "avatar-space" }),
     h(
       "div",
       { class: "message-body" },
@@ -100,11 +141,19 @@ function row(item, app, actions) {
   );
 }
 
-/** Only agents have the mark, because any user can choose an agent's name. */
+/**
+ * Only agents have the mark, because any user can choose an agent's name.
+ *
+ * @param {Item} item
+ */
 function sender({ name, agent }) {
   return h("span", { class: "sender" }, h("bdi", {}, name), agent ? [" ", h("span", { class: "agent-mark" }, "Support")] : null);
 }
 
+/**
+ * @param {Item} item
+ * @param {Actions} actions
+ */
 function meta(item, actions) {
   if (item.state === "refused") return refused(item, actions);
   if (item.state === "waiting") {
@@ -113,18 +162,22 @@ function meta(item, actions) {
       { class: "meta waiting" },
       icon("clock"),
       h("span", { title: item.problem }, "Not sent yet, trying again"),
-      h("button", { type: "button", class: "link", onclick: () => actions.retry(item.id) }, "Retry now"),
+      h("button", { type: "button", class: "link", onclick: () => actions.retry(item.id ?? "") }, "Retry now"),
     );
   }
-  const status = { sending: ["clock", "Sending…"], sent: ["check", "Sent"], read: ["checks", "Read"] }[item.state];
+  const [symbol, text] = RECEIPTS[item.state];
   return h(
     "div",
     { class: "meta" },
     timeElement(item.time, clock),
-    item.mine && item.receipt ? h("span", { class: "receipt" }, icon(status[0]), status[1]) : null,
+    item.mine && item.receipt ? h("span", { class: "receipt" }, icon(symbol), text) : null,
   );
 }
 
+/**
+ * @param {Item} item
+ * @param {Actions} actions
+ */
 function refused(item, actions) {
   return h(
     "div",
@@ -133,9 +186,9 @@ function refused(item, actions) {
     h(
       "span",
       { class: "actions" },
-      h("button", { type: "button", class: "link", onclick: () => actions.retry(item.id) }, "Retry"),
+      h("button", { type: "button", class: "link", onclick: () => actions.retry(item.id ?? "") }, "Retry"),
       h("button", { type: "button", class: "link", onclick: () => actions.edit(item) }, "Edit"),
-      h("button", { type: "button", class: "link", onclick: () => actions.discard(item.id) }, "Delete"),
+      h("button", { type: "button", class: "link", onclick: () => actions.discard(item.id ?? "") }, "Delete"),
     ),
   );
 }

@@ -1,23 +1,35 @@
 /** The dialog that starts a chat; what is typed in it survives a reload. */
 
+/** @import { Chat, ChatWithMessages, Message } from "../../../web/types/api.d.ts" */
+/** @import { ApiError } from "../api.js" */
+/** @import { App, NewChatDraft } from "../../../web/types/chat.d.ts" */
+
 import { newId } from "../../../web/static/ids.js";
-import { h, isBusy } from "../dom.js";
+import { activeElement, h, isBusy } from "../dom.js";
 import { NEW_CHAT } from "../drafts.js";
 import { isOpen } from "../store.js";
 import { capital, subjectOf, tidy } from "../text.js";
 import { openDialog } from "./dialog.js";
 import { Field, form } from "./field.js";
 
-/** Open the dialog; `message` fills in the first message. */
+/**
+ * Open the dialog; `message` fills in the first message.
+ *
+ * @param {App} app
+ * @param {{ message?: string }} [options]
+ */
 export function newChat(app, { message } = {}) {
+  /** @type {NewChatDraft} */
   const draft = app.drafts.get(NEW_CHAT) || { clientMessageId: newId() };
   if (message) draft.message = message;
-  const { categories, limits } = app.config;
 
-  const text = new Field({ name: "message", label: "Your message", control: "textarea", rows: 5, limit: limits.message, dir: "auto", value: draft.message ?? "", placeholder: "Tell us what happened, as exactly as you can." });
-  const category = new Field({ name: "category", label: "Category", control: "select", options: categories.map((name) => [name, capital(name)]) });
-  category.value = categories.includes(draft.category) ? draft.category : categories[0];
-  const subject = new Field({ name: "subject", label: "Subject", limit: limits.subject, dir: "auto", autocomplete: "off", optional: true, value: draft.subject ?? "" });
+  const text = new Field({ name: "message", label: "Your message", control: "textarea", rows: 5, limit: () => app.config.limits.message, dir: "auto", value: draft.message ?? "", placeholder: "Tell us what happened, as exactly as you can." });
+  const category = new Field({ name: "category", label: "Category", control: "select" });
+  app.configLoaded.then(({ categories }) => {
+    category.offer(categories.map((name) => [name, capital(name)]));
+    category.value = categories.find((name) => name === draft.category) ?? categories[0];
+  });
+  const subject = new Field({ name: "subject", label: "Subject", limit: () => app.config.limits.subject, dir: "auto", autocomplete: "off", optional: true, value: draft.subject ?? "" });
 
   const keep = () => {
     Object.assign(draft, { subject: subject.value, category: category.value, message: text.value });
@@ -34,7 +46,8 @@ export function newChat(app, { message } = {}) {
       let chat;
       try {
         chat = await createChat(app, values, draft.clientMessageId);
-      } catch (error) {
+      } catch (caught) {
+        const error = /** @type {ApiError & { chat?: ChatWithMessages }} */ (caught);
         if (error.signedOut) app.session.expire();
         if (!error.chat) throw error;
         app.store.applyChat(error.chat);
@@ -53,14 +66,14 @@ export function newChat(app, { message } = {}) {
   const notice = h("div", { class: "stack", hidden: true });
   const renderNotice = () => {
     const open = app.store.chats.find(isOpen);
-    const hadFocus = element.contains(element.getRootNode().activeElement);
+    const hadFocus = element.contains(activeElement(element));
     element.hidden = Boolean(open);
     notice.hidden = !open;
     if (!open) return;
     notice.replaceChildren(...alreadyOpen(open, tidy(text.value), go));
-    if (hadFocus) notice.querySelector("button").focus();
+    if (hadFocus) notice.querySelector("button")?.focus();
   };
-  const go = (chatId) => {
+  const go = (/** @type {string} */ chatId) => {
     const unsent = tidy(text.value);
     dialog.close();
     app.openChat(chatId);
@@ -85,24 +98,38 @@ export function newChat(app, { message } = {}) {
  * `clientMessageId` returns the same chat. Without a subject, the message makes it.
  *
  * Throws what the API throws; the error has the open chat as `chat` when there is one already.
+ *
+ * @param {App} app
+ * @param {{ message: string, category?: string, subject?: string }} values
+ * @param {string} clientMessageId
+ * @returns {Promise<ChatWithMessages>}
  */
 export async function createChat(app, { message, category, subject = "" }, clientMessageId) {
   const content = tidy(message);
-  const body = { message: content, subject: subject.trim() || subjectOf(content, app.config.limits.subject), clientMessageId };
+  const { limits } = await app.configLoaded;
+  /** @type {Record<string, string>} */
+  const body = { message: content, subject: subject.trim() || subjectOf(content, limits.subject), clientMessageId };
   if (category) body.category = category;
   try {
     const { data } = await app.api.post("/api/chat", body);
     return data;
-  } catch (error) {
+  } catch (caught) {
+    const error = /** @type {ApiError} */ (caught);
     if (error.code !== "chat_open" || !error.problem.chatId) throw error;
     // The answer to an earlier try may have been lost on its way: then the open chat is this one.
     const { data } = await app.api.get(`/api/chat/${error.problem.chatId}`);
-    if (data.messages.some((known) => known.clientMessageId === clientMessageId)) return data;
+    if (data.messages.some((/** @type {Message} */ known) => known.clientMessageId === clientMessageId)) return data;
     throw Object.assign(error, { chat: data });
   }
 }
 
-/** "There is an open chat": say which, and take the text along when it is opened. */
+/**
+ * "There is an open chat": say which, and take the text along when it is opened.
+ *
+ * @param {Chat} chat
+ * @param {string} unsent
+ * @param {(chatId: string) => void} go
+ */
 function alreadyOpen({ _id, subject }, unsent, go) {
   return [
     h("p", { id: "chat-already-open" }, "Your chat ", h("bdi", {}, `“${subject}”`), ` is still open. Please go on there${unsent ? "; your text comes along" : ""}.`),

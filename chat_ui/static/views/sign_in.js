@@ -1,8 +1,10 @@
 /** The ways in: write as a guest, sign in, or create an account. */
 
+/** @import { App, Typed, Way } from "../../../web/types/chat.d.ts" */
+
 import { h, isComposing } from "../dom.js";
 import { icon } from "../icons.js";
-import { Field, form } from "./field.js";
+import { Field, form, passwordHint } from "./field.js";
 import { firstMessage } from "./first_message.js";
 
 const WAYS = {
@@ -11,10 +13,15 @@ const WAYS = {
   register: { tab: "Sign up", action: "Create account", note: "With an account you find your chats again on any device." },
 };
 
-function fieldsFor(way, { name, email }) {
+/**
+ * @param {App} app
+ * @param {Way} way
+ * @param {Typed} typed
+ */
+function fieldsFor(app, way, { name, email }) {
   const fields = [];
   if (way === "register") {
-    fields.push(new Field({ name: "name", label: "Your name", autocomplete: "name", limit: 100, dir: "auto", value: name ?? "" }));
+    fields.push(new Field({ name: "name", label: "Your name", autocomplete: "name", limit: () => app.config.limits.name, dir: "auto", value: name ?? "" }));
   }
   fields.push(
     new Field({ name: "email", label: "E-mail", type: "email", autocomplete: "username", inputmode: "email", value: email ?? "" }),
@@ -23,18 +30,28 @@ function fieldsFor(way, { name, email }) {
       label: "Password",
       type: "password",
       autocomplete: way === "login" ? "current-password" : "new-password",
-      hint: way === "register" ? "At least 8 characters; a sentence is a good password." : undefined,
+      hint: way === "register" ? passwordHint(app) : undefined,
     }),
   );
   return fields;
 }
 
-function account({ session }, way, typed) {
+/**
+ * @param {App} app
+ * @param {"login" | "register"} way
+ * @param {Typed} typed
+ */
+function account(app, way, typed) {
   const { tab, action, note } = WAYS[way];
-  return form({ fields: fieldsFor(way, typed), label: tab, action, note, submit: (values) => session.enter(way, values) }).element;
+  return form({ fields: fieldsFor(app, way, typed), label: tab, action, note, submit: (values) => app.session.enter(way, values) }).element;
 }
 
-/** The ways in as tabs. `ways` names those offered, `known` fills in name, e-mail and message. */
+/**
+ * The ways in as tabs. `ways` names those offered, `known` fills in name, e-mail and message.
+ *
+ * @param {App} app
+ * @param {{ ways?: Way[], known?: Typed }} [options]
+ */
 export function signIn(app, { ways = ["guest", "login", "register"], known = {} } = {}) {
   const panel = h("div", { class: "sign-in-panel", role: "tabpanel", id: "chat-sign-in-panel" });
   const typed = { ...known };
@@ -47,13 +64,16 @@ export function signIn(app, { ways = ["guest", "login", "register"], known = {} 
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step || isComposing(event)) return;
     event.preventDefault();
-    const next = (tabs.indexOf(event.target) + step + tabs.length) % tabs.length;
+    const next = (tabs.indexOf(/** @type {HTMLButtonElement} */ (event.target)) + step + tabs.length) % tabs.length;
     choose(ways[next]);
     tabs[next].focus();
   });
 
+  /** @param {Way} way */
   function choose(way) {
-    for (const control of panel.querySelectorAll("input, textarea")) if (control.name !== "password") typed[control.name] = control.value;
+    /** @type {NodeListOf<HTMLInputElement>} */
+    const controls = panel.querySelectorAll("input, textarea");
+    for (const { name, value } of controls) if (name !== "password") Object.assign(typed, { [name]: value });
     tabs.forEach((tab, i) => {
       tab.setAttribute("aria-selected", String(ways[i] === way));
       tab.tabIndex = ways[i] === way ? 0 : -1;
@@ -66,7 +86,11 @@ export function signIn(app, { ways = ["guest", "login", "register"], known = {} 
   return h("div", { class: "sign-in" }, list, panel);
 }
 
-/** The first page of a visitor who is not signed in. */
+/**
+ * The first page of a visitor who is not signed in.
+ *
+ * @param {App} app
+ */
 export function welcome(app) {
   return h(
     "div",

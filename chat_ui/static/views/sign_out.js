@@ -1,11 +1,19 @@
 /** The confirmation before a user signs out and would lose something. */
 
+/** @import { User } from "../../../web/types/api.d.ts" */
+/** @import { App } from "../../../web/types/chat.d.ts" */
+
 import { h } from "../dom.js";
 import { plural } from "../text.js";
 import { openDialog } from "./dialog.js";
-import { Field, form } from "./field.js";
+import { Field, form, passwordHint } from "./field.js";
 
-/** Resolve to whether to sign out. A guest's token is all they have: without it their chats are lost. */
+/**
+ * Resolve to whether to sign out. A guest's token is all they have: without it their chats are lost.
+ *
+ * @param {App} app
+ * @returns {Promise<boolean>}
+ */
 export function confirmSignOut(app) {
   const unsent = app.outbox.size;
   const forfeits = app.session.user?.role === "guest" && (!app.store.loaded || app.store.chats.length > 0);
@@ -26,25 +34,37 @@ export function confirmSignOut(app) {
   });
 }
 
+/**
+ * @param {number} unsent
+ * @param {boolean} forfeits
+ */
 function unsentFate(unsent, forfeits) {
   if (forfeits) return unsent === 1 ? "It is lost as well." : "They are lost as well.";
   return `${unsent === 1 ? "It stays" : "They stay"} on this device until you sign in again.`;
 }
 
-/** Let a guest keep their chats: with a password they have an account. */
+/**
+ * Let a guest keep their chats: with a password they have an account.
+ *
+ * @param {App} app
+ */
 export function setPassword(app) {
   const content = h(
     "div",
     { class: "form" },
-    h("p", {}, "With a password you find your chats again on any device. You sign in with ", h("bdi", {}, app.session.user.email), "."),
+    h("p", {}, "With a password you find your chats again on any device. You sign in with ", h("bdi", {}, app.session.user?.email), "."),
     passwordForm(app, () => dialog.close()),
   );
   const dialog = openDialog(app, { title: "Set a password", content, focus: () => content.querySelector("input[type=password]") });
 }
 
+/**
+ * @param {App} app
+ * @param {() => void} close
+ */
 function passwordForm(app, close) {
-  const { email } = app.session.user;
-  const password = new Field({ name: "password", label: "New password", type: "password", autocomplete: "new-password", hint: "At least 8 characters; a sentence is a good password." });
+  const { email } = /** @type {User} */ (app.session.user);
+  const password = new Field({ name: "password", label: "New password", type: "password", autocomplete: "new-password", hint: passwordHint(app) });
   return form({
     fields: [password],
     label: "Set a password",

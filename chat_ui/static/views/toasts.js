@@ -11,8 +11,13 @@ export class Toasts {
     this.element = h("div", { class: "toasts", role: "status", "aria-live": "polite" });
   }
 
+  /**
+   * @param {string} text
+   * @param {{ error?: boolean }} [options]
+   */
   show(text, { error = false } = {}) {
     const toast = h("div", { class: error ? "toast error" : "toast" }, icon(error ? "alert" : "check"), h("span", { dir: "auto" }, text));
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;
     const leave = () => toast.remove();
     const wait = () => {
@@ -25,7 +30,7 @@ export class Toasts {
     toast.addEventListener("focusin", () => clearTimeout(timer));
     toast.addEventListener("focusout", wait);
     this.element.append(toast);
-    while (this.element.children.length > 3) this.element.firstChild.remove();
+    while (this.element.children.length > 3) this.element.firstChild?.remove();
     wait();
   }
 }
