@@ -17,7 +17,7 @@ export const draftOf = (chat) => local.get(draftKey(chat));
 /** @type {(chat: string) => void} */
 export const removeDraft = (chat) => local.remove(draftKey(chat));
 
-/** Put the chat's draft into the empty field, unless somebody is writing in it. */
+/** Put the chat's draft into the empty field, unless the agent is writing in it. */
 export function restoreDraft() {
   const text = byId("message");
   if (!text || text.value || document.activeElement === text) return;
