@@ -132,7 +132,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         key=lambda item: (item.get_closest_marker("long") is None, ORDER.get(folder(item.path), 2))
     )
 
-    if config.option.tier == "test":
+    if config.option.tier != "all":
         _leave_out(config, items, lambda item: item.get_closest_marker("long") is not None)
     if chromium_path() is None and any(folder(item.path) == "browser" for item in items):
         if os.environ.get("CI", "").lower() in {"1", "true"}:
