@@ -7,6 +7,7 @@ it may not import of others. An area that is not listed fails too: somebody has 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,3 +249,45 @@ def test_a_forbidden_import_is_found(module: str, source: str) -> None:
 )
 def test_an_import_that_points_down_is_fine(module: str, source: str) -> None:
     assert violations({module: source}) == []
+
+
+# The scripts: a front end imports its own modules and what both share, never the other's.
+SCRIPTS = {
+    "web/static": ("web/static",),
+    "admin_ui/static": ("admin_ui/static", "web/static"),
+    "chat_ui/static": ("chat_ui/static", "web/static"),
+}
+IMPORT = re.compile(r"""^(?:import|export)\b[^;]*?["'](\.{1,2}/[^"']+)["'];""", re.MULTILINE)
+
+
+def script_violations(path: Path, source: str) -> list[str]:
+    """Return the imports of a script that leave the folders it may import."""
+    folder = next(name for name in SCRIPTS if path.is_relative_to(ROOT / name))
+    allowed = [ROOT / name for name in SCRIPTS[folder]]
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for name in IMPORT.findall(source)
+        if not any((path.parent / name).resolve().is_relative_to(each) for each in allowed)
+    ]
+
+
+def test_scripts_import_their_own_modules_and_the_shared_ones() -> None:
+    paths = [path for folder in SCRIPTS for path in (ROOT / folder).rglob("*.js")]
+    own = [path for path in paths if "vendor" not in path.parts]
+    assert len(own) > 60
+    assert sum(len(IMPORT.findall(path.read_text(encoding="utf-8"))) for path in own) > 200
+    found = [each for path in own for each in script_violations(path, path.read_text("utf-8"))]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("web/static/a.js", 'import { h } from "../../chat_ui/static/dom.js";'),
+        ("admin_ui/static/a.js", 'import { h } from "../../chat_ui/static/dom.js";'),
+        ("chat_ui/static/views/a.js", 'export { byId } from "../../../admin_ui/static/page.js";'),
+        ("chat_ui/static/a.js", 'import {\n  a,\n} from "../secret.js";'),
+    ],
+)
+def test_a_script_that_leaves_its_folders_is_found(path: str, source: str) -> None:
+    assert script_violations(ROOT / path, source)

@@ -99,15 +99,6 @@ def test_deleted_message_is_gone_at_once_also_from_the_older_part(
         )
 
 
-def test_safety_poll_stays(seat: Seat, make_chat: MakeChat) -> None:
-    desk = seat(make_chat())
-    asked = requests_of(desk.page)
-    desk.page.clock.run_for(30_000)
-    assert asked == []
-    with desk.page.expect_response(re.compile("/admin")):
-        desk.page.clock.run_for(30_000)
-
-
 def test_burst_costs_few_fetches_and_disturbs_nothing(seat: Seat, make_chat: MakeChat) -> None:
     chat, other = make_chat(message="Mark this text"), make_chat()
     desk = seat()
