@@ -24,16 +24,16 @@ from chatapi.schemas.base import Input
 # The groups of the OpenAPI document, in its order: name and description of each tag.
 TAGS = {
     "auth": ("Signing in", "Accounts, guests and sessions."),
-    "chats": ("Chats", "Opening, listing, reading and changing chats."),
-    "messages": ("Messages", "Sending and reading messages."),
+    "chats": ("Chats", "Create, list, read and update chats."),
+    "messages": ("Messages", "Send and read messages."),
     "events": (
         "Live events",
         """Streams of `chat`, `message`, `read`, `typing`, `presence`, `deleted` and `end`.
 The data of an event is the schema of that name: Chat, Message, Read, Typing, Presence,
-Deleted; `end` has `code` and `retryAfter` and is the last.""",
+Deleted; `end` has `code` and `retryAfter` and is always the last event.""",
     ),
     "admin_api": ("Administration", "For agents only."),
-    "meta": ("About", "What a front end asks first, and this document."),
+    "meta": ("About", "The configuration for front ends, and this document."),
     "health": ("Health", "For load balancers and monitoring."),
 }
 View = Callable[..., Any]

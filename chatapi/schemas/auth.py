@@ -80,7 +80,7 @@ class PasswordIn(Input):
         load_default=False,
         metadata={
             "example": False,
-            "description": "Also end this session and answer with a new one's token.",
+            "description": "Also end this session and return the token of a new one.",
         },
     )
 
@@ -115,13 +115,13 @@ class SignedInOut(Output):
         }
     )
     expiresAt = UtcDateTime(
-        metadata={"description": "Without use; each use moves it on, to within five minutes."}
+        metadata={"description": "If unused; each use extends it, to within five minutes."}
     )
     deviceToken = fields.String(
         allow_none=True,
         metadata={
             "example": "W1siOWYxIiwiYWJjIl1d.aSl4Ag.s1gN4tUr3",
-            "description": "For the next sign-in of this client; opens nothing. Null for guests.",
+            "description": "For the next sign-in of this client; gives no access. Null for guests.",
         },
     )
 
@@ -130,7 +130,7 @@ class TokenOut(Output):
     token = fields.String(
         metadata={
             "example": "yVwP4d0r1m8sXc2qT7uKzB3nLh6gJf9aEo5iRtYpWkM",
-            "description": "Replaces the one that this request came with. Shown only here.",
+            "description": "Replaces the token of this request. Shown only here.",
         }
     )
     expiresAt = UtcDateTime()
@@ -140,7 +140,7 @@ class PasswordLinkOut(Output):
     url = fields.String(
         metadata={
             "example": "https://chat.example.com/admin/set-password?token=yVwP4d0r1m8sXc2q",
-            "description": "For the person, over a channel you trust. Works once.",
+            "description": "For the user, over a channel you trust. Valid for one use.",
         }
     )
     expiresAt = UtcDateTime()
@@ -153,7 +153,7 @@ class SessionOut(Output):
     expiresAt = UtcDateTime()
     userAgent = fields.String(metadata={"example": "Mozilla/5.0 (X11; Linux x86_64)"})
     address = fields.String(metadata={"example": "203.0.113.7"})
-    current = fields.Boolean(metadata={"example": True, "description": "The one that asks."})
+    current = fields.Boolean(metadata={"example": True, "description": "This session."})
 
 
 class CsrfOut(Output):

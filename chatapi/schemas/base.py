@@ -152,7 +152,7 @@ class ListQuery(Input):
     cursor = fields.String(
         load_default=None,
         metadata={
-            "description": "X-Next-Cursor of the page before.",
+            "description": "X-Next-Cursor of the previous page.",
             "pattern": "^[A-Za-z0-9_-]{27}$",
         },
     )

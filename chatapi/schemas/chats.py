@@ -33,15 +33,18 @@ from chatapi.schemas.users import VERIFIED
 class ChatIn(Input):
     subject = Text(1, MAX_SUBJECT_LENGTH, required=True, metadata={"example": "Parcel is late"})
     category = Choice(
-        categories.offered, load_default=None, metadata={"description": "Else general."}
+        categories.offered, load_default=None, metadata={"description": "Default: general."}
     )
-    priority = Choice(PRIORITIES, load_default=None, metadata={"description": "Else medium."})
+    priority = Choice(PRIORITIES, load_default=None, metadata={"description": "Default: medium."})
     message = Text(
         1,
         MAX_MESSAGE_LENGTH,
         multiline=True,
         load_default=None,
-        metadata={"example": "It should have arrived on Monday.", "description": "The first."},
+        metadata={
+            "example": "It should have arrived on Monday.",
+            "description": "The first message.",
+        },
     )
     clientMessageId = client_message_id()
 
@@ -84,7 +87,7 @@ class BulkIn(AgentChanges):
     )
 
 
-_REPEATABLE = {"description": "One of these; repeat it for several."}
+_REPEATABLE = {"description": "One of these; repeat the parameter for several."}
 
 
 class ChatsQuery(ListQuery):
@@ -94,7 +97,7 @@ class ChatsQuery(ListQuery):
     category = fields.List(
         Text(1, MAX_CATEGORY_LENGTH),
         load_default=(),
-        metadata={"description": "One that is offered, or that a chat has; repeat it for several."},
+        metadata={"description": "An offered one, or one that a chat has; repeat it for several."},
     )
     assigned = fields.String(
         load_default=None,
@@ -113,13 +116,13 @@ class ChatsQuery(ListQuery):
         0,
         200,
         load_default=None,
-        metadata={"description": "Beginnings of words of subject, user's name or e-mail."},
+        metadata={"description": "Prefixes of words of subject, user's name or e-mail."},
     )
 
 
 class ChatQuery(Input):
     messages = StrictInteger(
-        0, 200, load_default=50, metadata={"description": "How many of the newest messages."}
+        0, 200, load_default=50, metadata={"description": "The number of the newest messages."}
     )
 
 
@@ -152,7 +155,7 @@ class ChatOut(Output):
     status = fields.String(validate=validate.OneOf(STATUSES))
     createdAt = UtcDateTime()
     updatedAt = UtcDateTime()
-    lastMessageAt = UtcDateTime(metadata={"description": "Moves only with a message."})
+    lastMessageAt = UtcDateTime(metadata={"description": "Updated only by a message."})
     lastMessage = fields.Nested(LastMessageOut, allow_none=True)
     solvedAt = UtcDateTime(
         allow_none=True,

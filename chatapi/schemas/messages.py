@@ -12,7 +12,7 @@ from chatapi.schemas.field_types import ObjectIdString, StrictInteger, Text, Utc
 
 IDEMPOTENCY_KEY = {
     "example": "5f1c9a52-0c1e-4f1b-9d3a-8b7e6f5d4c3b",
-    "description": "Your own id of the message. Repeat it when you retry: nothing is sent twice.",
+    "description": "Your own id of the message. Use the same one to retry without a duplicate.",
 }
 
 
@@ -53,7 +53,7 @@ class MessagesQuery(Input):
     )
     limit = StrictInteger(1, 200, load_default=50, metadata={"description": "How many at most."})
     wait = StrictInteger(
-        0, 25, load_default=0, metadata={"description": "seconds to wait for news"}
+        0, 25, load_default=0, metadata={"description": "seconds to wait for new messages"}
     )
 
 

@@ -33,7 +33,7 @@ class ReadyOut(HealthOut):
     writable = fields.Boolean(
         metadata={
             "example": True,
-            "description": "false while writes are refused because the database's disk is "
+            "description": "false while writes are rejected because the database's disk is "
             "almost full; reads still work",
         }
     )

@@ -21,5 +21,5 @@ class ProblemOut(Output):
         keys=fields.String(),
         values=fields.List(fields.String()),
         data_key="fields",
-        metadata={"description": "what is wrong with each field, with validation_failed"},
+        metadata={"description": "the errors by field, with validation_failed"},
     )

@@ -12,9 +12,7 @@ class FollowerOut(Output):
 
     name = fields.String(metadata={"example": "tail"})
     running = fields.Boolean(metadata={"example": True})
-    failures = fields.Integer(
-        metadata={"example": 0, "description": "Errors it went on after, since the start."}
-    )
+    failures = fields.Integer(metadata={"example": 0, "description": "Errors since the start."})
     lastError = fields.String(allow_none=True, metadata={"example": "AutoReconnect"})
     secondsSinceLastFailure = fields.Float(allow_none=True, metadata={"example": 12.5})
 
@@ -26,7 +24,7 @@ class RealtimeOut(Output):
     streams = fields.Integer(metadata={"example": 120, "description": "Open connections."})
     accounts = fields.Integer(metadata={"example": 97})
     longestQueue = fields.Integer(
-        metadata={"example": 0, "description": "Events that the slowest client has not got yet."}
+        metadata={"example": 0, "description": "Queued events of the slowest client."}
     )
     mode = fields.String(
         validate=validate.OneOf(("off", "stream", "poll")),
@@ -40,5 +38,5 @@ class RealtimeOut(Output):
     secondsSinceLastLook = fields.Float(allow_none=True, metadata={"example": 0.2})
     followers = fields.List(
         fields.Nested(FollowerOut),
-        metadata={"description": "The threads of this process that were started so far."},
+        metadata={"description": "The background threads of this process."},
     )

@@ -22,7 +22,7 @@ from chatapi.schemas.field_types import (
 
 class UserPatch(Input):
     role = Choice(ROLES)
-    disabled = StrictBoolean(metadata={"description": "true: all sessions end and none can begin."})
+    disabled = StrictBoolean(metadata={"description": "true: all sessions end, and no sign-in."})
     name = Name(1, MAX_NAME_LENGTH)
     image = Text(
         1,
@@ -34,19 +34,19 @@ class UserPatch(Input):
 
 
 class UsersQuery(ListQuery):
-    role = Choice(ROLES, load_default=None, metadata={"description": "Only these."})
-    disabled = QueryFlag(load_default=None, metadata={"description": "Who may not sign in."})
+    role = Choice(ROLES, load_default=None, metadata={"description": "Users with this role."})
+    disabled = QueryFlag(load_default=None, metadata={"description": "Disabled users."})
     q = Text(
         0,
         200,
         load_default=None,
-        metadata={"description": "Beginnings of words of name or e-mail."},
+        metadata={"description": "Prefixes of words of name or e-mail."},
     )
 
 
 VERIFIED = {
     "example": False,
-    "description": "Whether the address was proved to be theirs. False for every address so far: "
+    "description": "Whether the address was verified. False for every address so far: "
     "no mail is sent yet.",
 }
 
