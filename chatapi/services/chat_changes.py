@@ -39,10 +39,10 @@ def change(
     raise errors.Busy(retryAfter=1)
 
 
-def changed_fields(before: Chat, after: Chat) -> ChatChanges:
-    """Return the fields of a chat that a change sets.
+def changed_fields(before: Chat, after: Chat | ChatChanges) -> ChatChanges:
+    """Return those fields of `after` that differ from the chat, or that it lacks.
 
-    Those that have come since an older release wrote the chat are among them.
+    A chat that an older release wrote lacks the fields that were added since.
     """
     changed = {
         name: value

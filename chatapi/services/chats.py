@@ -365,7 +365,7 @@ def _resolve_changes(changes: ChatUpdate) -> ChatChanges:
 def _changed_fields(chat: Chat, fields: ChatChanges) -> ChatChanges:
     """Return the fields that differ from the chat's, and what follows from them."""
     # A chat that an older release wrote lacks the fields that have come since.
-    changed = chat_changes.changed_fields(chat, {**chat, **fields})
+    changed = chat_changes.changed_fields(chat, fields)
     if not changed:
         return {}
     if changed.get("isOpen"):
