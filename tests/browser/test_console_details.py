@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserType, FloatRect, Locator, Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, Route, expect
 
-from tests.browser.conftest import ARGUMENTS, NewPage
+from tests.browser.conftest import NewPage, PageErrors
 from tests.browser.console_helpers import MakeChat, SignIn, let_settle, numbers
 from tests.browser.server import Server
-from tests.conftest import PASSWORD, chromium_path
+from tests.conftest import PASSWORD
 from tests.tiers import representatives
 
 
@@ -251,33 +249,36 @@ def test_the_banner_covers_nothing(
 
 
 def test_a_browser_that_blocks_cookies_is_warned_before_the_first_try(
-    server: Server, chromium: BrowserType, new_page: NewPage, tmp_path: Path
+    server: Server, new_page: NewPage, page_errors: PageErrors
 ) -> None:
+    page_errors.allow(r"status of 403")
     page = new_page()
     page.goto(f"{server.url}/admin/login")
     expect(page.get_by_label("Password")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
 
-    profile = tmp_path / "profile"
-    (profile / "Default").mkdir(parents=True)
-    blocked = {"profile": {"default_content_setting_values": {"cookies": 2}}}
-    (profile / "Default" / "Preferences").write_text(json.dumps(blocked))
+    def without_cookies(route: Route) -> None:
+        # Redirects are followed by the page, so that none of their cookies is kept either.
+        answer = route.fetch(max_redirects=0)
+        page.context.clear_cookies()
+        headers = {k: v for k, v in answer.headers.items() if k != "set-cookie"}
+        route.fulfill(response=answer, headers=headers)
+
     agent = server.admin()
-    context = chromium.launch_persistent_context(
-        profile, executable_path=chromium_path(), args=ARGUMENTS
+    page = new_page()
+    # The headless shell reads no profile with this setting: scripts and answers keep no cookie.
+    page.context.new_cdp_session(page).send(
+        "Emulation.setDocumentCookieDisabled", {"disabled": True}
     )
-    try:
-        page = context.new_page()
-        page.goto(f"{server.url}/admin/login")
-        expect(page.get_by_role("alert")).to_contain_text("Your browser blocks cookies")
-        page.fill("#email", agent["email"])
-        page.fill("#password", PASSWORD)
-        page.click("button.primary")
-        page.wait_for_load_state()
-        expect(page.get_by_role("alert").first).to_contain_text("cookies")
-        expect(page.locator("#password")).to_be_visible()
-    finally:
-        context.close()
+    page.route("**/*", without_cookies)
+    page.goto(f"{server.url}/admin/login")
+    expect(page.get_by_role("alert")).to_contain_text("Your browser blocks cookies")
+    page.fill("#email", agent["email"])
+    page.fill("#password", PASSWORD)
+    page.click("button.primary")
+    page.wait_for_load_state()
+    expect(page.get_by_role("alert").first).to_contain_text("cookies")
+    expect(page.locator("#password")).to_be_visible()
 
 
 @pytest.mark.parametrize(
