@@ -1,7 +1,8 @@
 """The worked example of docs/add-a-feature.md: the diffs that stand in it.
 
-    python -m tests.guide apply FOLDER     apply them to a checkout, as a reader does
-    python -m tests.guide refresh FOLDER   write them again from a checkout that has the feature
+    python -m tests.guide apply FOLDER            apply them to a checkout, as a reader does
+    python -m tests.guide apply FOLDER --reject   apply what fits, and leave the rest in *.rej
+    python -m tests.guide refresh FOLDER          write them again from a checkout with the feature
 
 A block is refreshed with the changes of the files that it names.
 """
@@ -65,8 +66,8 @@ def refreshed(text: str, folder: Path) -> str:
 
 def main(arguments: list[str]) -> int:
     match arguments:
-        case ["apply", folder]:
-            done = apply(Path(folder))
+        case ["apply", folder, *options]:
+            done = apply(Path(folder), *options)
             print(done.stderr, end="", file=sys.stderr)
             return done.returncode
         case ["refresh", folder]:

@@ -9,11 +9,14 @@ import pytest
 from click.testing import Result
 from flask import Flask
 from jinja2 import DictLoader
+from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
 from chatapi.cli import doctor as package
 from chatapi.cli.doctor.results import Failed, NotApplicable
 from chatapi.http import problems
+from chatapi.store import migrations
+from chatapi.store.database import Document
 from config import SECRET_SETTINGS, SETTINGS
 
 
@@ -99,3 +102,13 @@ def test_a_template_that_does_not_compile_is_named(
     result = run(app, "--only", "templates")
     assert result.exit_code == 1
     assert "template cut.html" in result.output
+
+
+def test_a_migration_that_is_missing_is_named(app: Flask, database: Database[Document]) -> None:
+    assert run(app, "--only", "migrations").exit_code == 0
+    database["migrations"].delete_many({})
+    result = run(app, "--only", "migrations")
+    assert result.exit_code == 1
+    for name in migrations.names():
+        assert name in result.output
+    assert "init-db" in result.output

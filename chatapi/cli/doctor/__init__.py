@@ -25,6 +25,7 @@ CHECKS: dict[str, Check] = {
     "errors": application.errors_are_hidden,
     "database": database.server,
     "connection": database.connection_string,
+    "migrations": database.applied_migrations,
     "collections": database.collections,
     "indexes": database.all_indexes,
     "pool": database.pooling,

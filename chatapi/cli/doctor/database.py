@@ -60,6 +60,13 @@ def _described(concern: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in sorted(concern.items()))
 
 
+def applied_migrations() -> str:
+    """Compare the migrations that the database has with those of this release."""
+    missing = migrations.missing(database.current())
+    expect(not missing, f"The database lacks the migration {', '.join(missing)}.", INIT_DB)
+    return f"all {len(migrations.names())} of this release"
+
+
 def collections() -> str:
     """Look for all collections and their validators, in the server's own list."""
     there = maintenance.collections()
