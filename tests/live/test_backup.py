@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import Context
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,9 @@ def target(database_server: DatabaseServer) -> Iterator[Database[Document]]:
 
 def flask(database: Database[Document], *arguments: object) -> Result:
     """Run a command on a database, as an app of its own."""
-    app = create_app(TestConfig, database=database)
-    return app.test_cli_runner().invoke(args=[str(each) for each in arguments])
+    runner = create_app(TestConfig, database=database).test_cli_runner()
+    # Outside the app context of the test: the command would run in that one.
+    return Context().run(lambda: runner.invoke(args=[str(each) for each in arguments]))
 
 
 def everything(database: Database[Document], *names: str) -> dict[str, list[Document]]:
