@@ -13,6 +13,7 @@ from typing import Any
 from pymongo import ASCENDING as UP
 from pymongo import DESCENDING as DOWN
 from pymongo import IndexModel
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, OperationFailure
 
@@ -85,6 +86,9 @@ POLLED = IndexModel([("changedAt", UP)], name="changes")
 # sending slower. A category is found along `recent`, the counts are cached, and the few chats of a
 # user are found by `user_created` and sorted.
 DROPPED = ("category_recent", "counts", "user_recent")
+# The unique index of `messages` in release 0.1.0. A migration drops it. A 0.1.0 that is started
+# once more creates it again, and then it refuses each sender's second message.
+OLD_KEY = "send_once"
 
 
 def _schema(required: dict[str, Any]) -> dict[str, Any]:
@@ -158,8 +162,14 @@ def ensure(database: Database[Any], validators: bool = True) -> None:
 
     there = database["chatrooms"].index_information()
     for name in there.keys() & {*DROPPED, *(() if chats else ("changes",))}:
-        with contextlib.suppress(OperationFailure):  # Another process may have dropped it.
-            database["chatrooms"].drop_index(name)
+        _drop_index(database["chatrooms"], name)
+    if OLD_KEY in database["messages"].index_information():
+        _drop_index(database["messages"], OLD_KEY)
+
+
+def _drop_index(collection: Collection[Any], name: str) -> None:
+    with contextlib.suppress(OperationFailure):  # Another process may have dropped it.
+        collection.drop_index(name)
 
 
 def _ensure_validator(database: Database[Any], name: str) -> None:

@@ -44,8 +44,8 @@ def step(name):
     seen += name == wanted
     if seen == number:
         os.kill(os.getpid(), signal.SIGKILL)
-create_app()
-migrations.run(database.current(), step)
+with create_app().app_context():
+    migrations.run(database.current(), step)
 """
 STEPS = [
     ("look for processes of release 0.1.0", 1),
@@ -104,7 +104,9 @@ class Old:
     def app(self) -> Iterator[Flask]:
         """This release in the test's process, on the database."""
         with MongoClient[Document](self.uri) as client:
-            yield create_app(TestConfig, database=disk.guarded(client["release_0_1_0"]))
+            app = create_app(TestConfig, database=disk.guarded(client["release_0_1_0"]))
+            with app.extensions["chat"].active():
+                yield app
 
     def changed_answers(self) -> list[str]:
         """Ask this release what was asked of release 0.1.0, and compare chats and histories."""
@@ -249,11 +251,25 @@ def test_it_is_refused_while_a_process_of_release_0_1_0_is_connected(old: Old) -
     assert migrations.missing(old.database) == migrations.names()
 
 
+def test_a_release_0_1_0_that_is_started_once_more_does_no_lasting_harm(empty: Old) -> None:
+    indexes.ensure(empty.database)
+    migrations.run(empty.database)
+    # What its init-db makes, where no user has sent two messages in a chat.
+    keys = [("chatId", 1), ("senderId", 1), ("sendKey", 1)]
+    empty.database["messages"].create_index(keys, unique=True, name="send_once")
+    empty.database.command("collMod", "messages", validator={"sendKey": {"$type": "string"}})
+    indexes.ensure(empty.database)
+    assert_is_migrated(empty)
+
+
 @pytest.mark.long
 def test_a_process_of_this_release_is_no_reason_to_refuse(old: Old) -> None:
-    create_app(TestConfig, MONGO_URI=old.uri)
-    stored_database.ping()
-    old.flask("init-db")
+    with create_app(TestConfig, MONGO_URI=old.uri).extensions["chat"].active():
+        stored_database.ping()
+        try:
+            old.flask("init-db")
+        finally:
+            stored_database.current().client.close()
     assert_is_upgraded(old)
 
 
