@@ -74,11 +74,11 @@ def backup_data(file: Path, sessions: bool, overwrite: bool) -> None:
     if file.exists() and not overwrite:
         raise click.ClickException(f"{file} exists. Name another file, or give --overwrite.")
     with cli_errors(f"flask --app wsgi backup {file}"):
-        require_migrated()
         if maintenance.unfinished_restore():
             raise click.ClickException(
                 "A restore was cut off here, so this is not all of the data. Restore again first."
             )
+        require_migrated()
         begun = time.monotonic()
         try:
             with progress(
