@@ -23,11 +23,13 @@ from chatapi.cli.consistency import problems
 from chatapi.store import database as stored_database
 from chatapi.store import disk, indexes, migrations
 from chatapi.store.database import Document
+from chatapi.store.migrations import serving
 from config import TestConfig
 from deploy import run
 from tests import release_0_1_0
 from tests.live.supervisor import Supervisor
 from tests.servers import DatabaseServer
+from tests.waiting import eventually
 
 RELEASED = datetime(1970, 1, 1, tzinfo=UTC)
 # Migrates the database that MONGO_URI names, and kills itself at a step the NUMBERth time.
@@ -247,13 +249,14 @@ def test_it_is_refused_while_a_process_of_release_0_1_0_is_connected(old: Old) -
     assert done.returncode == 1
     assert "Release 0.1.0 still works on this database: it is connected from 127." in done.stdout
     assert "Traceback" not in done.stdout
+    eventually(lambda: serving.find(old.database) is None)  # The server lists it a moment longer.
     assert release_0_1_0.everything(old.database) == before
     assert migrations.missing(old.database) == migrations.names()
 
 
 def test_a_release_0_1_0_that_is_started_once_more_does_no_lasting_harm(empty: Old) -> None:
-    indexes.ensure(empty.database)
     migrations.run(empty.database)
+    indexes.ensure(empty.database)
     # What its init-db makes, where no user has sent two messages in a chat.
     keys = [("chatId", 1), ("senderId", 1), ("sendKey", 1)]
     empty.database["messages"].create_index(keys, unique=True, name="send_once")
