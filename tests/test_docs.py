@@ -117,3 +117,17 @@ def test_the_documents_are_found_and_their_code_is_seen() -> None:
     assert "make run" in deployment
     assert any("deploy/livechat restore --replace" in snippet for snippet in deployment)
     assert sum(1 for path in DOCUMENTS for _ in paths(path)) > 100
+
+
+def test_the_changelog_says_each_thing_once() -> None:
+    """A merge that keeps both sides of a conflict leaves two wordings of one entry."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    for release in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        leads = re.findall(r"^- \*\*(.+?)\*\*", release, re.MULTILINE | re.DOTALL)
+        entries = re.split(r"^- ", release, flags=re.MULTILINE)[1:]
+        renames = re.findall(r"^- .*?`(\w+)` to\s+`\w+`", release, re.MULTILINE | re.DOTALL)
+        assert len(leads) == len(set(leads))
+        assert len(entries) == len(set(entries))
+        assert len(renames) == len(set(renames))
+        for page in re.findall(r'see "([^"]+)" in', release):
+            assert release.count(f'"{page}"') == 1, page

@@ -241,17 +241,18 @@ def test_the_command_of_the_service_also_takes_files_where_the_user_stands(
 ) -> None:
     settings = tmp_path / "livechat.env"
     settings.write_text(f"MONGO_URI='{own_database.uri}'\nDATA_DIR='{tmp_path}/var'\n")
-    done = subprocess.run(
-        [str(run.ROOT / "deploy" / "livechat"), "backup", "here.backup"],
-        env={"PATH": os.environ["PATH"], "LIVECHAT_ENV": str(settings)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    for command in (["init-db"], ["backup", "here.backup"]):
+        done = subprocess.run(
+            [str(run.ROOT / "deploy" / "livechat"), *command],
+            env={"PATH": os.environ["PATH"], "LIVECHAT_ENV": str(settings)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
 
-    assert done.returncode == 0, done.stderr
     assert (tmp_path / "here.backup").exists()
 
 
