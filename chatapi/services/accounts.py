@@ -8,9 +8,9 @@ from bson import ObjectId
 
 from chatapi.domain import clock, errors
 from chatapi.domain.documents import UserChanges
+from chatapi.realtime.hashing_pool import priority_of
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services import password_rules, passwords
-from chatapi.services.hashing_pool import priority_of
 from chatapi.services.quota import quota
 from chatapi.services.sessions import ClientInfo, Session, begin_session, end, lifetimes
 from chatapi.services.users import by_email, create_user, new_user, normal_email

@@ -12,9 +12,9 @@ from chatapi.domain import clock, errors
 from chatapi.domain.documents import User, UserChanges
 from chatapi.domain.log_events import LogEvent
 from chatapi.domain.runtime import PerApp
+from chatapi.realtime.hashing_pool import priority_of
 from chatapi.realtime.session_cache import session_cache
 from chatapi.services import password_rules, passwords
-from chatapi.services.hashing_pool import priority_of
 from chatapi.services.sessions import ClientInfo, Session, begin_session
 from chatapi.store import password_links, sessions, users
 from chatapi.store.database import object_id

@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import math
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +21,6 @@ from typing import Self
 
 import structlog
 from bson import ObjectId
-from pymongo.errors import PyMongoError
 
 from chatapi.domain import errors
 from chatapi.domain.documents import Chat, PerSide
@@ -36,6 +34,7 @@ from chatapi.services import presence
 from chatapi.services.access import access_chat
 from chatapi.services.sessions import Session
 from chatapi.store import messages
+from chatapi.store.database import DatabaseError
 
 __all__ = ["Event", "Feed", "feed_registry", "stream_limits"]
 
@@ -128,24 +127,28 @@ class Subscription:
         self.is_open = False
 
 
+def _do_nothing() -> None:
+    """Do nothing: no transport carries the feed."""
+
+
 class Feed:
     """The subscriptions of one connection. Close it, or use it in a `with` block.
 
     Only one thread at a time may read its events; any may subscribe and unsubscribe.
 
-    sock -- the client's socket, if known, to abort a connection whose client does not read.
+    abort -- ends the connection at once, also one whose client does not read; set by the transport.
     is_present -- whether an agent counts as online. Raises TooManyRequests if the account, the
     network or the process has too many open feeds, ValueError for an invalid address.
     """
 
     __slots__ = (
-        *("_inbox", "_subscriptions", "checked_at", "is_finished", "is_present", "sock"),
+        *("_inbox", "_subscriptions", "checked_at", "is_finished", "is_present", "abort"),
         *("listener", "network", "session", "writing_since"),
     )
 
     def __init__(self, session: Session, address: str, is_present: bool = True) -> None:
         self.session, self.network = session, network_of(address)
-        self.sock: socket.socket | None = None
+        self.abort: Callable[[], None] = _do_nothing
         self.is_present = is_present and session.is_admin
         self.listener = Listener()
         self.is_finished = False
@@ -238,7 +241,7 @@ class Feed:
                 if self.listener.end is not None:
                     break
                 yield event
-        except PyMongoError as error:
+        except DatabaseError as error:
             log.info(LogEvent.STREAM_INTERRUPTED, exc_info=error)
             self.listener.close("restarting", 2)
         end = self.listener.end
@@ -354,12 +357,6 @@ class Feed:
             yield
         finally:
             self.writing_since = None
-
-    def abort(self) -> None:
-        """Shut the socket down, so that a blocked read or write of it returns at once."""
-        if self.sock is not None:
-            with contextlib.suppress(OSError):
-                self.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Unsubscribe from everything and remove the feed from the registry."""

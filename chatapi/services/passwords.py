@@ -10,7 +10,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from chatapi.domain.runtime import PerApp
-from chatapi.services.hashing_pool import LAST, HashingPool
+from chatapi.realtime.hashing_pool import LAST, HashingPool
 
 Result = TypeVar("Result")
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from bson import CodecOptions, ObjectId
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from chatapi.domain.documents import (
     Chat,
@@ -26,6 +26,7 @@ from chatapi.domain.documents import (
 from chatapi.domain.runtime import PerApp
 
 Document = dict[str, Any]
+DatabaseError = PyMongoError  # every failure of the database, for modules without pymongo
 Row = TypeVar("Row", bound=Mapping[str, Any])  # what is in a collection
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -99,7 +100,8 @@ class Connection(abc.ABC):
         except BaseException:
             sock.close()
             raise
-        self.sock = self.feed.sock = sock
+        self.sock = sock
+        self.feed.abort = functools.partial(_shut_down, sock)
 
     @abc.abstractmethod
     def send_event(self, event: Event) -> None:
@@ -224,6 +226,12 @@ class Connection(abc.ABC):
             steps.callback(self.before_close)
             steps.callback(self.feed.close)
             self._watcher.close()
+
+
+def _shut_down(sock: socket.socket) -> None:
+    """Shut a socket down, so that a blocked read or write of it returns at once."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _set_socket_options(sock: socket.socket) -> None:

@@ -27,7 +27,7 @@ from chatapi.http.counters import WorkerMemory
 from chatapi.realtime.followers import Follower
 from chatapi.realtime.hub import Hub
 from chatapi.services.feeds import FeedRegistry
-from chatapi.services.hashing_pool import HashingPool
+from chatapi.realtime.hashing_pool import HashingPool
 from chatapi.store.cache import CachedTotal
 from chatapi.transport.connections import ConnectionRegistry
 from flask import Flask

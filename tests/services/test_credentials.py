@@ -10,8 +10,8 @@ from flask import Flask
 
 from chatapi.domain import errors
 from chatapi.domain.enums import Role
+from chatapi.realtime.hashing_pool import FIRST, LAST, SECOND
 from chatapi.services import accounts, credentials, passwords, sessions
-from chatapi.services.hashing_pool import FIRST, LAST, SECOND
 from chatapi.store import users
 from chatapi.store.disk import FreeSpace, StorageFull, free_space
 from tests.conftest import CLIENT, PASSWORD, MakeSession, MakeUser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 import socket
@@ -17,7 +18,7 @@ from chatapi.services.feeds import Feed
 from chatapi.services.sessions import Session
 from chatapi.store import server
 from chatapi.store.server import PLAIN, SECANTUS_0_7, Server
-from chatapi.transport import reaper
+from chatapi.transport import connections, reaper
 from chatapi.transport.reaper import StreamReaper
 from tests.conftest import MakeSession
 
@@ -35,7 +36,7 @@ def test_clients_that_do_not_read_are_cut_off(make_session: MakeSession) -> None
     ends = [socket.socketpair() for _ in range(3)]
     everybody = [Feed(make_session(), "192.0.2.1") for _ in ends]
     for feed, (ours, _) in zip(everybody, ends, strict=True):
-        feed.sock = ours
+        feed.abort = functools.partial(connections._shut_down, ours)
     _, stuck, busy = everybody
     stuck.writing_since = time.monotonic() - reaper.SLOW_SECONDS - 1
     busy.writing_since = time.monotonic()

@@ -9,8 +9,8 @@ import gevent
 import pytest
 
 from chatapi.domain import errors
-from chatapi.services import hashing_pool
-from chatapi.services.hashing_pool import FIRST, LAST, SECOND, HashingPool
+from chatapi.realtime import hashing_pool
+from chatapi.realtime.hashing_pool import FIRST, LAST, SECOND, HashingPool
 
 
 @pytest.fixture
