@@ -16,7 +16,7 @@ from chatapi.services import accounts, sessions, users
 from chatapi.services.sessions import Session
 
 PAGE, FORM, DIALOG = "auth/login.html", "auth/_login.html", "auth/_login_dialog.html"
-REFUSALS = (
+SIGN_IN_ERRORS = (
     errors.InvalidInput,
     errors.WrongCredentials,
     errors.Forbidden,
@@ -52,7 +52,7 @@ def sign_in() -> Response:
     try:
         identity.protect()
         session, token = _agent(forms.form(forms.LoginForm()))
-    except REFUSALS as error:
+    except SIGN_IN_ERRORS as error:
         return _render_login(error, email)
     if htmx.wants_fragment():
         # The open page stays; its forms need the CSRF token of the new session.

@@ -38,7 +38,7 @@ class Exercised:
         """Return the endpoints that never succeeded and the codes that never came."""
         app = create_app(TestConfig, database=mongomock.MongoClient(tz_aware=True)["test"])
         endpoints = {rule.endpoint for rule in app.url_map.iter_rules()}
-        codes = {error.code for error in refusals(ChatError)}
+        codes = {error.code for error in error_classes(ChatError)}
         return [
             *sorted(endpoints - NOT_HERE - self.endpoints),
             *sorted(codes - self.codes),
@@ -72,8 +72,8 @@ def is_whole(config: pytest.Config) -> bool:
     return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not narrowed
 
 
-def refusals(kind: type[ChatError]) -> Iterator[type[ChatError]]:
+def error_classes(kind: type[ChatError]) -> Iterator[type[ChatError]]:
     """Yield a class of refusals and all below it."""
     yield kind
     for each in kind.__subclasses__():
-        yield from refusals(each)
+        yield from error_classes(each)

@@ -17,7 +17,6 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "add-a-feature.md"
 BLOCK = re.compile(r"(?<=^```diff\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
-HASHES = re.compile(r"^index [0-9a-f]+\.\.[0-9a-f]+( \d+)?\n", re.MULTILINE)
 FILE = re.compile(r"^diff --git a/(\S+) b/", re.MULTILINE)
 
 

@@ -33,7 +33,7 @@ from wsproto.utilities import RemoteProtocolError
 WAIT = 10.0
 
 
-class Gone(Exception):
+class ConnectionClosed(Exception):
     """The server has ended the connection."""
 
 
@@ -81,7 +81,7 @@ class Stream(abc.ABC):
     def read(self, timeout: float) -> bool:
         """Take in what is there, waiting for something; tell whether anything came."""
         if self.is_gone:
-            raise Gone
+            raise ConnectionClosed
         if not select.select([self.socket], [], [], max(0.0, timeout))[0]:
             return False
         try:
@@ -205,7 +205,7 @@ class EventStream(Stream):
             head, found, rest = self._raw.partition(b"\r\n\r\n")
             if not found:
                 if not data:
-                    raise Gone
+                    raise ConnectionClosed
                 return
             first, *lines = head.decode("latin-1").split("\r\n")
             self.status = int(first.split()[1])

@@ -40,7 +40,6 @@ _RAW = AWARE.with_options(document_class=RawBSONDocument)
 _TERMS_BATCH = 500
 _OLD_SEARCH = "search"
 _RESTORE: Document = {"_id": "restore"}
-_NOT_PLANNED = frozenset({"rejectedPlans", "parsedQuery"})
 
 
 def server() -> Document:

@@ -48,17 +48,6 @@ def requests_of(page: Page) -> list[Request]:
     return asked
 
 
-def frames_sent(page: Page) -> list[dict[str, Any]]:
-    """Collect the frames that a page sends from now on."""
-    frames: list[dict[str, Any]] = []
-
-    def sent(frame: str | bytes) -> None:
-        frames.append(json.loads(frame))
-
-    page.on("websocket", lambda socket: socket.on("framesent", sent))
-    return frames
-
-
 def open_live(page: Page, url: str, who: dict[str, Any], chat_id: str) -> None:
     """Sign in, open a chat, and wait until it is listened to."""
     heard: list[str] = []

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 from chatapi import create_app
 from chatapi.domain.enums import PRIORITIES, STATUSES
 from chatapi.domain.lengths import MAX_MESSAGE_LENGTH, MAX_SEQ, MAX_SUBJECT_LENGTH
-from chatapi.http.openapi.examples import refusals
+from chatapi.http.openapi.examples import error_responses
 from chatapi.http.openapi.texts import ADVICE
 from chatapi.store.database import Document
 from config import TestConfig
@@ -163,7 +163,7 @@ def test_every_refusal_there_is_has_an_example_that_is_a_problem(document: Json)
     problem = validator(document, {"$ref": "#/components/schemas/Problem"})
     found = document["components"]["examples"]
     codes = document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
-    for name, kind in refusals().items():
+    for name, kind in error_responses().items():
         example = found[name]["value"]
         assert list(problem.iter_errors(example)) == [], name
         assert (example["code"], example["status"]) == (kind.code, kind.status)
@@ -298,7 +298,7 @@ def test_the_page_has_a_place_for_every_operation_schema_and_code(
 ) -> None:
     assert len(set(page.ids)) == len(page.ids)
     wanted = {operation["operationId"] for operation in operations(document)}
-    wanted |= {kind.code for kind in refusals().values()} - {"conflict"}
+    wanted |= {kind.code for kind in error_responses().values()} - {"conflict"}
     wanted |= {f"schema-{name}" for name in document["components"]["schemas"]}
     assert wanted <= set(page.ids)
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.live.clients import CUT_OFF, Answer, Client, register, register_agent
 from tests.servers import AppServer, DatabaseServer, start_app
-from tests.streams import EventStream, Gone, Refused, Stream, WebSocket
+from tests.streams import ConnectionClosed, EventStream, Refused, Stream, WebSocket
 
 pytestmark = pytest.mark.long
 
@@ -172,7 +172,7 @@ def test_a_rolling_restart_loses_and_doubles_nothing(  # noqa: C901 - one story
                     else:
                         client = WebSocket(here.server.url, here.token)
                         client.say(type="subscribe", chatId=chat_id, after=got[-1] if got else 0)
-                except (*CUT_OFF, Refused, Gone):
+                except (*CUT_OFF, Refused, ConnectionClosed):
                     time.sleep(0.1)
                     continue
                 with client:
@@ -222,7 +222,7 @@ def test_a_client_that_sleeps_for_a_while_has_everything_when_it_wakes(
             user.send(chat_id, f"Number {number}")
         time.sleep(6)
         got = []
-        with contextlib.suppress(Gone):
+        with contextlib.suppress(ConnectionClosed):
             asleep.until("message", lambda data: data["seq"] == 60, 3)
         got = asleep.seqs()
         assert got == list(range(1, len(got) + 1))

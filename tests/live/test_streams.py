@@ -22,7 +22,7 @@ from chatapi.store.database import Document
 from tests.conftest import CLIENT, PASSWORD
 from tests.live.clients import Client, at_once, register, register_agent
 from tests.servers import AppServer, DatabaseServer, start_app
-from tests.streams import EventStream, Gone, Refused, Stream, WebSocket, has_seq
+from tests.streams import ConnectionClosed, EventStream, Refused, Stream, WebSocket, has_seq
 from tests.waiting import eventually
 
 ENDS_WITHIN = 5.0  # seconds, from the loss of a right to the end of the stream
@@ -462,7 +462,7 @@ def test_a_client_that_stops_reading_is_cut_off_and_catches_up(
         try:
             while not asleep.is_gone:
                 asleep.read(5)
-        except (Gone, OSError, ValueError):
+        except (ConnectionClosed, OSError, ValueError):
             pass
         last = max(asleep.seqs(), default=0)
         assert asleep.seqs() == list(range(1, last + 1))

@@ -19,7 +19,7 @@ from pymongo import MongoClient
 from chatapi.domain import clock
 from tests.live.clients import Client, register, register_agent
 from tests.servers import AppServer, DatabaseServer, start_app
-from tests.streams import EventStream, Gone, WebSocket
+from tests.streams import ConnectionClosed, EventStream, WebSocket
 
 ENV = {"RATELIMIT_ENABLED": "false"}
 
@@ -217,7 +217,7 @@ def test_streams_outlive_a_restart_of_the_database(
         try:
             while not inbox.events or inbox.events[-1].data.get("lastSeq") != got[-1]:
                 assert inbox.read(5), "deaf"
-        except Gone:
+        except ConnectionClosed:
             assert inbox.events[-1].data["code"] == "restarting"
     assert state(agent)["mode"] == "stream"
 

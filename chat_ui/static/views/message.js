@@ -12,7 +12,7 @@ import { linked } from "../text.js";
 import { clock, dayName, timeElement } from "../time.js";
 import { avatar } from "./avatar.js";
 
-const TOGETHER = 5 * 60_000;
+const GROUPING_PERIOD = 5 * 60_000;
 
 /** What the writer is shown of a message that goes its way: symbol and text. */
 const RECEIPTS = {
@@ -105,7 +105,7 @@ export function rows({ messages, pending, unreadFrom, dayKey, app, page, actions
  * @param {Item} b
  */
 function together(a, b) {
-  return a !== undefined && a.sender === b.sender && a.mine === b.mine && !a.system && !b.system && new Date(b.time).getTime() - new Date(a.time).getTime() < TOGETHER;
+  return a !== undefined && a.sender === b.sender && a.mine === b.mine && !a.system && !b.system && new Date(b.time).getTime() - new Date(a.time).getTime() < GROUPING_PERIOD;
 }
 
 /**

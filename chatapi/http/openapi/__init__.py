@@ -18,7 +18,7 @@ from chatapi.domain.runtime import PerApp
 from chatapi.http.limits import rate_limit
 from chatapi.http.openapi import reference
 from chatapi.http.openapi.document import build_document
-from chatapi.http.openapi.examples import problem_example, refusals
+from chatapi.http.openapi.examples import error_responses, problem_example
 from chatapi.http.openapi.texts import ADVICE, EXTRAS
 from chatapi.http.static_files import StaticFiles, make_conditional
 
@@ -97,6 +97,6 @@ def _advice() -> dict[str, dict[str, Any]]:
             "advice": ADVICE.get(kind.code, ""),
             "example": problem_example(kind),
         }
-        for kind in sorted(refusals().values(), key=lambda kind: (kind.status, kind.code))
+        for kind in sorted(error_responses().values(), key=lambda kind: (kind.status, kind.code))
         if "code" in vars(kind) and kind is not errors.Conflict
     }

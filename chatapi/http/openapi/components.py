@@ -8,7 +8,7 @@ from typing import Any
 from apispec.ext.marshmallow.common import resolve_schema_cls
 from marshmallow import Schema, fields
 
-from chatapi.http.openapi.examples import refusals
+from chatapi.http.openapi.examples import error_responses
 from chatapi.http.openapi.texts import EXTRA_MEMBERS, ID_PATTERN
 from chatapi.schemas import field_types
 from chatapi.schemas.base import Output
@@ -32,7 +32,7 @@ def finish_schemas(found: dict[str, Any]) -> None:
             shape["required"] = list(shape["properties"])
     shape = found["Problem"]
     shape["required"] = [name for name in shape["properties"] if name != "fields"]
-    shape["properties"]["code"]["enum"] = sorted({kind.code for kind in refusals().values()})
+    shape["properties"]["code"]["enum"] = sorted({kind.code for kind in error_responses().values()})
     shape["properties"] |= EXTRA_MEMBERS
 
 

@@ -22,10 +22,10 @@ from chatapi.http.openapi.components import (
 )
 from chatapi.http.openapi.examples import (
     camel,
+    error_responses,
     example_name,
     example_of,
     problem_example,
-    refusals,
     request_examples,
 )
 from chatapi.http.openapi.texts import (
@@ -274,7 +274,7 @@ def _add_components(spec: APISpec, app: Flask) -> None:
     components = spec.components
     for name, (text, schema) in HEADERS.items():
         components.header(name, {"description": text, "schema": schema})
-    for name, kind in refusals().items():
+    for name, kind in error_responses().items():
         components.example(name, {"summary": kind.title, "value": problem_example(kind)})
     components.security_scheme(
         "bearer",

@@ -42,7 +42,7 @@ REQUESTS: dict[type[Schema], dict[str, Any]] = {
 }
 
 
-def refusals() -> dict[str, type[ChatError]]:
+def error_responses() -> dict[str, type[ChatError]]:
     """Return every class of refusal under the name of its example."""
     found = {"internal": ChatError}
     waiting = list(ChatError.__subclasses__())
