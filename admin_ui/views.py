@@ -73,6 +73,7 @@ def render(template: str, **context: Any) -> str:
         "max_image_length": lengths.MAX_IMAGE_LENGTH,
         "max_message_length": lengths.MAX_MESSAGE_LENGTH,
         "max_name_length": lengths.MAX_NAME_LENGTH,
+        "max_search_length": lengths.MAX_SEARCH_LENGTH,
         "open_statuses": OPEN_STATUSES,
         "password_length": field_types.PASSWORD_LENGTH,
         "tombstone": messages.TOMBSTONE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from chatapi.domain.enums import ROLES
-from chatapi.domain.lengths import MAX_NAME_LENGTH
+from chatapi.domain.lengths import MAX_DEVICE_TOKEN_LENGTH, MAX_NAME_LENGTH
 from chatapi.schemas.base import Input, Output
 from chatapi.schemas.examples import AVATAR, SESSION, USER
 from chatapi.schemas.field_types import (
@@ -49,7 +49,7 @@ class LoginIn(Input):
     )
     deviceToken = Text(
         1,
-        2000,
+        MAX_DEVICE_TOKEN_LENGTH,
         load_default=None,
         allow_none=True,
         metadata={

@@ -8,7 +8,10 @@ from chatapi.domain.enums import OWNER_ROLES, PRIORITIES, SENDER_ROLES, STATUSES
 from chatapi.domain.lengths import (
     MAX_CATEGORY_LENGTH,
     MAX_CLIENT_MESSAGE_ID_LENGTH,
+    MAX_ID_LENGTH,
     MAX_MESSAGE_LENGTH,
+    MAX_PAGE_LENGTH,
+    MAX_SEARCH_LENGTH,
     MAX_SUBJECT_LENGTH,
 )
 from chatapi.schemas import categories
@@ -80,9 +83,11 @@ class ChatPatch(AgentChanges):
 
 class BulkIn(AgentChanges):
     ids = fields.List(
-        Text(0, 100),
+        Text(0, MAX_ID_LENGTH),
         required=True,
-        validate=validate.Length(1, 200, error="Must have 1 to 200 ids."),
+        validate=validate.Length(
+            1, MAX_PAGE_LENGTH, error=f"Must have 1 to {MAX_PAGE_LENGTH} ids."
+        ),
         metadata={"example": [CHAT["example"]]},
     )
 
@@ -114,7 +119,7 @@ class ChatsQuery(ListQuery):
     )
     q = Text(
         0,
-        200,
+        MAX_SEARCH_LENGTH,
         load_default=None,
         metadata={"description": "Prefixes of words of subject, user's name or e-mail."},
     )
@@ -122,7 +127,10 @@ class ChatsQuery(ListQuery):
 
 class ChatQuery(Input):
     messages = StrictInteger(
-        0, 200, load_default=50, metadata={"description": "The number of the newest messages."}
+        0,
+        MAX_PAGE_LENGTH,
+        load_default=50,
+        metadata={"description": "The number of the newest messages."},
     )
 
 

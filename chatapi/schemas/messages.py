@@ -5,7 +5,12 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from chatapi.domain.enums import SENDER_ROLES
-from chatapi.domain.lengths import MAX_CLIENT_MESSAGE_ID_LENGTH, MAX_MESSAGE_LENGTH, MAX_SEQ
+from chatapi.domain.lengths import (
+    MAX_CLIENT_MESSAGE_ID_LENGTH,
+    MAX_MESSAGE_LENGTH,
+    MAX_PAGE_LENGTH,
+    MAX_SEQ,
+)
 from chatapi.schemas.base import Input, Output
 from chatapi.schemas.examples import AVATAR, CHAT, MESSAGE, USER
 from chatapi.schemas.field_types import ObjectIdString, StrictInteger, Text, UtcDateTime
@@ -51,7 +56,9 @@ class MessagesQuery(Input):
     after = StrictInteger(
         0, MAX_SEQ, load_default=None, metadata={"description": "The oldest after this seq."}
     )
-    limit = StrictInteger(1, 200, load_default=50, metadata={"description": "How many at most."})
+    limit = StrictInteger(
+        1, MAX_PAGE_LENGTH, load_default=50, metadata={"description": "How many at most."}
+    )
     wait = StrictInteger(
         0, 25, load_default=0, metadata={"description": "seconds to wait for new messages"}
     )

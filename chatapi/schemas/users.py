@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import fields, validate
 
 from chatapi.domain.enums import ROLES
-from chatapi.domain.lengths import MAX_IMAGE_LENGTH, MAX_NAME_LENGTH
+from chatapi.domain.lengths import MAX_IMAGE_LENGTH, MAX_NAME_LENGTH, MAX_SEARCH_LENGTH
 from chatapi.schemas.base import Input, ListQuery, Output
 from chatapi.schemas.examples import AVATAR, USER
 from chatapi.schemas.field_types import (
@@ -38,7 +38,7 @@ class UsersQuery(ListQuery):
     disabled = QueryFlag(load_default=None, metadata={"description": "Disabled users."})
     q = Text(
         0,
-        200,
+        MAX_SEARCH_LENGTH,
         load_default=None,
         metadata={"description": "Prefixes of words of name or e-mail."},
     )
