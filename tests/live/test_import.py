@@ -16,7 +16,6 @@ from flask import Flask
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from chatapi.store import indexes
 from chatapi.store.database import Document
 from deploy import run
 from tests.servers import DatabaseServer
@@ -104,8 +103,9 @@ def test_import_and_verify_on_the_real_database(
 def test_killed_import_is_completed_by_the_next(
     own_database: DatabaseServer, file: Path, tmp_path: Path, victim: str
 ) -> None:
-    with MongoClient[dict[str, Any]](own_database.uri) as client:
-        indexes.ensure(client.get_default_database())
+    with flask(own_database.uri, "init-db", data_dir=tmp_path) as prepared:
+        output, _ = prepared.communicate(timeout=60)
+        assert prepared.returncode == 0, output
     command = ("import-conversations", file)
     with flask(own_database.uri, *command, data_dir=tmp_path) as killed:
         wait_for_messages(own_database.uri, 45, killed)
