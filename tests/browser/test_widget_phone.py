@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.chat_ui_helpers import HostSite, composer
 from tests.browser.conftest import HostPage, PageErrors
@@ -206,6 +206,29 @@ def test_focus_stays_in_the_widget_through_signing_in_and_out(
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("button", name="Sign out and lose the chats").click()
     expect(page.get_by_role("heading", name="How can we help?")).to_be_focused()
+
+
+def test_focus_goes_to_the_chat_of_a_list_that_comes_late(host_page: HostPage) -> None:
+    page = host_page(body=LONG_PAGE, width=375, height=667)
+    held: list[Route] = []
+    is_late = True
+
+    def hold(route: Route) -> None:
+        if is_late and route.request.method == "GET":
+            held.append(route)
+        else:
+            route.fallback()
+
+    page.route(re.compile(r"/api/chat(\?|$)"), hold)
+    enter_as_guest(page)
+    expect(composer(page)).to_be_focused()
+    page.get_by_role("button", name="Back to your chats").click()
+    expect(page.locator(".chat-item")).to_be_hidden()
+    assert held
+    is_late = False
+    for route in held:
+        route.continue_()
+    expect(page.locator(".chat-item")).to_be_focused()
 
 
 def test_chat_that_cannot_be_loaded_says_so_and_can_be_folded(

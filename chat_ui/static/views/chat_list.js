@@ -24,6 +24,8 @@ export function stateChip(chat) {
 export class ChatList {
   /** By chat: its element, and what it was made of. @type {Map<string, { element: HTMLElement, signature: string }>} */
   #items = new Map();
+  /** The chat that gets the focus when the list is there. @type {string | null} */
+  #focusWhenLoaded = null;
 
   /** @param {App} app */
   constructor(app) {
@@ -62,13 +64,30 @@ export class ChatList {
       if (this.list.children[i] !== element) this.list.insertBefore(element, this.list.children[i] ?? null);
     });
     while (this.list.children.length > elements.length) this.list.lastChild?.remove();
+    if (this.#focusWhenLoaded && store.loaded) this.#focusLate(this.#focusWhenLoaded);
   }
 
-  /** @param {string | null} chatId */
+  /**
+   * Focus a chat's row; if the list is not loaded yet, as soon as it is.
+   *
+   * @param {string | null} chatId
+   */
   focus(chatId) {
+    this.#focusWhenLoaded = this.app.store.loaded ? null : chatId;
     /** @type {HTMLElement | null | undefined} */
     const link = this.#items.get(chatId ?? "")?.element.querySelector("a, button");
     link?.focus();
+  }
+
+  /**
+   * Focus a chat's row, unless the reader has moved the focus or opened a chat since.
+   *
+   * @param {string} chatId
+   */
+  #focusLate(chatId) {
+    const active = activeElement(this.list);
+    if (!this.app.openId && (!active || active === document.body)) this.focus(chatId);
+    else this.#focusWhenLoaded = null;
   }
 
   /**
