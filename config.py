@@ -101,7 +101,7 @@ RANGES = {
 }
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 KNOWN_SECRETS = frozenset({"dev", "development", "secret", "changeme", "change-me", "password"})
-MINIMUM_SECRET_LENGTH = 32
+MIN_SECRET_LENGTH = 32
 
 
 class ConfigError(Exception):
@@ -371,7 +371,7 @@ class ProductionConfig(Config):
         lower = secret.lower()
         weak = lower in KNOWN_SECRETS or secret == TestConfig.SECRET_KEY
         weak = weak or lower.startswith(("changeme", "change-me", "change_me", "password"))
-        if weak or len(secret) < MINIMUM_SECRET_LENGTH or len(set(secret)) < 8:
+        if weak or len(secret) < MIN_SECRET_LENGTH or len(set(secret)) < 8:
             problems.append(
                 "SECRET_KEY must be a random value of at least 32 characters: "
                 'python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
@@ -450,7 +450,7 @@ def _kept_secret(path: Path) -> str:
         secret = path.read_text(encoding="ascii").strip()
     except (FileNotFoundError, UnicodeDecodeError):
         return ""
-    return secret if len(secret) >= MINIMUM_SECRET_LENGTH and secret.isprintable() else ""
+    return secret if len(secret) >= MIN_SECRET_LENGTH and secret.isprintable() else ""
 
 
 BY_NAME: dict[str, type[Config]] = {

@@ -30,7 +30,7 @@ STAMP = re.compile(r"@(\d+)@")
 AWAY_SECONDS = 0.25  # The default pause before a client reconnects.
 SMALL_BUFFER = 4096
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close by RST
-LARGEST_LINE = 64 * 1024 * 1024
+MAX_LINE_BYTES = 64 * 1024 * 1024
 MAX_FAULTS = 1000
 
 
@@ -556,7 +556,7 @@ class Crowd:
 async def obey(address: str, port: int) -> None:
     """Do what standard input says, line by line, until it ends."""
     crowd = Crowd(address, port)
-    commands = asyncio.StreamReader(limit=LARGEST_LINE)
+    commands = asyncio.StreamReader(limit=MAX_LINE_BYTES)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     while line := await commands.readline():

@@ -125,7 +125,7 @@ class Child:
 class Backoff:
     """How long to wait before the next restart: longer each time, short again after calm."""
 
-    FIRST, LONGEST, CALM = 0.2, 10.0, 60.0
+    FIRST, MAX_DELAY, CALM = 0.2, 10.0, 60.0
 
     def __init__(self) -> None:
         self.delay = self.FIRST
@@ -135,7 +135,7 @@ class Backoff:
         """Return the seconds to wait now."""
         if time.monotonic() - self.last > self.CALM:
             self.delay = self.FIRST
-        delay, self.delay = self.delay, min(self.delay * 2, self.LONGEST)
+        delay, self.delay = self.delay, min(self.delay * 2, self.MAX_DELAY)
         self.last = time.monotonic()
         return delay
 

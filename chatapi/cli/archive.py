@@ -33,7 +33,7 @@ LEVEL = 5
 _HEADER_TEXT = 4096
 _CHUNK = 1 << 20
 # The sizes in bytes that a BSON document in a collection can have.
-_SMALLEST, _LARGEST = 5, 16 * 1024 * 1024
+_MIN_SIZE, _MAX_SIZE = 5, 16 * 1024 * 1024
 
 Header = dict[str, Any]
 
@@ -201,7 +201,7 @@ def _entry(
     head: bytes, stream: gzip.GzipFile, names: list[str]
 ) -> tuple[bool, str, RawBSONDocument]:
     size = int.from_bytes(head[2:6], "little") if len(head) == 6 else 0
-    if head[:1] not in {NEW, AGAIN} or not _SMALLEST <= size <= _LARGEST or head[1] >= len(names):
+    if head[:1] not in {NEW, AGAIN} or not _MIN_SIZE <= size <= _MAX_SIZE or head[1] >= len(names):
         raise BadArchive("it holds something that is no document of a collection")
     rest = stream.read(size - 4)
     if len(rest) != size - 4:

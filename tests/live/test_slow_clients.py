@@ -17,7 +17,7 @@ from tests.live.clients import register
 from tests.servers import AppServer, DatabaseServer, start_app
 
 SECONDS = 1
-MOST = 40
+MAX_UNFINISHED = 40
 CROWD = 120
 HEAD = (
     b"POST /api/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
@@ -33,7 +33,7 @@ def fast_timeouts(
     settings = {
         "REQUEST_BODY_SECONDS": str(SECONDS),
         "ANSWER_SECONDS": str(SECONDS),
-        "UNFINISHED_PER_ADDRESS": str(MOST),
+        "UNFINISHED_PER_ADDRESS": str(MAX_UNFINISHED),
     }
     with start_app(database_server.uri, 1, settings) as server:
         yield server
@@ -85,7 +85,7 @@ def test_bodies_that_never_arrive_end_and_others_are_served_meanwhile(
     answers = [problem(rest(link)) for link in links]
     assert time.monotonic() - begun < SECONDS + 3
     codes = Counter(answer["code"] for answer in answers)
-    assert codes == {"request_timeout": MOST, "too_many_requests": CROWD - MOST}
+    assert codes == {"request_timeout": MAX_UNFINISHED, "too_many_requests": CROWD - MAX_UNFINISHED}
     # The places are free again, for the same network too.
     link = connect(fast_timeouts, "127.0.0.2")
     link.sendall(b"GET /api/config HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -121,7 +121,7 @@ def test_headers_that_trickle_in_end_after_five_seconds(fast_timeouts: AppServer
 def test_connections_that_ask_nothing_are_limited_for_each_network(
     fast_timeouts: AppServer,
 ) -> None:
-    links = [connect(fast_timeouts, "127.0.0.3") for _ in range(MOST + 10)]
+    links = [connect(fast_timeouts, "127.0.0.3") for _ in range(MAX_UNFINISHED + 10)]
     time.sleep(0.3)
     answered = select.select(links, [], [], 0)[0]
     assert len(answered) == 10

@@ -33,7 +33,7 @@ async function poll({ updates }) {
 }
 
 /** Begin with a live connection that is confirmed. @param {ReturnType<typeof make>} parts */
-async function goLive({ browser, updates, api }) {
+async function connect({ browser, updates, api }) {
   updates.start();
   await settle();
   browser.socket().accept();
@@ -93,7 +93,7 @@ test("a folded widget polls every six seconds, and only for what is unread", asy
 
 test("a live page still makes sure once a minute, a hidden one every five minutes", async (context) => {
   const parts = make(context);
-  await goLive(parts);
+  await connect(parts);
   // The server is there: each frame is a sign of life.
   const socket = parts.browser.socket();
   socket.send = (text) => {
@@ -148,7 +148,7 @@ test("a gap that is longer than a page is filled before anything of it is shown"
 test("messages appear by events alone", async (context) => {
   const parts = make(context);
   parts.updates.open("c1");
-  await goLive(parts);
+  await connect(parts);
   await receive(parts, "message", message(3));
   assert.equal(parts.store.conversation("c1").newest, 3);
   assert.deepEqual(parts.api.take(), []);
@@ -157,7 +157,7 @@ test("messages appear by events alone", async (context) => {
 test("an event that was lost is fetched, once for each number that is promised", async (context) => {
   const parts = make(context);
   parts.updates.open("c1");
-  await goLive(parts);
+  await connect(parts);
   const later = chat({ lastSeq: 4, updatedAt: "2026-11-21" });
   parts.api.replies.set(OPEN, { data: { ...later, messages: messages(1, 4) }, etag: '"2"' });
   await receive(parts, "message", message(4));
@@ -174,7 +174,7 @@ test("an event that was lost is fetched, once for each number that is promised",
 
 test("a chat that is not open is followed by its events", async (context) => {
   const parts = make(context);
-  await goLive(parts);
+  await connect(parts);
   await receive(parts, "chat", chat({ unreadCount: 3, lastSeq: 3, updatedAt: "2026-11-21" }));
   assert.equal(parts.store.unread, 3);
   await receive(parts, "deleted", { chatId: "c1", seq: null });
@@ -185,7 +185,7 @@ test("a chat that is not open is followed by its events", async (context) => {
 test("a message that was deleted is fetched again if it is loaded", async (context) => {
   const parts = make(context);
   parts.updates.open("c1");
-  await goLive(parts);
+  await connect(parts);
   const tombstone = message(2, { content: "gone", deletedAt: "2026-11-21" });
   parts.api.replies.set("GET /api/chat/c1/messages?after=1&limit=1", { data: [tombstone] });
   await receive(parts, "deleted", { chatId: "c1", seq: 2 });
@@ -200,7 +200,7 @@ test("what agents have read is shown, what users have read is not", async (conte
   parts.updates.open("c1");
   const own = message(2, { senderRole: "user" });
   parts.api.replies.set(OPEN, { data: { ...chat({ lastSeq: 2 }), messages: [message(1), own] }, etag: '"open"' });
-  await goLive(parts);
+  await connect(parts);
   await receive(parts, "read", { chatId: "c1", seq: 2, readerRole: "user" });
   assert.equal(parts.store.conversation("c1").messages[1].isRead, false);
   await receive(parts, "read", { chatId: "c1", seq: 2, readerRole: "admin" });
@@ -211,7 +211,7 @@ test("an agent who types is named until the message, or six seconds of silence",
   const parts = make(context);
   const { updates, clock } = parts;
   updates.open("c1");
-  await goLive(parts);
+  await connect(parts);
   const typing = { chatId: "c1", senderId: "marta", senderName: "Marta" };
   await receive(parts, "typing", { ...typing, senderId: "ana" });
   assert.deepEqual(updates.signals.typing, []);
@@ -232,7 +232,7 @@ test("an agent who types is named until the message, or six seconds of silence",
 test("agents who look at the chat are known until they leave, and users never", async (context) => {
   const parts = make(context);
   parts.updates.open("c1");
-  await goLive(parts);
+  await connect(parts);
   await receive(parts, "presence", { role: "admin", chatId: "c1", online: true, userId: "marta", name: "Marta" });
   await receive(parts, "presence", { role: "user", chatId: "c1", online: true, userId: "ana", name: "Ana" });
   assert.deepEqual(parts.updates.signals.here, ["Marta"]);
@@ -243,7 +243,7 @@ test("agents who look at the chat are known until they leave, and users never", 
 test("typing is sent at most every three seconds, live or over HTTP", async (context) => {
   const parts = make(context);
   parts.updates.open("c1");
-  await goLive(parts);
+  await connect(parts);
   const socket = parts.browser.socket();
   const sent = () => socket.frames.filter(({ type }) => type === "typing");
   for (let key = 0; key < 10; key += 1) parts.updates.types();
@@ -270,7 +270,7 @@ test("reading is reported live and confirmed, and a refusal is an error of the A
   const parts = make(context);
   parts.updates.open("c1");
   parts.store.applyChat(chat({ unreadCount: 1, lastSeq: 2 }));
-  await goLive(parts);
+  await connect(parts);
   const socket = parts.browser.socket();
   const done = parts.updates.markRead("c1", 2);
   const frame = socket.frames.at(-1);
@@ -317,7 +317,7 @@ test("when the server ends the connection for the session's sake, the session is
   for (const [code, expected] of Object.entries(checks)) {
     await context.test(code, async (inner) => {
       const parts = make(inner);
-      await goLive(parts);
+      await connect(parts);
       const before = parts.browser.socket();
       await receive(parts, "end", { code, retryAfter: 5 });
       assert.equal(parts.session.checks, expected);
@@ -330,7 +330,7 @@ test("when the server ends the connection for the session's sake, the session is
 test("after a connection that was lost everything is asked for again, after the first one what has changed", async (context) => {
   const parts = make(context);
   parts.updates.open("c1");
-  await goLive(parts);
+  await connect(parts);
   parts.browser.socket().drop();
   parts.clock.tick(1500);
   await settle();
@@ -343,7 +343,7 @@ test("after a connection that was lost everything is asked for again, after the 
 
 test("another account's list or chat makes the session look who is here", async (context) => {
   const parts = make(context);
-  await goLive(parts);
+  await connect(parts);
   await receive(parts, "chat", chat({ userId: "ben" }));
   assert.equal(parts.session.checks, 1);
   parts.api.replies.set(LIST, { data: [chat({ _id: "other", userId: "ben" })] });
