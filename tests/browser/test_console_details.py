@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -114,6 +115,35 @@ def test_a_badge_is_never_cut_short(
     page.goto(f"{desk.server.url}/admin/users")
     expect(page.locator("#people .unverified").first).to_be_visible()
     assert cut_badges(page) == []
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    representatives([(1920, 1080), (1440, 900), (1024, 700), (375, 667), (320, 256)], (375, 667)),
+)
+def test_a_row_shows_its_time_whole_and_its_facts_apart(
+    sign_in: SignIn, make_chat: MakeChat, width: int, height: int
+) -> None:
+    desk = sign_in(width=width, height=height)
+    chat = make_chat(name="Amelia Thornbury-Featherstonehaugh")
+    path = f"/api/chat/{chat['_id']}"
+    change = {"adminId": desk.agent["_id"], "category": "technical", "status": "pending"}
+    desk.server.request("PATCH", path, token=desk.agent["token"], json=change)
+    desk.page.reload()
+    row = desk.page.locator(f"#chat-{chat['_id']}")
+    expect(row).to_have_class(re.compile("unread"))
+    # The widest time of the row's form, and a name that does not fit.
+    row.locator("time").evaluate("(time) => { time.textContent = '10:48 AM'; }")
+    row.locator(".assignee").evaluate("(name) => { name.textContent = 'Maximiliana Ó Murchú'; }")
+    time = row.locator("time").evaluate("({scrollWidth, clientWidth}) => scrollWidth - clientWidth")
+    assert time <= 0
+    boxes = row.locator(".state .chip:visible, .who > *:visible").evaluate_all(
+        "facts => facts.map((fact) => fact.getBoundingClientRect().toJSON())"
+    )
+    for one, other in itertools.combinations(boxes, 2):
+        apart = one["right"] <= other["left"] or other["right"] <= one["left"]
+        # Each has room of 3 px for marks above and below its letters.
+        assert apart or abs(one["top"] - other["top"]) >= min(one["height"], other["height"]) - 6
 
 
 @pytest.mark.parametrize("width", representatives([1100, 1160, 1200, 1280, 1366, 1440, 1920], 1200))
