@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.conftest import PASSWORD
 from tests.consistency import assert_all_chats_are_consistent, assert_chat_is_consistent
 from tests.live.clients import Answer, Client, at_once, register, register_agent
 from tests.servers import AppServer, DatabaseServer, descendants, start_app, start_database
+from tests.waiting import eventually
 
 # Server selection gives up after this; a request must not wait for it twice.
 TIMEOUT_MS = 1500
@@ -173,12 +175,20 @@ def test_everything_recovers_by_itself_when_the_database_comes_back(running: Out
         assert_all_chats_are_consistent(client.get_default_database())
 
 
+def has_stopped(pid: int) -> bool:
+    """Return whether every thread of a process stands still."""
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
 @contextmanager
 def frozen(database: DatabaseServer) -> Iterator[None]:
     """Let the database's processes stand still inside the block: they take, and do not answer."""
     pids = [database.pid, *descendants(database.pid)]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
+    # A thread on another core goes on until it enters the kernel.
+    eventually(lambda: all(has_stopped(pid) for pid in pids))
     try:
         yield
     finally:
