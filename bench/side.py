@@ -7,6 +7,8 @@ lines on standard input, answers JSON lines on standard output.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -18,8 +20,7 @@ from typing import Any, TextIO
 
 from bench import data
 from chatapi import create_app
-from chatapi.domain.enums import Role
-from chatapi.services import chats, sessions, users
+from chatapi.services import chats
 from config import Config, DevelopmentConfig
 from tests.servers import AppServer, DatabaseServer, children, start_app, start_database
 
@@ -105,9 +106,18 @@ def _serve(side: Side, commands: TextIO, answers: TextIO) -> None:
         answers.flush()
 
 
-def _sign_up(name: str, role: Role) -> tuple[Any, str]:
+def _services(name: str) -> Any:
+    """Return a module of the services. Older versions have users and sessions in `accounts`."""
+    full = f"chatapi.services.{name}"
+    found = importlib.util.find_spec(full) is not None
+    return importlib.import_module(full if found else "chatapi.services.accounts")
+
+
+def _sign_up(name: str, role: str) -> tuple[Any, str]:
+    users, sessions = _services("users"), _services("sessions")
     user = users.create_user(name, f"{name}@example.com", "bench password", role)
-    return sessions.begin_session(user, sessions.ClientInfo())
+    signed: tuple[Any, str] = sessions.begin_session(user, sessions.ClientInfo())
+    return signed
 
 
 def _tree(pid: int) -> list[int]:
