@@ -143,8 +143,8 @@ def test_a_guest_stays_a_guest_and_nobody_becomes_one(
     admin: Caller, guest: Caller, user: Caller, database: Database[Document]
 ) -> None:
     before = stored(database)
-    for somebody, role in ((guest, "user"), (guest, "admin"), (user, "guest"), (admin, "guest")):
-        answer = admin.patch(f"/api/admin/users/{somebody.id}", {"role": role})
+    for person, role in ((guest, "user"), (guest, "admin"), (user, "guest"), (admin, "guest")):
+        answer = admin.patch(f"/api/admin/users/{person.id}", {"role": role})
         refused(answer, 422, "validation_failed", "role")
     assert stored(database) == before
 

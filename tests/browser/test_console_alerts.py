@@ -15,11 +15,11 @@ from tests.browser.proxy import Proxy
 from tests.browser.server import Server
 
 LISTEN = """
-window.told = []; window.tones = 0;
+window.notified = []; window.tones = 0;
 window.Notification = class {
   static permission = "default";
   static requestPermission() { this.permission = "granted"; return Promise.resolve("granted"); }
-  constructor(title, options) { told.push([title, options.body]); }
+  constructor(title, options) { notified.push([title, options.body]); }
 };
 const start = OscillatorNode.prototype.start;
 OscillatorNode.prototype.start = function (at) { tones += 1; start.call(this, at); };
@@ -41,7 +41,7 @@ def test_alerts_are_off_until_somebody_wants_them(
     hide(page)
     desk.say(chat, "Unheard")
     wait_for_the_message("Unheard")
-    assert page.evaluate("[told, tones]") == [[], 0]
+    assert page.evaluate("[notified, tones]") == [[], 0]
 
     hide(page, hidden=False)
     page.click("[data-help]")
@@ -52,17 +52,17 @@ def test_alerts_are_off_until_somebody_wants_them(
     page.keyboard.press("Escape")
     desk.say(chat, "Seen anyway")
     wait_for_the_message("Seen anyway")
-    assert page.evaluate("[told, tones]") == [[], 2]
+    assert page.evaluate("[notified, tones]") == [[], 2]
 
     hide(page)
     desk.say(chat, "Look here")
     wait_for_the_message("Look here")
-    assert page.evaluate("[told, tones]") == [[["Ana Souza: Parcel", "Look here"]], 4]
+    assert page.evaluate("[notified, tones]") == [[["Ana Souza: Parcel", "Look here"]], 4]
     desk.answer(chat, "I did")
     wait_for_the_message("I did")
     server.request("PATCH", f"/api/chat/{chat['_id']}", desk.agent["token"], {"priority": "low"})
     page.wait_for_timeout(500)
-    assert page.evaluate("[told.length, tones]") == [1, 4]
+    assert page.evaluate("[notified.length, tones]") == [1, 4]
     page.reload()
     page.click("[data-help]")
     expect(page.locator("[data-alert='alert-desktop']")).to_be_checked()
@@ -83,9 +83,9 @@ def listening_tabs(desk: Desk, count: int = 2) -> list[Page]:
     return tabs
 
 
-def told(tabs: list[Page]) -> list[list[str]]:
+def notifications(tabs: list[Page]) -> list[list[str]]:
     """Return the notifications of all tabs."""
-    return [note for tab in tabs for note in tab.evaluate("told")]
+    return [note for tab in tabs for note in tab.evaluate("notified")]
 
 
 def unread_of(page: Page) -> int:
@@ -124,7 +124,7 @@ def test_message_of_a_cut_is_alerted_once(
         until(partial(shows_unread, tab, before + 1), tab)
     desk.page.wait_for_timeout(700)
     missed = [] if seen else [["New messages", f"{before + 1} unread"]]
-    assert told(tabs) == missed
+    assert notifications(tabs) == missed
 
     # It is old by now, and what comes live is told of by its event alone.
     server.request("PATCH", f"/api/chat/{chat['_id']}", desk.agent["token"], {"priority": "low"})
@@ -138,7 +138,7 @@ def test_message_of_a_cut_is_alerted_once(
         until(partial(shows_unread, tab, before + 3), tab)
     desk.page.wait_for_timeout(700)
     live = [["Ben Ito: Invoice", text] for text in ("Heard", "Heard as well")]
-    assert sorted(told(tabs)) == ([] if seen else live + missed)
+    assert sorted(notifications(tabs)) == ([] if seen else live + missed)
 
 
 def test_message_that_a_poll_brings_is_alerted_once(
@@ -155,7 +155,7 @@ def test_message_that_a_poll_brings_is_alerted_once(
     for _ in range(3):
         page.clock.run_for(31_000)
         page.wait_for_timeout(700)
-    assert told(tabs) == [["New messages", f"{before + 1} unread"]]
+    assert notifications(tabs) == [["New messages", f"{before + 1} unread"]]
 
     # Somebody looks at a tab that does not know of the next one yet, but will.
     hold(tabs[1], "**/*")
@@ -165,7 +165,7 @@ def test_message_that_a_poll_brings_is_alerted_once(
     until(lambda: unread_of(page) == before + 2, page)
     page.clock.run_for(1_000)
     page.wait_for_timeout(700)
-    assert len(told(tabs)) == 1
+    assert len(notifications(tabs)) == 1
 
 
 def test_two_chats_at_once_are_each_told_of_by_one_tab(
@@ -184,4 +184,4 @@ def test_two_chats_at_once_are_each_told_of_by_one_tab(
         desk.page.wait_for_timeout(900)
     texts = [f"Look at {damaged}" for damaged in ("null", "{", "[1]", '"text"')]
     wanted = [[f"{name}: Parcel", text] for name in ("Ana Souza", "Ben Ito") for text in texts]
-    assert sorted(told(tabs)) == sorted(wanted)
+    assert sorted(notifications(tabs)) == sorted(wanted)

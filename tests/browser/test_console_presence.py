@@ -69,14 +69,14 @@ def test_typing_ends_with_silence_and_is_told_now_and_then(
     expect(typing).to_be_empty()
     expect(page.locator("#rows [data-typing]")).to_have_count(0)
 
-    def told() -> int:
+    def delivered() -> int:
         return sum(frame["type"] == "typing" and frame["chatId"] == chat["_id"] for frame in frames)
 
     page.locator("#message").press_sequentially("Good morn", delay=10)
-    until(lambda: told() == 1, page, 1)
+    until(lambda: delivered() == 1, page, 1)
     page.clock.run_for(3_000)
     page.locator("#message").press_sequentially("ing")
-    until(lambda: told() == 2, page, 1)
+    until(lambda: delivered() == 2, page, 1)
 
 
 def test_two_agents_in_a_chat_see_each_other(

@@ -341,12 +341,12 @@ def test_no_time_leaves_the_store_without_its_zone(
         agent = make_session("admin")
         stream = changes.Stream()
         chat = make_chat(message="Hello")
-        told = None
-        while told is None:
-            told = stream.next()
+        delivered = None
+        while delivered is None:
+            delivered = stream.next()
         stream.close()
         found = [
-            told[1],
+            delivered[1],
             *stored_chats.newest(stored_chats.Filter(), 5),
             *messages.page(stored_chats.newest(stored_chats.Filter(), 1)[0]),
             *sessions.of_user(agent.user_id),

@@ -71,12 +71,12 @@ def test_clients_are_told_and_the_worker_goes_soon(
                 each.drop()
             # They do not all come back in one moment.
             assert len(waits) > 10
-            told = time.monotonic() - begun
+            closed = time.monotonic() - begun
             assert poll.result(5)[::2] == (200, [])
         while set(old) & set(server.worker_pids()):
             assert time.monotonic() - begun < STOPS_WITHIN
             time.sleep(0.05)
-        print(f"told after {told:.1f} s, gone after {time.monotonic() - begun:.1f} s")
+        print(f"closed after {closed:.1f} s, gone after {time.monotonic() - begun:.1f} s")
         if act is _reload:
             with chat_stream(server, user, chat_id) as events:
                 assert events.next().name == "chat"

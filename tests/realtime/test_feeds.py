@@ -152,9 +152,9 @@ def test_the_text_of_a_deleted_message_does_not_reach_a_client_that_reads_late(
         for signal in store_database.ephemeral_events().find({"kind": "deleted"}):
             hub.current.publish_ephemeral(signal)
         got = drain(feed)
-        told = b"".join(encoding.sse(event, agent) for event in got)
-        assert b"password" not in told
-        assert b"Stays, too" in told
+        delivered = b"".join(encoding.sse(event, agent) for event in got)
+        assert b"password" not in delivered
+        assert b"Stays, too" in delivered
         if listens == "chat":
             assert seqs(got) == [1, 2, 3]
             shown = [encoding.data_of(each, agent) for each in got if each.seq == 2]

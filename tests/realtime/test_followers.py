@@ -165,7 +165,7 @@ def test_a_thread_that_the_process_ends_can_be_started_again() -> None:
 def test_the_sessions_follower_survives_an_error_that_is_its_own_cause(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[object] = []
+    delivered: list[object] = []
 
     class Stream:
         has_more = False
@@ -174,20 +174,20 @@ def test_the_sessions_follower_survives_an_error_that_is_its_own_cause(
             assert watched is changes.ACCESS
 
         def next(self) -> changes.Change | None:
-            if not told:
-                told.append("failed")
+            if not delivered:
+                delivered.append("failed")
                 raise a_cycle()
             return "access", {"_id": "a session"}
 
         def close(self) -> None:
-            if len(told) == 1:
+            if len(delivered) == 1:
                 raise RecursionError
 
     monkeypatch.setattr(changes, "Stream", Stream)
     known = SessionCache()
-    known.on_change = told.append
+    known.on_change = delivered.append
     known.follower.ensure_running()
-    eventually(lambda: "a session" in told)
+    eventually(lambda: "a session" in delivered)
     assert known.is_fresh
     assert known.follower.failures
     known.follower.stop()

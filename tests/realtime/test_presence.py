@@ -17,7 +17,7 @@ Told = list[tuple[ObjectId | None, bool, ObjectId | None]]
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+def delivered(monkeypatch: pytest.MonkeyPatch) -> Told:
     """To which chat, or the inbox, it was told whether she is there, and where."""
     said: Told = []
 
@@ -38,16 +38,16 @@ def look(present: Presence, monkeypatch: pytest.MonkeyPatch, *places: ObjectId |
 
 
 def test_who_hears_of_the_chats_and_the_inbox_hears_last_where_the_agent_is(
-    told: Told, monkeypatch: pytest.MonkeyPatch
+    delivered: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     present = Presence()
     look(present, monkeypatch, HERE)
-    assert told == [(HERE, True, HERE), (None, True, HERE)]
-    told.clear()
+    assert delivered == [(HERE, True, HERE), (None, True, HERE)]
+    delivered.clear()
     look(present, monkeypatch, THERE)
-    assert told == [(HERE, True, None), (THERE, True, THERE), (None, True, THERE)]
-    told.clear()
+    assert delivered == [(HERE, True, None), (THERE, True, THERE), (None, True, THERE)]
+    delivered.clear()
     look(present, monkeypatch, THERE)
-    assert told == []
+    assert delivered == []
     look(present, monkeypatch)
-    assert told == [(THERE, False, None), (None, False, None)]
+    assert delivered == [(THERE, False, None), (None, False, None)]

@@ -32,7 +32,7 @@ SignIn = Callable[[], tuple[Session, str]]
 
 
 @pytest.fixture(autouse=True)
-def told(app: Flask) -> Iterator[None]:
+def delivered(app: Flask) -> Iterator[None]:
     """The database tells of every change, as far as the test says so."""
     hear()
     yield
@@ -202,7 +202,7 @@ def test_what_is_known_is_bounded_and_holds_no_password(
 
 def test_it_hears_of_changes_and_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop: an interruption forgets everything and begins again."""
-    told: list[object] = []
+    delivered: list[object] = []
     done = threading.Event()
 
     class Stream:
@@ -213,7 +213,7 @@ def test_it_hears_of_changes_and_recovers(monkeypatch: pytest.MonkeyPatch) -> No
             self.first = True
 
         def next(self) -> changes.Change | None:
-            if len(told) == 2:
+            if len(delivered) == 2:
                 done.set()
                 time.sleep(60)
             if self.first:
@@ -227,12 +227,12 @@ def test_it_hears_of_changes_and_recovers(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(changes, "Stream", Stream)
     monkeypatch.setattr(followers, "MAX_PAUSE", 0.01)
     fresh = SessionCache()
-    fresh.on_change = told.append
+    fresh.on_change = delivered.append
     monkeypatch.setattr(sessions, "with_user", lambda _: None)
     fresh.may_follow = True
     for _ in range(3):  # It follows from the first one on, once.
         assert fresh.find("a session") is None
     assert done.wait(5)
-    assert told == ["a session", "a session"]
+    assert delivered == ["a session", "a session"]
     assert fresh.generation == 2
     assert fresh.is_fresh

@@ -84,16 +84,16 @@ class RecordingHub(Hub):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[Any] = []
+        self.delivered: list[Any] = []
 
     def publish_chat(self, chat: Any, _: Message | None = None) -> bool:
         if chat.get("poison"):
             raise KeyError("version")
-        self.told.append(chat["n"])
+        self.delivered.append(chat["n"])
         return not chat.get("own")
 
     def publish_ephemeral(self, signal: EphemeralEvent) -> None:
-        self.told.append(signal["kind"])
+        self.delivered.append(signal["kind"])
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_it_resumes_by_token_after_every_failure(
 ) -> None:
     script.steps = [chat(1), AutoReconnect("gone"), chat(2), AutoReconnect("again"), chat(3)]
     tail.ensure_running()
-    eventually(lambda: hub.told == [1, 2, 3])
+    eventually(lambda: hub.delivered == [1, 2, 3])
     assert script.tokens == [None, "after 1", "after 2"]
     assert not next(iter(hub.inbox)).end
 
@@ -153,7 +153,7 @@ def test_where_the_place_is_lost_it_begins_anew_and_then_interrupts(
     eventually(lambda: inbox.end is not None)
     assert script.tokens == [None, None]
     # Read again at both beginnings.
-    assert hub.told == ["now", 1, "now"]
+    assert hub.delivered == ["now", 1, "now"]
 
 
 @pytest.mark.parametrize(("kind", "sizes"), [(server.PLAIN, [60]), (server.SECANTUS_0_7, [50, 10])])
@@ -196,7 +196,7 @@ def test_a_document_nobody_can_read_does_not_stop_the_others(
 ) -> None:
     script.steps = [chat(1), ("chat", {"_id": 1, "poison": True}), chat(2)]
     tail.ensure_running()
-    eventually(lambda: hub.told == [1, 2])
+    eventually(lambda: hub.delivered == [1, 2])
     assert script.tokens == [None]
 
 
@@ -207,7 +207,7 @@ def test_what_cannot_be_decoded_is_passed_over_and_everybody_reads_again(
     (inbox,) = hub.inbox
     script.steps = [chat(1), InvalidBSON("not valid"), chat(2)]
     tail.ensure_running()
-    eventually(lambda: hub.told == [1, 2])
+    eventually(lambda: hub.delivered == [1, 2])
     assert script.tokens == [None, None]
     assert inbox.end is not None
     assert tail.follower.state()["lastError"] == "InvalidBSON"
@@ -245,7 +245,7 @@ def test_it_asks_less_often_while_only_this_process_writes(
     # Another process writes: for some time each change counts.
     script.has_more = False
     script.steps = [chat(100)]
-    eventually(lambda: 100 in hub.told)
+    eventually(lambda: 100 in hub.delivered)
     started = time.monotonic()
     script.steps = [own(number) for number in range(50)]
     eventually(lambda: len(script.steps) == 0)
@@ -276,7 +276,7 @@ def test_a_poll_tells_each_version_once(tail: Tail, hub: RecordingHub, script: S
     script.polls = [[first], [first, second], [first, second], [second]]
     tail.ensure_running()
     eventually(lambda: len(script.polled_since) > 5)
-    assert hub.told == [1, 2]
+    assert hub.delivered == [1, 2]
     assert tail.state()["mode"] == "poll"
 
 
@@ -286,7 +286,7 @@ def test_a_poll_that_fails_goes_on_from_where_it_was(
     script.opening = [ChangeStreamsUnsupported(), AutoReconnect("away"), ChangeStreamsUnsupported()]
     script.polls = [[], [], AutoReconnect("away"), [chat(1)]]
     tail.ensure_running()
-    eventually(lambda: hub.told == [1])
+    eventually(lambda: hub.delivered == [1])
     # Further back than the last poll that succeeded, however long the outage was.
     failed, after = script.polled_since[2:4]
     assert after == failed
@@ -318,7 +318,7 @@ def test_it_ends_when_nobody_listens_and_begins_again(
     hub.join_inbox(None, inbox)
     script.steps = [chat(1)]
     tail.ensure_running()
-    eventually(lambda: hub.told == [1])
+    eventually(lambda: hub.delivered == [1])
 
 
 def test_whoever_joins_while_it_ends_is_heard(
@@ -331,7 +331,7 @@ def test_whoever_joins_while_it_ends_is_heard(
     hub.leave_inbox(None, first)
 
     def is_last(number: int) -> bool:
-        return hub.told[-1:] == [number]
+        return hub.delivered[-1:] == [number]
 
     for number in range(200):
         listener = Listener()
@@ -340,7 +340,7 @@ def test_whoever_joins_while_it_ends_is_heard(
         eventually(partial(is_last, number))
         hub.leave_inbox(None, listener)
     tail.stop()
-    assert hub.told == list(range(200))
+    assert hub.delivered == list(range(200))
     assert threading.active_count() < 20
 
 
@@ -363,7 +363,7 @@ def test_an_inbox_that_could_not_wait_for_the_beginning_fetches_again(
     script.opening = [*last]
     script.steps = [AutoReconnect("gone"), chat(1)]
     script.polls = [AutoReconnect("gone"), [chat(1)]]
-    eventually(lambda: hub.told == [1])
+    eventually(lambda: hub.delivered == [1])
     assert again.end is None
 
 
@@ -376,7 +376,7 @@ def test_a_chat_that_was_deleted_while_the_place_was_lost_is_told(
     hub.join_chat(gone["_id"], away)
     script.now = [kept, gone]
     tail.ensure_running()
-    assert hub.told == [1, 2]
+    assert hub.delivered == [1, 2]
     assert not away.has_more
     script.now = [kept]
     script.steps = [ResumeTokenLost()]
@@ -404,7 +404,7 @@ def test_a_log_that_fails_does_not_make_it_deaf(
     poison: Change = ("chat", {"_id": 1, "poison": True})
     script.steps = [chat(1), AutoReconnect("gone"), poison, ResumeTokenLost(), chat(2)]
     tail.ensure_running()
-    eventually(lambda: hub.told == [1, 2])
+    eventually(lambda: hub.delivered == [1, 2])
     assert script.tokens == [None, "after 1", None]
     assert tail.state()["connected"]
 
@@ -425,5 +425,5 @@ def test_it_is_not_connected_once_its_thread_is_dead(
     # Who comes next revives it, at the place where it was.
     script.steps = [chat(1)]
     tail.ensure_running()
-    eventually(lambda: hub.told == [1])
+    eventually(lambda: hub.delivered == [1])
     assert tail.state()["connected"]

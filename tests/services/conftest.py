@@ -43,7 +43,7 @@ def _bound(database: Database[Document], monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(appending, "MAX_PAUSE", 0)
 
 
-def somebody(role: Role = "user", name: str | None = None, image: str | None = None) -> Session:
+def new_session(role: Role = "user", name: str | None = None, image: str | None = None) -> Session:
     """Return the session of somebody who is in no collection: enough for chats."""
     number = next(_numbers)
     name = name or f"{role.capitalize()} {number}"
@@ -54,13 +54,13 @@ def somebody(role: Role = "user", name: str | None = None, image: str | None = N
 @pytest.fixture
 def user() -> Session:
     """A user."""
-    return somebody("user")
+    return new_session("user")
 
 
 @pytest.fixture
 def agent() -> Session:
     """A support agent."""
-    return somebody("admin")
+    return new_session("admin")
 
 
 class Killed(BaseException):

@@ -20,7 +20,7 @@ from tests.services.conftest import (
     Meanwhile,
     die,
     killed_between_the_writes,
-    somebody,
+    new_session,
     texts,
 )
 
@@ -65,7 +65,7 @@ def test_a_retry_of_a_deleted_message_returns_its_tombstone(
 def test_a_key_belongs_to_its_sender_and_its_chat(
     database: Database[Document], user: Session, agent: Session, chat: Chat
 ) -> None:
-    other, _, _ = chats.create(somebody("user"), "Help")
+    other, _, _ = chats.create(new_session("user"), "Help")
     sent = [
         messages.send(user, chat["_id"], "of the user", "key"),
         messages.send(agent, chat["_id"], "of the agent", "key"),
@@ -145,7 +145,7 @@ def test_two_helpers_commit_a_left_message_once(
     meanwhile: Meanwhile,
 ) -> None:
     killed_between_the_writes(meanwhile, user, chat, "left behind")
-    second = somebody("admin")
+    second = new_session("admin")
 
     def help_too() -> None:
         messages.send(second, chat["_id"], "second helper")

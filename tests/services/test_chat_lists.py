@@ -19,7 +19,7 @@ from chatapi.store import chats as stored_chats
 from chatapi.store.database import Document
 from tests.conftest import MakeSession
 from tests.consistency import assert_chat_is_consistent
-from tests.services.conftest import somebody
+from tests.services.conftest import new_session
 
 
 def stored(chat: Chat) -> Chat:
@@ -29,7 +29,7 @@ def stored(chat: Chat) -> Chat:
 
 
 def opened(subject: str, owner: Session | None = None, **fields: Any) -> ShownChat:
-    return chats.create(owner or somebody("user"), subject, **fields)[0]
+    return chats.create(owner or new_session("user"), subject, **fields)[0]
 
 
 def subjects(session: Session, limit: int = 50, **filters: Any) -> list[str]:
@@ -96,8 +96,8 @@ def test_an_agent_narrows_the_list(
 
 
 def test_the_list_is_searched_by_the_owners_name_and_email_too(agent: Session) -> None:
-    opened("one", somebody("user", "Ana Souza"))
-    owner = somebody("user", "Zoë")
+    opened("one", new_session("user", "Ana Souza"))
+    owner = new_session("user", "Zoë")
     opened("two", owner)
     assert subjects(agent, q="sou ana") == ["one"]
     assert subjects(agent, q="zoe") == ["two"]
@@ -142,7 +142,7 @@ def test_a_user_lists_their_own_chats_whatever_they_ask_for(
     assert subjects(user, unread=False) == ["mine too"]
     assert subjects(user, q="one") == []
     assert subjects(user, assigned=str(agent.user_id)) == []
-    assert subjects(somebody("user")) == []
+    assert subjects(new_session("user")) == []
 
 
 def test_the_latest_message_comes_first(agent: Session, shelf: dict[str, ShownChat]) -> None:

@@ -21,7 +21,7 @@ from chatapi.store import messages as stored_messages
 from chatapi.store.database import Document
 from tests.conftest import CLIENT, MakeSession
 from tests.consistency import assert_all_chats_are_consistent, assert_chat_is_consistent
-from tests.services.conftest import Killed, Meanwhile, die, somebody
+from tests.services.conftest import Killed, Meanwhile, die, new_session
 
 
 def stored(chat: Chat) -> Chat:
@@ -90,7 +90,7 @@ def test_a_second_chat_may_follow_a_closed_one(
 
 
 def test_another_users_open_chat_stands_in_nobodys_way(chat: Chat) -> None:
-    assert chats.create(somebody("user"), "Another")[2]
+    assert chats.create(new_session("user"), "Another")[2]
 
 
 def test_the_same_creation_again_returns_the_chat_it_made(
@@ -130,7 +130,7 @@ def test_another_key_is_another_creation(user: Session, chat: Chat) -> None:
 def test_a_key_of_another_user_makes_another_chat(user: Session) -> None:
     mine, _, _ = chats.create(user, "Help", message="Hello", client_message_id="key")
     theirs, _, created = chats.create(
-        somebody("user"), "Help", message="Hello", client_message_id="key"
+        new_session("user"), "Help", message="Hello", client_message_id="key"
     )
     assert created
     assert theirs["_id"] != mine["_id"]
@@ -176,7 +176,7 @@ def test_a_chat_is_seen_by_its_owner_and_by_agents(
 
 @pytest.mark.parametrize("role", ["user", "guest"])
 def test_a_chat_is_not_seen_by_anybody_else(chat: Chat, role: Role) -> None:
-    stranger = somebody(role)
+    stranger = new_session(role)
     for call in (
         lambda: chats.get(stranger, chat["_id"]),
         lambda: chats.update(stranger, chat["_id"], read=True),
@@ -197,7 +197,7 @@ def test_each_side_has_its_own_unread_number(user: Session, agent: Session, chat
     assert chats.get(agent, chat["_id"])[0]["unreadCount"] == 2
     assert chat_lists.unread(user) == (1, 3)
     assert chat_lists.unread(agent) == (1, 2)
-    assert chat_lists.unread(somebody("user")) == (0, 0)
+    assert chat_lists.unread(new_session("user")) == (0, 0)
 
 
 def test_a_chat_comes_with_its_newest_messages(user: Session, chat: Chat) -> None:
@@ -466,7 +466,7 @@ def test_many_chats_change_at_once_and_each_tells_how_it_went(
 ) -> None:
     chats.update(agent, chat["_id"], status="closed")
     second, _, _ = chats.create(user, "Second")
-    third, _, _ = chats.create(somebody("user"), "Third")
+    third, _, _ = chats.create(new_session("user"), "Third")
     ids = [str(chat["_id"]), str(second["_id"]), "zz", str(third["_id"])]
     results = chats.bulk_update(agent, ids, status="pending")
     assert [row["_id"] for row in results] == ids
@@ -488,7 +488,7 @@ def test_a_user_changes_no_chats_in_bulk(user: Session, chat: Chat) -> None:
 def test_a_deleted_chat_is_gone_with_its_messages(
     database: Database[Document], user: Session, agent: Session, chat: Chat
 ) -> None:
-    kept, _, _ = chats.create(somebody("user"), "Kept", message="Hello")
+    kept, _, _ = chats.create(new_session("user"), "Kept", message="Hello")
     messages.send(user, chat["_id"], "Hello")
     chats.delete(agent, chat["_id"])
     with pytest.raises(errors.ChatNotFound):
@@ -531,9 +531,9 @@ def test_a_deletion_that_was_cut_off_is_finished_at_the_next_start(
     assert chats.finish_deletions() == 1
     for collection in ("chatrooms", "chat_terms", "messages", "deletions"):
         assert database[collection].count_documents({}) == 0
-    told = database["ephemeralEvents"].find_one({"kind": "deleted", "seq": None})
-    assert told is not None
-    assert (told["chatId"], told["userId"]) == (chat["_id"], user.user_id)
+    delivered = database["ephemeralEvents"].find_one({"kind": "deleted", "seq": None})
+    assert delivered is not None
+    assert (delivered["chatId"], delivered["userId"]) == (chat["_id"], user.user_id)
     assert chats.finish_deletions() == 0
 
 

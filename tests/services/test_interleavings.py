@@ -23,7 +23,7 @@ from chatapi.store import chats as stored_chats
 from chatapi.store.database import Document
 from tests.consistency import assert_chat_is_consistent
 from tests.documents import preview_of
-from tests.services.conftest import somebody
+from tests.services.conftest import new_session
 from tests.services.schedule import Operation, Run, explore, pause_before_store_calls
 
 
@@ -56,7 +56,7 @@ class World:
         """Start afresh with so many messages; the indexes stay."""
         for name in ("chatrooms", "chat_terms", "messages", "deletions"):
             self.database[name].delete_many({})
-        self.user, self.agent = somebody("user"), somebody("admin")
+        self.user, self.agent = new_session("user"), new_session("admin")
         self.chat, _, _ = chats.create(self.user, "Help")
         self.id = self.chat["_id"]
         for number in range(said):
@@ -224,7 +224,7 @@ def test_a_sender_killed_around_a_closing_never_comes_back(database: Database[Do
 
 
 def test_parallel_creations_leave_one_open_chat(database: Database[Document]) -> None:
-    owner = somebody("user")
+    owner = new_session("user")
 
     def scenario() -> list[Operation]:
         database["chatrooms"].delete_many({})
@@ -246,7 +246,7 @@ def test_parallel_creations_leave_one_open_chat(database: Database[Document]) ->
 
 
 def test_the_same_creation_retried_at_once_is_one_chat(database: Database[Document]) -> None:
-    owner = somebody("user")
+    owner = new_session("user")
 
     def scenario() -> list[Operation]:
         database["chatrooms"].delete_many({})

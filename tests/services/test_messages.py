@@ -27,7 +27,7 @@ from tests.services.conftest import (
     Meanwhile,
     die,
     killed_between_the_writes,
-    somebody,
+    new_session,
     texts,
 )
 
@@ -49,18 +49,18 @@ def test_a_message_is_stored_with_its_sender_and_shown_in_the_chat(
 
 @pytest.mark.parametrize("role", ["user", "guest", "admin"])
 def test_each_role_signs_its_messages(database: Database[Document], role: Role) -> None:
-    owner = somebody("user")
+    owner = new_session("user")
     if role == "guest":
         owner, _ = accounts.guest("Gil", "gil@example.org", CLIENT)
     chat, _, _ = chats.create(owner, "Help")
-    sender = somebody("admin", image="https://x.example/a.png") if role == "admin" else owner
+    sender = new_session("admin", image="https://x.example/a.png") if role == "admin" else owner
     message, _ = messages.send(sender, chat["_id"], "Hello")
     assert (message["senderRole"], message["senderImage"]) == (role, sender.image)
     assert_chat_is_consistent(database, chat["_id"])
 
 
 def test_nobody_writes_into_someone_elses_chat(database: Database[Document], chat: Chat) -> None:
-    stranger = somebody("user")
+    stranger = new_session("user")
     with pytest.raises(errors.NotYourChat):
         messages.send(stranger, chat["_id"], "Let me in")
     assert assert_chat_is_consistent(database, chat["_id"]) == []
@@ -166,8 +166,8 @@ def test_a_page_of_history_is_a_range(
 
 def test_nobody_reads_someone_elses_history(long_chat: Chat) -> None:
     with pytest.raises(errors.NotYourChat):
-        messages.history(somebody("user"), long_chat["_id"])
-    assert len(messages.history(somebody("admin"), long_chat["_id"])[1]) == 10
+        messages.history(new_session("user"), long_chat["_id"])
+    assert len(messages.history(new_session("admin"), long_chat["_id"])[1]) == 10
 
 
 def test_a_deleted_message_keeps_its_place_and_loses_its_text(

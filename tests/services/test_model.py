@@ -18,7 +18,7 @@ from chatapi.store import database as store_database
 from chatapi.store import indexes
 from tests.conftest import CLIENT
 from tests.consistency import assert_chat_is_consistent
-from tests.services.conftest import somebody
+from tests.services.conftest import new_session
 
 OPEN = {"active", "pending"}
 
@@ -48,7 +48,7 @@ class Model:
         indexes.ensure(self.database, validators=False)
         store_database.bind(self.database)
         guest, _ = accounts.guest("Gil", "gil@example.org", CLIENT)
-        self.people: list[Session] = [somebody("user"), guest, somebody("admin")]
+        self.people: list[Session] = [new_session("user"), guest, new_session("admin")]
         self.chats: list[Chat] = []
 
     def open_chat(self, owner: int) -> Chat | None:

@@ -13,7 +13,7 @@ from chatapi.services.sessions import Session
 from chatapi.store import chats as stored_chats
 from chatapi.store.database import Document
 from tests.consistency import assert_chat_is_consistent
-from tests.services.conftest import Meanwhile, somebody
+from tests.services.conftest import Meanwhile, new_session
 
 
 def test_a_message_is_read_once_the_other_side_has_read_that_far(
@@ -64,7 +64,7 @@ def test_nobody_has_read_what_is_not_written_yet(
 
 def test_a_stranger_does_not_mark_anything_read(user: Session, long_chat: Chat) -> None:
     with pytest.raises(errors.NotYourChat):
-        messages.mark_read(somebody("user"), long_chat["_id"], 5)
+        messages.mark_read(new_session("user"), long_chat["_id"], 5)
     assert access_chat(user, long_chat["_id"])["readSeq"] == {"user": 0, "admin": 0}
 
 

@@ -9,7 +9,7 @@ from chatapi.domain.enums import Priority, Role
 from chatapi.services import chats, messages, stats
 from chatapi.services.sessions import Session
 from tests.conftest import MakeSession
-from tests.services.conftest import somebody
+from tests.services.conftest import new_session
 
 CATEGORIES = ("general", "billing")
 
@@ -35,7 +35,7 @@ def test_every_chat_is_counted_where_it_belongs(make_session: MakeSession) -> No
         ("gone from the configuration", "medium", None),
     ]
     made = [
-        chats.create(somebody("user"), "Help", category, priority, message)[0]
+        chats.create(new_session("user"), "Help", category, priority, message)[0]
         for category, priority, message in opened
     ]
     messages.send(agent, made[0]["_id"], "An agent's own message is unread by nobody here")
@@ -59,4 +59,4 @@ def test_every_chat_is_counted_where_it_belongs(make_session: MakeSession) -> No
 @pytest.mark.parametrize("role", ["user", "guest"])
 def test_only_agents_see_the_numbers(role: Role) -> None:
     with pytest.raises(errors.AdminOnly):
-        stats.counts(somebody(role), CATEGORIES)
+        stats.counts(new_session(role), CATEGORIES)

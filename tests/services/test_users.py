@@ -75,12 +75,12 @@ def test_an_agent_narrows_the_users(
 def test_nobody_else_lists_or_changes_users(
     make_session: MakeSession, make_user: MakeUser, role: Role
 ) -> None:
-    somebody, other = make_session(role), make_user()
+    new_session, other = make_session(role), make_user()
     with pytest.raises(errors.AdminOnly):
-        users.list_users(somebody)
-    for user_id in (other["_id"], somebody.user_id):
+        users.list_users(new_session)
+    for user_id in (other["_id"], new_session.user_id):
         with pytest.raises(errors.AdminOnly):
-            users.update_user(somebody, user_id, {"role": "admin"})
+            users.update_user(new_session, user_id, {"role": "admin"})
         assert stored_user(user_id)["role"] == stored_user(user_id)["role"] != "admin"
 
 

@@ -11,7 +11,7 @@ from chatapi.services import accounts
 from tests.conftest import CLIENT, MakeUser, SignIn
 from tests.user_api.callers import Caller, MakeCaller, caller_on
 
-__all__ = ["admin", "guest", "make_caller", "nobody", "other", "user"]
+__all__ = ["admin", "anonymous", "guest", "make_caller", "other", "user"]
 
 
 @pytest.fixture
@@ -55,6 +55,6 @@ def admin(make_caller: MakeCaller) -> Caller:
 
 
 @pytest.fixture
-def nobody(app: Flask) -> Caller:
+def anonymous(app: Flask) -> Caller:
     """Somebody who is not signed in."""
     return caller_on(app, None, None)

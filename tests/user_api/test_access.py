@@ -52,14 +52,14 @@ def test_the_public_routes_are_those_that_say_so() -> None:
 
 
 @pytest.mark.parametrize("route", PRIVATE, ids=str)
-def test_every_private_route_answers_401_without_a_session(route: Route, nobody: Caller) -> None:
-    answer = nobody.call(route.method, route.path(), BODIES.get(str(route)))
+def test_every_private_route_answers_401_without_a_session(route: Route, anonymous: Caller) -> None:
+    answer = anonymous.call(route.method, route.path(), BODIES.get(str(route)))
     refused(answer, 401, "not_signed_in")
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 @pytest.mark.parametrize("route", PRIVATE, ids=str)
-def test_every_private_route_answers_401_to_a_bad_token(route: Route, nobody: Caller) -> None:
+def test_every_private_route_answers_401_to_a_bad_token(route: Route, anonymous: Caller) -> None:
     body = BODIES.get(str(route))
     for header, code in (
         ("Bearer nonsense", "session_expired"),
@@ -68,12 +68,12 @@ def test_every_private_route_answers_401_to_a_bad_token(route: Route, nobody: Ca
         ("Bearer ", "not_signed_in"),
         ("Basic dXNlcjpwYXNz", "not_signed_in"),
     ):
-        answer = nobody.call(route.method, route.path(), body, headers={"Authorization": header})
+        answer = anonymous.call(route.method, route.path(), body, headers={"Authorization": header})
         refused(answer, 401, code)
 
 
-def test_a_401_comes_before_any_look_at_the_body(nobody: Caller) -> None:
-    refused(nobody.send_raw("POST", "/api/chat", b"{"), 401, "not_signed_in")
+def test_a_401_comes_before_any_look_at_the_body(anonymous: Caller) -> None:
+    refused(anonymous.send_raw("POST", "/api/chat", b"{"), 401, "not_signed_in")
 
 
 @pytest.mark.parametrize("path", sorted({route.rule for route in ROUTES}))
@@ -87,10 +87,10 @@ def test_a_method_that_a_route_does_not_know_is_405_and_names_those_it_knows(
     assert known <= set(answer.headers["Allow"].split(", "))
 
 
-def test_an_unknown_address_is_404(user: Caller, nobody: Caller) -> None:
+def test_an_unknown_address_is_404(user: Caller, anonymous: Caller) -> None:
     for path in ("/api/nothing", "/api", "/api/", "/api/chat/", "/api/chat/a/b/c"):
         refused(user.get(path), 404, "not_found")
-        refused(nobody.get(path), 404, "not_found")
+        refused(anonymous.get(path), 404, "not_found")
 
 
 @pytest.mark.parametrize("route", CHAT_ROUTES, ids=str)
@@ -103,11 +103,11 @@ def test_nobody_reaches_somebody_elses_chat(
     database: Database[Document],
 ) -> None:
     chat = user.open_chat(message="Private")
-    somebody: Caller = request.getfixturevalue(stranger)
+    person: Caller = request.getfixturevalue(stranger)
     before = stored(database)
     path = route.path(chat_id=chat["_id"])
     code = "admin_only" if route in ADMIN_ROUTES else "not_your_chat"
-    answer = somebody.call(route.method, path, BODIES.get(str(route)))
+    answer = person.call(route.method, path, BODIES.get(str(route)))
     refused(answer, 403, code)
     assert "Private" not in answer.text
     assert stored(database) == before
@@ -116,9 +116,9 @@ def test_nobody_reaches_somebody_elses_chat(
 @pytest.mark.parametrize("route", CHAT_ROUTES, ids=str)
 def test_the_owner_or_an_agent_reaches_the_chat(route: Route, user: Caller, admin: Caller) -> None:
     chat = user.open_chat(message="Private")
-    somebody = admin if route in ADMIN_ROUTES else user
+    person = admin if route in ADMIN_ROUTES else user
     path = route.path(chat_id=chat["_id"])
-    answer = somebody.call(route.method, path, BODIES.get(str(route)))
+    answer = person.call(route.method, path, BODIES.get(str(route)))
     assert answer.status_code in {200, 201, 204}, answer.text
 
 
@@ -130,8 +130,8 @@ def test_an_unknown_and_a_malformed_id_are_404(
     agents_only = route in ADMIN_ROUTES
     for bad_id in (UNKNOWN_ID, *MALFORMED_IDS):
         path = route.path(chat_id=bad_id, user_id=bad_id, session_id=bad_id)
-        for somebody in (admin,) if agents_only else (admin, user):
-            answer = somebody.call(route.method, path, BODIES.get(str(route)))
+        for person in (admin,) if agents_only else (admin, user):
+            answer = person.call(route.method, path, BODIES.get(str(route)))
             refused(answer, 404, "not_found")
     assert stored(database) == before
 
@@ -141,11 +141,11 @@ def test_an_unknown_and_a_malformed_id_are_404(
 def test_a_route_for_agents_is_403_for_others_even_on_their_own(
     route: Route, role: Role, request: pytest.FixtureRequest, database: Database[Document]
 ) -> None:
-    somebody: Caller = request.getfixturevalue(role)
-    chat = somebody.open_chat(message="Mine")
+    person: Caller = request.getfixturevalue(role)
+    chat = person.open_chat(message="Mine")
     before = stored(database)
-    path = route.path(chat_id=chat["_id"], user_id=somebody.id)
-    answer = somebody.call(route.method, path, BODIES.get(str(route)))
+    path = route.path(chat_id=chat["_id"], user_id=person.id)
+    answer = person.call(route.method, path, BODIES.get(str(route)))
     refused(answer, 403, "admin_only")
     assert stored(database) == before
 
@@ -163,14 +163,14 @@ def test_a_guests_token_opens_only_that_guests_chats(
     refused(namesake.get(f"/api/chat/{chat['_id']}"), 403, "not_your_chat")
 
 
-def test_options_and_head_give_nothing_away(nobody: Caller, user: Caller) -> None:
+def test_options_and_head_give_nothing_away(anonymous: Caller, user: Caller) -> None:
     chat = user.open_chat(message="Private")
     path = f"/api/chat/{chat['_id']}"
-    assert nobody.call("HEAD", path).status_code == 401
+    assert anonymous.call("HEAD", path).status_code == 401
     answer = user.call("HEAD", path)
     assert answer.status_code == 200
     assert answer.data == b""
-    assert nobody.call("OPTIONS", path).data == b""
+    assert anonymous.call("OPTIONS", path).data == b""
 
 
 def test_a_doubled_slash_is_not_found_and_sends_nobody_elsewhere(user: Caller) -> None:

@@ -25,17 +25,17 @@ def with_token(app: Flask, token: str) -> Caller:
     return caller
 
 
-def sign_in(nobody: Caller, email: str, password: str = PASSWORD) -> Any:
+def sign_in(anonymous: Caller, email: str, password: str = PASSWORD) -> Any:
     """Sign in and return the token."""
-    answer = nobody.post("/api/auth/login", {"email": email, "password": password})
+    answer = anonymous.post("/api/auth/login", {"email": email, "password": password})
     assert answer.status_code == 200, answer.text
     return answer.json["token"]
 
 
 def test_registering_makes_a_user_who_is_signed_in(
-    app: Flask, nobody: Caller, database: Database[Document]
+    app: Flask, anonymous: Caller, database: Database[Document]
 ) -> None:
-    answer = nobody.post("/api/auth/register", ANA)
+    answer = anonymous.post("/api/auth/register", ANA)
     assert answer.status_code == 201
     body = answer.json
     assert set(body) == {"user", "token", "expiresAt", "deviceToken"}
@@ -54,33 +54,35 @@ def test_registering_makes_a_user_who_is_signed_in(
     assert PASSWORD not in repr(row)
 
 
-def test_a_token_is_stored_only_as_its_hash(nobody: Caller, database: Database[Document]) -> None:
-    token = nobody.post("/api/auth/register", ANA).json["token"]
+def test_a_token_is_stored_only_as_its_hash(
+    anonymous: Caller, database: Database[Document]
+) -> None:
+    token = anonymous.post("/api/auth/register", ANA).json["token"]
     assert token not in repr(stored(database))
 
 
 def test_a_taken_email_is_refused_in_any_spelling(
-    nobody: Caller, database: Database[Document]
+    anonymous: Caller, database: Database[Document]
 ) -> None:
-    nobody.post("/api/auth/register", ANA)
+    anonymous.post("/api/auth/register", ANA)
     before = stored(database)
     for email in ("ana@example.org", "ANA@Example.org", " ana@example.org "):
-        answer = nobody.post("/api/auth/register", ANA | {"email": email})
+        answer = anonymous.post("/api/auth/register", ANA | {"email": email})
         refused(answer, 409, "email_taken")
     assert stored(database) == before
 
 
-def test_nobody_registers_as_an_agent(nobody: Caller, database: Database[Document]) -> None:
-    answer = nobody.post("/api/auth/register", ANA | {"role": "admin"})
+def test_nobody_registers_as_an_agent(anonymous: Caller, database: Database[Document]) -> None:
+    answer = anonymous.post("/api/auth/register", ANA | {"role": "admin"})
     refused(answer, 422, "validation_failed", "role")
     assert database["users"].count_documents({}) == 0
 
 
 @pytest.mark.parametrize("email", ["ana", "ana@", "@example.org", "a b@example.org", "a@b@c.org"])
-def test_what_is_no_email_is_refused(email: str, nobody: Caller) -> None:
-    answer = nobody.post("/api/auth/register", ANA | {"email": email})
+def test_what_is_no_email_is_refused(email: str, anonymous: Caller) -> None:
+    answer = anonymous.post("/api/auth/register", ANA | {"email": email})
     refused(answer, 422, "validation_failed", "email")
-    answer = nobody.post("/api/auth/guest", {"name": "Ana", "email": email})
+    answer = anonymous.post("/api/auth/guest", {"name": "Ana", "email": email})
     refused(answer, 422, "validation_failed", "email")
 
 
@@ -88,30 +90,30 @@ def test_what_is_no_email_is_refused(email: str, nobody: Caller) -> None:
     ("password", "status"), [("xy" * 3, 422), ("xyz xyz", 422), ("xyz wxyz", 201), (" " * 8, 422)]
 )
 def test_a_password_has_at_least_eight_characters(
-    password: str, status: int, nobody: Caller
+    password: str, status: int, anonymous: Caller
 ) -> None:
-    answer = nobody.post("/api/auth/register", ANA | {"password": password})
+    answer = anonymous.post("/api/auth/register", ANA | {"password": password})
     assert answer.status_code == status
     if status == 201:
-        assert sign_in(nobody, ANA["email"], password)
+        assert sign_in(anonymous, ANA["email"], password)
 
 
-def test_signing_in_gives_a_new_token_each_time(nobody: Caller) -> None:
-    first = nobody.post("/api/auth/register", ANA).json
-    answer = nobody.post("/api/auth/login", {"email": "Ana@Example.org", "password": PASSWORD})
+def test_signing_in_gives_a_new_token_each_time(anonymous: Caller) -> None:
+    first = anonymous.post("/api/auth/register", ANA).json
+    answer = anonymous.post("/api/auth/login", {"email": "Ana@Example.org", "password": PASSWORD})
     assert answer.status_code == 200
     assert answer.json["user"] == first["user"]
     assert answer.json["token"] != first["token"]
 
 
 def test_an_unknown_account_and_a_wrong_password_look_alike(
-    nobody: Caller, make_user: MakeUser, database: Database[Document]
+    anonymous: Caller, make_user: MakeUser, database: Database[Document]
 ) -> None:
     known = make_user()["email"]
     before = stored(database)
     answers = [
         refused(
-            nobody.post("/api/auth/login", {"email": email, "password": password}),
+            anonymous.post("/api/auth/login", {"email": email, "password": password}),
             401,
             "wrong_credentials",
         )
@@ -123,23 +125,23 @@ def test_an_unknown_account_and_a_wrong_password_look_alike(
     assert stored(database) == before
 
 
-def test_a_guest_cannot_sign_in_with_a_password(nobody: Caller, guest: Caller) -> None:
-    answer = nobody.post("/api/auth/login", {"email": guest.email, "password": ""})
+def test_a_guest_cannot_sign_in_with_a_password(anonymous: Caller, guest: Caller) -> None:
+    answer = anonymous.post("/api/auth/login", {"email": guest.email, "password": ""})
     refused(answer, 401, "wrong_credentials")
 
 
-def test_a_guest_gets_a_session_without_an_account(app: Flask, nobody: Caller) -> None:
-    answer = nobody.post("/api/auth/guest", {"name": "Gil", "email": "Gil@Example.org"})
+def test_a_guest_gets_a_session_without_an_account(app: Flask, anonymous: Caller) -> None:
+    answer = anonymous.post("/api/auth/guest", {"name": "Gil", "email": "Gil@Example.org"})
     assert answer.status_code == 201
     me = with_token(app, answer.json["token"]).get("/api/auth/me").json
     assert (me["role"], me["name"], me["email"]) == ("guest", "Gil", "gil@example.org")
 
 
 def test_a_guest_may_use_the_email_of_an_account_and_gets_nothing_of_it(
-    app: Flask, nobody: Caller, user: Caller
+    app: Flask, anonymous: Caller, user: Caller
 ) -> None:
     user.open_chat(message="Private")
-    answer = nobody.post("/api/auth/guest", {"name": "Liar", "email": user.email})
+    answer = anonymous.post("/api/auth/guest", {"name": "Liar", "email": user.email})
     assert answer.status_code == 201
     assert answer.json["user"]["_id"] != user.id
     assert with_token(app, answer.json["token"]).get("/api/chat").json == []
@@ -195,7 +197,7 @@ def test_nobody_ends_somebody_elses_session_not_even_an_agent(
 
 
 def test_a_new_password_ends_the_other_sessions(
-    nobody: Caller, make_caller: MakeCaller, make_user: MakeUser
+    anonymous: Caller, make_caller: MakeCaller, make_user: MakeUser
 ) -> None:
     account = make_user()
     here, there = make_caller(user=account), make_caller(user=account)
@@ -203,9 +205,9 @@ def test_a_new_password_ends_the_other_sessions(
     assert (answer.status_code, answer.data) == (204, b"")
     assert here.get("/api/auth/me").status_code == 200
     refused(there.get("/api/auth/me"), 401, "session_expired")
-    old = nobody.post("/api/auth/login", {"email": account["email"], "password": PASSWORD})
+    old = anonymous.post("/api/auth/login", {"email": account["email"], "password": PASSWORD})
     refused(old, 401, "wrong_credentials")
-    assert sign_in(nobody, account["email"], "a new password")
+    assert sign_in(anonymous, account["email"], "a new password")
 
 
 def test_the_current_password_must_be_right(
@@ -225,7 +227,7 @@ def test_a_guest_has_no_password_to_change(guest: Caller, database: Database[Doc
 
 
 def test_a_guest_becomes_a_user_who_keeps_id_chats_and_token(
-    guest: Caller, nobody: Caller, database: Database[Document]
+    guest: Caller, anonymous: Caller, database: Database[Document]
 ) -> None:
     before = guest.get("/api/auth/me").json
     chat = guest.post("/api/chat", {"subject": "Help", "message": "Hello"}).json
@@ -233,7 +235,7 @@ def test_a_guest_becomes_a_user_who_keeps_id_chats_and_token(
     answer = guest.post("/api/auth/upgrade", {"password": "a good sentence"})
     assert (answer.status_code, answer.json) == (200, before | {"role": "user"})
     assert guest.get("/api/auth/me").json == before | {"role": "user"}
-    token = sign_in(nobody, before["email"], "a good sentence")
+    token = sign_in(anonymous, before["email"], "a good sentence")
     again = with_token(guest.client.application, token).get(f"/api/chat/{chat['_id']}").json
     assert (again["userRole"], again["userId"]) == ("user", before["_id"])
     assert [message["content"] for message in again["messages"]] == ["Hello"]
@@ -241,21 +243,23 @@ def test_a_guest_becomes_a_user_who_keeps_id_chats_and_token(
 
 
 def test_only_a_guest_is_upgraded(
-    user: Caller, guest: Caller, nobody: Caller, database: Database[Document]
+    user: Caller, guest: Caller, anonymous: Caller, database: Database[Document]
 ) -> None:
     before = stored(database)
     refused(user.post("/api/auth/upgrade", {"password": "a good sentence"}), 403, "forbidden")
-    refused(nobody.post("/api/auth/upgrade", {"password": "a good sentence"}), 401, "not_signed_in")
+    refused(
+        anonymous.post("/api/auth/upgrade", {"password": "a good sentence"}), 401, "not_signed_in"
+    )
     answer = guest.post("/api/auth/upgrade", {"password": "short"})
     refused(answer, 422, "validation_failed", "password")
     assert stored(database) == before
 
 
 def test_a_guest_cannot_take_the_email_of_an_account(
-    guest: Caller, nobody: Caller, database: Database[Document]
+    guest: Caller, anonymous: Caller, database: Database[Document]
 ) -> None:
     email = guest.get("/api/auth/me").json["email"]
-    nobody.post("/api/auth/register", ANA | {"email": email})
+    anonymous.post("/api/auth/register", ANA | {"email": email})
     before = stored(database)
     answer = guest.post("/api/auth/upgrade", {"password": "a good sentence"})
     refused(answer, 409, "email_taken")
@@ -263,21 +267,21 @@ def test_a_guest_cannot_take_the_email_of_an_account(
 
 
 def test_a_session_ends_after_a_week_without_use(
-    app: Flask, nobody: Caller, make_user: MakeUser
+    app: Flask, anonymous: Caller, make_user: MakeUser
 ) -> None:
     email = make_user()["email"]
     with time_machine.travel(NOON, tick=False):
-        caller = with_token(app, sign_in(nobody, email))
+        caller = with_token(app, sign_in(anonymous, email))
     with time_machine.travel(NOON + timedelta(days=7), tick=False):
         refused(caller.get("/api/auth/me"), 401, "session_expired")
 
 
 def test_use_keeps_a_session_alive_but_not_beyond_thirty_days(
-    app: Flask, nobody: Caller, make_user: MakeUser
+    app: Flask, anonymous: Caller, make_user: MakeUser
 ) -> None:
     email = make_user()["email"]
     with time_machine.travel(NOON, tick=False):
-        caller = with_token(app, sign_in(nobody, email))
+        caller = with_token(app, sign_in(anonymous, email))
     for day in range(6, 30, 6):
         with time_machine.travel(NOON + timedelta(days=day), tick=False):
             assert caller.get("/api/auth/me").status_code == 200
@@ -297,21 +301,21 @@ def test_an_ended_session_is_not_listed(make_caller: MakeCaller, make_user: Make
 
 
 def test_a_disabled_user_is_out_at_once_and_cannot_come_back(
-    nobody: Caller, user: Caller, admin: Caller, database: Database[Document]
+    anonymous: Caller, user: Caller, admin: Caller, database: Database[Document]
 ) -> None:
     answer = admin.patch(f"/api/admin/users/{user.id}", {"disabled": True})
     assert answer.status_code == 200
     refused(user.get("/api/auth/me"), 401, "session_expired")
     assert user.id is not None
     assert database["sessions"].count_documents({"userId": object_id(user.id)}) == 0
-    answer = nobody.post("/api/auth/login", {"email": user.email, "password": PASSWORD})
+    answer = anonymous.post("/api/auth/login", {"email": user.email, "password": PASSWORD})
     refused(answer, 401, "wrong_credentials")
     admin.patch(f"/api/admin/users/{user.id}", {"disabled": False})
-    assert sign_in(nobody, str(user.email))
+    assert sign_in(anonymous, str(user.email))
 
 
-def test_the_config_tells_a_front_end_what_it_needs(nobody: Caller) -> None:
-    answer = nobody.get("/api/config")
+def test_the_config_tells_a_front_end_what_it_needs(anonymous: Caller) -> None:
+    answer = anonymous.get("/api/config")
     assert answer.status_code == 200
     assert answer.json["categories"] == ["general", "support", "billing", "technical", "other"]
     assert answer.json["imageHosts"] == ["pictures.example"]
@@ -319,9 +323,9 @@ def test_the_config_tells_a_front_end_what_it_needs(nobody: Caller) -> None:
     assert answer.json["limits"]["subject"] == 200
 
 
-def test_the_health_of_the_process_and_of_its_database(nobody: Caller) -> None:
-    assert nobody.get("/healthz").json == {"status": "ok"}
-    assert nobody.get("/readyz").json == {
+def test_the_health_of_the_process_and_of_its_database(anonymous: Caller) -> None:
+    assert anonymous.get("/healthz").json == {"status": "ok"}
+    assert anonymous.get("/readyz").json == {
         "status": "ok",
         "writable": True,
         "lastWriteSecondsAgo": None,

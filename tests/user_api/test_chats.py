@@ -34,16 +34,16 @@ def row_of(database: Database[Document], chat: Any) -> Document:
 def test_a_user_or_guest_opens_a_chat(
     role: Role, make_caller: MakeCaller, database: Database[Document]
 ) -> None:
-    somebody = make_caller(role)
-    answer = somebody.post("/api/chat", {"subject": "  Where is my parcel?  "})
+    person = make_caller(role)
+    answer = person.post("/api/chat", {"subject": "  Where is my parcel?  "})
     assert answer.status_code == 201
     chat = answer.json
     assert set(chat) == CHAT | {"messages"}
     assert chat["subject"] == "Where is my parcel?"
     assert (chat["status"], chat["priority"], chat["category"]) == ("active", "medium", "general")
     assert (chat["userId"], chat["userEmail"], chat["userRole"]) == (
-        somebody.id,
-        somebody.email,
+        person.id,
+        person.email,
         role,
     )
     assert (chat["messages"], chat["lastMessage"], chat["messageCount"]) == ([], None, 0)
@@ -127,8 +127,8 @@ def test_a_chat_shows_its_newest_messages_ascending(user: Caller, admin: Caller)
     chat = user.open_chat()
     for number in range(1, 6):
         user.say(chat, f"Message {number}")
-    for somebody in (user, admin):
-        shown = somebody.get(f"{path_of(chat)}?messages=3").json
+    for person in (user, admin):
+        shown = person.get(f"{path_of(chat)}?messages=3").json
         assert set(shown) == CHAT | {"messages"}
         assert [message["seq"] for message in shown["messages"]] == [3, 4, 5]
     assert user.get(f"{path_of(chat)}?messages=0").json["messages"] == []
@@ -186,11 +186,11 @@ def test_an_agent_sets_everything_at_once(
 def test_a_user_or_guest_cannot_change_the_chat_itself(
     change: dict[str, Any], role: Role, make_caller: MakeCaller, database: Database[Document]
 ) -> None:
-    somebody = make_caller(role)
-    chat = somebody.open_chat(message="Hello")
+    person = make_caller(role)
+    chat = person.open_chat(message="Hello")
     before = stored(database)
-    refused(somebody.patch(path_of(chat), change), 403, "admin_only")
-    refused(somebody.patch(path_of(chat), change | {"message": "Hi"}), 403, "admin_only")
+    refused(person.patch(path_of(chat), change), 403, "admin_only")
+    refused(person.patch(path_of(chat), change | {"message": "Hi"}), 403, "admin_only")
     assert stored(database) == before
 
 
@@ -318,8 +318,8 @@ def test_an_agent_deletes_a_chat_for_good(
     assert (answer.status_code, answer.data) == (204, b"")
     for name in ("chatrooms", "messages", "deletions"):
         assert database[name].count_documents({}) == 0
-    for somebody in (user, admin):
-        refused(somebody.get(path_of(chat)), 404, "not_found")
+    for person in (user, admin):
+        refused(person.get(path_of(chat)), 404, "not_found")
     refused(admin.delete(path_of(chat)), 404, "not_found")
     assert user.open_chat()
 

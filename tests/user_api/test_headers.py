@@ -46,17 +46,17 @@ def check_headers(answer: TestResponse) -> None:
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
 def test_the_safety_headers_are_on_every_answer(
-    route: Route, nobody: Caller, admin: Caller
+    route: Route, anonymous: Caller, admin: Caller
 ) -> None:
-    for somebody in (nobody, admin):
-        check_headers(somebody.call(route.method, route.path()))
-        check_headers(somebody.call("PUT", route.path()))
+    for person in (anonymous, admin):
+        check_headers(person.call(route.method, route.path()))
+        check_headers(person.call("PUT", route.path()))
 
 
-def test_the_safety_headers_are_on_answers_of_no_route(nobody: Caller) -> None:
-    check_headers(nobody.get("/api/nothing"))
-    check_headers(nobody.get("/nothing"))
-    check_headers(nobody.send_raw("POST", "/api/auth/login", b"x" * 100_000))
+def test_the_safety_headers_are_on_answers_of_no_route(anonymous: Caller) -> None:
+    check_headers(anonymous.get("/api/nothing"))
+    check_headers(anonymous.get("/nothing"))
+    check_headers(anonymous.send_raw("POST", "/api/auth/login", b"x" * 100_000))
 
 
 def test_the_pages_load_pictures_from_the_named_hosts_alone(database: Database[Document]) -> None:
@@ -72,10 +72,10 @@ def test_the_pages_load_pictures_from_the_named_hosts_alone(database: Database[D
     )
 
 
-def test_strict_transport_security_is_sent_over_tls_alone(nobody: Caller) -> None:
+def test_strict_transport_security_is_sent_over_tls_alone(anonymous: Caller) -> None:
     name = "Strict-Transport-Security"
-    assert name not in nobody.get("/healthz").headers
-    answer = nobody.get("/healthz", base_url="https://chat.example")
+    assert name not in anonymous.get("/healthz").headers
+    answer = anonymous.get("/healthz", base_url="https://chat.example")
     assert "max-age=31536000" in answer.headers[name]
 
 
@@ -163,8 +163,8 @@ def test_a_preflight_does_not_allow_the_csrf_header(browser: FlaskClient) -> Non
 
 
 def test_without_configured_origins_there_is_no_cors_at_all(app: Flask) -> None:
-    nobody = caller_on(app, None, None)
-    answer = nobody.get("/api/config", headers={"Origin": SHOP})
+    anonymous = caller_on(app, None, None)
+    answer = anonymous.get("/api/config", headers={"Origin": SHOP})
     assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
 
 
@@ -191,7 +191,7 @@ def test_an_answer_without_a_body_has_the_short_policy_too(user: Caller) -> None
     assert answer.headers["Content-Security-Policy"] == DATA_POLICY
 
 
-def test_the_widgets_loader_depends_on_no_cookie(nobody: Caller) -> None:
-    answer = nobody.get("/widget.js")
+def test_the_widgets_loader_depends_on_no_cookie(anonymous: Caller) -> None:
+    answer = anonymous.get("/widget.js")
     assert "Cookie" not in answer.headers["Vary"]
     assert "public" in answer.headers["Cache-Control"]

@@ -104,8 +104,8 @@ def test_no_header_is_the_servers_fault(user: Caller, path: str, name: str, valu
 @pytest.mark.parametrize(
     "text", [b'{"email": "\\ud800", "password": "x"}', b'{"\\udfff": 1}', b"\xff"]
 )
-def test_halves_of_characters_are_the_clients_fault(nobody: Caller, text: bytes) -> None:
-    assert 400 <= nobody.send_raw("POST", "/api/auth/login", text).status_code < 500
+def test_halves_of_characters_are_the_clients_fault(anonymous: Caller, text: bytes) -> None:
+    assert 400 <= anonymous.send_raw("POST", "/api/auth/login", text).status_code < 500
 
 
 @pytest.mark.parametrize("sent", ["*", '"other", {}', "W/{}", '{}, "other"'])

@@ -75,8 +75,8 @@ def send(user: Caller, admin: Caller) -> Send:
 
     def call(route: Route, body: Any) -> Answer:
         path = route.path(chat_id=chat["_id"], user_id=user.id)
-        somebody = user if route.rule == "/api/chat" else admin
-        return somebody.send_raw(route.method, path, json.dumps(body).encode())
+        person = user if route.rule == "/api/chat" else admin
+        return person.send_raw(route.method, path, json.dumps(body).encode())
 
     return call
 
@@ -258,11 +258,11 @@ def test_a_body_under_another_name_than_json_is_415(
 ) -> None:
     chat = user.open_chat(message="Hello")
     before = stored(database)
-    somebody = user if route.rule == "/api/chat" else admin
+    person = user if route.rule == "/api/chat" else admin
     path = route.path(chat_id=chat["_id"], user_id=user.id)
     body = json.dumps(BODIES[str(route)]).encode()
     for content_type in NOT_JSON:
-        refused(somebody.send_raw(route.method, path, body, content_type), 415, "not_json")
+        refused(person.send_raw(route.method, path, body, content_type), 415, "not_json")
     assert stored(database) == before
 
 
@@ -282,11 +282,11 @@ def test_a_body_over_64_kb_is_413(
 ) -> None:
     chat = user.open_chat(message="Hello")
     before = stored(database)
-    somebody = user if route.rule == "/api/chat" else admin
+    person = user if route.rule == "/api/chat" else admin
     path = route.path(chat_id=chat["_id"], user_id=user.id)
     body = json.dumps(BODIES[str(route)]).encode()
     for padded in (body.ljust(64 * 1024 + 1), b"x" * 10_000_000):
-        refused(somebody.send_raw(route.method, path, padded), 413, "too_large")
+        refused(person.send_raw(route.method, path, padded), 413, "too_large")
     assert stored(database) == before
 
 

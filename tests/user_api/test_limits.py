@@ -86,24 +86,24 @@ def test_new_accounts_and_guests_are_limited_by_address(
     make_limited_app: MakeApp,
     database: Database[Document],
 ) -> None:
-    nobody = caller_on(make_limited_app(**{setting: "2 per hour"}), None, None)
+    anonymous = caller_on(make_limited_app(**{setting: "2 per hour"}), None, None)
     for number in range(2):
-        answer = nobody.post(f"/api/auth/{path}", body | {"email": f"{number}@example.org"})
+        answer = anonymous.post(f"/api/auth/{path}", body | {"email": f"{number}@example.org"})
         assert answer.status_code == 201
     before = stored(database)
-    limited(nobody.post(f"/api/auth/{path}", body | {"email": "last@example.org"}))
+    limited(anonymous.post(f"/api/auth/{path}", body | {"email": "last@example.org"}))
     assert stored(database) == before
 
 
 def test_the_addresses_of_a_64_count_together_and_those_of_a_48_more_loosely(
     make_limited_app: MakeApp,
 ) -> None:
-    nobody = caller_on(make_limited_app(LIMIT_GUEST="2 per hour", TRUSTED_PROXIES=1), None, None)
+    anonymous = caller_on(make_limited_app(LIMIT_GUEST="2 per hour", TRUSTED_PROXIES=1), None, None)
 
     def guest(address: str) -> int:
         body = {"name": "Ana", "email": "ana@example.org"}
         forwarded = {"X-Forwarded-For": address}
-        return nobody.post("/api/auth/guest", body, headers=forwarded).status_code
+        return anonymous.post("/api/auth/guest", body, headers=forwarded).status_code
 
     assert [guest(f"2001:db8:0:1::{number}") for number in range(4)] == [201, 201, 429, 429]
     assert [guest(f"::ffff:192.0.2.{number}") for number in (7, 7, 8)] == [201, 201, 201]
@@ -148,10 +148,10 @@ def test_what_a_network_is_refused_does_not_use_up_its_site(make_limited_app: Ma
 def test_a_forwarded_address_that_is_none_is_refused(
     forwarded: str, make_limited_app: MakeApp
 ) -> None:
-    nobody = caller_on(make_limited_app(TRUSTED_PROXIES=1), None, None)
+    anonymous = caller_on(make_limited_app(TRUSTED_PROXIES=1), None, None)
     headers = {"X-Forwarded-For": forwarded}
     body = {"name": "Ana", "email": "ana@example.org"}
-    refused(nobody.post("/api/auth/guest", body, headers=headers), 400, "bad_address")
+    refused(anonymous.post("/api/auth/guest", body, headers=headers), 400, "bad_address")
 
 
 def test_a_token_buys_no_new_allowance_for_accounts_and_guests(make_limited_app: MakeApp) -> None:
@@ -242,13 +242,13 @@ def test_a_known_device_signs_in_at_once_while_an_account_is_attacked(
 def test_a_known_device_has_a_limit_of_its_own(make_limited_app: MakeApp) -> None:
     app = make_limited_app(LIMIT_LOGIN_ACCOUNT="2 per hour")
     user = somebody_on(app)
-    nobody = caller_on(app, None, None)
+    anonymous = caller_on(app, None, None)
     right = {"email": user.email, "password": PASSWORD}
-    right["deviceToken"] = nobody.post("/api/auth/login", right).json["deviceToken"]
+    right["deviceToken"] = anonymous.post("/api/auth/login", right).json["deviceToken"]
     for _ in range(2):
-        wrong = nobody.post("/api/auth/login", right | {"password": "wrong"})
+        wrong = anonymous.post("/api/auth/login", right | {"password": "wrong"})
         refused(wrong, 401, "wrong_credentials")
-    limited(nobody.post("/api/auth/login", right))
+    limited(anonymous.post("/api/auth/login", right))
 
 
 def test_a_guest_with_an_agents_address_does_not_lock_the_agent_out(
@@ -324,14 +324,14 @@ def test_behind_a_proxy_the_address_that_it_saw_counts(make_limited_app: MakeApp
 
 def test_the_sessions_list_shows_the_address_that_the_proxy_saw(make_limited_app: MakeApp) -> None:
     app = make_limited_app(TRUSTED_PROXIES=1)
-    nobody = caller_on(app, None, None)
-    answer = nobody.post(
+    anonymous = caller_on(app, None, None)
+    answer = anonymous.post(
         "/api/auth/guest",
         {"name": "Ana", "email": "ana@example.org"},
         headers={"X-Forwarded-For": "198.51.100.1, 203.0.113.7"},
     )
-    nobody.headers["Authorization"] = f"Bearer {answer.json['token']}"
-    (row,) = nobody.get("/api/auth/sessions").json
+    anonymous.headers["Authorization"] = f"Bearer {answer.json['token']}"
+    (row,) = anonymous.get("/api/auth/sessions").json
     assert row["address"] == "203.0.113.7"
 
 

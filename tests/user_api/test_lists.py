@@ -24,11 +24,11 @@ def ids(answer: Any) -> list[str]:
     return [chat["_id"] for chat in answer.json]
 
 
-def walk(somebody: Caller, path: str) -> list[str]:
+def walk(person: Caller, path: str) -> list[str]:
     """Return the ids of all pages, following the Link headers."""
     found: list[str] = []
     for _ in range(50):
-        answer = somebody.get(path)
+        answer = person.get(path)
         found += ids(answer)
         if "Link" not in answer.headers:
             assert "X-Next-Cursor" not in answer.headers
@@ -43,10 +43,10 @@ def walk(somebody: Caller, path: str) -> list[str]:
 def test_agents_see_all_chats_and_the_others_their_own(
     user: Caller, other: Caller, guest: Caller, admin: Caller
 ) -> None:
-    chats = [somebody.open_chat(message="Hello")["_id"] for somebody in (user, other, guest)]
+    chats = [person.open_chat(message="Hello")["_id"] for person in (user, other, guest)]
     assert sorted(ids(admin.get("/api/chat"))) == sorted(chats)
-    for somebody, chat in zip((user, other, guest), chats, strict=True):
-        assert ids(somebody.get("/api/chat")) == [chat]
+    for person, chat in zip((user, other, guest), chats, strict=True):
+        assert ids(person.get("/api/chat")) == [chat]
 
 
 def test_a_list_is_an_array_without_messages(user: Caller) -> None:
@@ -129,8 +129,8 @@ def test_a_cursor_of_one_user_shows_another_only_their_own(
 )  # fmt: skip
 def test_a_query_that_makes_no_sense_is_refused(query: str, user: Caller, admin: Caller) -> None:
     field = query.split("=", maxsplit=1)[0]
-    for somebody in (user, admin):
-        body = refused(somebody.get(f"/api/chat?{query}"), 422, "validation_failed")
+    for person in (user, admin):
+        body = refused(person.get(f"/api/chat?{query}"), 422, "validation_failed")
         assert any(name.split(".")[0] == field for name in body["fields"]), body["fields"]
 
 
@@ -259,8 +259,8 @@ def test_search_is_no_way_into_other_peoples_chats(user: Caller, other: Caller) 
 def test_the_unread_total_counts_the_messages_of_all_pages(
     user: Caller, other: Caller, admin: Caller, make_caller: MakeCaller
 ) -> None:
-    def total(somebody: Caller, query: str = "") -> str:
-        return somebody.get(f"/api/chat{query}").headers["X-Unread-Total"]
+    def total(person: Caller, query: str = "") -> str:
+        return person.get(f"/api/chat{query}").headers["X-Unread-Total"]
 
     assert total(admin) == total(user) == "0"
     chat = user.open_chat(message="One")

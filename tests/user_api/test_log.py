@@ -156,13 +156,13 @@ def test_an_agent_sees_the_exception_of_an_error(admin: Caller) -> None:
 def test_a_database_that_does_not_answer_is_503_with_retry_after(
     role: Role, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    somebody: Caller = request.getfixturevalue(role)
+    person: Caller = request.getfixturevalue(role)
 
     def fail(*_: Any, **__: Any) -> Any:
         raise ServerSelectionTimeoutError("db.internal:27017: connection refused")
 
     monkeypatch.setattr("chatapi.store.chats.newest", fail)
-    answer = somebody.get("/api/chat")
+    answer = person.get("/api/chat")
     body = refused(answer, 503, "database_unavailable")
     assert int(answer.headers["Retry-After"]) == body["retryAfter"] >= 1
     assert ("debug" in body) == (role == "admin")
@@ -177,8 +177,8 @@ def test_a_database_that_does_not_even_know_the_session_is_503(
         raise ServerSelectionTimeoutError("db.internal:27017: connection refused")
 
     monkeypatch.setattr("chatapi.store.sessions.with_user", fail)
-    for somebody in (user, admin):
-        answer = somebody.get("/api/chat")
+    for person in (user, admin):
+        answer = person.get("/api/chat")
         assert "debug" not in refused(answer, 503, "database_unavailable")
 
 

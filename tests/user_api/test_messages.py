@@ -80,8 +80,8 @@ def test_nothing_is_added_to_a_closed_chat_by_anybody(
     chat = user.open_chat(message="Hello")
     admin.patch(f"/api/chat/{chat['_id']}", {"status": status})
     before = stored(database)
-    for somebody in (user, admin):
-        answer = somebody.post(messages_of(chat), {"content": "Hi"})
+    for person in (user, admin):
+        answer = person.post(messages_of(chat), {"content": "Hi"})
         assert refused(answer, 409, "chat_closed")["chatStatus"] == status
     assert stored(database) == before
     assert seqs(user.get(messages_of(chat))) == [1]

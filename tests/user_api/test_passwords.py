@@ -43,7 +43,7 @@ def test_a_new_password_replaces_the_cookie_and_keeps_the_open_page_working(
 
 
 def test_a_bearer_token_is_replaced_when_its_client_asks(
-    app: Flask, make_user: MakeUser, nobody: Caller
+    app: Flask, make_user: MakeUser, anonymous: Caller
 ) -> None:
     _, token = accounts.login(make_user()["email"], PASSWORD, CLIENT)
     headers = {"Authorization": f"Bearer {token}"}
@@ -100,17 +100,17 @@ def made(admin: Caller, user: User) -> str:
 
 
 def test_a_link_sets_a_password_once_and_ends_all_sessions(
-    admin: Caller, nobody: Caller, make_user: MakeUser, database: Database[Document]
+    admin: Caller, anonymous: Caller, make_user: MakeUser, database: Database[Document]
 ) -> None:
     user = make_user()
     _, session = accounts.login(user["email"], PASSWORD, CLIENT)
     token = made(admin, user)
     assert token not in repr(list(database["passwordLinks"].find()))
     body = {"token": token, "password": NEW}
-    assert nobody.post("/api/auth/password/link", body).status_code == 204
+    assert anonymous.post("/api/auth/password/link", body).status_code == 204
     assert sessions.open_session(session) is None
     accounts.login(user["email"], NEW, CLIENT)
-    refused(nobody.post("/api/auth/password/link", body), 404, "link_expired")
+    refused(anonymous.post("/api/auth/password/link", body), 404, "link_expired")
     with pytest.raises(errors.WrongCredentials):
         accounts.login(user["email"], PASSWORD, CLIENT)
 
@@ -174,7 +174,7 @@ def _password_is_changed(time: Any, admin: Caller, user: User) -> None:
 
 @pytest.mark.parametrize("happens", [_is_too_old, _is_replaced, _password_is_changed])
 def test_a_link_ends(
-    app: Flask, admin: Caller, nobody: Caller, make_user: MakeUser,
+    app: Flask, admin: Caller, anonymous: Caller, make_user: MakeUser,
     happens: Callable[[Any, Caller, User], None],
 ) -> None:  # fmt: skip
     user = make_user()
@@ -182,7 +182,7 @@ def test_a_link_ends(
         token = made(admin, user)
         happens(time, admin, user)
         body = {"token": token, "password": NEW}
-        refused(nobody.post("/api/auth/password/link", body), 404, "link_expired")
+        refused(anonymous.post("/api/auth/password/link", body), 404, "link_expired")
 
 
 def test_only_agents_make_links_and_none_for_guests(

@@ -59,8 +59,8 @@ def chat_path(user: Caller, admin: Caller) -> str:
     return f"/api/chat/{chat['_id']}"
 
 
-def poll(somebody: Caller, path: str, etag: str) -> Any:
-    return somebody.get(path, headers={"If-None-Match": etag})
+def poll(person: Caller, path: str, etag: str) -> Any:
+    return person.get(path, headers={"If-None-Match": etag})
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -69,10 +69,10 @@ def test_a_poll_notices(name: str, view: str, user: Caller, admin: Caller, chat_
     path = view.replace("CHAT", chat_path)
     etags = {id(each): each.get(path).headers["ETag"] for each in (user, admin)}
     assert CHANGES[name](user, admin, chat_path).status_code < 300
-    for somebody in (user, admin):
-        answer = poll(somebody, path, etags[id(somebody)])
+    for person in (user, admin):
+        answer = poll(person, path, etags[id(person)])
         assert answer.status_code == 200
-        assert answer.headers["ETag"] != etags[id(somebody)]
+        assert answer.headers["ETag"] != etags[id(person)]
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -83,10 +83,10 @@ def test_a_poll_is_not_disturbed_by(
     path = view.replace("CHAT", chat_path)
     etags = {id(each): each.get(path).headers["ETag"] for each in (user, admin)}
     NO_CHANGES[name](user, admin, chat_path)
-    for somebody in (user, admin):
-        answer = poll(somebody, path, etags[id(somebody)])
+    for person in (user, admin):
+        answer = poll(person, path, etags[id(person)])
         assert (answer.status_code, answer.data) == (304, b"")
-        assert answer.headers["ETag"] == etags[id(somebody)]
+        assert answer.headers["ETag"] == etags[id(person)]
 
 
 def test_a_304_of_the_list_still_tells_the_unread_total(admin: Caller, chat_path: str) -> None:

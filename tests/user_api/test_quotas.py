@@ -90,9 +90,9 @@ def test_all_networks_together_have_a_budget(make_limited_app: MakeApp) -> None:
 
 
 def test_new_guests_have_a_budget_over_all_networks(make_limited_app: MakeApp) -> None:
-    nobody = caller_on(make_limited_app(LIMIT_GUESTS_TOTAL="2 per hour"), None, None)
+    anonymous = caller_on(make_limited_app(LIMIT_GUESTS_TOTAL="2 per hour"), None, None)
     made = [
-        nobody.post(
+        anonymous.post(
             "/api/auth/guest",
             {"name": "Gil", "email": "gil@example.org"},
             headers={"X-Forwarded-For": f"192.0.2.{number}"},

@@ -43,13 +43,13 @@ def test_marking_it_again_changes_nothing(user: Caller, database: Database[Docum
 
 
 def test_only_the_owner_marks_it(
-    user: Caller, other: Caller, admin: Caller, nobody: Caller, database: Database[Document]
+    user: Caller, other: Caller, admin: Caller, anonymous: Caller, database: Database[Document]
 ) -> None:
     chat = user.open_chat()
     before = stored(database)
     refused(other.post(path_of(chat, "/solved")), 403, "not_your_chat")
     refused(admin.post(path_of(chat, "/solved")), 403, "forbidden")
-    refused(nobody.post(path_of(chat, "/solved")), 401, "not_signed_in")
+    refused(anonymous.post(path_of(chat, "/solved")), 401, "not_signed_in")
     refused(user.post("/api/chat/0123456789abcdef01234567/solved"), 404, "not_found")
     assert stored(database) == before
 

@@ -20,15 +20,17 @@ Form = Literal["NFC", "NFD"]
 FORMS = get_args(Form)
 
 
-def registered(nobody: Caller, email: str, password: str = PASSWORD) -> int:
+def registered(anonymous: Caller, email: str, password: str = PASSWORD) -> int:
     body = {"name": "Ana", "email": email, "password": password}
-    return nobody.post("/api/auth/register", body).status_code
+    return anonymous.post("/api/auth/register", body).status_code
 
 
 @pytest.mark.parametrize("chosen", FORMS)
 @pytest.mark.parametrize("typed", FORMS)
-def test_a_password_opens_in_each_unicode_form(nobody: Caller, chosen: Form, typed: Form) -> None:
-    assert registered(nobody, "ana@example.org", unicodedata.normalize(chosen, WORD)) == 201
+def test_a_password_opens_in_each_unicode_form(
+    anonymous: Caller, chosen: Form, typed: Form
+) -> None:
+    assert registered(anonymous, "ana@example.org", unicodedata.normalize(chosen, WORD)) == 201
     accounts.login("ana@example.org", unicodedata.normalize(typed, WORD), CLIENT)
 
 
@@ -55,42 +57,42 @@ def test_a_hash_of_another_form_still_opens(
     ],
 )
 def test_an_address_is_one_account_in_each_spelling(
-    nobody: Caller, first: str, second: str
+    anonymous: Caller, first: str, second: str
 ) -> None:
-    assert registered(nobody, first) == 201
-    assert registered(nobody, second) == 409
+    assert registered(anonymous, first) == 201
+    assert registered(anonymous, second) == 409
     for email in (first, second):
         accounts.login(email, PASSWORD, CLIENT)
 
 
 def test_an_account_stored_in_an_older_spelling_is_found_and_not_doubled(
-    nobody: Caller, make_user: MakeUser, database: Database[Document]
+    anonymous: Caller, make_user: MakeUser, database: Database[Document]
 ) -> None:
     user = make_user()
     old = {"loginKey": "a@xn--mnchen-3ya.de", "email": "a@xn--mnchen-3ya.de"}
     database["users"].update_one({"_id": user["_id"]}, {"$set": old})
     for email in ("a@m\u00fcnchen.de", "A@xn--mnchen-3ya.de"):
         assert accounts.login(email, PASSWORD, CLIENT)[0].user_id == user["_id"]
-        assert registered(nobody, email) == 409
+        assert registered(anonymous, email) == 409
 
 
 def test_an_account_stored_with_invisible_characters_opens_as_it_was_typed(
-    nobody: Caller, make_user: MakeUser, database: Database[Document]
+    anonymous: Caller, make_user: MakeUser, database: Database[Document]
 ) -> None:
     user, old = make_user(), "ana@example.org\u200b"
     database["users"].update_one({"_id": user["_id"]}, {"$set": {"loginKey": old, "email": old}})
-    answer = nobody.post("/api/auth/login", {"email": old, "password": PASSWORD})
+    answer = anonymous.post("/api/auth/login", {"email": old, "password": PASSWORD})
     assert answer.json["user"]["_id"] == str(user["_id"])
     clean = {"email": "ana@example.org", "password": PASSWORD}
-    assert nobody.post("/api/auth/login", clean).status_code == 401
+    assert anonymous.post("/api/auth/login", clean).status_code == 401
 
 
-def test_a_name_is_stored_as_it_is_seen(nobody: Caller, admin: Caller, user: Caller) -> None:
+def test_a_name_is_stored_as_it_is_seen(anonymous: Caller, admin: Caller, user: Caller) -> None:
     body = {"name": "Mor\u200bgan\u202e", "email": "g@example.org"}
-    assert nobody.post("/api/auth/guest", body).json["user"]["name"] == "Morgan"
+    assert anonymous.post("/api/auth/guest", body).json["user"]["name"] == "Morgan"
     answer = admin.patch(f"/api/admin/users/{user.id}", {"name": "\u2067Ana"})
     assert answer.json["name"] == "Ana"
-    empty = nobody.post("/api/auth/guest", body | {"name": "\u200b\u202e"})
+    empty = anonymous.post("/api/auth/guest", body | {"name": "\u200b\u202e"})
     refused(empty, 422, "validation_failed", "name")
 
 
@@ -107,11 +109,11 @@ def test_the_command_that_makes_an_agent_checks_the_name(
     "email", ["boss@m\u00fcnchen.de", "BOSS@xn--mnchen-3ya.de", "boss\u200b@m\u00fcnchen.de"]
 )
 def test_a_guest_cannot_use_an_agents_address(
-    nobody: Caller, make_user: MakeUser, email: str
+    anonymous: Caller, make_user: MakeUser, email: str
 ) -> None:
     make_user(role="admin", email="boss@m\u00fcnchen.de")
     make_user(email="ana@example.org")
-    answer = nobody.post("/api/auth/guest", {"name": "Boss", "email": email})
+    answer = anonymous.post("/api/auth/guest", {"name": "Boss", "email": email})
     refused(answer, 422, "validation_failed", "email")
-    taken = nobody.post("/api/auth/guest", {"name": "Ana", "email": "ana@example.org"})
+    taken = anonymous.post("/api/auth/guest", {"name": "Ana", "email": "ana@example.org"})
     assert taken.status_code == 201
