@@ -83,7 +83,7 @@ def session_document(**fields: Any) -> StoredSession:
 
 
 def event_document(**fields: Any) -> EphemeralEvent:
-    """Return an ephemeral event that says that somebody came or left, with these fields."""
+    """Return an ephemeral event of an agent who came or left, with these fields."""
     event: EphemeralEvent = {"_id": ObjectId(), "kind": "presence", "at": AT, "expiresAt": LATER}
     return cast("EphemeralEvent", {**event, **fields})
 

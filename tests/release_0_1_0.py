@@ -17,7 +17,7 @@ from chatapi.store.database import Document
 FOLDER = Path(__file__).parent / "data" / "release_0_1_0"
 BACKUP = FOLDER / "livechat.backup"
 PASSWORD = "a password of release 0.1.0"
-# What the API has told of a chat or an account since then, beside what it told before.
+# What the API has added to a chat or an account since 0.1.0.
 ADDED = {"emailVerified", "userEmailVerified", "solvedAt"}
 # A session that is used moves these on.
 MOVING = {"lastSeenAt", "expiresAt"}
@@ -65,7 +65,7 @@ def everything(database: Database[Document]) -> dict[str, list[Document]]:
 
 
 def headers(name: str) -> dict[str, str]:
-    """Return the headers with which somebody of then is still signed in."""
+    """Return the headers with which a user of 0.1.0 is still signed in."""
     return {"Authorization": f"Bearer {RECORDED['tokens'][name]}"}
 
 

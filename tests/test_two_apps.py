@@ -230,7 +230,7 @@ def test_nothing_that_is_cached_in_one_app_is_shown_by_the_other(sides: tuple[Si
     assert two.send(token, chat_id, "One more") == 201
     unread = [side.ask(agent_token, "/admin/stats")[1]["unreadMessages"] for side in sides]
     assert unread == [1, 2]
-    # That somebody types was announced in the one app only.
+    # That a user types was announced in the one app only.
     for side in sides:
         assert side.ask(token, f"/chat/{chat_id}/typing", {})[0] == 204
         assert side.database["ephemeralEvents"].count_documents({"kind": "typing"}) == 1

@@ -178,7 +178,7 @@ PARAPHRASES = {
     "heard of": "received",
 }
 PARAPHRASED = re.compile(rf"\b({'|'.join(PARAPHRASES)})\b", re.IGNORECASE)
-# Tests speak of what their fakes are told; the others are read.
+# Tests are exempt; the others are read.
 COMMENTED = ("acceptance", "chatapi", "admin_ui", "chat_ui", "deploy", "bench")
 CODE_IN_DOCUMENT = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 # A constant that bounds something begins with MAX or MIN.

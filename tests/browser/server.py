@@ -24,7 +24,7 @@ class Server:
         self._numbers = itertools.count(1)
 
     def user(self, name: str | None = None) -> dict[str, Any]:
-        """Register somebody and return their email, password, token and _id."""
+        """Register a user and return their email, password, token and _id."""
         number = next(self._numbers)
         who = {
             "name": name or f"Person {number}",
@@ -36,7 +36,7 @@ class Server:
         return {**who, "token": answer["token"], "_id": answer["user"]["_id"]}
 
     def admin(self, name: str | None = None) -> dict[str, Any]:
-        """Register somebody, make them an agent, and return the same as `user`."""
+        """Register a user, make them an agent, and return the same as `user`."""
         who = self.user(name or "Agent")
         client: MongoClient[dict[str, Any]] = MongoClient(self._mongo_uri)
         with client:
@@ -50,7 +50,7 @@ class Server:
 
     @contextmanager
     def forged_image(self, user_id: str, image: str) -> Iterator[None]:
-        """Give somebody a picture's address that the API may refuse, and take it back."""
+        """Give a user a picture's address that the API may refuse, and take it back."""
         self._store_image(ObjectId(user_id), image)
         try:
             yield

@@ -126,7 +126,7 @@ def test_message_of_a_cut_is_alerted_once(
     missed = [] if seen else [["New messages", f"{before + 1} unread"]]
     assert notifications(tabs) == missed
 
-    # It is old by now, and what comes live is told of by its event alone.
+    # It is old by now, and what comes live is notified by its event alone.
     server.request("PATCH", f"/api/chat/{chat['_id']}", desk.agent["token"], {"priority": "low"})
     other = make_chat(name="Ben Ito", subject="Invoice", message="Heard")
     for tab in tabs:

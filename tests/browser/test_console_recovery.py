@@ -249,7 +249,7 @@ def test_eight_tabs_of_one_browser_stay_live(
     first.page.press("#message", "Enter")
     for tab in tabs:
         expect(text_of(tab, "From the first")).to_be_visible(timeout=2_500)
-    # The same agent is nobody else.
+    # It is the same agent.
     expect(tabs[3].locator("#viewers")).to_be_empty()
 
 

@@ -1,4 +1,4 @@
-"""Who is told what: the database fails when it is already known who asks."""
+"""Error responses of a database that fails after the caller was found."""
 
 from __future__ import annotations
 

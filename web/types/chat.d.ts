@@ -5,7 +5,7 @@ import type { ChatApp } from "../../chat_ui/static/app.js";
 export type App = ChatApp;
 export type Way = "guest" | "login" | "register";
 
-/** What is typed before somebody is signed in. */
+/** What is typed before the user has signed in. */
 export interface Typed {
   name?: string;
   email?: string;

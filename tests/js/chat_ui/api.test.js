@@ -1,4 +1,4 @@
-/** Requests of the chat: what they carry, and how answers and failures are told apart. */
+/** Requests of the chat: what they carry, and how answers and failures are distinguished. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

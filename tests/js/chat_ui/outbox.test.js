@@ -99,7 +99,7 @@ test("a message whose answer was lost is sent again with the same id", async (co
   assert.deepEqual(states(), []);
 });
 
-test("one that has appeared in the history is sent, whatever its request said", async (context) => {
+test("one that has appeared in the history is sent, also if its request failed", async (context) => {
   const { outbox, states, store } = make(context);
   outbox.open("ana");
   const { clientMessageId } = outbox.add("c1", "there");
@@ -117,7 +117,7 @@ test("a limit is waited for as long as the server asks, unless the writer does n
   const { clientMessageId } = outbox.add("c1", "patient");
   await settle();
   assert.deepEqual(states(), [["patient", "waiting"]]);
-  // Others may be told so; the service itself can be reached.
+  // Others may be notified; the service itself can be reached.
   assert.deepEqual(emitted, []);
   clock.tick(599_000);
   await settle();

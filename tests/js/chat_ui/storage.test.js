@@ -23,7 +23,7 @@ function area() {
   };
 }
 
-/** One that throws whatever is asked of it. @returns {any} */
+/** One that throws at each call. @returns {any} */
 const blocked = () => {
   throw new Error("SecurityError");
 };
