@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from pymongo import MongoClient
 
+from chatapi.domain.runtime import Runtime
 from chatapi.store import indexes, migrations
 from deploy import run
 
@@ -136,7 +137,10 @@ class AppServer:
         """Prepare the database, start gunicorn and wait until every worker is ready."""
         if not self._prepared:
             # As `flask init-db` does with a new database, without a second for another process.
-            with MongoClient[dict[str, Any]](self.environment["MONGO_URI"]) as client:
+            with (
+                MongoClient[dict[str, Any]](self.environment["MONGO_URI"]) as client,
+                Runtime().active(),
+            ):
                 database = client.get_default_database()
                 migrations.run(database)
                 indexes.ensure(database)

@@ -23,7 +23,7 @@ import chat_ui
 import chatapi
 from chatapi import create_app
 from chatapi.domain import errors, runtime
-from chatapi.domain.runtime import PerApp
+from chatapi.domain.runtime import PerApp, Runtime
 from chatapi.realtime import followers
 from chatapi.realtime.session_cache import session_cache
 from chatapi.schemas import categories
@@ -72,7 +72,8 @@ class Side:
     def __init__(self, settings: dict[str, Any]) -> None:
         mongo: MongoClient[Document] = mongomock.MongoClient(tz_aware=True)
         self.database = mongo["test"]
-        migrations.run(self.database)
+        with Runtime().active():
+            migrations.run(self.database)
         indexes.ensure(self.database, validators=False)
         self.app: Flask = create_app(TestConfig, database=self.database, **settings)
         self.client: FlaskClient = self.app.test_client()

@@ -19,3 +19,4 @@ class LogEvent(StrEnum):
     PURGE_INTERRUPTED = "purge_interrupted"
     REAPER_INTERRUPTED = "reaper_interrupted"
     REAPER_FAILED = "reaper_failed"
+    LEASE_NOT_RENEWED = "lease_not_renewed"

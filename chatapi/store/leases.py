@@ -6,7 +6,7 @@ believes that it holds its lease. What is done under a lease is therefore harmle
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
 import socket
 import threading
@@ -17,10 +17,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import structlog
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
-from chatapi.domain import clock
+from chatapi.domain import clock, runtime
+from chatapi.domain.log_events import LogEvent
+
+log = structlog.get_logger("chat.leases")
 
 LEASE_TTL = 15.0
 RENEW_INTERVAL = 5.0
@@ -43,8 +47,11 @@ class Lease:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
         self._leases = database["leases"]
         self._is_lost = False
+        self._renewed_at = 0.0  # on the monotonic clock
         self._released = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name=f"lease {name}", daemon=True)
+        # A part of this app: the database checks the app's free space before it writes.
+        keep = functools.partial(runtime.current().run, self._keep)
+        self._thread = threading.Thread(target=keep, name=f"lease {name}", daemon=True)
 
     def acquire(self) -> bool:
         """Take the lease if no process holds it; tell whether it is ours now."""
@@ -56,12 +63,13 @@ class Lease:
                 self._leases.insert_one({"_id": self.name, **taken, "fence": 1})
             except DuplicateKeyError:
                 return False
+        self._renewed_at = time.monotonic()
         self._thread.start()
         return True
 
     def require(self) -> None:
-        """Raise LeaseLost if another process has taken the lease."""
-        if self._is_lost:
+        """Raise LeaseLost if another process has taken the lease, or could take it by now."""
+        if self._is_lost or time.monotonic() - self._renewed_at > LEASE_TTL:
             raise LeaseLost(self.name)
 
     def holder(self) -> str:
@@ -81,11 +89,17 @@ class Lease:
         while not self._released.wait(RENEW_INTERVAL):
             until = clock.real() + timedelta(seconds=LEASE_TTL)
             mine = {"_id": self.name, "owner": self.owner}
-            # Where the database is away for a moment the next round renews it.
-            with contextlib.suppress(PyMongoError):
-                if not self._leases.update_one(mine, {"$set": {"until": until}}).matched_count:
-                    self._is_lost = True
-                    return
+            asked_at = time.monotonic()
+            try:
+                renewed = self._leases.update_one(mine, {"$set": {"until": until}}).matched_count
+            except Exception as error:
+                # `require` knows when it has lasted for too long.
+                log.info(LogEvent.LEASE_NOT_RENEWED, lease=self.name, exc_info=error)
+                continue
+            if not renewed:
+                self._is_lost = True
+                return
+            self._renewed_at = asked_at
 
 
 @contextmanager

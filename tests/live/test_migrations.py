@@ -100,6 +100,7 @@ class Old:
         """Run a flask command that succeeds, and return its output."""
         done = self.run("-m", "flask", "--app", "wsgi", *arguments)
         assert done.returncode == 0, done.stdout
+        assert "Traceback" not in done.stdout, done.stdout  # that of a thread, too
         return done.stdout
 
     @contextmanager

@@ -21,6 +21,7 @@ from pymongo.database import Database
 
 from chatapi import create_app
 from chatapi.domain import clock
+from chatapi.domain.runtime import Runtime
 from chatapi.store import leases, migrations, scan
 from chatapi.store.database import Document
 from chatapi.store.migrations import serving
@@ -66,7 +67,8 @@ def upgraded() -> Database[Document]:
     """The same, after an upgrade that nothing cut off. No test writes to it."""
     database: Database[Document] = mongomock.MongoClient(tz_aware=True)["upgraded"]
     release_0_1_0.load(database, validators=False)
-    migrations.run(database)
+    with Runtime().active():
+        migrations.run(database)
     return database
 
 
@@ -386,7 +388,7 @@ def test_of_two_processes_one_migrates_and_the_other_waits(
     def second() -> None:
         results.append(migrations.run(old, steps.append, waited.append))
 
-    thread = threading.Thread(target=second)
+    thread = threading.Thread(target=Runtime().run, args=(second,))
 
     def first_step(name: str) -> None:
         if name == STEPS[0]:
