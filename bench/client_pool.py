@@ -11,8 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from deploy import run
 
@@ -110,14 +109,3 @@ class ClientPool:
                 if pipe is not None:
                     with contextlib.suppress(OSError):
                         pipe.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

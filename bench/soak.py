@@ -22,6 +22,7 @@ The exit code is 1 if there is a violation.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import sys
@@ -376,7 +377,7 @@ def soak(options: Options) -> tuple[Counter[str], list[str]]:
         tempfile.TemporaryDirectory(prefix="livechat-soak-") as folder,
         start_database(Path(folder) / "db") as server,
         start_app(server.uri, workers=WORKERS, env=environment) as app,
-        ClientPool(ADDRESS, app.port, PROCESSES) as pool,
+        contextlib.closing(ClientPool(ADDRESS, app.port, PROCESSES)) as pool,
     ):
         create_app(DevelopmentConfig, MONGO_URI=server.uri, DATA_DIR=folder).app_context().push()
         chance = random.Random(options.seed)

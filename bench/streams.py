@@ -7,6 +7,7 @@ event, on one clock.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -70,7 +71,7 @@ def measure(database: DatabaseServer, environment: dict[str, str], quick: bool) 
         found = Found(kind)
         with (
             start_app(database.uri, env=environment | NO_CAPS) as app,
-            ClientPool(ADDRESS, app.port) as pool,
+            contextlib.closing(ClientPool(ADDRESS, app.port)) as pool,
         ):
             _warm_up(pool, kind, users, agents)
             base = memory(app.worker_pids())
@@ -106,7 +107,7 @@ def _crowd(
 ) -> None:
     """Let more and more in, as long as there is time."""
     kind = found.kind
-    with ClientPool(ADDRESS, app.port) as pool:
+    with contextlib.closing(ClientPool(ADDRESS, app.port)) as pool:
         _warm_up(pool, kind, users, [])
         base = memory(app.worker_pids())
         there, taken = 0, 0.0
@@ -187,7 +188,7 @@ def _latency(
     ]
     pool.ask("deliveries")
     pids = app.worker_pids()
-    with ClientPool(ADDRESS, app.port, 1) as talking:
+    with contextlib.closing(ClientPool(ADDRESS, app.port, 1)) as talking:
         before = cpu_seconds(pids), cpu_seconds([database.pid])
         clients = [each.pid for each in (*pool.processes, *talking.processes)]
         with Floor([app.pid, *pids, database.pid, *clients]) as floor:

@@ -10,10 +10,10 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from chatapi.domain.documents import User
-from chatapi.services import accounts
+from chatapi.domain.documents import Chat, ShownChat, User
+from chatapi.services import accounts, chats
 from chatapi.services.sessions import Session
-from tests.conftest import CLIENT, PASSWORD, MakeUser
+from tests.conftest import CLIENT, PASSWORD, MakeChat, MakeSession, MakeUser
 
 FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
@@ -84,3 +84,15 @@ def outsider(app: Flask, make_user: MakeUser) -> Browser:
 def ids() -> Callable[[TestResponse], list[str]]:
     """`ids(response)` -> the chats in a list, in order."""
     return lambda response: re.findall(r'id="chat-([0-9a-f]{24})"', response.text)
+
+
+Ids = Callable[[TestResponse], list[str]]
+
+
+@pytest.fixture
+def chat(make_chat: MakeChat, make_session: MakeSession) -> ShownChat:
+    return make_chat(make_session(name="Ana Souza"), subject="Parcel is late", message="Hello?")
+
+
+def stored(agent: Browser, chat: Chat) -> ShownChat:
+    return chats.get(agent.session, chat["_id"])[0]
