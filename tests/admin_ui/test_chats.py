@@ -1,4 +1,4 @@
-"""The inbox and the conversation."""
+"""The inbox: its list, rows, filters and polls."""
 
 from __future__ import annotations
 
