@@ -18,6 +18,7 @@ from flask import Flask
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from chatapi.domain.runtime import Runtime
 from chatapi.store import disk, indexes, migrations
 from chatapi.store.database import Document
 from tests.live.wire import Wire
@@ -36,7 +37,8 @@ def _prepared_database(database_server: DatabaseServer) -> Iterator[Database[Doc
     client: MongoClient[dict[str, Any]] = MongoClient(database_server.uri, tz_aware=True)
     with client:
         database = client.get_default_database()
-        migrations.run(database)
+        with Runtime().active():
+            migrations.run(database)
         indexes.ensure(database)
         yield database
 
